@@ -1,0 +1,173 @@
+"""What a training run is made of: every setting, its range, its default and what it means.
+
+    from metarl.config import Config, EnvConfig, ProMPConfig
+
+    config = Config(env=EnvConfig(family="HalfCheetahDir", action_scale=10), algorithm=ProMPConfig(lr=5e-4), seed=3)
+    config.algorithm.clip         # 0.3
+
+Defaults stand here and nowhere else; a file in `configs/` holds only what differs from them. A `Config` is frozen; `metarl.config`
+reads one from YAML, `metarl list settings` prints the table of what stands below.
+Lengths are in steps of the environment, batch sizes in tasks (`meta_batch`) and in episodes per task (`episodes`).
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+MAX_SIMULATIONS = 1_000_000
+
+
+def _not_a_bool(value: Any) -> Any:
+    # pydantic takes `true` for the number 1; in a config it is a slip
+    if isinstance(value, bool):
+        raise PydanticCustomError("number_type", "Input should be a number")
+    return value
+
+
+def _one_line(value: str) -> str:
+    if not value.isprintable():
+        raise PydanticCustomError("one_line", "Input should be one line of printable characters")
+    return value
+
+
+Int = Annotated[int, BeforeValidator(_not_a_bool)]
+Float = Annotated[float, BeforeValidator(_not_a_bool)]
+Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_one_line)]
+Width = Annotated[Int, Field(ge=1, le=16384)]
+Split = Literal["held_out", "extrapolation", "train"]
+
+
+class Section(BaseModel):
+    """A group of settings: frozen, unknown keys forbidden, no NaN and no infinity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True)
+
+
+class EnvConfig(Section):
+    """Which robot, and what varies about it."""
+
+    family: Name = Field(description="Name of the task family, as `metarl list` shows it.")
+    horizon: Annotated[Int, Field(ge=1, le=1_000_000)] | None = Field(
+        None, description="Steps in an episode; null takes the family's own length."
+    )
+    action_scale: Float = Field(
+        1.0, gt=0, le=1000,
+        description="Actions in [-action_scale, action_scale] cover the actuator range; ProMP and MAML-TRPO's inner learning "
+        "rate of 0.1 goes with 10.",
+    )
+    options: dict[str, Any] = Field({}, description="Options of the family, as `metarl list` shows them.")
+
+
+class PolicyConfig(Section):
+    """The Gaussian MLP policy."""
+
+    hidden: tuple[Width, ...] = Field((64, 64), max_length=16, description="Width of each hidden layer.")
+    activation: Literal["tanh", "relu"] = Field("tanh", description="Non-linearity of the hidden layers.")
+    init_std: Float = Field(1.0, gt=0, le=100, description="Standard deviation of the actions at the start.")
+    min_std: Float = Field(1e-6, gt=0, le=100, description="Lower bound of that standard deviation.")
+    normalise_observations: bool = Field(
+        False, description="Scale observations by the running mean and deviation of those seen in training."
+    )
+
+
+class InnerConfig(Section):
+    """The inner loop: how the policy adapts to one task."""
+
+    steps: Int = Field(1, ge=0, le=100, description="Gradient steps in a task, each from fresh episodes.")
+    lr: Float = Field(0.1, gt=0, le=1000, description="Step size of a gradient step (its start value with learn_lr).")
+    learn_lr: bool = Field(False, description="Learn a step size for each weight, as Meta-SGD does.")
+    head_only: bool = Field(False, description="Adapt the last layer only, as ANIL does.")
+    first_order: bool = Field(False, description="Leave out the second derivatives, as first-order MAML does.")
+
+
+class ProMPConfig(Section):
+    """Proximal meta-policy search: a clipped surrogate, Adam, and a KL penalty on the inner steps."""
+
+    name: Literal["promp"] = Field("promp", description="Which meta-learner: promp or maml-trpo.")
+    lr: Float = Field(1e-3, gt=0, le=1000, description="Adam's step size in the outer update.")
+    epochs: Int = Field(5, ge=1, le=1000, description="Adam steps in an iteration, all from the same episodes.")
+    clip: Float = Field(0.3, gt=0, le=100, description="Likelihood ratios are clipped to [1 - clip, 1 + clip].")
+    inner_kl: Float = Field(5e-4, ge=0, le=1e6, description="Weight of the KL penalty between old and new inner policies.")
+
+
+class MAMLConfig(Section):
+    """MAML with a trust-region outer update."""
+
+    name: Literal["maml-trpo"] = Field("maml-trpo", description="Which meta-learner: promp or maml-trpo.")
+    max_kl: Float = Field(0.01, gt=0, le=100, description="Trust region: mean KL that an outer step may reach, nats.")
+    cg_iterations: Int = Field(10, ge=1, le=1000, description="Conjugate-gradient iterations.")
+    damping: Float = Field(1e-5, ge=0, le=1000, description="Added to the diagonal of the curvature.")
+    backtracks: Int = Field(15, ge=1, le=1000, description="Step lengths that the line search tries.")
+    backtrack_ratio: Float = Field(0.8, gt=0, lt=1, description="Factor from one step length to the next.")
+    curvature_fraction: Float = Field(
+        0.2, gt=0, le=1, description="Share of the episodes that curvature products are computed from."
+    )
+
+
+class EvaluationConfig(Section):
+    """Adapting to tasks that were never trained on, and measuring the return after each step."""
+
+    tasks: Int = Field(40, ge=1, le=100_000, description="Tasks to adapt to.")
+    episodes: Int = Field(20, ge=1, le=100_000, description="Episodes in a task for each adaptation step.")
+    steps: Int = Field(3, ge=0, le=100, description="Adaptation steps; the return is measured after 0, 1, ... of them.")
+    every: Int = Field(0, ge=0, le=10**9, description="Iterations from one evaluation to the next; 0: only at the end.")
+    split: Split = Field("held_out", description="Which tasks: held_out, extrapolation or train.")
+
+
+class WandbConfig(Section):
+    """Weights & Biases. The API key comes from the environment, never from here."""
+
+    mode: Literal["offline", "online", "disabled"] = Field(
+        "offline", description="offline writes to the run folder only; online needs a network and a key."
+    )
+    project: Name = Field("metarl", description="Project that the run goes to.")
+    entity: Name | None = Field(None, description="Team or user; null takes the account's own.")
+    name: Name | None = Field(None, description="Name of the run; null takes the run folder's.")
+    tags: tuple[Name, ...] = Field((), max_length=100, description="Tags of the run.")
+
+
+class Config(Section):
+    """One training run."""
+
+    env: EnvConfig = Field(description="Which robot, and what varies about it.")
+    policy: PolicyConfig = Field(PolicyConfig(), description="The Gaussian MLP policy.")
+    inner: InnerConfig = Field(InnerConfig(), description="The inner loop.")
+    algorithm: Annotated[ProMPConfig | MAMLConfig, Field(discriminator="name")] = Field(description="The outer loop.")
+    meta_batch: Int = Field(40, ge=1, le=100_000, description="Tasks in an iteration.")
+    episodes: Int = Field(20, ge=1, le=100_000, description="Episodes in a task, before and after each inner step.")
+    iterations: Int = Field(100, ge=1, le=10**9, description="Outer iterations.")
+    discount: Float = Field(0.99, ge=0, le=1, description="Discount of the rewards, per step.")
+    gae_lambda: Float = Field(1.0, ge=0, le=1, description="Lambda of generalised advantage estimation.")
+    seed: Int = Field(0, ge=0, le=2**63 - 1, description="Everything random in the run follows from it.")
+    threads: Int = Field(0, ge=0, le=1024, description="Threads for physics and for PyTorch; 0: all cores.")
+    evaluation: EvaluationConfig = Field(EvaluationConfig(), description="Evaluation.")
+    checkpoint_every: Int = Field(10, ge=1, le=10**9, description="Iterations from one checkpoint to the next.")
+    keep_checkpoints: Int = Field(3, ge=1, le=10**6, description="Newest checkpoints that are kept.")
+    wandb: WandbConfig = Field(WandbConfig(), description="Weights & Biases.")
+
+    @model_validator(mode="after")
+    def _fields_fit_together(self) -> "Config":
+        faults = [f"{key}: got {got}, expected {expected}" for key, got, expected in _misfits(self)]
+        if faults:
+            raise PydanticCustomError("misfit", "{faults}", {"faults": "\n".join(faults)})
+        return self
+
+
+def _misfits(config: Config) -> Iterator[tuple[str, Any, str]]:
+    """(key, what was got, what was expected) of each setting that contradicts another one."""
+    policy, inner = config.policy, config.inner
+    if policy.min_std > policy.init_std:
+        yield "policy.min_std", policy.min_std, f"at most policy.init_std = {policy.init_std}"
+    for switch in ("learn_lr", "head_only", "first_order"):
+        if getattr(inner, switch) and inner.steps == 0:
+            yield f"inner.{switch}", "true with inner.steps = 0", "inner.steps of at least 1: it has no effect without one"
+    if inner.head_only and not policy.hidden:
+        yield "inner.head_only", "true with policy.hidden = []", "a hidden layer, or false: the policy is only a head"
+    for keys, tasks, episodes in (
+        ("meta_batch * episodes", config.meta_batch, config.episodes),
+        ("evaluation.tasks * evaluation.episodes", config.evaluation.tasks, config.evaluation.episodes),
+    ):
+        if tasks * episodes > MAX_SIMULATIONS:
+            yield keys, tasks * episodes, f"at most {MAX_SIMULATIONS} simulations at once"
