@@ -1,0 +1,319 @@
+"""Many simulations of one robot, one task each: the only stepping code of the environments.
+
+    env = BatchEnv("HalfCheetahDir", num_envs=800)
+    env.set_tasks(env.space.sample(40, "train", np.random.default_rng(0)).repeat(20))
+    observation, _ = env.reset(seed=0)                                       # (800, 17)
+    observation, reward, terminated, truncated, info = env.step(actions)     # actions (800, 6)
+    info["reward_terms"]["forward"], info["diverged"]                        # (800,) each
+
+Simulations run in `mujoco.batch.Batch`: bit-identical to a loop over single ones at any number of threads. A `Family` is
+one robot with its reward, as functions over arrays with a leading simulation axis; this module adds what all share:
+tasks, random streams, action scaling, horizons, autoreset, and the handling of diverged physics.
+
+Diverged physics (MuJoCo warns and silently resets such a simulation; or a NaN action, or a state beyond what MuJoCo
+accepts) ends that episode: terminated and info["diverged"] are true, the reward is 0, the observation is the last good
+one, and the simulation is reset. The others do not notice.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium
+import mujoco
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from mujoco.batch import Batch
+
+from .task import Tasks, TaskSpace
+
+# Ctrl-C is seen between calls of Batch.step only; so many physics steps take well under half a second on one core
+_SUBSTEPS_PER_CALL = 20_000
+_DIVERGED = [int(w) for w in (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADQVEL,
+                              mujoco.mjtWarning.mjWARN_BADQACC)]
+
+
+class Family:
+    """One robot, what varies about it, and its reward. Subclasses set the attributes and override what they need.
+
+    Attributes:
+        name: family name, the key in FAMILIES.
+        space: TaskSpace of the family.
+        frame_skip: physics steps per environment step.
+        horizon: default episode length in environment steps.
+        stage: mjtStage to compute at the new state after a step, for observations that need derived quantities.
+        persistent: whether each simulation keeps an MjData of its own; makes a velocity stage nearly free.
+        camera: name of the camera that SingleEnv renders with.
+    """
+
+    name: str
+    space: TaskSpace
+    frame_skip: int = 1
+    horizon: int = 100
+    stage: int = int(mujoco.mjtStage.mjSTAGE_NONE)
+    persistent: bool = False
+    camera: str
+
+    def build(self) -> mujoco.MjModel:
+        """The model of the default task."""
+        raise NotImplementedError
+
+    def write(self, batch: Batch, ids: np.ndarray, values: np.ndarray) -> None:
+        """Write the tasks values (n, D) into simulations ids (n,). Nothing to do for a task that is only a goal."""
+
+    def reset_state(self, rngs: Sequence[np.random.Generator], qpos: np.ndarray, qvel: np.ndarray) -> None:
+        """Add reset noise in place to qpos (n, nq) and qvel (n, nv), one generator a row."""
+
+    def advance(self, batch: Batch, ctrl: np.ndarray, ids: np.ndarray | None) -> None:
+        """One environment step of simulations ids (all if None) under controls ctrl (N, A)."""
+        batch.bind("ctrl")[:] = ctrl
+        chunk = max(1, _SUBSTEPS_PER_CALL // self.frame_skip)
+        if batch.nsim <= chunk:
+            batch.step(ids, nstep=self.frame_skip, stage=self.stage)
+            return
+        ids = np.arange(batch.nsim) if ids is None else ids
+        for start in range(0, len(ids), chunk):
+            batch.step(ids[start : start + chunk], nstep=self.frame_skip, stage=self.stage)
+
+    def observe(self, batch: Batch) -> np.ndarray:
+        """Observations (N, O) float64, a new array."""
+        raise NotImplementedError
+
+    def reward_terms(self, batch: Batch, qpos_before: np.ndarray, ctrl: np.ndarray, values: np.ndarray) -> dict[str, np.ndarray]:
+        """Named terms (N,) whose sum is the reward of the step from qpos_before (N, nq) to now.
+
+        ctrl (N, A) are the controls in actuator range after clipping, values (N, D) the tasks.
+        """
+        raise NotImplementedError
+
+    def terminated(self, batch: Batch, values: np.ndarray) -> np.ndarray | None:
+        """Which simulations have ended by themselves, (N,) bool; None if episodes of this family never do."""
+        return None
+
+
+class BatchEnv(VectorEnv):
+    """A Gymnasium VectorEnv of one family with a task per simulation.
+
+    Args:
+        family: a Family, or the name of one with its options in family_options.
+        num_envs: number of simulations N.
+        horizon: episode length in steps; the family's own if None.
+        action_scale: actions in [-action_scale, action_scale] map linearly to the actuator range and are clipped there.
+        autoreset_mode: Gymnasium's; with DISABLED a finished simulation may be stepped on, and its data means nothing.
+        num_threads: physics threads, 0 for all cores. Results do not depend on it.
+    """
+
+    def __init__(self, family: "str | Family", num_envs: int = 1, *, horizon: int | None = None,
+                 action_scale: float = 1.0, autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+                 num_threads: int = 0, **family_options: Any):
+        if isinstance(family, str):
+            from . import make_family  # the registry imports the families, which import this module
+
+            family = make_family(family, **family_options)
+        elif family_options:
+            raise TypeError(f"options {sorted(family_options)} belong to the family: pass them to its constructor")
+        if num_envs < 1:
+            raise ValueError(f"num_envs must be at least 1, got {num_envs}")
+        if not (np.isfinite(action_scale) and action_scale > 0):
+            raise ValueError(f"action_scale must be positive, got {action_scale}")
+        if horizon is not None and horizon < 1:
+            raise ValueError(f"horizon must be at least 1 step, got {horizon}")
+        self.family = family
+        self.num_envs = num_envs
+        self.horizon = family.horizon if horizon is None else int(horizon)
+        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.model = family.build()
+        self._batch = Batch(self.model, num_envs, min(num_threads or os.cpu_count() or 1, num_envs), family.persistent)
+        self._process = os.getpid()
+        self.dt = self.model.opt.timestep * family.frame_skip
+        self._qpos, self._qvel = self._batch.bind("qpos"), self._batch.bind("qvel")
+        self._warnings = self._batch.warning[:, min(_DIVERGED) : max(_DIVERGED) + 1, 1]
+        self._low, self._high = self.model.actuator_ctrlrange.T.copy()
+        self._gain = 0.5 * (self._high - self._low) / action_scale
+        self._bias = 0.5 * (self._high + self._low)
+        self._values = np.repeat(family.space.default().values, num_envs, axis=0)  # (N, D), in force
+        self._next_values = self._values.copy()  # (N, D), in force from each simulation's next reset
+        self._rngs: list[np.random.Generator] = []
+        self._elapsed = np.zeros(num_envs, np.int64)
+        self._ended = np.zeros(num_envs, bool)
+        self._observation: np.ndarray | None = None
+        self._everyone = np.ones(num_envs, bool)
+        self._everyone.flags.writeable = False
+
+        self._batch.forward(stage=int(mujoco.mjtStage.mjSTAGE_VEL))
+        size = family.observe(self._batch).shape[1]
+        bound = np.full(self.model.nu, action_scale, np.float32)
+        self.single_action_space = gymnasium.spaces.Box(-bound, bound, dtype=np.float32)
+        self.single_observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (size,), np.float64)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.metadata = {"autoreset_mode": self.autoreset_mode, "render_modes": [],
+                         "render_fps": max(1, round(1 / self.dt))}
+
+    @property
+    def space(self) -> TaskSpace:
+        return self.family.space
+
+    @property
+    def tasks(self) -> Tasks:
+        """The tasks in force, one per simulation."""
+        return Tasks(self.space, self._values)
+
+    def set_tasks(self, tasks: Tasks) -> None:
+        """Give simulation i the task tasks[i] from its next reset on."""
+        if tasks.space.family != self.space.family or tasks.names != self.space.names:
+            raise ValueError(f"tasks are of family {tasks.space.family!r}, this environment is {self.space.family!r}")
+        if len(tasks) != self.num_envs:
+            raise ValueError(f"need one task per simulation, {self.num_envs}, got {len(tasks)}; use tasks.repeat(episodes)")
+        self._next_values = np.array(tasks.values)
+
+    def state(self) -> np.ndarray:
+        """Positions and velocities of all simulations, (N, nq + nv), a copy."""
+        return np.concatenate([self._qpos, self._qvel], axis=1)
+
+    def model_of(self, i: int) -> mujoco.MjModel:
+        """A copy of the model with simulation i's task in it, to render it or to pass it to any MuJoCo function."""
+        return self._batch.get_model(i)
+
+    def reset(self, *, seed: "int | np.random.SeedSequence | Sequence[int] | None" = None,
+              options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
+        """Start new episodes.
+
+        Args:
+            seed: an int or SeedSequence gives simulation i the stream SeedSequence(seed, spawn_key=(i,)); a sequence
+                gives each simulation the stream of an environment of one simulation with that seed; None goes on with
+                the present streams.
+            options: "tasks": as set_tasks; "reset_mask": (N,) bool, the simulations to reset.
+        """
+        options = dict(options or {})
+        tasks, mask = options.pop("tasks", None), options.pop("reset_mask", None)
+        if options:
+            raise ValueError(f"unknown reset options {sorted(options)}; known are 'tasks' and 'reset_mask'")
+        if tasks is not None:
+            self.set_tasks(tasks)
+        ids = np.arange(self.num_envs)
+        if mask is not None:
+            mask = np.asarray(mask)
+            if mask.shape != (self.num_envs,) or mask.dtype != bool or not mask.any():
+                raise ValueError(f"reset_mask must be a boolean array of shape ({self.num_envs},) with a true value,"
+                                 f" got {mask.dtype} {mask.shape}")
+            ids = np.flatnonzero(mask)
+        if self._observation is None and len(ids) < self.num_envs:
+            raise ValueError("the first reset must reset every simulation; leave out reset_mask")
+        if seed is not None or not self._rngs:
+            self._seed(seed, ids)
+        self._restart(ids)
+        self._ended[ids] = False
+        self._observation = self.family.observe(self._batch)
+        return self._observation.copy(), {}
+
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """One environment step of every simulation; actions (N, A)."""
+        if self._observation is None:
+            raise gymnasium.error.ResetNeeded("call reset() before step()")
+        if os.getpid() != self._process:
+            raise RuntimeError("this BatchEnv was made in another process and would hang here; make it in the child, or use spawn")
+        actions = np.asarray(actions, np.float64)
+        if actions.shape != (self.num_envs, self.model.nu):
+            raise ValueError(f"actions must have shape ({self.num_envs}, {self.model.nu}), got {actions.shape}")
+        ctrl = np.clip(actions * self._gain + self._bias, self._low, self._high)
+        diverged = np.zeros(self.num_envs, bool)
+        if np.isnan(ctrl.sum()):
+            diverged = np.isnan(ctrl).any(axis=1)
+            ctrl[diverged] = 0.0
+
+        restart = self._ended if self.autoreset_mode is AutoresetMode.NEXT_STEP and self._ended.any() else None
+        stepped = self._everyone if restart is None else ~restart
+        qpos_before = self._qpos.copy()
+        if restart is None:
+            self.family.advance(self._batch, ctrl, None)
+        else:
+            if stepped.any():
+                self.family.advance(self._batch, ctrl, np.flatnonzero(stepped))
+            self._restart(np.flatnonzero(restart))
+        self._elapsed += stepped
+
+        observation = self.family.observe(self._batch)
+        terms = self.family.reward_terms(self._batch, qpos_before, ctrl, self._values)
+        terminated = self.family.terminated(self._batch, self._values)
+        terminated = np.zeros(self.num_envs, bool) if terminated is None else terminated & stepped
+        truncated = (self._elapsed >= self.horizon) & stepped
+        if self._warnings.any():
+            diverged |= self._warnings.any(axis=1)
+        if not np.abs(observation).max() <= mujoco.mjMAXVAL:
+            diverged |= ~(np.abs(observation).max(axis=1) <= mujoco.mjMAXVAL)
+        diverged &= stepped
+        if diverged.any():
+            observation[diverged] = self._observation[diverged]
+            terminated, truncated = terminated | diverged, truncated & ~diverged
+            self._batch.reset(np.flatnonzero(diverged))
+        counted = stepped & ~diverged
+        if not counted.all():
+            terms = {name: np.where(counted, term, 0.0) for name, term in terms.items()}
+        reward = sum(terms.values())
+        if not np.isfinite(reward.sum()):
+            self._refuse_reward(terms)
+
+        ended = terminated | truncated
+        info = self._info(terms, diverged, stepped)
+        if self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
+            info |= self._final_info(observation, terms, diverged, ended)
+            self._restart(np.flatnonzero(ended))
+            observation = np.where(ended[:, None], self.family.observe(self._batch), observation)
+        self._ended = ended
+        self._observation = observation
+        return observation.copy(), reward, terminated, truncated, info
+
+    def close_extras(self, **kwargs: Any) -> None:
+        self._batch = self._qpos = self._qvel = self._warnings = self._observation = None
+
+    def _seed(self, seed, ids: np.ndarray) -> None:
+        """New random streams for simulations ids."""
+        if seed is None or isinstance(seed, (int, np.integer)):
+            seed = np.random.SeedSequence(None if seed is None else int(seed))
+        if isinstance(seed, np.random.SeedSequence):
+            streams = [np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, int(i))) for i in ids]
+        elif len(seed) == self.num_envs:
+            streams = [np.random.SeedSequence(None if seed[i] is None else int(seed[i]), spawn_key=(0,)) for i in ids]
+        else:
+            raise ValueError(f"a sequence of seeds needs one per simulation, {self.num_envs}, got {len(seed)}")
+        self._rngs = self._rngs or [None] * self.num_envs
+        for i, stream in zip(ids, streams, strict=True):
+            self._rngs[i] = np.random.Generator(np.random.PCG64(stream))
+
+    def _restart(self, ids: np.ndarray) -> None:
+        """Put simulations ids (sorted) at the start of an episode of their next task."""
+        changed = ids[(self._next_values[ids] != self._values[ids]).any(axis=1)]
+        if len(changed):
+            self._values[changed] = self._next_values[changed]
+            self.family.write(self._batch, changed, self._values[changed])
+        self._batch.reset(ids, stage=int(mujoco.mjtStage.mjSTAGE_NONE))
+        qpos, qvel = self._qpos[ids], self._qvel[ids]
+        self.family.reset_state([self._rngs[i] for i in ids], qpos, qvel)
+        self._qpos[ids], self._qvel[ids] = qpos, qvel
+        if self.family.stage:
+            self._batch.forward(ids, stage=self.family.stage)
+        self._elapsed[ids] = 0
+
+    def _info(self, terms: dict[str, np.ndarray], diverged: np.ndarray, mask: np.ndarray) -> dict[str, Any]:
+        """Gymnasium's vector info: each key with a mask _key of the simulations it holds for."""
+        nested = dict(terms) | {f"_{name}": mask for name in terms}
+        return {"reward_terms": nested, "_reward_terms": mask, "diverged": diverged, "_diverged": mask}
+
+    def _final_info(self, observation, terms, diverged, ended) -> dict[str, Any]:
+        """final_obs and final_info of the episodes that ended in this step, as Gymnasium's SyncVectorEnv gives them."""
+        final_obs = np.full(self.num_envs, None, object)
+        for i in np.flatnonzero(ended):
+            final_obs[i] = observation[i].copy()
+        final_terms = {name: np.where(ended, term, 0.0) for name, term in terms.items()}
+        return {"final_obs": final_obs, "_final_obs": ended, "_final_info": ended,
+                "final_info": self._info(final_terms, diverged & ended, ended)}
+
+    def _refuse_reward(self, terms: dict[str, np.ndarray]) -> None:
+        for name, term in terms.items():
+            if not np.isfinite(term).all():
+                i = int(np.flatnonzero(~np.isfinite(term))[0])
+                raise ValueError(f"{self.family.name}: reward term {name!r} of simulation {i} is {term[i]} with finite physics"
+                                 f" (task {self.tasks.describe(i)}); this is a fault in the family's reward")
+        raise ValueError(f"{self.family.name}: the reward terms {sorted(terms)} are finite, but their sum is not")

@@ -1,0 +1,79 @@
+"""Navigation2D: a point that must go to a goal it is not told, MAML's first task.
+
+    env = make("Navigation2D", 400)                       # actions in [-1, 1] move by up to 0.1 m
+    env = make("Navigation2D", 400, action_scale=0.1)     # actions are the displacement itself, as in MAML's code
+
+The point starts at the origin and moves by its action, at most 0.1 m a step on each axis; the reward is minus the distance
+to the goal; the episode ends within 0.01 m of it on both axes. The MuJoCo model is there to be seen: two slide joints and
+a marker; no physics is computed.
+"""
+
+import mujoco
+import numpy as np
+from mujoco.batch import Batch
+
+from .batch_env import Family
+from .task import Parameter, TaskSpace
+
+_MJCF = """
+<mujoco model="navigation2d">
+  <option timestep="0.1" gravity="0 0 0"/>
+  <visual><global offwidth="640" offheight="480"/></visual>
+  <asset>
+    <texture name="grid" type="2d" builtin="checker" width="100" height="100" rgb1=".85 .87 .9" rgb2=".95 .96 .97"/>
+    <material name="grid" texture="grid" texrepeat="10 10"/>
+  </asset>
+  <worldbody>
+    <light pos="0 0 3" dir="0 0 -1" directional="true"/>
+    <camera name="track" pos="0 0 2.4"/>
+    <geom name="floor" type="plane" size="1 1 .1" material="grid" contype="0" conaffinity="0"/>
+    <body name="goal" mocap="true"><geom type="cylinder" size=".03 .005" rgba=".1 .7 .2 .8" contype="0" conaffinity="0"/></body>
+    <body name="point" pos="0 0 .03">
+      <joint name="x" type="slide" axis="1 0 0"/>
+      <joint name="y" type="slide" axis="0 1 0"/>
+      <geom type="sphere" size=".03" rgba=".8 .2 .2 1" contype="0" conaffinity="0"/>
+    </body>
+  </worldbody>
+  <actuator>
+    <general name="x" joint="x" ctrllimited="true" ctrlrange="-.1 .1"/>
+    <general name="y" joint="y" ctrllimited="true" ctrlrange="-.1 .1"/>
+  </actuator>
+</mujoco>
+"""
+
+
+def _goal(axis: str) -> Parameter:
+    return Parameter(f"goal_{axis}", "m", f"{axis} coordinate of the goal", 0.25, "uniform", -0.5, 0.5,
+                     extrapolation=((-0.75, -0.5), (0.5, 0.75)))
+
+
+class Navigation2D(Family):
+    """Go to a hidden goal in the plane: r = -||position - goal||."""
+
+    name = "Navigation2D"
+    horizon = 100
+    camera = "track"
+    reached = 0.01  # m, on each axis
+
+    def __init__(self):
+        self.space = TaskSpace(self.name, (_goal("x"), _goal("y")))
+
+    def build(self) -> mujoco.MjModel:
+        return mujoco.MjModel.from_xml_string(_MJCF)
+
+    def advance(self, batch: Batch, ctrl: np.ndarray, ids: np.ndarray | None) -> None:
+        qpos = batch.bind("qpos")
+        if ids is None:
+            qpos += ctrl
+        else:
+            qpos[ids] += ctrl[ids]
+
+    def observe(self, batch: Batch) -> np.ndarray:
+        return batch.bind("qpos").copy()
+
+    def reward_terms(self, batch, qpos_before, ctrl, values):
+        offset = batch.bind("qpos") - values
+        return {"distance": -np.sqrt(np.square(offset[:, 0]) + np.square(offset[:, 1]))}
+
+    def terminated(self, batch: Batch, values: np.ndarray) -> np.ndarray:
+        return (np.abs(batch.bind("qpos") - values) < self.reached).all(axis=1)

@@ -1,0 +1,301 @@
+"""Tasks: what may vary about a robot or its goal, as named numbers with units, ranges and splits.
+
+A `TaskSpace` declares the parameters of one family; `Tasks` holds M points of it as one read-only array.
+
+    space = TaskSpace("HalfCheetahVel", (Parameter("velocity", "m/s", "target speed", 1.5, "uniform", 0.0, 3.0),))
+    tasks = space.sample(40, "train", np.random.default_rng(0))
+    tasks.values                       # (40, 1) float64
+    tasks.digests[0]                   # content digest, the same in every process
+    Tasks.from_json(tasks.to_json(), space) == tasks
+
+A task belongs to its split by what it is, not by when it was drawn: outside the ranges is "extrapolation"; a reserved
+choice is "held_out"; of the rest a fixed fifth of all content digests is "held_out" and the others are "train". So no
+seed, worker or resume can ever train on a held-out task. Only a space of finitely many tasks with none reserved, such as
+two directions, is `exhaustive`: there held_out means the same tasks in new episodes.
+"""
+
+import difflib
+import hashlib
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+SPLITS = ("train", "held_out", "extrapolation")
+_HELD_OUT_FIFTH = np.uint64(5)
+
+
+def did_you_mean(name: str, choices) -> str:
+    """' (did you mean ...?)' for a near match of name, else the list of choices."""
+    close = difflib.get_close_matches(str(name), list(choices), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else f" (choices: {', '.join(map(str, choices))})"
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One number that varies between tasks.
+
+    Attributes:
+        name: identifier, the key in JSON.
+        unit: unit of the number, "1" for a pure ratio.
+        description: one line for people.
+        default: the value of the unmodified robot or goal.
+        distribution: "uniform" or "log_uniform" over [low, high], or "choice" among choices.
+        low, high: range of the training tasks.
+        choices: the values of a "choice".
+        extrapolation: intervals (low, high) outside the range, or further choices; empty if there are none.
+        held_out: choices kept for testing.
+    """
+
+    name: str
+    unit: str
+    description: str
+    default: float
+    distribution: str
+    low: float = math.nan
+    high: float = math.nan
+    choices: tuple[float, ...] = ()
+    extrapolation: tuple = ()
+    held_out: tuple[float, ...] = ()
+
+    def __post_init__(self):
+        if self.distribution not in ("uniform", "log_uniform", "choice"):
+            known = ("uniform", "log_uniform", "choice")
+            raise ValueError(f"parameter {self.name}: unknown distribution {self.distribution!r}"
+                             + did_you_mean(self.distribution, known))
+        if self.distribution == "choice":
+            if len(self.choices) - len(self.held_out) < 1 or not set(self.held_out) <= set(self.choices):
+                raise ValueError(f"parameter {self.name}: held_out {self.held_out} must be among the choices"
+                                 f" {self.choices} and leave at least one for training")
+        elif not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+            raise ValueError(f"parameter {self.name}: need finite low < high, got {self.low}, {self.high}")
+        elif self.distribution == "log_uniform" and self.low <= 0:
+            raise ValueError(f"parameter {self.name}: log_uniform needs low > 0, got {self.low}")
+        if not self.allows(np.array([self.default])).all():
+            raise ValueError(f"parameter {self.name}: default {self.default} is outside its own ranges")
+
+    @property
+    def continuous(self) -> bool:
+        return self.distribution != "choice"
+
+    def inside(self, values: np.ndarray) -> np.ndarray:
+        """Whether each value is in the range (or among the choices) of training and held-out tasks."""
+        if self.continuous:
+            return (values >= self.low) & (values <= self.high)
+        return np.isin(values, self.choices)
+
+    def allows(self, values: np.ndarray) -> np.ndarray:
+        """Whether each value is one that this parameter may take at all, extrapolation included."""
+        ok = self.inside(values)
+        if self.continuous:
+            for low, high in self.extrapolation:
+                ok |= (values >= low) & (values <= high)
+            return ok
+        return ok | np.isin(values, self.extrapolation)
+
+    def draw(self, n: int, split: str, rng: np.random.Generator) -> np.ndarray:
+        """n values for a split, (n,); a continuous one knows nothing of held_out (see TaskSpace.sample)."""
+        beyond = split == "extrapolation" and self.extrapolation
+        if not self.continuous:
+            pool = [c for c in self.choices if c not in self.held_out]
+            if split == "held_out" and self.held_out:
+                pool = list(self.held_out)
+            return rng.choice(np.array(self.extrapolation if beyond else pool, np.float64), size=n)
+        log = self.distribution == "log_uniform"
+        bounds = np.array(self.extrapolation if beyond else [(self.low, self.high)], np.float64)
+        scaled = np.log(bounds) if log else bounds
+        width = scaled[:, 1] - scaled[:, 0]
+        pick = rng.choice(len(bounds), size=n, p=width / width.sum())
+        values = scaled[pick, 0] + width[pick] * rng.random(n)
+        # exp(log(x)) may leave the interval by a rounding error
+        return np.clip(np.exp(values), bounds[pick, 0], bounds[pick, 1]) if log else values
+
+
+@dataclass(frozen=True)
+class TaskSpace:
+    """All tasks of one family: the parameters, in the order of the columns of `Tasks.values`."""
+
+    family: str
+    parameters: tuple[Parameter, ...]
+
+    def __post_init__(self):
+        if len(set(self.names)) != len(self.names) or not self.parameters:
+            raise ValueError(f"task space {self.family}: need at least one parameter and unique names, got {self.names}")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(p.name for p in self.parameters)
+
+    @property
+    def dim(self) -> int:
+        return len(self.parameters)
+
+    @property
+    def exhaustive(self) -> bool:
+        """Whether training sees every task there is, so that held_out can only mean new episodes."""
+        return not any(p.continuous or p.held_out for p in self.parameters)
+
+    def default(self) -> "Tasks":
+        """The unmodified robot, as Tasks of length 1."""
+        return Tasks(self, np.array([[p.default for p in self.parameters]]))
+
+    def tasks(self, **values) -> "Tasks":
+        """Tasks by name: space.tasks(velocity=[0.5, 1.0]); what is not named stays at its default."""
+        for name in values:
+            if name not in self.names:
+                raise ValueError(f"{self.family} has no parameter {name!r}" + did_you_mean(name, self.names))
+        columns = [np.atleast_1d(np.asarray(values.get(p.name, p.default), np.float64)) for p in self.parameters]
+        return Tasks(self, np.stack(np.broadcast_arrays(*columns), axis=1))
+
+    def sample(self, n: int, split: str, rng: np.random.Generator) -> "Tasks":
+        """Draw n tasks of a split.
+
+        The held_out tasks of an exhaustive space are all its tasks in turn, in random order, each as often as the
+        others (to within one): an evaluation then weighs every task the same.
+        """
+        self._check_split(split)
+        if split == "held_out" and self.exhaustive:
+            every = np.array(list(itertools.product(*(p.choices for p in self.parameters))), np.float64)
+            rounds = [every[rng.permutation(len(every))] for _ in range(-(-n // len(every)))]
+            return Tasks(self, np.concatenate(rounds)[:n] if rounds else every[:0])
+        kept: list[np.ndarray] = []
+        have = 0
+        by_digest = split == "held_out" and not any(p.held_out for p in self.parameters)
+        while have < n:
+            # a fifth of the digests is held out: draw enough for one round to do in nearly every case
+            size = (n - have) * (6 if by_digest else 2) + 32
+            values = np.stack([p.draw(size, split, rng) for p in self.parameters], axis=1)
+            values = values[self._split_index(values) == SPLITS.index(split)]
+            kept.append(values)
+            have += len(values)
+        return Tasks(self, np.concatenate(kept)[:n] if kept else np.empty((0, self.dim)))
+
+    def split_of(self, tasks: "Tasks") -> np.ndarray:
+        """The split each task belongs to, (M,) array of names; "train" throughout in an exhaustive space."""
+        return np.array(SPLITS)[self._split_index(tasks.values)]
+
+    def assert_disjoint(self, train: "Tasks", test: "Tasks") -> None:
+        """Raise ValueError, naming digests, if a task is in both. Nothing to assert in an exhaustive space."""
+        common = sorted(set(train.digests) & set(test.digests))
+        if common and not self.exhaustive:
+            raise ValueError(f"{self.family}: {len(common)} tasks are in the training and in the test set: digests"
+                             f" {', '.join(common[:3])}{', ...' if len(common) > 3 else ''}; sample them from different splits")
+
+    def _check_split(self, split: str) -> None:
+        if split not in SPLITS:
+            raise ValueError(f"unknown split {split!r}" + did_you_mean(split, SPLITS))
+        if split == "extrapolation" and not any(p.extrapolation for p in self.parameters):
+            raise ValueError(f"{self.family} declares no extrapolation tasks; use split 'held_out' instead")
+
+    def _split_index(self, values: np.ndarray) -> np.ndarray:
+        """Index into SPLITS of each task, (M,); values (M, D)."""
+        outside = np.zeros(len(values), bool)
+        reserved = np.zeros(len(values), bool)
+        for column, p in zip(values.T, self.parameters, strict=True):
+            outside |= ~p.inside(column)
+            reserved |= np.isin(column, p.held_out)
+        if any(p.continuous for p in self.parameters):
+            reserved |= self._keys(values) % _HELD_OUT_FIFTH == 0
+        return np.where(outside, 2, np.where(reserved, 1, 0))
+
+    def _keys(self, values: np.ndarray) -> np.ndarray:
+        """64-bit content digest of each task, (M,) uint64: splitmix64 over the bits of the values."""
+        name = hashlib.sha256("\0".join((self.family, *self.names)).encode()).digest()
+        key = np.full(len(values), int.from_bytes(name[:8], "little"), np.uint64)
+        bits = np.ascontiguousarray(values + 0.0).view(np.uint64)  # + 0.0: -0.0 and 0.0 are the same task
+        for column in bits.T:
+            key = _splitmix64(key ^ column)
+        return key
+
+
+def _splitmix64(x: np.ndarray) -> np.ndarray:
+    """Finaliser of Steele, Lea and Flood's SplitMix64, elementwise on uint64."""
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+@dataclass(frozen=True, eq=False)
+class Tasks:
+    """M tasks of one space; values (M, D) float64, read-only, columns in the order of space.parameters."""
+
+    space: TaskSpace = field(repr=False)
+    values: np.ndarray
+
+    def __post_init__(self):
+        values = np.array(self.values, np.float64)
+        if values.ndim != 2 or values.shape[1] != self.space.dim:
+            raise ValueError(f"{self.space.family} tasks need values of shape (M, {self.space.dim}), got {values.shape}")
+        for column, p in zip(values.T, self.space.parameters, strict=True):
+            ok = p.allows(column)
+            if not ok.all():
+                allowed = f"one of {p.choices}" if not p.continuous else f"{p.low:g} to {p.high:g} {p.unit}"
+                also = f" or extrapolation {p.extrapolation}" if p.extrapolation else ""
+                raise ValueError(f"{self.space.family} task {int(np.flatnonzero(~ok)[0])}: {p.name} = {column[~ok][0]!r};"
+                                 f" expected {allowed}{also}")
+        values.flags.writeable = False
+        object.__setattr__(self, "values", values)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, index) -> "Tasks":
+        """Tasks at an int, slice or array; always Tasks, of length 1 for an int."""
+        if isinstance(index, (int, np.integer)):
+            index = [index]
+        return Tasks(self.space, self.values[index])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Tasks) and self.space.family == other.space.family and self.digests == other.digests
+
+    def __hash__(self) -> int:
+        return hash((self.space.family, self.digests))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.space.names
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """Content digest of each task, 16 hexadecimal digits; depends on family, parameter names and values only."""
+        return tuple(f"{int(key):016x}" for key in self.space._keys(self.values))
+
+    def repeat(self, times: int) -> "Tasks":
+        """Each task `times` times in a row: the tasks of simulations i = m * times + k."""
+        return Tasks(self.space, np.repeat(self.values, times, axis=0))
+
+    def describe(self, i: int) -> str:
+        """One task in words: 'velocity=1.37 m/s'."""
+        parts = []
+        for value, p in zip(self.values[i], self.space.parameters, strict=True):
+            sign = "+" if min(p.low, *p.choices, 0.0) < 0 else ""
+            parts.append(f"{p.name}={value:{sign}.4g}" + (f" {p.unit}" if p.unit != "1" else ""))
+        return ", ".join(parts)
+
+    def to_json(self) -> dict[str, Any]:
+        """{"family", "tasks": [{name: value}, ...]}; json.dumps of it keeps every bit of the values."""
+        rows = [dict(zip(self.names, map(float, row), strict=True)) for row in self.values]
+        return {"family": self.space.family, "tasks": rows}
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any], space: TaskSpace) -> "Tasks":
+        """The tasks that to_json wrote, checked against a space; a parameter left out has its default."""
+        if not isinstance(data, Mapping) or not isinstance(data.get("tasks"), list):
+            raise ValueError('a task file must be {"family": name, "tasks": [{parameter: value}, ...]}')
+        if data.get("family") != space.family:
+            raise ValueError(f"tasks are of family {data.get('family')!r}, expected {space.family!r}")
+        values = np.empty((len(data["tasks"]), space.dim))
+        for i, row in enumerate(data["tasks"]):
+            if not isinstance(row, Mapping):
+                raise ValueError(f"task {i}: expected an object of parameters, got {row!r}")
+            for name, value in row.items():
+                if name not in space.names:
+                    raise ValueError(f"task {i}: {space.family} has no parameter {name!r}" + did_you_mean(name, space.names))
+                if isinstance(value, bool) or not isinstance(value, (int, float)):
+                    raise ValueError(f"task {i}: {name} must be a number, got {value!r}")
+            values[i] = [row.get(p.name, p.default) for p in space.parameters]
+        return Tasks(space, values)
