@@ -1,0 +1,93 @@
+"""The adapter: the one thing that every method hands out.
+
+It acts in a batch of tasks, sees what happened and may change itself. Evaluation, replays, export and the robot loop
+know adapters and nothing else, so all methods are compared on one axis: experience in the new task. Its state is a value.
+
+    state = adapter.start(num_tasks=40)
+    rollout = collect(env, adapter, state, ...)         # calls adapter.act at each step
+    state = adapter.adapt(state, rollout)               # one adaptation step in every task
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+
+from .inner_loop import InnerLoop, Samples, per_task
+from .normaliser import Normaliser
+from .policy import Params
+from .rollout import Rollout
+
+
+class Decision(NamedTuple):
+    """What an adapter does in M tasks with K episodes each.
+
+    Attributes:
+        actions: (M, K, A) float32, in the environment's action units.
+        log_probs: (M, K) float32, their log-densities.
+        observations: (M, K, O) float32, as the policy saw them.
+        state: the adapter's state after acting; the same one, unless it has a memory.
+    """
+
+    actions: np.ndarray
+    log_probs: np.ndarray
+    observations: np.ndarray
+    state: Any
+
+
+class Adapter(Protocol):
+    """What evaluation needs of a trained method."""
+
+    def start(self, num_tasks: int) -> Any:
+        """The state before any experience, for ``num_tasks`` tasks."""
+
+    def act(self, state: Any, observations: np.ndarray, rng: np.random.Generator | None) -> Decision:
+        """Choose actions for (M, K, O) raw observations; without a noise source, the mean actions."""
+
+    def adapt(self, state: Any, rollout: Rollout) -> Any:
+        """The state after one adaptation step on fresh experience."""
+
+
+class GradientAdapter:
+    """Adapts by gradient steps from a meta-learned initialisation (MAML, ProMP and their relatives).
+
+    Args:
+        inner_loop: the adaptation rule and its policy.
+        params: the initialisation, without a task axis.
+        step_sizes: see :meth:`InnerLoop.adapt`.
+        normaliser: of the observations.
+        prepare: turns a rollout into samples with advantages.
+    """
+
+    def __init__(
+        self,
+        inner_loop: InnerLoop,
+        params: Params,
+        step_sizes: Params,
+        normaliser: Normaliser,
+        prepare: Callable[[Rollout], Samples],
+    ):
+        self.inner_loop = inner_loop
+        self.params = params
+        self.step_sizes = step_sizes
+        self.normaliser = normaliser
+        self.prepare = prepare
+
+    def start(self, num_tasks: int) -> Params:
+        return per_task(self.params, num_tasks)
+
+    @torch.no_grad()
+    def act(self, state, observations, rng):
+        seen = self.normaliser(observations)
+        pi = self.inner_loop.policy.distribution(state, torch.from_numpy(seen))
+        mean, std = pi.base_dist.loc, pi.base_dist.scale
+        if rng is None:
+            actions = mean
+        else:
+            actions = mean + std * torch.from_numpy(rng.standard_normal(tuple(mean.shape), np.float32))
+        return Decision(actions.numpy(), pi.log_prob(actions).numpy(), seen, state)
+
+    @torch.no_grad()
+    def adapt(self, state, rollout):
+        return self.inner_loop.adapt(state, self.step_sizes, self.prepare(rollout))

@@ -1,0 +1,59 @@
+"""The trajectory record: what one round of experience in a batch of tasks left behind.
+
+Axes, here and nowhere else decided: task M, step T, episode K, then the feature axis. Simulation ``m * K + k`` of the
+environment is episode ``k`` of task ``m``. Every episode begins at step 0; one that ends early is padded, and ``valid``
+marks the steps that were lived. An episode whose physics diverged is not valid at any step: it is counted in ``diverged``
+and nothing learns from it.
+
+    rollout.returns               # (M, K) sum of rewards of each episode
+    rollout.rewards[m, :, k]      # (T,) rewards of one episode
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """K episodes in each of M tasks, at most T steps long.
+
+    Attributes:
+        observations: (M, T, K, O) float32, as the policy saw them (normalised, if it normalises).
+        raw_moments: (3, O) float64: count, sum and sum of squares of the raw observations of valid steps.
+        actions: (M, T, K, A) float32, in the environment's action units.
+        log_probs: (M, T, K) float32, log-density of each action under the policy that took it.
+        rewards: (M, T, K) float64.
+        terminated: (M, T, K) bool, the step ended the episode in a terminal state (no value follows it).
+        truncated: (M, T, K) bool, the step was the last of the time limit (a value follows it).
+        valid: (M, T, K) bool.
+        diverged: (M, K) bool, the simulation broke down and the episode was discarded.
+        last_observations: (M, K, O) float32, the observation after the last step.
+    """
+
+    observations: np.ndarray
+    raw_moments: np.ndarray
+    actions: np.ndarray
+    log_probs: np.ndarray
+    rewards: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    valid: np.ndarray
+    diverged: np.ndarray
+    last_observations: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(M, T, K)."""
+        return self.rewards.shape
+
+    @property
+    def returns(self) -> np.ndarray:
+        """(M, K) undiscounted return of each episode; NaN where the physics diverged."""
+        returns = np.where(self.valid, self.rewards, 0.0).sum(axis=1)
+        return np.where(self.diverged, np.nan, returns)
+
+    @property
+    def num_steps(self) -> int:
+        """Number of valid environment steps."""
+        return int(self.valid.sum())

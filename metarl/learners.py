@@ -1,0 +1,36 @@
+"""From a config to the learner it names.
+
+    learner = make_learner(config)
+    metrics = learner.iterate(0)
+    adapter = learner.adapter()
+"""
+
+from gymnasium.vector import AutoresetMode
+
+from metarl.config import Config
+from metarl.envs import BatchEnv, make
+from metarl.maml import MAML
+from metarl.promp import ProMP
+
+LEARNERS = {"promp": ProMP, "maml-trpo": MAML}
+
+
+def make_env(config: Config, num_envs: int) -> BatchEnv:
+    """``num_envs`` simulations of the config's family, for :func:`metarl.sampling.collect`."""
+    env = config.env
+    return make(
+        env.family,
+        num_envs,
+        horizon=env.horizon,
+        action_scale=env.action_scale,
+        autoreset_mode=AutoresetMode.DISABLED,
+        num_threads=config.threads,
+        **env.options,
+    )
+
+
+def make_learner(config: Config, env: BatchEnv | None = None) -> MAML | ProMP:
+    """An untrained learner; its environment is made here unless given."""
+    if env is None:
+        env = make_env(config, config.meta_batch * config.episodes)
+    return LEARNERS[config.algorithm.name](config, env)

@@ -1,0 +1,220 @@
+"""What the gradient-based meta-learners share: meta-parameters, the inner loops of an iteration, and the data they leave.
+
+An iteration samples a meta-batch of tasks and, in all of them at once, alternates between collecting episodes and taking
+an inner gradient step. Round k holds the episodes of the k-times adapted policies; the outer update then differentiates
+through the same chain of adaptations (`adapted`) as a function of the meta-parameters:
+
+    rounds, metrics = learner.inner_loops(iteration)          # inner_steps + 1 rounds, none of them reused
+    chain = learner.adapted(meta, [r.samples for r in rounds[:-1]])      # theta_0, ..., theta_K, differentiable in meta
+
+Meta-parameters are one flat dict of leaf tensors: "params.<name>", and "step_sizes.<name>" when they are learned (Meta-SGD).
+"""
+
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.distributions import Independent, Normal, kl_divergence
+
+from metarl.agents import (
+    GaussianMLP,
+    GradientAdapter,
+    InnerLoop,
+    Normaliser,
+    Params,
+    Rollout,
+    Samples,
+    discounted_returns,
+    fit_values,
+    generalised_advantages,
+    normalise_advantages,
+)
+from metarl.agents.inner_loop import per_task
+from metarl.config import Config
+from metarl.envs import BatchEnv
+from metarl.sampling import collect
+from metarl.seeding import stream
+
+CHUNK_ROWS = 8192  # steps differentiated at once: their activations stay in the processor's cache
+
+
+class Round(NamedTuple):
+    """Experience collected with the k-times adapted policies, and what those policies were.
+
+    Attributes:
+        samples: of M tasks.
+        mean: (M, N, A) and std (M, 1, A) of the action distributions that collected them.
+    """
+
+    samples: Samples
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def tasks(self, part: slice) -> "Round":
+        return Round(self.samples.tasks(part), self.mean[part], self.std[part])
+
+    def kl(self, pi: Independent) -> torch.Tensor:
+        """(M,) mean KL from the collecting policies to ``pi`` over the visited observations."""
+        old = Independent(Normal(self.mean, self.std.expand_as(self.mean), validate_args=False), 1, validate_args=False)
+        return (self.samples.weights * kl_divergence(old, pi)).sum(-1)
+
+
+class MetaGradientLearner:
+    """Base of MAML and ProMP: a policy initialisation trained so that inner gradient steps improve it.
+
+    Args:
+        config: of the run.
+        env: ``config.meta_batch * config.episodes`` simulations, autoreset disabled.
+    """
+
+    def __init__(self, config: Config, env: BatchEnv):
+        self.config, self.env = config, env
+        observation_dim = env.single_observation_space.shape[0]
+        self.policy = GaussianMLP(
+            observation_dim,
+            env.single_action_space.shape[0],
+            config.policy.hidden,
+            config.policy.activation,
+            config.policy.init_std,
+            config.policy.min_std,
+        )
+        self.inner_loop = InnerLoop(self.policy, config.inner.head_only, config.inner.first_order)
+        params = self.policy.init(np.random.default_rng(stream(config.seed, "init")))
+        self.meta = {f"params.{name}": value for name, value in params.items()}
+        if config.inner.learn_lr:
+            for name, value in params.items():
+                self.meta[f"step_sizes.{name}"] = torch.full_like(value, config.inner.lr)
+        for value in self.meta.values():
+            value.requires_grad_(True)
+        self.normaliser = Normaliser.identity(observation_dim, config.policy.normalise_observations)
+
+    # ---- the meta-parameters
+
+    def split(self, meta: Params) -> tuple[Params, Params]:
+        """(policy weights, inner step sizes) of a dict of meta-parameters."""
+        params = {name[7:]: value for name, value in meta.items() if name.startswith("params.")}
+        if self.config.inner.learn_lr:
+            return params, {name: meta[f"step_sizes.{name}"] for name in params}
+        return params, dict.fromkeys(params, self.config.inner.lr)
+
+    def adapted(self, meta: Params, samples: list[Samples]) -> list[Params]:
+        """theta_0, theta_1, ...: the weights before and after each inner step, with a leading task axis."""
+        params, step_sizes = self.split(meta)
+        chain = [per_task(params, samples[0].num_tasks if samples else 1)]
+        for step in samples:
+            chain.append(self.inner_loop.adapt(chain[-1], step_sizes, step))
+        return chain
+
+    def adapter(self) -> GradientAdapter:
+        """Adapts from the present meta-parameters."""
+        params, step_sizes = self.split({name: value.detach().clone() for name, value in self.meta.items()})
+        return GradientAdapter(self.inner_loop, params, step_sizes, self.normaliser, self.prepare)
+
+    # ---- experience
+
+    def prepare(self, rollout: Rollout) -> Samples:
+        """Samples with advantages, normalised in each task, over the linear feature baseline."""
+        discount, valid = self.config.discount, rollout.valid
+        values, bootstrap = fit_values(rollout, discounted_returns(rollout.rewards, valid, discount))
+        if not self.config.bootstrap_at_horizon:
+            bootstrap = np.zeros_like(bootstrap)
+        advantages = normalise_advantages(
+            generalised_advantages(
+                rollout.rewards, values, bootstrap, rollout.terminated, valid, discount, self.config.gae_lambda
+            ),
+            valid,
+        )
+        weights = valid / np.maximum(valid.sum(axis=(1, 2), keepdims=True), 1)
+
+        def rows(x: np.ndarray) -> torch.Tensor:  # (M, T, K, ...) -> (M, T * K, ...)
+            return torch.from_numpy(x.reshape(x.shape[0], -1, *x.shape[3:]).astype(np.float32, copy=False))
+
+        return Samples(
+            rows(rollout.observations), rows(rollout.actions), rows(rollout.log_probs), rows(advantages), rows(weights)
+        )
+
+    def inner_loops(self, iteration: int) -> tuple[list[Round], dict[str, float]]:
+        """Sample tasks; collect episodes and adapt in all of them, ``inner.steps`` times; collect once more."""
+        config = self.config
+        start = time.perf_counter()
+        rng = np.random.default_rng(stream(config.seed, "tasks", iteration))
+        tasks = self.env.space.sample(config.meta_batch, "train", rng)
+        self.env.set_tasks(tasks.repeat(config.episodes))
+
+        adapter = self.adapter()
+        state, rounds = adapter.start(config.meta_batch), []
+        metrics = {"env_steps": 0, "diverged": 0}
+        moments = 0.0
+        for k in range(config.inner.steps + 1):
+            seed = stream(config.seed, "rollouts", iteration, k)
+            rollout = collect(self.env, adapter, state, config.episodes, seed)
+            samples = self.prepare(rollout)
+            rounds.append(self._round(state, samples))
+            metrics[f"return_{k}"] = float(np.nanmean(rollout.returns))
+            metrics["env_steps"] += rollout.num_steps
+            metrics["diverged"] += int(rollout.diverged.sum())
+            moments = moments + rollout.raw_moments
+            if k < config.inner.steps:
+                with torch.no_grad():
+                    state = self.inner_loop.adapt(state, adapter.step_sizes, samples)
+        self.normaliser = self.normaliser.update(moments)  # for the next iteration: this one is all collected
+        metrics["std"] = float(self.meta["params.log_std"].detach().exp().mean())
+        metrics["seconds_sampling"] = time.perf_counter() - start
+        return rounds, metrics
+
+    @torch.no_grad()
+    def _round(self, params: Params, samples: Samples) -> Round:
+        pi = self.policy.distribution(params, samples.observations)
+        log_probs = pi.log_prob(samples.actions)
+        return Round(samples._replace(log_probs=log_probs), pi.base_dist.loc, pi.base_dist.scale[:, :1])
+
+    def chunks(self, rounds: list[Round]) -> Iterator[list[Round]]:
+        """The rounds, a few tasks at a time."""
+        num_tasks, num_rows = rounds[0].samples.weights.shape
+        size = max(1, CHUNK_ROWS // num_rows)
+        for first in range(0, num_tasks, size):
+            yield [r.tasks(slice(first, first + size)) for r in rounds]
+
+    # ---- resuming
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Everything a bit-identical resume needs, as flat tensors."""
+        n = self.normaliser
+        return {
+            **{f"meta.{name}": value.detach().clone() for name, value in self.meta.items()},
+            "normaliser.count": torch.tensor(n.count, dtype=torch.float64),
+            "normaliser.mean": torch.from_numpy(n.mean.copy()),
+            "normaliser.m2": torch.from_numpy(n.m2.copy()),
+        }
+
+    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+        """Restore :meth:`state_dict`; ValueError names a tensor that is missing, unexpected or of another shape."""
+        check_state(self.state_dict(), state)
+        with torch.no_grad():
+            for name, value in self.meta.items():
+                value.copy_(state[f"meta.{name}"])
+        self.normaliser = Normaliser(
+            float(state["normaliser.count"]),
+            state["normaliser.mean"].numpy().copy(),
+            state["normaliser.m2"].numpy().copy(),
+            self.normaliser.enabled,
+        )
+
+
+def check_state(expected: dict[str, torch.Tensor], got: dict[str, torch.Tensor]) -> None:
+    """ValueError unless the two have the same names, shapes and types."""
+    for name in sorted(expected.keys() | got.keys()):
+        want, have = (
+            f"{tuple(x[name].shape)} {x[name].dtype}" if name in x else "nothing" for x in (expected, got)
+        )
+        if want != have:
+            raise ValueError(f"{name}: got {have}, expected {want}: the weights belong to another configuration")
+
+
+def require_finite(meta: Params, gradients: Params) -> None:
+    """FloatingPointError naming the first gradient that is not finite, before it reaches the weights."""
+    for name in meta:
+        if not torch.isfinite(gradients[name]).all():
+            raise FloatingPointError(f"the meta-gradient of {name} is not finite; the weights are unchanged")

@@ -1,0 +1,96 @@
+"""ProMP: proximal meta-policy search (Rothfuss, Lee, Clavera, Asfour and Abbeel, ICLR 2019; arXiv:1810.06784).
+
+Algorithm 1 of the paper, batched over tasks. Lines 4-8 sample tasks, pre-adaptation episodes, adapt, and sample
+post-adaptation episodes; line 9 takes several Adam steps on
+
+    J(theta) = mean over tasks of  J_clip(theta'(theta)) - eta * mean_k KL(pi_old_k, pi_theta_k)          (eq. 13)
+
+where theta'(theta) is the inner update with the low-variance curvature estimator (eq. 11), recomputed from the same episodes
+at every step. Any number of inner steps; each has its own episodes and its own KL term.
+"""
+
+import time
+
+import torch
+
+from metarl.agents import Params
+from metarl.meta_gradient import MetaGradientLearner, Round, require_finite
+
+
+class ProMP(MetaGradientLearner):
+    """See the module; settings are :class:`metarl.config.ProMPConfig`."""
+
+    def __init__(self, config, env):
+        super().__init__(config, env)
+        self.optimiser = torch.optim.Adam(self.meta.values(), lr=config.algorithm.lr)
+
+    def iterate(self, iteration: int) -> dict[str, float]:
+        """One iteration of Algorithm 1; returns its metrics."""
+        rounds, metrics = self.inner_loops(iteration)  # lines 4-8
+        start = time.perf_counter()
+        for epoch in range(self.config.algorithm.epochs):  # lines 9-11
+            objective = self.meta_gradient(rounds)
+            metrics.setdefault("objective_before", objective)
+            metrics["objective"] = objective
+            self.optimiser.step()
+        metrics["seconds_update"] = time.perf_counter() - start
+        return metrics
+
+    def meta_gradient(self, rounds: list[Round]) -> float:
+        """Put the gradient of the loss into ``.grad`` of the meta-parameters; return the objective's value."""
+        num_tasks = rounds[0].samples.num_tasks
+        total = 0.0
+        gradients = {name: torch.zeros_like(value) for name, value in self.meta.items()}
+        for part in self.chunks(rounds):
+            gradient, loss = torch.func.grad_and_value(self.loss)(self.meta, part)
+            total += float(loss)
+            for name, g in gradient.items():
+                gradients[name] += g.detach() / num_tasks
+        require_finite(self.meta, gradients)
+        for name, value in self.meta.items():
+            value.grad = gradients[name]
+        return -total / num_tasks
+
+    def loss(self, meta: Params, rounds: list[Round]) -> torch.Tensor:
+        """Negative of eq. 13, summed over tasks."""
+        settings = self.config.algorithm
+        *inner, outer = rounds
+        chain = self.adapted(meta, [r.samples for r in inner])
+
+        # clipped surrogate on the episodes of the adapted policy (Schulman et al. 2017, eq. 7)
+        log_probs = self.policy.distribution(chain[-1], outer.samples.observations).log_prob(outer.samples.actions)
+        ratio = torch.exp(log_probs - outer.samples.log_probs)
+        clipped = ratio.clamp(1 - settings.clip, 1 + settings.clip)
+        advantages = outer.samples.advantages
+        surrogate = (outer.samples.weights * torch.minimum(ratio * advantages, clipped * advantages)).sum()
+
+        # the policies that collected the earlier rounds may not move far either
+        penalty = 0.0
+        if inner and settings.inner_kl:
+            kl = [r.kl(self.policy.distribution(p, r.samples.observations)).sum() for p, r in zip(chain, inner)]
+            penalty = settings.inner_kl * sum(kl) / len(inner)
+        return penalty - surrogate
+
+    def state_dict(self):
+        state = super().state_dict()
+        for (name, value), slot in zip(self.meta.items(), self._moments()):
+            state[f"adam.first.{name}"], state[f"adam.second.{name}"] = slot["exp_avg"].clone(), slot["exp_avg_sq"].clone()
+            state["adam.step"] = slot["step"].clone()
+        return state
+
+    def load_state_dict(self, state):
+        super().load_state_dict(state)
+        for name, slot in zip(self.meta, self._moments()):
+            slot["exp_avg"].copy_(state[f"adam.first.{name}"])
+            slot["exp_avg_sq"].copy_(state[f"adam.second.{name}"])
+            slot["step"].copy_(state["adam.step"])
+
+    def _moments(self) -> list[dict[str, torch.Tensor]]:
+        """Adam's state of each meta-parameter, in their order; made if no step was taken yet."""
+        for value in self.meta.values():
+            if not self.optimiser.state[value]:
+                zeros = torch.zeros_like(value, requires_grad=False)
+                self.optimiser.state[value] = {
+                    "step": torch.tensor(0.0), "exp_avg": zeros, "exp_avg_sq": zeros.clone()
+                }
+        return [self.optimiser.state[value] for value in self.meta.values()]

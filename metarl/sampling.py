@@ -1,0 +1,92 @@
+"""Collecting experience: K episodes in each of M tasks, all simulations in step.
+
+    env.set_tasks(tasks.repeat(num_episodes))
+    rollout = collect(env, adapter, adapter.start(len(tasks)), num_episodes, seed=stream(0, "rollouts", 0))
+"""
+
+import numpy as np
+
+from metarl.agents import Adapter, Rollout
+from metarl.envs import BatchEnv
+
+
+def collect(
+    env: BatchEnv,
+    adapter: Adapter,
+    state,
+    num_episodes: int,
+    seed: np.random.SeedSequence,
+    *,
+    deterministic: bool = False,
+) -> Rollout:
+    """One episode in every simulation of ``env``, from reset to its horizon.
+
+    Args:
+        env: M * K simulations with their tasks set, simulation ``m * K + k`` being episode k of task m; autoreset disabled.
+        adapter, state: who acts, and what it knows of the M tasks.
+        num_episodes: K.
+        seed: of the initial states and the action noise.
+        deterministic: take mean actions.
+    """
+    num_tasks, steps = env.num_envs // num_episodes, env.horizon
+    reset_seed, noise_seed = np.random.SeedSequence(seed.entropy, spawn_key=seed.spawn_key).spawn(2)
+    noise = None if deterministic else np.random.default_rng(noise_seed)
+    observation, _ = env.reset(seed=reset_seed)
+
+    def tasks_first(x: np.ndarray) -> np.ndarray:
+        return x.reshape(num_tasks, num_episodes, *x.shape[1:])
+
+    shape = (num_tasks, steps, num_episodes)
+    raw = np.empty((*shape, observation.shape[-1]), np.float32)
+    seen = np.empty_like(raw)
+    actions = np.empty((*shape, env.single_action_space.shape[0]), np.float32)
+    log_probs = np.empty(shape, np.float32)
+    rewards = np.empty(shape)
+    terminated, truncated, valid = (np.zeros(shape, bool) for _ in range(3))
+    diverged = np.zeros((num_tasks, num_episodes), bool)
+    running = np.ones((num_tasks, num_episodes), bool)
+    last = np.zeros((num_tasks, num_episodes, observation.shape[-1]), np.float32)
+
+    for t in range(steps):
+        raw[:, t] = tasks_first(observation)
+        decision = adapter.act(state, tasks_first(observation), noise)
+        seen[:, t], actions[:, t], log_probs[:, t] = decision.observations, decision.actions, decision.log_probs
+        state = decision.state
+        observation, reward, done, cut, info = env.step(decision.actions.reshape(env.num_envs, -1))
+        rewards[:, t], valid[:, t] = tasks_first(reward), running
+        terminated[:, t] = tasks_first(done) & running
+        truncated[:, t] = tasks_first(cut) & running
+        diverged |= tasks_first(info["diverged"]) & running
+        ended = terminated[:, t] | truncated[:, t]
+        if ended.any():
+            last[ended] = adapter.act(state, tasks_first(observation), None).observations[ended]
+            running = running & ~ended
+            if not running.any():
+                break
+
+    rewards[~valid] = 0.0
+    valid &= ~diverged[:, None, :]
+    return Rollout(
+        observations=seen,
+        raw_moments=_moments(raw, valid),
+        actions=actions,
+        log_probs=log_probs,
+        rewards=rewards,
+        terminated=terminated,
+        truncated=truncated,
+        valid=valid,
+        diverged=diverged,
+        last_observations=last,
+    )
+
+
+def _moments(observations: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """(3, O) count, sum and sum of squares of the valid steps of (M, T, K, O) observations."""
+    flat = observations.reshape(-1, observations.shape[-1])
+    if not valid.all():
+        flat = flat[valid.reshape(-1)]
+    return np.stack([
+        np.full(flat.shape[-1], len(flat), np.float64),
+        flat.sum(0, dtype=np.float64),
+        np.square(flat).sum(0, dtype=np.float64),
+    ])
