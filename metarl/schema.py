@@ -2,21 +2,27 @@
 
     from metarl.config import Config, EnvConfig, ProMPConfig
 
-    config = Config(env=EnvConfig(family="HalfCheetahDir", action_scale=10), algorithm=ProMPConfig(lr=5e-4), seed=3)
+    env = EnvConfig(family="HalfCheetahDir", action_scale=10)
+    config = Config(env=env, algorithm=ProMPConfig(lr=5e-4), seed=3)
     config.algorithm.clip         # 0.3
 
-Defaults stand here and nowhere else; a file in `configs/` holds only what differs from them. A `Config` is frozen; `metarl.config`
-reads one from YAML, `metarl list settings` prints the table of what stands below.
-Lengths are in steps of the environment, batch sizes in tasks (`meta_batch`) and in episodes per task (`episodes`).
+Defaults stand here and nowhere else; a file in `configs/` holds only what differs from them. A `Config` is
+frozen; `metarl.config` reads one from YAML, `metarl list settings` prints the table of what stands below.
+Lengths are in steps of the environment, batch sizes in tasks (`meta_batch`) and in episodes per task
+(`episodes`).
 """
 
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+import json
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 MAX_SIMULATIONS = 1_000_000
+_WORDS = {int: "integer", float: "number", bool: "true | false", str: "text", dict: "mapping"}
+_SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
 
 def _not_a_bool(value: Any) -> Any:
@@ -54,8 +60,7 @@ class EnvConfig(Section):
     )
     action_scale: Float = Field(
         1.0, gt=0, le=1000,
-        description="Actions in [-action_scale, action_scale] cover the actuator range; ProMP and MAML-TRPO's inner learning "
-        "rate of 0.1 goes with 10.",
+        description="Actions of +-action_scale span the actuator range; an inner.lr of 0.1 goes with 10.",
     )
     options: dict[str, Any] = Field({}, description="Options of the family, as `metarl list` shows them.")
 
@@ -76,10 +81,10 @@ class InnerConfig(Section):
     """The inner loop: how the policy adapts to one task."""
 
     steps: Int = Field(1, ge=0, le=100, description="Gradient steps in a task, each from fresh episodes.")
-    lr: Float = Field(0.1, gt=0, le=1000, description="Step size of a gradient step (its start value with learn_lr).")
+    lr: Float = Field(0.1, gt=0, le=1000, description="Size of a gradient step (its start, with learn_lr).")
     learn_lr: bool = Field(False, description="Learn a step size for each weight, as Meta-SGD does.")
     head_only: bool = Field(False, description="Adapt the last layer only, as ANIL does.")
-    first_order: bool = Field(False, description="Leave out the second derivatives, as first-order MAML does.")
+    first_order: bool = Field(False, description="No second derivatives, as in first-order MAML.")
 
 
 class ProMPConfig(Section):
@@ -87,16 +92,16 @@ class ProMPConfig(Section):
 
     name: Literal["promp"] = Field("promp", description="Which meta-learner: promp or maml-trpo.")
     lr: Float = Field(1e-3, gt=0, le=1000, description="Adam's step size in the outer update.")
-    epochs: Int = Field(5, ge=1, le=1000, description="Adam steps in an iteration, all from the same episodes.")
-    clip: Float = Field(0.3, gt=0, le=100, description="Likelihood ratios are clipped to [1 - clip, 1 + clip].")
-    inner_kl: Float = Field(5e-4, ge=0, le=1e6, description="Weight of the KL penalty between old and new inner policies.")
+    epochs: Int = Field(5, ge=1, le=1000, description="Adam steps in an iteration, on the same episodes.")
+    clip: Float = Field(0.3, gt=0, le=100, description="Likelihood ratios are cut to [1 - clip, 1 + clip].")
+    inner_kl: Float = Field(5e-4, ge=0, le=1_000_000, description="Weight of the KL from sampling policies.")
 
 
 class MAMLConfig(Section):
     """MAML with a trust-region outer update."""
 
     name: Literal["maml-trpo"] = Field("maml-trpo", description="Which meta-learner: promp or maml-trpo.")
-    max_kl: Float = Field(0.01, gt=0, le=100, description="Trust region: mean KL that an outer step may reach, nats.")
+    max_kl: Float = Field(0.01, gt=0, le=100, description="Trust region: mean KL of an outer step, in nats.")
     cg_iterations: Int = Field(10, ge=1, le=1000, description="Conjugate-gradient iterations.")
     damping: Float = Field(1e-5, ge=0, le=1000, description="Added to the diagonal of the curvature.")
     backtracks: Int = Field(15, ge=1, le=1000, description="Step lengths that the line search tries.")
@@ -106,13 +111,16 @@ class MAMLConfig(Section):
     )
 
 
+ALGORITHMS: dict[str, type[Section]] = {"promp": ProMPConfig, "maml-trpo": MAMLConfig}
+
+
 class EvaluationConfig(Section):
     """Adapting to tasks that were never trained on, and measuring the return after each step."""
 
     tasks: Int = Field(40, ge=1, le=100_000, description="Tasks to adapt to.")
     episodes: Int = Field(20, ge=1, le=100_000, description="Episodes in a task for each adaptation step.")
-    steps: Int = Field(3, ge=0, le=100, description="Adaptation steps; the return is measured after 0, 1, ... of them.")
-    every: Int = Field(0, ge=0, le=10**9, description="Iterations from one evaluation to the next; 0: only at the end.")
+    steps: Int = Field(3, ge=0, le=100, description="Adaptation steps; measured after 0, 1, ... of them.")
+    every: Int = Field(0, ge=0, le=10**9, description="Iterations between evaluations; 0: only at the end.")
     split: Split = Field("held_out", description="Which tasks: held_out, extrapolation or train.")
 
 
@@ -134,16 +142,19 @@ class Config(Section):
     env: EnvConfig = Field(description="Which robot, and what varies about it.")
     policy: PolicyConfig = Field(PolicyConfig(), description="The Gaussian MLP policy.")
     inner: InnerConfig = Field(InnerConfig(), description="The inner loop.")
-    algorithm: Annotated[ProMPConfig | MAMLConfig, Field(discriminator="name")] = Field(description="The outer loop.")
+    algorithm: ProMPConfig | MAMLConfig = Field(discriminator="name", description="The outer loop.")
     meta_batch: Int = Field(40, ge=1, le=100_000, description="Tasks in an iteration.")
-    episodes: Int = Field(20, ge=1, le=100_000, description="Episodes in a task, before and after each inner step.")
+    episodes: Int = Field(20, ge=1, le=100_000, description="Episodes in a task, for each inner step + 1.")
     iterations: Int = Field(100, ge=1, le=10**9, description="Outer iterations.")
     discount: Float = Field(0.99, ge=0, le=1, description="Discount of the rewards, per step.")
     gae_lambda: Float = Field(1.0, ge=0, le=1, description="Lambda of generalised advantage estimation.")
+    bootstrap_at_horizon: bool = Field(
+        False, description="Add the value behind the time limit; false: the horizon is part of the task."
+    )
     seed: Int = Field(0, ge=0, le=2**63 - 1, description="Everything random in the run follows from it.")
     threads: Int = Field(0, ge=0, le=1024, description="Threads for physics and for PyTorch; 0: all cores.")
     evaluation: EvaluationConfig = Field(EvaluationConfig(), description="Evaluation.")
-    checkpoint_every: Int = Field(10, ge=1, le=10**9, description="Iterations from one checkpoint to the next.")
+    checkpoint_every: Int = Field(10, ge=1, le=10**9, description="Iterations between checkpoints.")
     keep_checkpoints: Int = Field(3, ge=1, le=10**6, description="Newest checkpoints that are kept.")
     wandb: WandbConfig = Field(WandbConfig(), description="Weights & Biases.")
 
@@ -162,12 +173,76 @@ def _misfits(config: Config) -> Iterator[tuple[str, Any, str]]:
         yield "policy.min_std", policy.min_std, f"at most policy.init_std = {policy.init_std}"
     for switch in ("learn_lr", "head_only", "first_order"):
         if getattr(inner, switch) and inner.steps == 0:
-            yield f"inner.{switch}", "true with inner.steps = 0", "inner.steps of at least 1: it has no effect without one"
+            yield f"inner.{switch}", "true", "false with inner.steps = 0: nothing adapts"
     if inner.head_only and not policy.hidden:
-        yield "inner.head_only", "true with policy.hidden = []", "a hidden layer, or false: the policy is only a head"
+        yield "inner.head_only", "true", "false with policy.hidden = []: the head is all there is"
     for keys, tasks, episodes in (
         ("meta_batch * episodes", config.meta_batch, config.episodes),
         ("evaluation.tasks * evaluation.episodes", config.evaluation.tasks, config.evaluation.episodes),
     ):
         if tasks * episodes > MAX_SIMULATIONS:
             yield keys, tasks * episodes, f"at most {MAX_SIMULATIONS} simulations at once"
+
+
+def section(model: type[BaseModel], key: str, data: dict) -> type[BaseModel] | None:
+    """The model of the settings under `key` of `model`, if any; `data` is a whole config."""
+    if model is Config and key == "algorithm":
+        algorithm = data.get("algorithm")
+        return ALGORITHMS.get(str(algorithm.get("name"))) if isinstance(algorithm, dict) else None
+    field = model.model_fields.get(key)
+    annotation = field.annotation if field else None
+    return annotation if isinstance(annotation, type) and issubclass(annotation, Section) else None
+
+
+def keys(data: dict, model: type[BaseModel] = Config, prefix: str = "") -> Iterator[str]:
+    """Every key that a config with the algorithm of `data` may have, such as 'inner.lr'."""
+    for name in model.model_fields:
+        inner = section(model, name, data)
+        if inner is not None:
+            yield from keys(data, inner, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def settings(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
+    """(key, type and range, default, description) of every setting, those of each algorithm included."""
+    for name, field in model.model_fields.items():
+        inner = section(model, name, {})
+        if inner is not None:
+            yield from settings(inner, f"{prefix}{name}.")
+        elif model is Config and name == "algorithm":
+            for algorithm in ALGORITHMS.values():
+                yield from settings(algorithm, f"{prefix}{name}.")
+        else:
+            default = "required" if field.is_required() else json.dumps(field.default).strip('"')
+            yield f"{prefix}{name}", _type(field), default, field.description or ""
+
+
+def _type(field: FieldInfo) -> str:
+    """Type and range of a field in words: 'integer >= 1, <= 100'."""
+    members = [member for member in get_args(field.annotation) if member is not type(None)]
+    optional = len(members) < len(get_args(field.annotation))
+    base, limits = _peel(members[0] if optional else field.annotation)
+    if get_origin(base) is Literal:
+        words = " | ".join(get_args(base))
+    elif get_origin(base) is tuple:
+        item, of_items = _peel(get_args(base)[0])
+        words = f"list of {_WORDS[item]}{_range(of_items)}"
+    else:
+        words = _WORDS[get_origin(base) or base]
+    return words + _range([*limits, *field.metadata]) + (" | null" if optional else "")
+
+
+def _peel(annotation: Any) -> tuple[Any, list]:
+    """An annotation without its `Annotated`, and what that said."""
+    extra: list = []
+    while get_origin(annotation) is Annotated:
+        annotation, *more = get_args(annotation)
+        extra += more
+    return annotation, extra
+
+
+def _range(metadata: Iterable[Any]) -> str:
+    limits = [limit for piece in metadata for limit in getattr(piece, "metadata", [piece])]
+    found = [(sign, getattr(limit, name, None)) for limit in limits for name, sign in _SIGNS.items()]
+    return ",".join(f" {sign} {bound}" for sign, bound in found if bound is not None)
