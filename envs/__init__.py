@@ -1,33 +1,67 @@
 """Robots and what varies about them.
 
     from metarl.envs import make
-    env = make("HalfCheetahDir", num_envs=800)           # a gymnasium VectorEnv, one task per simulation
-    env.set_tasks(env.space.sample(800, "train", np.random.default_rng(0)))
+
+    env = make("HalfCheetahDir", num_envs=800)           # a Gymnasium VectorEnv, one task per simulation
+    env.set_tasks(env.space.sample(40, "train", np.random.default_rng(0)).repeat(20))
+
+Importing this package registers the families with Gymnasium; without importing it, name it in the id:
+
+    gymnasium.make("metarl.envs:metarl/HalfCheetahDir-v0")
+    gymnasium.make_vec("metarl.envs:metarl/HalfCheetahDir-v0", num_envs=8)
 """
 
+import inspect
 from typing import Any
 
-from .batch_env import BatchEnv, Family
-from .half_cheetah import HalfCheetahDir
+import gymnasium
+
+from .batch_env import BatchEnv
+from .family import Family
+from .half_cheetah import HalfCheetahDir, HalfCheetahMass, HalfCheetahVel
 from .navigation import Navigation2D
-from .task import SPLITS, Parameter, Tasks, TaskSpace, did_you_mean
+from .parameter import Parameter, did_you_mean
+from .single_env import SingleEnv
+from .task import SPLITS, Tasks, TaskSpace
 
-FAMILIES: dict[str, type[Family]] = {f.name: f for f in (Navigation2D, HalfCheetahDir)}
+__all__ = [
+    "FAMILIES", "SPLITS", "BatchEnv", "Family", "Parameter", "SingleEnv", "TaskSpace", "Tasks", "make", "make_family",
+    "register",
+]
 
-__all__ = ["BatchEnv", "FAMILIES", "Family", "Parameter", "SPLITS", "TaskSpace", "Tasks", "make", "make_family", "register"]
+FAMILIES: dict[str, type[Family]] = {
+    family.name: family for family in (Navigation2D, HalfCheetahDir, HalfCheetahVel, HalfCheetahMass)
+}
 
 
 def make_family(name: str, **options: Any) -> Family:
     """The family called name, with its options."""
     if name not in FAMILIES:
         raise ValueError(f"unknown family {name!r}" + did_you_mean(name, FAMILIES))
+    known = inspect.signature(FAMILIES[name]).parameters
+    for option in options:
+        if option not in known:
+            settings = [*known, "horizon", "action_scale", "autoreset_mode", "num_threads"]
+            raise TypeError(f"{name} has no option {option!r}" + did_you_mean(option, settings))
     return FAMILIES[name](**options)
 
 
 def make(family: str, num_envs: int, **kwargs: Any) -> BatchEnv:
-    """A BatchEnv of a family: settings of BatchEnv and options of the family, by name."""
+    """A BatchEnv of a family; kwargs are the settings of BatchEnv and the options of the family."""
     return BatchEnv(family, num_envs, **kwargs)
 
 
 def register() -> None:
-    """Nothing yet."""
+    """Register every family with Gymnasium as metarl/<name>-v0, for make and make_vec; again is harmless."""
+    for name in FAMILIES:
+        env_id = f"metarl/{name}-v0"
+        if env_id not in gymnasium.registry:
+            gymnasium.register(
+                env_id,
+                entry_point="metarl.envs.single_env:SingleEnv",
+                vector_entry_point="metarl.envs.batch_env:BatchEnv",
+                kwargs={"family": name},
+            )
+
+
+register()

@@ -26,70 +26,11 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from mujoco.batch import Batch
 
+from .family import Family
 from .task import Tasks, TaskSpace
 
-# Ctrl-C is seen between calls of Batch.step only; so many physics steps take well under half a second on one core
-_SUBSTEPS_PER_CALL = 20_000
 _DIVERGED = [int(w) for w in (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADQVEL,
                               mujoco.mjtWarning.mjWARN_BADQACC)]
-
-
-class Family:
-    """One robot, what varies about it, and its reward. Subclasses set the attributes and override what they need.
-
-    Attributes:
-        name: family name, the key in FAMILIES.
-        space: TaskSpace of the family.
-        frame_skip: physics steps per environment step.
-        horizon: default episode length in environment steps.
-        stage: mjtStage to compute at the new state after a step, for observations that need derived quantities.
-        persistent: whether each simulation keeps an MjData of its own; makes a velocity stage nearly free.
-        camera: name of the camera that SingleEnv renders with.
-    """
-
-    name: str
-    space: TaskSpace
-    frame_skip: int = 1
-    horizon: int = 100
-    stage: int = int(mujoco.mjtStage.mjSTAGE_NONE)
-    persistent: bool = False
-    camera: str
-
-    def build(self) -> mujoco.MjModel:
-        """The model of the default task."""
-        raise NotImplementedError
-
-    def write(self, batch: Batch, ids: np.ndarray, values: np.ndarray) -> None:
-        """Write the tasks values (n, D) into simulations ids (n,). Nothing to do for a task that is only a goal."""
-
-    def reset_state(self, rngs: Sequence[np.random.Generator], qpos: np.ndarray, qvel: np.ndarray) -> None:
-        """Add reset noise in place to qpos (n, nq) and qvel (n, nv), one generator a row."""
-
-    def advance(self, batch: Batch, ctrl: np.ndarray, ids: np.ndarray | None) -> None:
-        """One environment step of simulations ids (all if None) under controls ctrl (N, A)."""
-        batch.bind("ctrl")[:] = ctrl
-        chunk = max(1, _SUBSTEPS_PER_CALL // self.frame_skip)
-        if batch.nsim <= chunk:
-            batch.step(ids, nstep=self.frame_skip, stage=self.stage)
-            return
-        ids = np.arange(batch.nsim) if ids is None else ids
-        for start in range(0, len(ids), chunk):
-            batch.step(ids[start : start + chunk], nstep=self.frame_skip, stage=self.stage)
-
-    def observe(self, batch: Batch) -> np.ndarray:
-        """Observations (N, O) float64, a new array."""
-        raise NotImplementedError
-
-    def reward_terms(self, batch: Batch, qpos_before: np.ndarray, ctrl: np.ndarray, values: np.ndarray) -> dict[str, np.ndarray]:
-        """Named terms (N,) whose sum is the reward of the step from qpos_before (N, nq) to now.
-
-        ctrl (N, A) are the controls in actuator range after clipping, values (N, D) the tasks.
-        """
-        raise NotImplementedError
-
-    def terminated(self, batch: Batch, values: np.ndarray) -> np.ndarray | None:
-        """Which simulations have ended by themselves, (N,) bool; None if episodes of this family never do."""
-        return None
 
 
 class BatchEnv(VectorEnv):
@@ -145,7 +86,8 @@ class BatchEnv(VectorEnv):
         size = family.observe(self._batch).shape[1]
         bound = np.full(self.model.nu, action_scale, np.float32)
         self.single_action_space = gymnasium.spaces.Box(-bound, bound, dtype=np.float32)
-        self.single_observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (size,), np.float64)
+        # a state beyond mjMAXVAL is divergence and never observed
+        self.single_observation_space = gymnasium.spaces.Box(-mujoco.mjMAXVAL, mujoco.mjMAXVAL, (size,), np.float64)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.metadata = {"autoreset_mode": self.autoreset_mode, "render_modes": [],
@@ -172,9 +114,21 @@ class BatchEnv(VectorEnv):
         """Positions and velocities of all simulations, (N, nq + nv), a copy."""
         return np.concatenate([self._qpos, self._qvel], axis=1)
 
-    def model_of(self, i: int) -> mujoco.MjModel:
-        """A copy of the model with simulation i's task in it, to render it or to pass it to any MuJoCo function."""
-        return self._batch.get_model(i)
+    @property
+    def random_streams(self) -> tuple[np.random.Generator, ...]:
+        """The generator that draws the resets of each simulation; empty before the first reset."""
+        return tuple(self._rngs)
+
+    def model_of(self, i: int, model: mujoco.MjModel | None = None) -> mujoco.MjModel:
+        """The model with simulation i's task in it, to render it or to pass it to any MuJoCo function.
+
+        Written into model, one that this returned before, or into a new copy.
+        """
+        return self._batch.get_model(i, model)
+
+    def data_of(self, i: int) -> mujoco.MjData:
+        """Simulation i's state as an MjData; mj_forward with model_of(i) computes what derives from it."""
+        return self._batch.get_data(i)
 
     def reset(self, *, seed: "int | np.random.SeedSequence | Sequence[int] | None" = None,
               options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:

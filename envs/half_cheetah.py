@@ -1,11 +1,15 @@
-"""HalfCheetah families: run one way or the other, at a speed, or with another mass.
+"""HalfCheetah families: run one way or the other, at a given speed, or with another mass.
 
-    env = make("HalfCheetahDir", 800)                             # as ProMP: Gymnasium's robot, 0.05 s a step, H = 100
-    env = make("HalfCheetahVel", 800, max_velocity=7.0)
-    env = make("HalfCheetahDir", 800, variant="maml")             # as MAML 2017: 0.01 s a step, H = 200
+    env = make("HalfCheetahDir", 800)                             # Gymnasium's robot, 0.05 s a step, H = 100, as ProMP
+    env = make("HalfCheetahVel", 800, max_velocity=7.0)           # [0, 7] m/s, as RoML
+    env = make("HalfCheetahDir", 800, variant="maml")             # MAML 2017: 0.01 s a step, H = 200
+    env = make("HalfCheetahMass", 800)                            # body mass times 0.5 to 2
+
+Rewards are velocities, so returns of the two variants differ by far: in 100 steps the robot has 5 s or 1 s to run.
+The MJCF is the one that the gymnasium package ships. docs/environments.md has the definitions and where they deviate
+from the code they come from.
 """
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,54 +18,90 @@ import mujoco
 import numpy as np
 from mujoco.batch import Batch
 
-from .batch_env import Family
-from .task import Parameter, TaskSpace, did_you_mean
+from .family import Family
+from .parameter import Parameter, did_you_mean
+from .task import TaskSpace
 
+VARIANTS = ("gym", "maml")
+CONTROL_COST = 0.05  # per squared unit of control, in every published variant
+TOTAL_MASS = 14.0  # kg, the MJCF's settotalmass
 _MJCF = Path(gymnasium.envs.mujoco.__file__).parent / "assets" / "half_cheetah.xml"
-CONTROL_COST = 0.05  # per squared unit of control, as in every published variant
+# a simulation uses less than 20 KiB of the 6 MiB that the MJCF asks for, and a persistent batch holds one for each
+_ARENA_BYTES = 1 << 18
 
 
 def load_spec() -> mujoco.MjSpec:
-    """The robot that the gymnasium package ships."""
-    return mujoco.MjSpec.from_file(str(_MJCF))
+    """The MJCF that gymnasium ships."""
+    spec = mujoco.MjSpec.from_file(str(_MJCF))
+    # MuJoCo prints a warning and writes MUJOCO_LOG.TXT for this attribute; compile_spec does what it asks for
+    spec.compiler.settotalmass = -1
+    return spec
 
 
 def compile_spec(spec: mujoco.MjSpec) -> mujoco.MjModel:
-    """Compile without the warning about settotalmass, printed and written to MUJOCO_LOG.TXT at each load."""
-    handler = mujoco.get_mju_user_warning()
-    mujoco.set_mju_user_warning(lambda message: None)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="compiler attribute 'settotalmass'")
-            return spec.compile()
-    finally:
-        mujoco.set_mju_user_warning(handler)
+    """The model of a spec from load_spec, bit for bit what Gymnasium compiles."""
+    model = spec.compile()
+    mujoco.mj_setTotalmass(model, TOTAL_MASS)
+    mujoco.mj_setConst(model, mujoco.MjData(model))
+    return model
 
 
 class HalfCheetah(Family):
-    """What all HalfCheetahs share: robot, observation and reset of Gymnasium's HalfCheetah-v5."""
+    """What all HalfCheetahs share.
+
+    variant "gym": Gymnasium's HalfCheetah-v5: 5 physics steps a step, 17 observations (positions but x, velocities), reset
+    noise U(-0.1, 0.1) and 0.1 N(0, 1); the velocity is the mean one of the root over the step.
+    variant "maml": rllab's, as in MAML: 1 physics step, 20 observations (and the centre of mass), reset noise 0.01 N(0, 1)
+    and 0.1 N(0, 1); the velocity is that of the centre of mass, at the new state.
+    """
 
     frame_skip = 5
     horizon = 200
     camera = "track"
 
+    def __init__(self, variant: str = "gym"):
+        if variant not in VARIANTS:
+            raise ValueError(f"{self.name}: unknown variant {variant!r}" + did_you_mean(variant, VARIANTS))
+        self.variant = variant
+        if variant == "maml":
+            self.frame_skip = 1
+            self.horizon = 200
+            # with an MjData of its own a simulation goes on from the velocity stage, which then costs next to nothing
+            self.stage = int(mujoco.mjtStage.mjSTAGE_VEL)
+            self.persistent = True
+
     def build(self) -> mujoco.MjModel:
-        return compile_spec(load_spec())
+        spec = load_spec()
+        if self.variant == "maml":
+            spec.memory = _ARENA_BYTES
+            for kind in (mujoco.mjtSensor.mjSENS_SUBTREECOM, mujoco.mjtSensor.mjSENS_SUBTREELINVEL):
+                spec.add_sensor(type=kind, objtype=mujoco.mjtObj.mjOBJ_BODY, objname="torso")
+        return compile_spec(spec)
 
     def reset_state(self, rngs: Sequence[np.random.Generator], qpos: np.ndarray, qvel: np.ndarray) -> None:
-        uniform, normal = np.empty_like(qpos), np.empty_like(qvel)
-        for rng, u, z in zip(rngs, uniform, normal, strict=True):
-            rng.random(out=u)
-            rng.standard_normal(out=z)
-        qpos += 0.2 * uniform - 0.1
-        qvel += 0.1 * normal
+        position, velocity = np.empty_like(qpos), np.empty_like(qvel)
+        draw_position = np.random.Generator.random if self.variant == "gym" else np.random.Generator.standard_normal
+        for rng, p, v in zip(rngs, position, velocity, strict=True):
+            draw_position(rng, out=p)
+            rng.standard_normal(out=v)
+        qpos += 0.2 * position - 0.1 if self.variant == "gym" else 0.01 * position
+        qvel += 0.1 * velocity
 
     def observe(self, batch: Batch) -> np.ndarray:
-        return np.concatenate([batch.bind("qpos")[:, 1:], batch.bind("qvel")], axis=1)
+        parts = [batch.bind("qpos")[:, 1:], batch.bind("qvel")]
+        if self.variant == "maml":
+            parts.append(batch.bind("sensordata")[:, :3])
+        return np.concatenate(parts, axis=1)
 
     def forward_velocity(self, batch: Batch, qpos_before: np.ndarray) -> np.ndarray:
-        """Mean velocity of the root along x over the step in m/s, (N,)."""
+        """Velocity along x in m/s, (N,)."""
+        if self.variant == "maml":
+            return batch.bind("sensordata")[:, 3]
         return (batch.bind("qpos")[:, 0] - qpos_before[:, 0]) / (batch.model.opt.timestep * self.frame_skip)
+
+    @staticmethod
+    def control_cost(ctrl: np.ndarray) -> np.ndarray:
+        return -CONTROL_COST * np.square(ctrl).sum(axis=1)
 
 
 class HalfCheetahDir(HalfCheetah):
@@ -69,13 +109,81 @@ class HalfCheetahDir(HalfCheetah):
 
     name = "HalfCheetahDir"
     horizon = 100
-
-    def __init__(self, variant: str = "gym"):
-        if variant != "gym":
-            raise ValueError(f"HalfCheetahDir: unknown variant {variant!r}" + did_you_mean(variant, ("gym",)))
-        self.space = TaskSpace(self.name, (
-            Parameter("direction", "1", "sign of the rewarded velocity along x", 1.0, "choice", choices=(-1.0, 1.0)),))
+    space = TaskSpace(name, (
+        Parameter("direction", "1", "sign of the rewarded velocity along x", 1.0, "choice", choices=(-1.0, 1.0)),
+    ))
 
     def reward_terms(self, batch, qpos_before, ctrl, values):
         velocity = self.forward_velocity(batch, qpos_before)
-        return {"forward": values[:, 0] * velocity, "control": -CONTROL_COST * np.square(ctrl).sum(axis=1)}
+        return {"forward": values[:, 0] * velocity, "control": self.control_cost(ctrl)}
+
+
+class HalfCheetahVel(HalfCheetah):
+    """Run at a target velocity: r = -|vx - velocity| - 0.05 * sum(a^2).
+
+    max_velocity in m/s is the end of the training range, which begins at 0; by default 3, and 2 in variant "maml".
+    Extrapolation tasks are up to half as fast again.
+    """
+
+    name = "HalfCheetahVel"
+
+    def __init__(self, variant: str = "gym", max_velocity: float | None = None):
+        super().__init__(variant)
+        top = float(max_velocity) if max_velocity is not None else {"gym": 3.0, "maml": 2.0}[variant]
+        if not 0 < top < np.inf:
+            raise ValueError(f"{self.name}: max_velocity must be positive, got {max_velocity}")
+        self.space = TaskSpace(self.name, (
+            Parameter("velocity", "m/s", "rewarded velocity along x", 0.5 * top, "uniform", 0.0, top,
+                      extrapolation=((top, 1.5 * top),)),
+        ))
+
+    def reward_terms(self, batch, qpos_before, ctrl, values):
+        velocity = self.forward_velocity(batch, qpos_before)
+        return {"speed": -np.abs(velocity - values[:, 0]), "control": self.control_cost(ctrl)}
+
+
+class HalfCheetahMass(HalfCheetah):
+    """Run forward with another mass: r = vx - 0.05 * sum(a^2) + height of the root above its rest (m).
+
+    mass_scale multiplies the mass and inertia of every body and the radius of its geoms, as in RoML. 20 observations:
+    those of Gymnasium's HalfCheetah and the position of the torso.
+    """
+
+    name = "HalfCheetahMass"
+    space = TaskSpace(name, (
+        Parameter("mass_scale", "1", "factor on body masses, inertias and geom radii", 1.0, "log_uniform", 0.5, 2.0,
+                  extrapolation=((2.0**-1.5, 0.5), (2.0, 2.0**1.5))),
+    ))
+
+    def __init__(self):
+        super().__init__("gym")
+
+    def build(self) -> mujoco.MjModel:
+        spec = load_spec()
+        # the bounding volumes of the mid-phase are compiled from the geom sizes; with two geoms a body they save nothing
+        spec.option.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_MIDPHASE)
+        return compile_spec(spec)
+
+    def write(self, batch: Batch, ids: np.ndarray, values: np.ndarray) -> None:
+        model, scale = batch.model, values[:, 0]
+        batch.expand("body_mass")[ids] = model.body_mass * scale[:, None]
+        batch.expand("body_inertia")[ids] = model.body_inertia * scale[:, None, None]
+        # every geom but the floor is a capsule: its radius is size[0], and its bounds grow by as much on each side
+        growth = model.geom_size[1:, 0] * (scale[:, None] - 1.0)
+        batch.expand("geom_size")[ids, 1:, 0] = model.geom_size[1:, 0] + growth
+        batch.expand("geom_rbound")[ids, 1:] = model.geom_rbound[1:] + growth
+        batch.expand("geom_aabb")[ids, 1:, 3:] = model.geom_aabb[1:, 3:] + growth[:, :, None]
+        batch.set_const(ids)
+
+    def observe(self, batch: Batch) -> np.ndarray:
+        qpos = batch.bind("qpos")
+        rest = batch.model.body("torso").pos
+        torso = np.stack([rest[0] + qpos[:, 0], np.full(len(qpos), rest[1]), rest[2] + qpos[:, 1]], axis=1)
+        return np.concatenate([qpos[:, 1:], batch.bind("qvel"), torso], axis=1)
+
+    def reward_terms(self, batch, qpos_before, ctrl, values):
+        return {
+            "forward": self.forward_velocity(batch, qpos_before),
+            "control": self.control_cost(ctrl),
+            "height": batch.bind("qpos")[:, 1].copy(),
+        }

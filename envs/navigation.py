@@ -12,8 +12,9 @@ import mujoco
 import numpy as np
 from mujoco.batch import Batch
 
-from .batch_env import Family
-from .task import Parameter, TaskSpace
+from .family import Family
+from .parameter import Parameter
+from .task import TaskSpace
 
 _MJCF = """
 <mujoco model="navigation2d">
@@ -27,7 +28,7 @@ _MJCF = """
     <light pos="0 0 3" dir="0 0 -1" directional="true"/>
     <camera name="track" pos="0 0 2.4"/>
     <geom name="floor" type="plane" size="1 1 .1" material="grid" contype="0" conaffinity="0"/>
-    <body name="goal" mocap="true"><geom type="cylinder" size=".03 .005" rgba=".1 .7 .2 .8" contype="0" conaffinity="0"/></body>
+    <site name="goal" type="cylinder" pos="0 0 .01" size=".03 .005" rgba=".1 .7 .2 .8"/>
     <body name="point" pos="0 0 .03">
       <joint name="x" type="slide" axis="1 0 0"/>
       <joint name="y" type="slide" axis="0 1 0"/>
@@ -55,11 +56,16 @@ class Navigation2D(Family):
     camera = "track"
     reached = 0.01  # m, on each axis
 
-    def __init__(self):
-        self.space = TaskSpace(self.name, (_goal("x"), _goal("y")))
+    space = TaskSpace(name, (_goal("x"), _goal("y")))
 
     def build(self) -> mujoco.MjModel:
-        return mujoco.MjModel.from_xml_string(_MJCF)
+        model = mujoco.MjModel.from_xml_string(_MJCF)
+        model.site("goal").pos[:2] = self.space.default().values[0]
+        return model
+
+    def write(self, batch: Batch, ids: np.ndarray, values: np.ndarray) -> None:
+        # only the picture needs it: the reward is computed from the values
+        batch.expand("site_pos")[ids, 0, :2] = values
 
     def advance(self, batch: Batch, ctrl: np.ndarray, ids: np.ndarray | None) -> None:
         qpos = batch.bind("qpos")

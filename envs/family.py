@@ -1,0 +1,85 @@
+"""What a robot family must say of itself, as functions over arrays with a leading simulation axis N.
+
+    class Hover(Family):
+        name, horizon = "Hover", 200
+        space = TaskSpace("Hover", (Parameter("height", "m", "where to hover", 1.0, "uniform", 0.5, 1.5),))
+
+        def build(self): return mujoco.MjModel.from_xml_path("drone.xml")
+        def observe(self, batch): return np.concatenate([batch.bind("qpos"), batch.bind("qvel")], axis=1)
+        def reward_terms(self, batch, qpos_before, ctrl, values):
+            return {"height": -np.abs(batch.bind("qpos")[:, 2] - values[:, 0])}
+
+    env = BatchEnv(Hover(), num_envs=64)
+
+`batch.bind(name)` is a live (N, ...) view of a field of all simulations: a write to a state field is the simulation's
+state at its next call; derived fields (sensordata, xpos, ...) are refreshed by every call. See `mujoco/batch.py`.
+"""
+
+from collections.abc import Sequence
+
+import mujoco
+import numpy as np
+from mujoco.batch import Batch
+
+from .task import TaskSpace
+
+# Ctrl-C is seen between calls of Batch.step only; so many physics steps take well under half a second on one core
+_SUBSTEPS_PER_CALL = 20_000
+
+
+class Family:
+    """One robot, what varies about it, and its reward. Subclasses set the attributes and override what they need.
+
+    Attributes:
+        name: family name, the key in FAMILIES.
+        space: TaskSpace of the family.
+        frame_skip: physics steps per environment step.
+        horizon: default episode length in environment steps.
+        stage: mjtStage to compute at the new state after a step, for observations that need derived quantities.
+        persistent: whether each simulation keeps an MjData of its own; makes a velocity stage nearly free.
+        camera: name of the camera that SingleEnv renders with.
+    """
+
+    name: str
+    space: TaskSpace
+    frame_skip: int = 1
+    horizon: int = 100
+    stage: int = int(mujoco.mjtStage.mjSTAGE_NONE)
+    persistent: bool = False
+    camera: str
+
+    def build(self) -> mujoco.MjModel:
+        """The model of the default task."""
+        raise NotImplementedError
+
+    def write(self, batch: Batch, ids: np.ndarray, values: np.ndarray) -> None:
+        """Write the tasks values (n, D) into simulations ids (n,). Nothing to do for a task that is only a goal."""
+
+    def reset_state(self, rngs: Sequence[np.random.Generator], qpos: np.ndarray, qvel: np.ndarray) -> None:
+        """Add reset noise in place to qpos (n, nq) and qvel (n, nv), one generator a row."""
+
+    def advance(self, batch: Batch, ctrl: np.ndarray, ids: np.ndarray | None) -> None:
+        """One environment step of simulations ids (all if None) under controls ctrl (N, A)."""
+        batch.bind("ctrl")[:] = ctrl
+        chunk = max(1, _SUBSTEPS_PER_CALL // self.frame_skip)
+        if batch.nsim <= chunk:
+            batch.step(ids, nstep=self.frame_skip, stage=self.stage)
+            return
+        ids = np.arange(batch.nsim) if ids is None else ids
+        for start in range(0, len(ids), chunk):
+            batch.step(ids[start : start + chunk], nstep=self.frame_skip, stage=self.stage)
+
+    def observe(self, batch: Batch) -> np.ndarray:
+        """Observations (N, O) float64, a new array."""
+        raise NotImplementedError
+
+    def reward_terms(self, batch: Batch, qpos_before: np.ndarray, ctrl: np.ndarray, values: np.ndarray) -> dict[str, np.ndarray]:
+        """Named terms (N,) whose sum is the reward of the step from qpos_before (N, nq) to now.
+
+        ctrl (N, A) are the controls in actuator range after clipping, values (N, D) the tasks.
+        """
+        raise NotImplementedError
+
+    def terminated(self, batch: Batch, values: np.ndarray) -> np.ndarray | None:
+        """Which simulations have ended by themselves, (N,) bool; None if episodes of this family never do."""
+        return None
