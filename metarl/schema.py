@@ -90,7 +90,7 @@ class InnerConfig(Section):
 class ProMPConfig(Section):
     """Proximal meta-policy search: a clipped surrogate, Adam, and a KL penalty on the inner steps."""
 
-    name: Literal["promp"] = Field("promp", description="Which meta-learner: promp or maml-trpo.")
+    name: Literal["promp"] = Field("promp", description="Which meta-learner this is.")
     lr: Float = Field(1e-3, gt=0, le=1000, description="Adam's step size in the outer update.")
     epochs: Int = Field(5, ge=1, le=1000, description="Adam steps in an iteration, on the same episodes.")
     clip: Float = Field(0.3, gt=0, le=100, description="Likelihood ratios are cut to [1 - clip, 1 + clip].")
@@ -100,7 +100,7 @@ class ProMPConfig(Section):
 class MAMLConfig(Section):
     """MAML with a trust-region outer update."""
 
-    name: Literal["maml-trpo"] = Field("maml-trpo", description="Which meta-learner: promp or maml-trpo.")
+    name: Literal["maml-trpo"] = Field("maml-trpo", description="Which meta-learner this is.")
     max_kl: Float = Field(0.01, gt=0, le=100, description="Trust region: mean KL of an outer step, in nats.")
     cg_iterations: Int = Field(10, ge=1, le=1000, description="Conjugate-gradient iterations.")
     damping: Float = Field(1e-5, ge=0, le=1000, description="Added to the diagonal of the curvature.")
@@ -144,7 +144,7 @@ class Config(Section):
     inner: InnerConfig = Field(InnerConfig(), description="The inner loop.")
     algorithm: ProMPConfig | MAMLConfig = Field(discriminator="name", description="The outer loop.")
     meta_batch: Int = Field(40, ge=1, le=100_000, description="Tasks in an iteration.")
-    episodes: Int = Field(20, ge=1, le=100_000, description="Episodes in a task, for each inner step + 1.")
+    episodes: Int = Field(20, ge=1, le=100_000, description="Episodes in a task, before and after each step.")
     iterations: Int = Field(100, ge=1, le=10**9, description="Outer iterations.")
     discount: Float = Field(0.99, ge=0, le=1, description="Discount of the rewards, per step.")
     gae_lambda: Float = Field(1.0, ge=0, le=1, description="Lambda of generalised advantage estimation.")
@@ -211,8 +211,9 @@ def settings(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[tupl
         if inner is not None:
             yield from settings(inner, f"{prefix}{name}.")
         elif model is Config and name == "algorithm":
-            for algorithm in ALGORITHMS.values():
-                yield from settings(algorithm, f"{prefix}{name}.")
+            for choice, algorithm in ALGORITHMS.items():
+                for key, *row, description in settings(algorithm, f"{prefix}{name}."):
+                    yield key, *row, f"({choice}) {description}"
         else:
             default = "required" if field.is_required() else json.dumps(field.default).strip('"')
             yield f"{prefix}{name}", _type(field), default, field.description or ""

@@ -1,0 +1,173 @@
+"""The `metarl` command.
+
+    metarl train half_cheetah_dir/promp iterations=50 --run runs/first
+    metarl evaluate runs/first --tasks held_out --json
+    metarl visualise runs/first
+
+Each command is a few lines over the module that does the work, which is imported when the command runs:
+`metarl --help` needs neither PyTorch nor MuJoCo. Exit codes: 0 done, 1 `doctor` found something broken, 2 the
+user can put it right (one line on stderr for each fault), 130 Ctrl-C. Any other exception is a bug and keeps
+its traceback.
+"""
+
+import contextlib
+import json
+import math
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from metarl.errors import UserError, close
+
+app = typer.Typer(name="metarl", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder that `metarl train` wrote.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line `args` (of the process if None) and exit."""
+    try:
+        code = app(args, prog_name="metarl", standalone_mode=False)
+    except UserError as error:
+        for line in str(error).splitlines():
+            print(f"metarl: error: {line}", file=sys.stderr)
+        sys.exit(2)
+    except typer.TyperException as error:
+        print(f"metarl: error: {' '.join(error.format_message().split())}", file=sys.stderr)
+        sys.exit(2)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(130)
+    sys.exit(code)
+
+
+@app.callback(invoke_without_command=True)
+def metarl(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Train policies that adapt to a new robot; evaluate and show them."""
+    if version:
+        print(f"metarl {metadata.version('metarl')}")
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@app.command()
+def train(
+    config: Annotated[
+        str | None, typer.Argument(help="A YAML file or a shipped config's name; the run's with --resume.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings put over the config's.")
+    ] = None,
+    run: Annotated[Path | None, typer.Option(help="Run folder; a new one under runs/ if not given.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
+) -> None:
+    """Train a policy that adapts to new tasks."""
+    from metarl.config import load_config
+
+    if resume and run is None:
+        raise UserError("--resume: got no run folder, expected --run DIR as well")
+    if config is None and not resume:
+        raise UserError("train: got no config, expected a YAML file or a name from `metarl list configs`")
+    if config is not None and "=" in config and not Path(config).exists():
+        raise UserError(f"train: got {config!r} for the config, expected it before all key=value")
+    settings = load_config(run / "config.yaml" if config is None else config, overrides or [])
+    from metarl.train import train as train_run
+
+    train_run(settings, run, resume)
+
+
+@app.command()
+def evaluate(
+    run: RunFolder,
+    tasks: Annotated[
+        str, typer.Option(metavar="held_out|extrapolation|FILE", help="Which split, or a file of tasks.")
+    ] = "held_out",
+    steps: Annotated[
+        int | None, typer.Option(min=0, max=100, help="Adaptation steps; the config's if not given.")
+    ] = None,
+    episodes: Annotated[
+        int | None, typer.Option(min=1, max=100_000, help="Episodes in a task at each step; likewise.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how fast a run adapts to tasks it never saw."""
+    with _stdout_for_json(as_json):
+        from metarl.evaluation import evaluate_run, print_table
+
+        result = evaluate_run(run, tasks, steps, episodes)
+    _report(result, print_table, as_json)
+
+
+@app.command()
+def visualise(run: RunFolder) -> None:
+    """Write the figures and replays of a run."""
+    from metarl.visualise import visualise_run
+
+    for file in visualise_run(run):
+        print(file)
+
+
+@app.command("list")
+def list_(
+    subject: Annotated[
+        str | None,
+        typer.Argument(metavar="[families|configs|algorithms|settings]", help="All but settings if none."),
+    ] = None,
+) -> None:
+    """Show families, configs and algorithms; or all settings."""
+    from metarl.listing import LISTS
+
+    if subject is not None and subject not in LISTS:
+        raise UserError(f"list: got {subject!r}, expected one of {', '.join(LISTS)}{close(subject, LISTS)}")
+    subjects = [subject] if subject else [name for name in LISTS if name != "settings"]
+    print("\n\n".join(LISTS[name]() for name in subjects))
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is missing here and how to get it."""
+    from metarl.doctor import examine, print_report
+
+    if not print_report(examine()):
+        raise typer.Exit(1)
+
+
+@app.command()
+def bench(as_json: AsJson = False) -> None:
+    """Time training against bare physics."""
+    with _stdout_for_json(as_json):
+        from metarl import bench as benchmark
+
+        result = benchmark.run()
+    _report(result, benchmark.print_table, as_json)
+
+
+def _stdout_for_json(as_json: bool) -> contextlib.AbstractContextManager:
+    """With --json whatever else is printed goes to standard error."""
+    return contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
+
+
+def _report(result: dict, print_table: Any, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(_without_nan(result), allow_nan=False))
+    else:
+        print_table(result)
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON has no NaN and no infinity: null stands for them."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""The texts of `metarl list`: families with what varies in them, configs, algorithms, settings.
+
+    from metarl import listing
+
+    print(listing.LISTS["families"]())
+"""
+
+import inspect
+from collections.abc import Iterable, Sequence
+
+from metarl.config import ALGORITHMS, config_names, find_config, load_config
+from metarl.config import settings as config_settings
+from metarl.envs import FAMILIES, Parameter
+
+
+def families() -> str:
+    """Every task family: its doc, its options, and the range of each parameter that varies."""
+    lines = ["Families (env.family):"]
+    for name, family in FAMILIES.items():
+        lines += ["", f"  {name}: {_summary(family)}"]
+        options = inspect.signature(family).parameters.values()
+        if options:
+            lines.append("    options: " + ", ".join(f"{o.name}={o.default!r}" for o in options))
+        space = family().space
+        if space.exhaustive:
+            lines.append("    every task is trained on: held_out means new episodes")
+        rows = [(p.name, p.unit, _range(p), _beyond(p), p.description) for p in space.parameters]
+        lines += _table([("parameter", "unit", "training", "extrapolation", "meaning"), *rows], "    ")
+    return "\n".join(lines)
+
+
+def configs() -> str:
+    """Every shipped config: its name, and what it trains."""
+    rows = []
+    for name in config_names():
+        config = load_config(name)
+        first = find_config(name).read_text().partition("\n")[0]
+        rows.append((name, config.env.family, config.algorithm.name, first.removeprefix("#").strip()))
+    return "\n".join(["Configs (metarl train NAME):", "", *_table(rows, "  ")])
+
+
+def algorithms() -> str:
+    """Every outer loop."""
+    rows = [(name, _summary(section)) for name, section in ALGORITHMS.items()]
+    return "\n".join(["Algorithms (algorithm.name):", "", *_table(rows, "  ")])
+
+
+def settings() -> str:
+    """Every setting with its type and range, default and meaning."""
+    header = ("setting", "type and range", "default", "meaning")
+    return "\n".join(_table([header, *config_settings()], ""))
+
+
+LISTS = {"families": families, "configs": configs, "algorithms": algorithms, "settings": settings}
+
+
+def _summary(thing: object) -> str:
+    return (inspect.getdoc(thing) or "").partition("\n")[0]
+
+
+def _range(parameter: Parameter) -> str:
+    if parameter.distribution == "choice":
+        return "one of " + ", ".join(f"{c:g}" for c in parameter.choices if c not in parameter.held_out)
+    shape = " (log-uniform)" if parameter.distribution == "log_uniform" else ""
+    return f"{parameter.low:g} to {parameter.high:g}{shape}"
+
+
+def _beyond(parameter: Parameter) -> str:
+    if parameter.distribution == "choice":
+        return ", ".join(f"{choice:g}" for choice in parameter.extrapolation) or "-"
+    return ", ".join(f"{low:g} to {high:g}" for low, high in parameter.extrapolation) or "-"
+
+
+def _table(rows: Iterable[Sequence[str]], indent: str) -> list[str]:
+    """Rows as lines with aligned columns."""
+    rows = list(rows)
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    padded = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return [f"{indent}{line}".rstrip() for line in padded]
