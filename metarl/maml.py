@@ -69,7 +69,7 @@ class MAML(MetaGradientLearner):
         gradients = {name: torch.zeros_like(value) for name, value in self.meta.items()}
         for part in self.chunks(rounds):
             gradient, (loss, _) = torch.func.grad_and_value(self.loss, has_aux=True)(self.meta, part)
-            total += float(loss)
+            total += float(loss.detach())
             for name, g in gradient.items():
                 gradients[name] += g.detach() / num_tasks
         require_finite(self.meta, gradients)

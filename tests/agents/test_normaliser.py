@@ -1,0 +1,34 @@
+"""The running normaliser against NumPy's mean and standard deviation of everything seen."""
+
+import numpy as np
+
+from metarl.agents import Normaliser
+
+
+def moments(x):
+    return np.stack([np.full(x.shape[1], len(x), float), x.sum(0), (x**2).sum(0)])
+
+
+def test_merging_equals_seeing_all_at_once():
+    rng = np.random.default_rng(0)
+    parts = [rng.normal(loc, 2.0, (n, 3)) for loc, n in ((0, 10), (5, 1000), (-3, 77))]
+    normaliser = Normaliser.identity(3)
+    for part in parts:
+        normaliser = normaliser.update(moments(part))
+    everything = np.concatenate(parts)
+    np.testing.assert_allclose(normaliser.mean, everything.mean(0))
+    np.testing.assert_allclose(normaliser.std, everything.std(0))
+    seen = normaliser(everything)
+    assert seen.dtype == np.float32
+    np.testing.assert_allclose(seen.mean(0), 0, atol=1e-6)
+
+
+def test_the_first_observations_pass_unchanged_and_outliers_are_clipped():
+    normaliser = Normaliser.identity(2)
+    assert normaliser(np.array([[1.5, -2.0]])).tolist() == [[1.5, -2.0]]
+    assert normaliser(np.array([[1e9, -1e9]])).tolist() == [[10.0, -10.0]]
+
+
+def test_disabled_changes_nothing():
+    normaliser = Normaliser.identity(2, enabled=False).update(moments(np.ones((5, 2)) * 7))
+    assert normaliser(np.array([[1e3, -2.0]])).tolist() == [[1e3, -2.0]]

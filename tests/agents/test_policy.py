@@ -1,0 +1,92 @@
+"""The batched policy against a PyTorch module a task, and the inner loop's promises."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from metarl.agents import GaussianMLP, GradientAdapter, InnerLoop, Normaliser, Samples
+from metarl.agents.inner_loop import per_task
+
+
+def as_module(policy: GaussianMLP, params) -> nn.Sequential:
+    layers = []
+    for i in range(len(policy.hidden) + 1):
+        weight = params[f"w{i}"]
+        linear = nn.Linear(*weight.shape)
+        linear.weight.data, linear.bias.data = weight.T.clone(), params[f"b{i}"].clone()
+        layers += [linear, {"tanh": nn.Tanh, "relu": nn.ReLU}[policy.activation]()]
+    return nn.Sequential(*layers[:-1])
+
+
+def random_samples(policy, num_tasks, num_rows, generator):
+    def normal(*shape):
+        return torch.randn(shape, generator=generator)
+
+    weights = torch.rand((num_tasks, num_rows), generator=generator)
+    return Samples(
+        normal(num_tasks, num_rows, policy.observation_dim),
+        normal(num_tasks, num_rows, policy.action_dim),
+        normal(num_tasks, num_rows) - 3,
+        normal(num_tasks, num_rows),
+        weights / weights.sum(1, keepdim=True),
+    )
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_task_m_acts_with_its_own_weights(activation):
+    policy = GaussianMLP(5, 2, (8, 7), activation)
+    sets = [policy.init(np.random.default_rng(seed)) for seed in range(3)]
+    stacked = {name: torch.stack([s[name] for s in sets]) for name in sets[0]}
+    stacked["log_std"] = torch.tensor([[0.0, -1.0], [0.5, 0.2], [-2.0, 1.0]])
+    observations = torch.randn((3, 6, 5), generator=torch.Generator().manual_seed(0))
+    pi = policy.distribution(stacked, observations)
+    actions = torch.ones((3, 6, 2))
+    for m in range(3):
+        mean = as_module(policy, sets[m])(observations[m])
+        torch.testing.assert_close(pi.base_dist.loc[m], mean)
+        want = torch.distributions.Normal(mean, stacked["log_std"][m].exp()).log_prob(actions[m]).sum(-1)
+        torch.testing.assert_close(pi.log_prob(actions)[m], want)  # summed over action dimensions, not averaged
+
+
+def test_the_standard_deviation_has_a_floor():
+    policy = GaussianMLP(2, 1, (4,), min_std=0.1)
+    params = policy.init(np.random.default_rng(0)) | {"log_std": torch.tensor([-50.0])}
+    assert policy.distribution(params, torch.zeros(1, 1, 2)).base_dist.scale.item() == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("head_only", [False, True])
+def test_adapting_is_one_gradient_step_in_each_task(head_only):
+    policy = GaussianMLP(3, 2, (4,))
+    params = policy.init(np.random.default_rng(0))
+    before = {name: value.clone() for name, value in params.items()}
+    samples = random_samples(policy, 3, 10, torch.Generator().manual_seed(1))
+    loop = InnerLoop(policy, head_only=head_only)
+    adapted = loop.adapt(per_task(params, 3), dict.fromkeys(params, 0.3), samples)
+    for m in range(3):
+        leaves = {name: value.clone().requires_grad_() for name, value in params.items()}
+        loss = loop.loss({n: v.unsqueeze(0) for n, v in leaves.items()}, samples.tasks(slice(m, m + 1))).sum()
+        loss.backward()
+        for name, leaf in leaves.items():
+            moved = not head_only or name in policy.head
+            want = leaf.detach() - 0.3 * leaf.grad if moved else leaf.detach()
+            torch.testing.assert_close(adapted[name][m], want)
+    assert all((params[name] == before[name]).all() for name in params)  # the base is a value, not a variable
+
+
+def test_an_adapter_keeps_its_state_apart():
+    policy = GaussianMLP(3, 2, (4,))
+    params = policy.init(np.random.default_rng(0))
+    samples = random_samples(policy, 2, 10, torch.Generator().manual_seed(1))
+    adapter = GradientAdapter(
+        InnerLoop(policy), params, dict.fromkeys(params, 0.5), Normaliser.identity(3), lambda rollout: samples
+    )
+    start = adapter.start(2)
+    observations = np.ones((2, 4, 3))
+    first = adapter.act(start, observations, None).actions
+    adapted = adapter.adapt(start, rollout=None)
+    assert (adapter.act(start, observations, None).actions == first).all()
+    assert not np.allclose(adapter.act(adapted, observations, None).actions, first)
+    decision = adapter.act(start, observations, np.random.default_rng(0))
+    pi = policy.distribution(start, torch.ones(2, 4, 3))
+    np.testing.assert_allclose(decision.log_probs, pi.log_prob(torch.from_numpy(decision.actions)), atol=1e-6)

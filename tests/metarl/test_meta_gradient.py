@@ -1,0 +1,280 @@
+"""Meta-gradients against central finite differences, on a bandit whose expectations are exact sums.
+
+Contexts s, two action dimensions of three choices each, one reward table per task: an enumeration of all (s, a), weighted
+by p(s) pi_old(a | s), replaces sampling, so the value after any number of inner steps is a closed expression of the
+initial logits. The learners' own loss, inner loop and chunking are used; the value is computed apart, in NumPy.
+"""
+
+import itertools
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch.distributions import Categorical, Independent
+from torch.nn.utils import parameters_to_vector
+
+from metarl import meta_gradient
+from metarl.agents import GaussianMLP, InnerLoop, Samples
+from metarl.agents.inner_loop import per_task
+from metarl.config import Config, EnvConfig, InnerConfig, MAMLConfig, ProMPConfig
+from metarl.maml import MAML
+from metarl.meta_gradient import Round
+from metarl.promp import ProMP
+
+TASKS, CONTEXTS, DIMS, CHOICES, LR = 3, 2, 2, 3, 0.7
+CONTEXT_PROBS = np.array([0.3, 0.7])
+REWARDS = np.random.default_rng(0).normal(size=(TASKS, CONTEXTS, CHOICES, CHOICES))
+ROWS = list(itertools.product(range(CONTEXTS), range(CHOICES), range(CHOICES)))
+
+
+class TabularPolicy:
+    """Independent softmax over each action dimension in each context."""
+
+    head = frozenset(("logits",))
+
+    def distribution(self, params, observations):
+        logits = torch.einsum("mns,msdc->mndc", observations, params["logits"])
+        return Independent(Categorical(logits=logits, validate_args=False), 1, validate_args=False)
+
+
+def log_probs(policy, params, samples):
+    with torch.no_grad():
+        return policy.distribution(params, samples.observations).log_prob(samples.actions)
+
+
+def enumerate_rounds(learner, theta, stale=False):
+    """Rounds 0..K as the learner would collect them with infinitely many episodes."""
+    contexts = torch.eye(CONTEXTS, dtype=torch.float64)[[row[0] for row in ROWS]].expand(TASKS, -1, -1)
+    actions = torch.tensor([row[1:] for row in ROWS], dtype=torch.float64).expand(TASKS, -1, -1)
+    advantages = torch.from_numpy(np.stack([[REWARDS[m][row] for row in ROWS] for m in range(TASKS)]))
+    params, rounds = per_task({"logits": theta}, TASKS), []
+    first = None
+    for k in range(learner.config.inner.steps + 1):
+        samples = Samples(contexts, actions, torch.zeros(()), advantages, torch.zeros(()))
+        old = log_probs(TabularPolicy(), params, samples)
+        weights = old.exp() * torch.tensor([CONTEXT_PROBS[row[0]] for row in ROWS])
+        first = old if first is None else first
+        samples = samples._replace(log_probs=first if stale else old, weights=weights)
+        rounds.append(Round(samples, weights, weights))  # mean and std are not used without a KL term
+        if k < learner.config.inner.steps:
+            with torch.no_grad():
+                honest = InnerLoop(TabularPolicy())
+                params = honest.adapt(params, {"logits": LR}, samples._replace(log_probs=old))
+    return rounds
+
+
+def softmax(x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def value(theta: np.ndarray, steps: int) -> float:
+    """Mean over tasks of the exact value after ``steps`` exact policy-gradient steps."""
+    total = 0.0
+    for rewards in REWARDS:
+        logits = theta.copy()
+        for _ in range(steps):
+            p = softmax(logits)  # (S, D, C)
+            joint = p[:, 0, :, None] * p[:, 1, None, :]
+            mean = (joint * rewards).sum((1, 2))
+            q0, q1 = (p[:, 1, None, :] * rewards).sum(2), (p[:, 0, :, None] * rewards).sum(1)
+            gradient = np.stack([p[:, 0] * (q0 - mean[:, None]), p[:, 1] * (q1 - mean[:, None])], axis=1)
+            logits = logits + LR * CONTEXT_PROBS[:, None, None] * gradient
+        p = softmax(logits)
+        total += (CONTEXT_PROBS * (p[:, 0, :, None] * p[:, 1, None, :] * rewards).sum((1, 2))).sum()
+    return total / TASKS
+
+
+def finite_differences(theta: np.ndarray, steps: int, eps: float = 1e-5) -> np.ndarray:
+    gradient = np.zeros(theta.size)
+    for i in range(theta.size):
+        shift = np.zeros(theta.size)
+        shift[i] = eps
+        shift = shift.reshape(theta.shape)
+        gradient[i] = (value(theta + shift, steps) - value(theta - shift, steps)) / (2 * eps)
+    return gradient
+
+
+THETA = np.random.default_rng(1).normal(size=(CONTEXTS, DIMS, CHOICES))
+
+
+def learner(kind, steps, inner_loop=None, **inner):
+    algorithm = {"promp": ProMPConfig(name="promp", inner_kl=0.0), "maml": MAMLConfig(name="maml-trpo")}[kind]
+    config = Config(env=EnvConfig(family="HalfCheetahDir"), algorithm=algorithm, inner=InnerConfig(steps=steps, lr=LR))
+    it = object.__new__({"promp": ProMP, "maml": MAML}[kind])
+    it.config, it.policy = config, TabularPolicy()
+    it.inner_loop = inner_loop or InnerLoop(it.policy, **inner)
+    it.meta = {"params.logits": torch.tensor(THETA, requires_grad=True)}
+    return it
+
+
+def meta_gradient_of(it, rounds) -> np.ndarray:
+    """Ascent direction of the objective, as the learner's own code computes it."""
+    if isinstance(it, ProMP):
+        it.meta_gradient(rounds)
+        return -it.meta["params.logits"].grad.numpy().ravel()
+    # the KL is reported, not differentiated: the Gaussian form does not apply to a table
+    it.loss = lambda meta, part: (surrogate(it, meta, part), torch.zeros(()))
+    return -it.meta_gradient(rounds)[0].numpy()
+
+
+def surrogate(it, meta, rounds):
+    """MAML.loss without its KL."""
+    stub = SimpleNamespace(samples=rounds[-1].samples, kl=lambda pi: torch.zeros(1))
+    return MAML.loss(it, meta, [*rounds[:-1], stub])[0]
+
+
+def error(kind, steps, inner_loop=None, stale=False, policy=None, **inner) -> float:
+    it = learner(kind, steps, inner_loop, **inner)
+    if policy is not None:
+        it.policy = it.inner_loop.policy = policy
+    got = meta_gradient_of(it, enumerate_rounds(it, it.meta["params.logits"].detach(), stale))
+    want = finite_differences(THETA, steps)
+    return float(np.linalg.norm(got - want) / np.linalg.norm(want))
+
+
+@pytest.mark.parametrize("kind", ["promp", "maml"])
+@pytest.mark.parametrize("steps", [0, 1, 2, 3])
+def test_equals_finite_differences(kind, steps):
+    assert error(kind, steps) < 1e-6
+
+
+class LogProbSurrogate(InnerLoop):
+    """The usual wrong one: -log pi * A, right once, wrong when differentiated twice."""
+
+    def loss(self, params, samples):
+        pi = self.policy.distribution(params, samples.observations)
+        return -(samples.weights * pi.log_prob(samples.actions) * samples.advantages).sum(-1)
+
+
+class MeanOverActions(TabularPolicy):
+    """learn2learn's slip: the log-probability averaged over action dimensions."""
+
+    def distribution(self, params, observations):
+        pi = super().distribution(params, observations)
+        return SimpleNamespace(log_prob=lambda actions: pi.log_prob(actions) / DIMS)
+
+
+@pytest.mark.parametrize("kind", ["promp", "maml"])
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_the_classic_wrong_variants_fail(kind, steps):
+    assert error(kind, steps, LogProbSurrogate(TabularPolicy())) > 1e-3
+    assert error(kind, steps, first_order=True) > 1e-3
+    assert error(kind, steps, stale=True) > 1e-3
+    assert error(kind, steps, policy=MeanOverActions()) > 1e-3
+
+
+# ---- the Gaussian policy: step sizes, penalty, curvature, chunks
+
+
+class GaussianLearner:
+    """A learner over random samples of a small policy in float64."""
+
+    def __new__(cls, kind, steps=2, tasks=3, rows=12, **inner):
+        algorithm = {"promp": ProMPConfig(inner_kl=0.1), "maml": MAMLConfig(name="maml-trpo", curvature_fraction=1.0)}
+        config = Config(
+            env=EnvConfig(family="HalfCheetahDir"), algorithm=algorithm[kind], episodes=rows // 3, meta_batch=tasks,
+            inner=InnerConfig(steps=steps, lr=0.3, learn_lr=True, **inner),
+        )
+        it = object.__new__({"promp": ProMP, "maml": MAML}[kind])
+        it.config, it.policy = config, GaussianMLP(3, 2, (4,))
+        it.env = SimpleNamespace(horizon=3, num_envs=tasks * rows // 3)
+        it.inner_loop = InnerLoop(it.policy, config.inner.head_only, config.inner.first_order)
+        rng = np.random.default_rng(0)
+        params = {n: v.double() for n, v in it.policy.init(rng).items()}
+        it.meta = {f"params.{n}": v.requires_grad_() for n, v in params.items()}
+        it.meta |= {f"step_sizes.{n}": torch.full_like(v, 0.3).requires_grad_() for n, v in params.items()}
+        generator = torch.Generator().manual_seed(0)
+
+        def normal(*shape):
+            return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+        state, it.rounds = per_task({n: v.detach() for n, v in params.items()}, tasks), []
+        for _ in range(steps + 1):
+            samples = Samples(
+                normal(tasks, rows, 3), normal(tasks, rows, 2), normal(tasks, rows), normal(tasks, rows),
+                torch.full((tasks, rows), 1 / rows, dtype=torch.float64),
+            )
+            it.rounds.append(it._round(state, samples))
+            state = it.inner_loop.adapt(state, dict.fromkeys(params, 0.3), it.rounds[-1].samples)
+        return it
+
+
+def at(it, vector) -> dict:
+    parts = vector.split([v.numel() for v in it.meta.values()])
+    return {n: p.view_as(v) for p, (n, v) in zip(parts, it.meta.items())}
+
+
+def objective(it, vector):
+    """The learner's loss at meta-parameters ``vector``, mean over tasks, with its penalty."""
+    loss = it.loss(at(it, vector), it.rounds)
+    return (loss[0] if isinstance(loss, tuple) else loss) / it.rounds[0].samples.num_tasks
+
+
+@pytest.mark.parametrize("kind", ["promp", "maml"])
+@pytest.mark.parametrize("chunk_rows", [1, 24, 10**6])
+def test_gaussian_meta_gradient_reaches_weights_and_step_sizes(kind, chunk_rows, monkeypatch):
+    monkeypatch.setattr(meta_gradient, "CHUNK_ROWS", chunk_rows)
+    it = GaussianLearner(kind)
+    centre = parameters_to_vector(it.meta.values()).detach()
+    if kind == "promp":
+        it.meta_gradient(it.rounds)
+        got = parameters_to_vector([v.grad for v in it.meta.values()])
+    else:
+        got, _ = it.meta_gradient(it.rounds)
+    eps, want = 1e-6, torch.zeros_like(centre)
+    for i in range(len(centre)):
+        shift = torch.zeros_like(centre)
+        shift[i] = eps
+        want[i] = (objective(it, centre + shift) - objective(it, centre - shift)).detach() / (2 * eps)
+    assert (got - want).norm() / want.norm() < 1e-6
+    assert all(part.abs().max() > 0 for part in at(it, got).values())
+
+
+def test_the_first_likelihood_ratio_is_one_and_the_kl_zero():
+    it = GaussianLearner("maml")
+    *inner, outer = it.rounds
+    chain = it.adapted(it.meta, [r.samples for r in inner])
+    for params, r in zip(chain, it.rounds):
+        pi = it.policy.distribution(params, r.samples.observations)
+        ratio = torch.exp(pi.log_prob(r.samples.actions) - r.samples.log_probs)
+        assert (ratio - 1).abs().max() < 1e-12
+        assert r.kl(pi).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("inner", [{}, {"head_only": True}, {"first_order": True}])
+def test_gauss_newton_is_the_hessian_of_the_kl(inner):
+    """Exact at the expansion point; checked by differentiating the KL twice."""
+    it = GaussianLearner("maml", steps=1, **inner)
+    centre = parameters_to_vector(it.meta.values()).detach()
+
+    def kl(vector):
+        return it.loss(at(it, vector), it.rounds)[1] / 3
+
+    vector = torch.randn(len(centre), generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    products = [it.curvature(part) for part in it.chunks([it.thin(r) for r in it.rounds])]
+    got = sum(product(vector) for product in products) / 3
+    hessian = torch.autograd.functional.hessian(kl, centre)
+    torch.testing.assert_close(got, hessian @ vector, rtol=1e-8, atol=1e-10)
+
+
+def test_thinning_keeps_whole_episodes_and_weights_add_up():
+    it = GaussianLearner("maml", rows=12)  # 3 steps of 4 episodes
+    it.config = it.config.model_copy(update={"algorithm": MAMLConfig(name="maml-trpo", curvature_fraction=0.5)})
+    thin = it.thin(it.rounds[0])
+    assert thin.samples.weights.shape == (3, 6)
+    torch.testing.assert_close(thin.samples.weights.sum(1), torch.ones(3, dtype=torch.float64))
+    by_episode = it.rounds[0].samples.observations.unflatten(1, (3, 4))
+    torch.testing.assert_close(thin.samples.observations.unflatten(1, (3, 2)), by_episode[:, :, :2])
+
+
+@pytest.mark.parametrize("kind", ["promp", "maml"])
+def test_a_gradient_that_is_not_finite_never_reaches_the_weights(kind):
+    it = GaussianLearner(kind)
+    before = parameters_to_vector(it.meta.values()).detach().clone()
+    it.rounds[-1].samples.advantages[0, 0] = math.nan
+    with pytest.raises(FloatingPointError, match="meta-gradient of params.w0 is not finite"):
+        it.meta_gradient(it.rounds)
+    assert (parameters_to_vector(it.meta.values()) == before).all()
