@@ -74,9 +74,13 @@ def train(
         raise UserError("--resume: got no run folder, expected --run DIR as well")
     if config is None and not resume:
         raise UserError("train: got no config, expected a YAML file or a name from `metarl list configs`")
-    if config is not None and "=" in config and not Path(config).exists():
+    if config is not None and "=" in config and not Path(config).is_file():
         raise UserError(f"train: got {config!r} for the config, expected it before all key=value")
-    settings = load_config(run / "config.yaml" if config is None else config, overrides or [])
+    if config is None:
+        config = str(run / "config.yaml")
+        if not Path(config).is_file():
+            raise UserError(f"--run: got {run}, expected a run folder: it has no config.yaml")
+    settings = load_config(config, overrides or [])
     from metarl.train import train as train_run
 
     train_run(settings, run, resume)

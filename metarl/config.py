@@ -64,8 +64,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         _put(data, key.split("."), value)
 
     def place(key: str) -> str:
-        """Where the value of `key` was written."""
-        overridden = any(f"{key}.".startswith(f"{name}.") for name in given)
+        """Where the value of `key`, or a part of it, was written."""
+        overridden = any(f"{key}.".startswith(f"{name}.") or name.startswith(f"{key}.") for name in given)
         return "command line" if overridden else one_line(str(path))
 
     config = None

@@ -45,7 +45,9 @@ def _explain_one(fault: Any, loc: list, data: dict) -> Iterator[tuple[str, str]]
             yield key, text
     elif kind == "missing":
         yield key, f"got nothing, expected a value: {_field(loc, data).description}"
-    elif kind in ("extra_forbidden", "invalid_key"):
+    elif kind == "invalid_key":
+        yield key, f"got {show(value)} for a key, expected a name"
+    elif kind == "extra_forbidden":
         yield key, f"{got}, expected no such key{_nearest_key([str(part) for part in loc], data)}"
     elif kind in ("union_tag_not_found", "union_tag_invalid"):
         name = value.get("name")
@@ -63,8 +65,9 @@ def family_faults(data: dict) -> Iterator[tuple[str, str]]:
     """(key, "got ..., expected ...") of a family, an option of it or a split that does not exist."""
     env = data.get("env")
     name = env.get("family") if isinstance(env, dict) else None
-    if not isinstance(name, str):
+    if isinstance(name, bool) or not isinstance(name, str | int | float):
         return  # pydantic has said so
+    name = str(name)
     if name not in FAMILIES:
         yield "env.family", f"got {show(name)}, expected a family{nearest(name, FAMILIES)}"
         return

@@ -64,7 +64,7 @@ def examine() -> Iterator[Finding]:
     yield Finding("ok", "python", f"{platform.python_version()} on {system}, {sys.executable}")
     yield from _packages()
     yield from _threads_and_physics()
-    yield from _rendering()
+    yield rendering()
     yield _tried("missing", "video (ffmpeg)", _FFMPEG, "pip install --force-reinstall imageio-ffmpeg")
     yield _tried("missing", "HTML replay (viser)", _REPLAY, "pip install --force-reinstall viser mjviser")
     yield _wandb()
@@ -124,17 +124,16 @@ def _threads_and_physics() -> Iterator[Finding]:
     yield Finding("ok", "torch", f"{version}, {threads} threads by default, {gpu}")
 
 
-def _rendering() -> Iterator[Finding]:
+def rendering() -> Finding:
     """Whether an OpenGL backend draws; replays as HTML and figures need none."""
     failures = []
     for backend in BACKENDS:
         text, ok = _child(_RENDER, MUJOCO_GL=backend, PYOPENGL_PLATFORM=backend if backend != "glfw" else "")
         if ok:
-            yield Finding("ok", "rendering", f"MUJOCO_GL={backend} draws")
-            return
+            return Finding("ok", "rendering", f"MUJOCO_GL={backend} draws")
         failures.append(f"{backend}: {text}")
     fix = "for MP4 replays: apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri (HTML replays need none)"
-    yield Finding("missing", "rendering", "; ".join(failures), fix)
+    return Finding("missing", "rendering", "; ".join(failures), fix)
 
 
 def _wandb() -> Finding:
@@ -161,15 +160,15 @@ def _tried(otherwise: Literal["missing", "broken"], name: str, code: str, fix: s
     return Finding("ok" if ok else otherwise, name, text, fix)
 
 
-def _child(code: str, **environment: str) -> tuple[str, bool]:
+def _child(code: str, seconds: float = 120, **environment: str) -> tuple[str, bool]:
     """(last line that `code` prints in a process of its own, whether it ended well)."""
     command, env = [sys.executable, "-c", code], {**os.environ, **environment}
     try:
-        child = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+        child = subprocess.run(command, env=env, capture_output=True, text=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:
-        return "no answer within 120 s", False
+        return f"no answer within {seconds} s", False
     if child.returncode == 0:
         return (child.stdout.strip().splitlines() or [""])[-1], True
     lines = [line for line in child.stderr.splitlines() if line and not line[0].isspace() and ": " in line]
     reason = lines[-1] if lines else f"ended with {child.returncode}"
-    return reason if len(reason) <= 150 else reason[:147] + "...", False
+    return reason[:150], False

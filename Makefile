@@ -1,0 +1,50 @@
+# make demo: install, train ProMP on HalfCheetahDir for a few minutes, evaluate on held-out tasks, draw
+# make test: install, check, test           make lint: check only           make clean: remove what these made
+#
+# Everything is installed in $(VENV), once; make PYTHON=python3.12 takes another Python than python3.
+
+PYTHON ?= python3
+VENV ?= .venv
+RUN ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+GL := libegl1 libegl-mesa0 libgl1-mesa-dri
+
+.DELETE_ON_ERROR:
+.PHONY: demo test lint rendering install clean
+
+demo: RUN := $(RUN)
+demo: install
+	$(BIN)/metarl train configs/demo.yaml --run $(RUN)
+	$(BIN)/metarl evaluate $(RUN)
+	$(BIN)/metarl visualise $(RUN)
+	@echo "Everything is in $(RUN)"
+
+test: lint rendering
+	$(BIN)/python -m pytest -n 2 -q
+
+lint: install
+	$(BIN)/ruff check
+
+rendering: install
+	@if $(BIN)/python -c "from metarl.doctor import rendering; raise SystemExit(rendering().status != 'ok')"; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "installing $(GL) to draw without a display"; \
+		{ apt-get -q update && apt-get -q install -y --no-install-recommends $(GL); } >$(VENV)/apt.log 2>&1 \
+			|| echo "could not install $(GL): see $(VENV)/apt.log; MP4 replays are left out"; \
+	else echo "no OpenGL backend: MP4 replays are left out; on Debian, $(GL) bring one"; fi
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" \
+		|| { echo "metarl needs Python 3.11 or newer: make PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c "import venv, ensurepip" 2>/dev/null \
+		|| { echo "$(PYTHON) has no venv: on Debian and Ubuntu, apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt \
+		--config-settings editable_mode=compat -e '.[test]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

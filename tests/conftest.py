@@ -1,0 +1,26 @@
+"""What holds for all tests: one thread, no accounts, the same examples at each run, no global generator touched."""
+
+import os
+
+# before the first import of NumPy or PyTorch, here and in child processes
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["WANDB_MODE"] = "offline"
+os.environ.pop("WANDB_API_KEY", None)
+
+import hypothesis
+import numpy as np
+import pytest
+import torch
+
+torch.set_num_threads(1)
+hypothesis.settings.register_profile("tests", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("tests")
+
+
+@pytest.fixture(autouse=True)
+def _numpy_global_generator_is_left_alone():
+    """All randomness is passed in; a test that moves the global generator has found some that is not."""
+    before = np.random.get_state()  # noqa: NPY002
+    yield
+    after = np.random.get_state()  # noqa: NPY002
+    assert after[2] == before[2] and np.array_equal(after[1], before[1]), "NumPy's global generator was used"

@@ -1,0 +1,365 @@
+"""Every fault of a config is one clear line, whatever the file holds."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from metarl.config import (
+    Config,
+    EnvConfig,
+    MAMLConfig,
+    ProMPConfig,
+    config_names,
+    find_config,
+    load_config,
+    to_yaml,
+)
+from metarl.config import settings as config_settings
+from metarl.errors import UserError, close, nearest
+
+BASE = "env: {family: HalfCheetahDir}\nalgorithm: {name: promp}\n"
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Write a config as ./c.yaml, so that messages name it like that."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(text: str | bytes) -> str:
+        Path("c.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
+        return "c.yaml"
+
+    return write
+
+
+def faults(path: str, *overrides: str) -> list[str]:
+    with pytest.raises(UserError) as caught:
+        load_config(path, overrides)
+    return str(caught.value).splitlines()
+
+
+def test_a_file_holds_only_what_differs(write):
+    config = load_config(write(BASE + "inner: {lr: 5e-2}\n"))
+    assert config.inner.lr == 0.05 and config.inner.steps == 1
+    assert config == Config(
+        env=EnvConfig(family="HalfCheetahDir"), algorithm=ProMPConfig(), inner=config.inner.model_copy()
+    )
+
+
+def test_overrides_stand_over_the_file_and_merge(write):
+    path = write(BASE + "policy: {hidden: [8], activation: relu}\n")
+    config = load_config(path, ["policy.hidden=[32, 16]", "seed=7", "wandb={mode: disabled}", "wandb.tags=[a, 1]"])
+    assert config.policy.hidden == (32, 16) and config.policy.activation == "relu" and config.seed == 7
+    assert config.wandb.mode == "disabled" and config.wandb.tags == ("a", "1") and config.wandb.project == "metarl"
+    assert load_config(path, ["env.horizon=null"]).env.horizon is None
+
+
+def test_the_algorithm_can_be_changed_by_an_override(write):
+    config = load_config(write(BASE), ["algorithm.name=maml-trpo", "algorithm.max_kl=0.02"])
+    assert config.algorithm == MAMLConfig(max_kl=0.02)
+
+
+ONE_FAULT = [
+    ("inner: {lrr: 1}", "inner.lrr: got 1, expected no such key (did you mean 'inner.lr'?)"),
+    ("inner_lr: 1", "inner_lr: got 1, expected no such key (did you mean 'inner.lr'?)"),
+    ("hidden: [3]", "hidden: got [3], expected no such key (did you mean 'policy.hidden'?)"),
+    ("lr: 1", "lr: got 1, expected no such key (did you mean 'inner.lr' or 'algorithm.lr'?)"),
+    ("3: 1", "3: got 3 for a key, expected a name"),
+    ("inner: {lr: fast}", 'inner.lr: got "fast", expected a valid number'),
+    ("inner: {lr: -1}", "inner.lr: got -1, expected greater than 0"),
+    ("inner: {lr: .nan}", "inner.lr: got NaN, expected a finite number"),
+    ("inner: {lr: .inf}", "inner.lr: got Infinity, expected a finite number"),
+    ("inner: {lr: null}", "inner.lr: got null, expected a valid number"),
+    ("inner: {steps: true}", "inner.steps: got true, expected a number"),
+    ("inner: {steps: 1.5}", "inner.steps: got 1.5, expected an integer"),
+    ("inner: {first_order: maybe}", 'inner.first_order: got "maybe", expected a valid boolean'),
+    ("inner: 3", "inner: got 3, expected a section of `key: value` lines"),
+    ("inner:", "inner: got null, expected a section of `key: value` lines"),
+    ("policy: {hidden: 64}", "policy.hidden: got 64, expected a list"),
+    ("policy: {hidden: [64, 0]}", "policy.hidden.1: got 0, expected greater than or equal to 1"),
+    ("policy: {activation: tan}", "policy.activation: got \"tan\", expected one of tanh, relu (did you mean 'tanh'?)"),
+    ("evaluation: {split: heldout}", "evaluation.split: got \"heldout\", expected one of held_out, extrapolation, "
+     "train (did you mean 'held_out'?)"),
+    ("evaluation: {split: extrapolation}", 'evaluation.split: got "extrapolation", expected held_out: HalfCheetahDir '
+     "declares no extrapolation tasks"),
+    ("seed: 1e400", "seed: got Infinity, expected a finite number"),
+    ("wandb: {name: \"a\\nb\"}", 'wandb.name: got "a\\nb", expected one line of printable characters'),
+    ("wandb: {api_key: abc}", "wandb.api_key: got ***, expected no such key (secrets come from the environment, never "
+     "from a config)"),
+    ("policy: {min_std: 2}", "policy.min_std: got 2.0, expected at most policy.init_std = 1.0"),
+    ("inner: {steps: 0, learn_lr: true}", "inner.learn_lr: got true, expected false with inner.steps = 0: nothing "
+     "adapts"),
+    ("inner: {head_only: true}\npolicy: {hidden: []}", "inner.head_only: got true, expected false with policy.hidden = "
+     "[]: the head is all there is"),
+    ("meta_batch: 20000\nepisodes: 2000", "meta_batch * episodes: got 40000000, expected at most 1000000 simulations"
+     " at once"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "line"), ONE_FAULT)
+def test_one_fault_is_one_line_with_key_value_and_what_is_allowed(write, text, line):
+    found = faults(write(BASE + text))
+    assert len(found) == 1
+    assert found[0].startswith("c.yaml: " + line)
+
+
+WITHOUT_BASE = [
+    ("", ["env: got nothing, expected a value: Which robot, and what varies about it.",
+          "algorithm: got nothing, expected a value: The outer loop."]),
+    ("# nothing\n", ["env: got nothing, expected a value: Which robot, and what varies about it.",
+                     "algorithm: got nothing, expected a value: The outer loop."]),
+    ("env: {}\nalgorithm: {}", ["env.family: got nothing, expected a value: Name of the task family, as `metarl list` "
+                                "shows it.",
+                                "algorithm.name: got null, expected an algorithm (choose from 'promp', 'maml-trpo')"]),
+    ("env: {family: HalfCheetaDir}\nalgorithm: {name: maml_trpo}",
+     ["algorithm.name: got \"maml_trpo\", expected an algorithm (did you mean 'maml-trpo'?)",
+      "env.family: got \"HalfCheetaDir\", expected a family (did you mean 'HalfCheetahDir'?)"]),
+    ("env: {family: 3}\nalgorithm: promp",
+     ["algorithm: got \"promp\", expected a section of `key: value` lines",
+      'env.family: got "3", expected a family (choose from']),
+    ("env: {family: HalfCheetahDir}\nalgorithm: {name: maml-trpo, clip: 1}",
+     ['algorithm.clip: got 1, expected no such key (a setting of promp, and algorithm.name is "maml-trpo")']),
+    ("env: {family: HalfCheetahVel, options: {max_velocty: 2}}\nalgorithm: {name: promp}",
+     ["env.options.max_velocty: got 2, expected an option of HalfCheetahVel (did you mean 'max_velocity'?)"]),
+    ("env: {family: HalfCheetahVel, options: {max_velocity: fast}}\nalgorithm: {name: promp}",
+     ['env.options.max_velocity: got "fast", expected a valid number']),
+    ("env: {family: HalfCheetahVel, options: {max_velocity: .nan}}\nalgorithm: {name: promp}",
+     ["env.options.max_velocity: got NaN, expected a finite number"]),
+    ("env: {family: HalfCheetahVel, options: {max_velocity: -3}}\nalgorithm: {name: promp}",
+     ['env.options: got {"max_velocity": -3}: ']),
+    ("env: {family: HalfCheetahDir, options: {variant: mal}}\nalgorithm: {name: promp}",
+     ['env.options: got {"variant": "mal"}: HalfCheetahDir: unknown variant \'mal\' (did you mean \'maml\'?)']),
+    ("env: {family: Navigation2D, options: {variant: gym}}\nalgorithm: {name: promp}",
+     ['env.options.variant: got "gym", expected an option of Navigation2D (it has none)']),
+    ("env: {family: HalfCheetahDir, options: [gym]}\nalgorithm: {name: promp}",
+     ['env.options: got ["gym"], expected a section of `key: value` lines']),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "lines"), WITHOUT_BASE)
+def test_faults_of_required_keys_families_and_algorithms(write, text, lines):
+    found = faults(write(text))
+    assert len(found) == len(lines)
+    for got, want in zip(found, lines, strict=True):
+        assert got.startswith("c.yaml: " + want)
+
+
+NOT_YAML = [
+    ("a: {", "c.yaml: line 1, column 5: not valid YAML: expected the node content, but found '<stream end>'"),
+    ("a: 1\nb: ]", "c.yaml: line 2, column 4: not valid YAML: "),
+    ("seed: 1\nseed: 2", "c.yaml: line 2, column 1: not valid YAML: found duplicate key seed"),
+    ("seed: 1\n--- \nseed: 2", "c.yaml: line 2, column 1: not valid YAML: but found another document"),
+    ("\x00", "c.yaml: not valid YAML: unacceptable character #x0000: special characters are not allowed"),
+    (b"\xff\xfea", "c.yaml: got bytes at offset 0 that are not UTF-8, expected YAML"),
+    ("seed: " + "9" * 5000, "c.yaml: not valid YAML: Exceeds the limit"),
+    ("- 1", "c.yaml: got [1], expected `key: value` lines"),
+    ("a: &x [1]\nb: *x", "c.yaml: line 1: got a YAML alias or anchor, expected plain values"),
+    ("a: !!python/object/apply:os.system [x]", "c.yaml: line 1: got the YAML tag "
+     '"tag:yaml.org,2002:python/object/apply:os.system", expected plain values'),
+    ("a: !!binary aGVsbG8=", 'c.yaml: line 1: got the YAML tag "tag:yaml.org,2002:binary", expected plain values'),
+    ("seed: ${oc.env:HOME}", 'c.yaml: got "${oc.env:HOME}", expected a plain value: ${...} is not looked up'),
+    ("seed: ${", "c.yaml: not valid YAML: "),
+    ("a: " + "[" * 100_000, "c.yaml: line 1: got more than 16 nested levels"),
+    ("a: " + "x" * 1_000_001, "c.yaml: got more than 1000000 bytes, expected a config"),
+    ("null: 3", "c.yaml: not valid YAML: Incompatible key type"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "line"), NOT_YAML, ids=range(len(NOT_YAML)))
+def test_what_is_not_plain_yaml_is_said_with_its_place(write, text, line):
+    found = faults(write(text))
+    assert len(found) == 1
+    assert found[0].startswith(line)
+    assert len(found[0]) < 300
+
+
+OVERRIDES = [
+    ("seed", 'command line: got "seed", expected key=value, such as inner.lr=0.05'),
+    ("=3", 'command line: got "=3", expected key=value'),
+    ("inner..lr=3", 'command line: got "inner..lr=3", expected key=value'),
+    ("hidden[0]=3", 'command line: got "hidden[0]=3", expected key=value'),
+    ("seed=[1", 'command line: seed: got "[1": line 1'),
+    ("seed=${oc.env:HOME}", 'command line: seed: got "${oc.env:HOME}": got "${oc.env:HOME}", expected a plain value'),
+    ("seed=", 'command line: seed: got null, expected an integer'),
+    ("inner.lr=-1", "command line: inner.lr: got -1, expected greater than 0"),
+    ("inner={lr: -1}", "command line: inner.lr: got -1, expected greater than 0"),
+    ("env.family.name=x", 'command line: env.family: got {"name": "x"}, expected a valid string'),
+    ("env.family=HalfCheetah", "command line: env.family: got \"HalfCheetah\", expected a family (did you mean"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("override", "line"), OVERRIDES)
+def test_faults_of_an_override_name_the_command_line(write, override, line):
+    found = faults(write(BASE), override)
+    assert len(found) == 1
+    assert found[0].startswith(line)
+
+
+def test_a_key_given_twice_is_a_fault(write):
+    assert faults(write(BASE), "seed=1", "seed=2") == ["command line: seed: given twice, expected one value"]
+
+
+def test_all_faults_come_in_one_go(write):
+    found = faults(
+        write("env: {family: Nav, horizon: 0}\nalgorithm: {name: promp, clp: 1}\nseed: x\n"), "epochs", "inner.lr=0"
+    )
+    assert [line.split(": got")[0] for line in found] == [
+        "command line", "c.yaml: env.horizon", "command line: inner.lr", "c.yaml: algorithm.clp", "c.yaml: seed",
+        "c.yaml: env.family",
+    ]  # fmt: skip
+
+
+def test_long_and_unprintable_values_are_cut_and_escaped(write):
+    (line,) = faults(write(BASE + json.dumps({"seed": "\x1b[31m" + "x" * 1000})[1:-1]))
+    assert "\x1b" not in line and len(line) < 150
+    (line,) = faults(write(BASE + '"\\e[31mred\\nx": 1'))
+    assert "\x1b" not in line and line.startswith('c.yaml: "\\u001b[31mred\\nx": got 1, expected no such key')
+
+
+def test_a_missing_config_names_the_nearest_one():
+    (line,) = faults("half_cheetah_dir/promb")
+    assert line == (
+        'config "half_cheetah_dir/promb": neither a file nor a shipped config '
+        "(did you mean 'half_cheetah_dir/promp'?)"
+    )
+    assert faults("x" * 5000)[0].startswith('config "xxx')
+    assert faults("a\0b")[0].startswith('config "a\\u0000b"')
+
+
+def test_a_file_stands_over_a_shipped_config_of_that_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shipped = find_config("demo")
+    assert find_config("configs/demo.yaml") == shipped == find_config("demo.yaml")
+    Path("demo").write_text(BASE)
+    assert find_config("demo") == Path("demo")
+
+
+@pytest.mark.parametrize("name", config_names())
+def test_shipped_configs_load_and_hold_only_what_differs(name):
+    config = load_config(name)
+    text = find_config(name).read_text()
+    assert text.startswith("# "), "`metarl list configs` shows the first line"
+
+    def check(section, data):
+        for key, value in data.items():
+            field = type(section).model_fields[key]
+            if isinstance(value, dict) and key != "options":
+                check(getattr(section, key), value)
+            elif not field.is_required() and key != "name":
+                assert getattr(section, key) != field.default, f"{key} is the default"
+
+    check(config, yaml.safe_load(text))
+
+
+@pytest.mark.parametrize("name", config_names())
+def test_a_config_written_as_yaml_reads_back_equal(name, tmp_path):
+    config = load_config(name, ["inner.lr=0.1234567890123456789", "seed=9223372036854775807", "wandb.tags=[é, '1']"])
+    path = tmp_path / "config.yaml"
+    path.write_text(to_yaml(config))
+    assert load_config(path) == config
+
+
+def test_every_setting_is_documented_and_its_default_is_shown():
+    rows = list(config_settings())
+    assert all(len(row) == 4 and row[3].endswith(".") for row in rows)
+    table = {(key, text.partition(")")[0]): (kind, default) for key, kind, default, text in rows}
+    assert table["algorithm.clip", "(promp"] == ("number > 0, <= 100", "0.3")
+    assert table["algorithm.cg_iterations", "(maml-trpo"] == ("integer >= 1, <= 1000", "10")
+    by_key = {key: (kind, default) for key, kind, default, _ in rows}
+    assert by_key["env.family"] == ("text", "required")
+    assert by_key["env.horizon"] == ("integer >= 1, <= 1000000 | null", "null")
+    assert by_key["policy.hidden"] == ("list of integer >= 1, <= 16384", "[64, 64]")
+    assert by_key["policy.activation"] == ("tanh | relu", "tanh")
+    assert by_key["inner.learn_lr"] == ("true | false", "false")
+
+
+def test_a_config_is_frozen():
+    config = load_config("demo")
+    with pytest.raises(ValidationError):
+        config.seed = 3
+    with pytest.raises(ValidationError):
+        Config(env=EnvConfig(family="HalfCheetahDir"), algorithm=ProMPConfig(), seeds=3)
+
+
+def test_nearest():
+    assert nearest("halfcheetahdir", ["Navigation2D", "HalfCheetahDir"]) == " (did you mean 'HalfCheetahDir'?)"
+    assert nearest("xyz", ["a", "b"]) == " (choose from 'a', 'b')"
+    assert nearest("xyz", []) == "" == close("xyz", ["a"])
+
+
+KEYS = ["env", "family", "horizon", "options", "variant", "algorithm", "name", "inner", "lr", "steps", "policy",
+        "hidden", "seed", "wandb", "tags", "evaluation", "split", "episodes", "max_velocity", "nmae"]  # fmt: skip
+LEAVES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8),
+    st.sampled_from(["promp", "maml-trpo", "HalfCheetahVel", "HalfCheetahDir", "maml", "???", "${x}", "", "~", 10**400,
+                     -0.0, "1e3", math.inf]),
+)  # fmt: skip
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS) | LEAVES, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+YAML_SIGNS = [b"*", b"&a", b"!!", b": ", b"\n- ", b"${", b"'", b"{", b"|", b"%"]
+
+
+def load_or_faults(path, overrides=()):
+    """A config that can be written and read, or lines that can be printed; anything else is raised."""
+    try:
+        config = load_config(path, overrides)
+    except UserError as error:
+        lines = str(error).splitlines()
+        assert lines and all(line.isprintable() and len(line) < 700 for line in lines)
+    else:
+        assert isinstance(config, Config)
+
+
+@settings(max_examples=400)
+@given(data=st.data())
+def test_mutated_configs_never_end_in_a_traceback(data, tmp_path_factory):
+    """Values and keys of a real config replaced, added or taken away at any depth."""
+    tree = yaml.safe_load(to_yaml(load_config(data.draw(st.sampled_from(["demo", "navigation/maml"])))))
+    for _ in range(data.draw(st.integers(1, 3))):
+        node = tree
+        while True:
+            key = data.draw(st.sampled_from(sorted(node, key=str)))
+            if not (isinstance(node[key], dict) and node[key] and data.draw(st.booleans())):
+                break
+            node = node[key]
+        action = data.draw(st.sampled_from(["replace", "add", "remove"]))
+        if action == "remove" and len(node) > 1:
+            del node[key]
+        else:
+            node[key if action == "replace" else data.draw(st.sampled_from(KEYS))] = data.draw(VALUES)
+    path = tmp_path_factory.mktemp("mutated") / "c.yaml"
+    path.write_text(yaml.safe_dump(tree, allow_unicode=data.draw(st.booleans())), encoding="utf-8")
+    load_or_faults(path)
+
+
+@settings(max_examples=300)
+@given(data=st.data())
+def test_mutated_bytes_never_end_in_a_traceback(data, tmp_path_factory):
+    """Bytes of a real config changed, doubled or cut."""
+    text = bytearray(to_yaml(load_config("demo")).encode())
+    for _ in range(data.draw(st.integers(1, 4))):
+        start = data.draw(st.integers(0, len(text) - 1))
+        end = data.draw(st.integers(start, min(len(text), start + 20)))
+        text[start:end] = data.draw(st.binary(max_size=4) | st.sampled_from(YAML_SIGNS))
+        text = text or bytearray(b"a")
+    path = tmp_path_factory.mktemp("bytes") / "c.yaml"
+    path.write_bytes(bytes(text))
+    load_or_faults(path)
+
+
+@settings(max_examples=300)
+@given(key=st.lists(st.sampled_from(KEYS) | st.text(max_size=3), max_size=3).map(".".join),
+       value=st.text(max_size=12) | VALUES.map(json.dumps))  # fmt: skip
+def test_mutated_overrides_never_end_in_a_traceback(key, value):
+    load_or_faults("half_cheetah_vel/promp", [f"{key}={value}"])
