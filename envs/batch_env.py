@@ -65,7 +65,7 @@ class BatchEnv(VectorEnv):
         self.horizon = family.horizon if horizon is None else int(horizon)
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.model = family.build()
-        self._batch = Batch(self.model, num_envs, min(num_threads or os.cpu_count() or 1, num_envs), family.persistent)
+        self._batch = Batch(self.model, num_envs, min(num_threads or os.cpu_count() or 1, num_envs))
         self._process = os.getpid()
         self.dt = self.model.opt.timestep * family.frame_skip
         self._qpos, self._qvel = self._batch.bind("qpos"), self._batch.bind("qvel")
@@ -82,8 +82,7 @@ class BatchEnv(VectorEnv):
         self._everyone = np.ones(num_envs, bool)
         self._everyone.flags.writeable = False
 
-        self._batch.forward(stage=int(mujoco.mjtStage.mjSTAGE_VEL))
-        size = family.observe(self._batch).shape[1]
+        size = self._observe().shape[1]
         bound = np.full(self.model.nu, action_scale, np.float32)
         self.single_action_space = gymnasium.spaces.Box(-bound, bound, dtype=np.float32)
         # a state beyond mjMAXVAL is divergence and never observed
@@ -159,7 +158,7 @@ class BatchEnv(VectorEnv):
             self._seed(seed, ids)
         self._restart(ids)
         self._ended[ids] = False
-        self._observation = self.family.observe(self._batch)
+        self._observation = self._observe()
         return self._observation.copy(), {}
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
@@ -188,8 +187,9 @@ class BatchEnv(VectorEnv):
             self._restart(np.flatnonzero(restart))
         self._elapsed += stepped
 
-        observation = self.family.observe(self._batch)
-        terms = self.family.reward_terms(self._batch, qpos_before, ctrl, self._values)
+        derived = self.family.derive(self._batch)
+        observation = self.family.observe(self._batch, derived)
+        terms = self.family.reward_terms(self._batch, derived, qpos_before, ctrl, self._values)
         terminated = self.family.terminated(self._batch, self._values)
         terminated = np.zeros(self.num_envs, bool) if terminated is None else terminated & stepped
         truncated = (self._elapsed >= self.horizon) & stepped
@@ -214,7 +214,7 @@ class BatchEnv(VectorEnv):
         if self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
             info |= self._final_info(observation, terms, diverged, ended)
             self._restart(np.flatnonzero(ended))
-            observation = np.where(ended[:, None], self.family.observe(self._batch), observation)
+            observation = np.where(ended[:, None], self._observe(), observation)
         self._ended = ended
         self._observation = observation
         return observation.copy(), reward, terminated, truncated, info
@@ -246,9 +246,10 @@ class BatchEnv(VectorEnv):
         qpos, qvel = self._qpos[ids], self._qvel[ids]
         self.family.reset_state([self._rngs[i] for i in ids], qpos, qvel)
         self._qpos[ids], self._qvel[ids] = qpos, qvel
-        if self.family.stage:
-            self._batch.forward(ids, stage=self.family.stage)
         self._elapsed[ids] = 0
+
+    def _observe(self) -> np.ndarray:
+        return self.family.observe(self._batch, self.family.derive(self._batch))
 
     def _info(self, terms: dict[str, np.ndarray], diverged: np.ndarray, mask: np.ndarray) -> dict[str, Any]:
         """Gymnasium's vector info: each key with a mask _key of the simulations it holds for."""

@@ -5,8 +5,8 @@
         space = TaskSpace("Hover", (Parameter("height", "m", "where to hover", 1.0, "uniform", 0.5, 1.5),))
 
         def build(self): return mujoco.MjModel.from_xml_path("drone.xml")
-        def observe(self, batch): return np.concatenate([batch.bind("qpos"), batch.bind("qvel")], axis=1)
-        def reward_terms(self, batch, qpos_before, ctrl, values):
+        def observe(self, batch, derived): return np.concatenate([batch.bind("qpos"), batch.bind("qvel")], axis=1)
+        def reward_terms(self, batch, derived, qpos_before, ctrl, values):
             return {"height": -np.abs(batch.bind("qpos")[:, 2] - values[:, 0])}
 
     env = BatchEnv(Hover(), num_envs=64)
@@ -16,6 +16,7 @@ state at its next call; derived fields (sensordata, xpos, ...) are refreshed by 
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -35,8 +36,6 @@ class Family:
         space: TaskSpace of the family.
         frame_skip: physics steps per environment step.
         horizon: default episode length in environment steps.
-        stage: mjtStage to compute at the new state after a step, for observations that need derived quantities.
-        persistent: whether each simulation keeps an MjData of its own; makes a velocity stage nearly free.
         camera: name of the camera that SingleEnv renders with.
     """
 
@@ -44,8 +43,6 @@ class Family:
     space: TaskSpace
     frame_skip: int = 1
     horizon: int = 100
-    stage: int = int(mujoco.mjtStage.mjSTAGE_NONE)
-    persistent: bool = False
     camera: str
 
     def build(self) -> mujoco.MjModel:
@@ -63,17 +60,22 @@ class Family:
         batch.bind("ctrl")[:] = ctrl
         chunk = max(1, _SUBSTEPS_PER_CALL // self.frame_skip)
         if batch.nsim <= chunk:
-            batch.step(ids, nstep=self.frame_skip, stage=self.stage)
+            batch.step(ids, nstep=self.frame_skip)
             return
         ids = np.arange(batch.nsim) if ids is None else ids
         for start in range(0, len(ids), chunk):
-            batch.step(ids[start : start + chunk], nstep=self.frame_skip, stage=self.stage)
+            batch.step(ids[start : start + chunk], nstep=self.frame_skip)
 
-    def observe(self, batch: Batch) -> np.ndarray:
+    def derive(self, batch: Batch) -> Any:
+        """What both observation and reward need of the present state, computed once a step."""
+
+    def observe(self, batch: Batch, derived: Any) -> np.ndarray:
         """Observations (N, O) float64, a new array."""
         raise NotImplementedError
 
-    def reward_terms(self, batch: Batch, qpos_before: np.ndarray, ctrl: np.ndarray, values: np.ndarray) -> dict[str, np.ndarray]:
+    def reward_terms(
+        self, batch: Batch, derived: Any, qpos_before: np.ndarray, ctrl: np.ndarray, values: np.ndarray
+    ) -> dict[str, np.ndarray]:
         """Named terms (N,) whose sum is the reward of the step from qpos_before (N, nq) to now.
 
         ctrl (N, A) are the controls in actuator range after clipping, values (N, D) the tasks.

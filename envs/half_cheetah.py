@@ -20,14 +20,13 @@ from mujoco.batch import Batch
 
 from .family import Family
 from .parameter import Parameter, did_you_mean
+from .planar import PlanarCom
 from .task import TaskSpace
 
 VARIANTS = ("gym", "maml")
 CONTROL_COST = 0.05  # per squared unit of control, in every published variant
 TOTAL_MASS = 14.0  # kg, the MJCF's settotalmass
 _MJCF = Path(gymnasium.envs.mujoco.__file__).parent / "assets" / "half_cheetah.xml"
-# a simulation uses less than 20 KiB of the 6 MiB that the MJCF asks for, and a persistent batch holds one for each
-_ARENA_BYTES = 1 << 18
 
 
 def load_spec() -> mujoco.MjSpec:
@@ -66,17 +65,10 @@ class HalfCheetah(Family):
         if variant == "maml":
             self.frame_skip = 1
             self.horizon = 200
-            # with an MjData of its own a simulation goes on from the velocity stage, which then costs next to nothing
-            self.stage = int(mujoco.mjtStage.mjSTAGE_VEL)
-            self.persistent = True
+            self._com = PlanarCom(self.build(), "torso")
 
     def build(self) -> mujoco.MjModel:
-        spec = load_spec()
-        if self.variant == "maml":
-            spec.memory = _ARENA_BYTES
-            for kind in (mujoco.mjtSensor.mjSENS_SUBTREECOM, mujoco.mjtSensor.mjSENS_SUBTREELINVEL):
-                spec.add_sensor(type=kind, objtype=mujoco.mjtObj.mjOBJ_BODY, objname="torso")
-        return compile_spec(spec)
+        return compile_spec(load_spec())
 
     def reset_state(self, rngs: Sequence[np.random.Generator], qpos: np.ndarray, qvel: np.ndarray) -> None:
         position, velocity = np.empty_like(qpos), np.empty_like(qvel)
@@ -87,16 +79,18 @@ class HalfCheetah(Family):
         qpos += 0.2 * position - 0.1 if self.variant == "gym" else 0.01 * position
         qvel += 0.1 * velocity
 
-    def observe(self, batch: Batch) -> np.ndarray:
-        parts = [batch.bind("qpos")[:, 1:], batch.bind("qvel")]
-        if self.variant == "maml":
-            parts.append(batch.bind("sensordata")[:, :3])
-        return np.concatenate(parts, axis=1)
+    def derive(self, batch: Batch) -> tuple[np.ndarray, np.ndarray] | None:
+        """Centre of mass and its velocity, (N, 3) each, in variant "maml"."""
+        return self._com(batch.bind("qpos"), batch.bind("qvel")) if self.variant == "maml" else None
 
-    def forward_velocity(self, batch: Batch, qpos_before: np.ndarray) -> np.ndarray:
+    def observe(self, batch: Batch, derived: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray:
+        centre = [] if derived is None else [derived[0]]
+        return np.concatenate([batch.bind("qpos")[:, 1:], batch.bind("qvel"), *centre], axis=1)
+
+    def forward_velocity(self, batch: Batch, derived, qpos_before: np.ndarray) -> np.ndarray:
         """Velocity along x in m/s, (N,)."""
-        if self.variant == "maml":
-            return batch.bind("sensordata")[:, 3]
+        if derived is not None:
+            return derived[1][:, 0]
         return (batch.bind("qpos")[:, 0] - qpos_before[:, 0]) / (batch.model.opt.timestep * self.frame_skip)
 
     @staticmethod
@@ -113,8 +107,8 @@ class HalfCheetahDir(HalfCheetah):
         Parameter("direction", "1", "sign of the rewarded velocity along x", 1.0, "choice", choices=(-1.0, 1.0)),
     ))
 
-    def reward_terms(self, batch, qpos_before, ctrl, values):
-        velocity = self.forward_velocity(batch, qpos_before)
+    def reward_terms(self, batch, derived, qpos_before, ctrl, values):
+        velocity = self.forward_velocity(batch, derived, qpos_before)
         return {"forward": values[:, 0] * velocity, "control": self.control_cost(ctrl)}
 
 
@@ -137,8 +131,8 @@ class HalfCheetahVel(HalfCheetah):
                       extrapolation=((top, 1.5 * top),)),
         ))
 
-    def reward_terms(self, batch, qpos_before, ctrl, values):
-        velocity = self.forward_velocity(batch, qpos_before)
+    def reward_terms(self, batch, derived, qpos_before, ctrl, values):
+        velocity = self.forward_velocity(batch, derived, qpos_before)
         return {"speed": -np.abs(velocity - values[:, 0]), "control": self.control_cost(ctrl)}
 
 
@@ -175,15 +169,15 @@ class HalfCheetahMass(HalfCheetah):
         batch.expand("geom_aabb")[ids, 1:, 3:] = model.geom_aabb[1:, 3:] + growth[:, :, None]
         batch.set_const(ids)
 
-    def observe(self, batch: Batch) -> np.ndarray:
+    def observe(self, batch: Batch, derived: None) -> np.ndarray:
         qpos = batch.bind("qpos")
         rest = batch.model.body("torso").pos
         torso = np.stack([rest[0] + qpos[:, 0], np.full(len(qpos), rest[1]), rest[2] + qpos[:, 1]], axis=1)
         return np.concatenate([qpos[:, 1:], batch.bind("qvel"), torso], axis=1)
 
-    def reward_terms(self, batch, qpos_before, ctrl, values):
+    def reward_terms(self, batch, derived, qpos_before, ctrl, values):
         return {
-            "forward": self.forward_velocity(batch, qpos_before),
+            "forward": self.forward_velocity(batch, derived, qpos_before),
             "control": self.control_cost(ctrl),
             "height": batch.bind("qpos")[:, 1].copy(),
         }

@@ -21,11 +21,11 @@ _MJCF = """
   <option timestep="0.1" gravity="0 0 0"/>
   <visual><global offwidth="640" offheight="480"/></visual>
   <asset>
-    <texture name="grid" type="2d" builtin="checker" width="100" height="100" rgb1=".85 .87 .9" rgb2=".95 .96 .97"/>
+    <texture name="grid" type="2d" builtin="checker" width="100" height="100" rgb1=".42 .45 .5" rgb2=".5 .53 .58"/>
     <material name="grid" texture="grid" texrepeat="10 10"/>
   </asset>
   <worldbody>
-    <light pos="0 0 3" dir="0 0 -1" directional="true"/>
+    <light pos="0 0 3" dir="0 0 -1" directional="true" diffuse=".5 .5 .5" specular="0 0 0"/>
     <camera name="track" pos="0 0 2.4"/>
     <geom name="floor" type="plane" size="1 1 .1" material="grid" contype="0" conaffinity="0"/>
     <site name="goal" type="cylinder" pos="0 0 .01" size=".03 .005" rgba=".1 .7 .2 .8"/>
@@ -74,10 +74,10 @@ class Navigation2D(Family):
         else:
             qpos[ids] += ctrl[ids]
 
-    def observe(self, batch: Batch) -> np.ndarray:
+    def observe(self, batch: Batch, derived: None) -> np.ndarray:
         return batch.bind("qpos").copy()
 
-    def reward_terms(self, batch, qpos_before, ctrl, values):
+    def reward_terms(self, batch, derived, qpos_before, ctrl, values):
         offset = batch.bind("qpos") - values
         return {"distance": -np.sqrt(np.square(offset[:, 0]) + np.square(offset[:, 1]))}
 
