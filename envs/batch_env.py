@@ -6,9 +6,9 @@
     observation, reward, terminated, truncated, info = env.step(actions)     # actions (800, 6)
     info["reward_terms"]["forward"], info["diverged"]                        # (800,) each
 
-Simulations run in `mujoco.batch.Batch`: bit-identical to a loop over single ones at any number of threads. A `Family` is
-one robot with its reward, as functions over arrays with a leading simulation axis; this module adds what all share:
-tasks, random streams, action scaling, horizons, autoreset, and the handling of diverged physics.
+Simulations run in `mujoco.batch.Batch`: bit-identical to a loop over single ones at any number of threads. A
+`Family` is one robot with its reward, as functions over arrays with a leading simulation axis; this module adds what
+all share: tasks, random streams, action scaling, horizons, autoreset, and the handling of diverged physics.
 
 Diverged physics (MuJoCo warns and silently resets such a simulation; or a NaN action, or a state beyond what MuJoCo
 accepts) ends that episode: terminated and info["diverged"] are true, the reward is 0, the observation is the last good
@@ -16,7 +16,6 @@ one, and the simulation is reset. The others do not notice.
 """
 
 import os
-from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
@@ -27,10 +26,11 @@ from gymnasium.vector.utils import batch_space
 from mujoco.batch import Batch
 
 from .family import Family
+from .streams import Seed, streams
 from .task import Tasks, TaskSpace
 
-_DIVERGED = [int(w) for w in (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADQVEL,
-                              mujoco.mjtWarning.mjWARN_BADQACC)]
+# the warnings that come with MuJoCo's silent reset; consecutive in the enumeration
+_BAD_STATE = slice(int(mujoco.mjtWarning.mjWARN_BADQPOS), int(mujoco.mjtWarning.mjWARN_BADQACC) + 1)
 
 
 class BatchEnv(VectorEnv):
@@ -45,17 +45,25 @@ class BatchEnv(VectorEnv):
         num_threads: physics threads, 0 for all cores. Results do not depend on it.
     """
 
-    def __init__(self, family: "str | Family", num_envs: int = 1, *, horizon: int | None = None,
-                 action_scale: float = 1.0, autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
-                 num_threads: int = 0, **family_options: Any):
+    def __init__(
+        self,
+        family: str | Family,
+        num_envs: int = 1,
+        *,
+        horizon: int | None = None,
+        action_scale: float = 1.0,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        num_threads: int = 0,
+        **family_options: Any,
+    ):
         if isinstance(family, str):
             from . import make_family  # the registry imports the families, which import this module
 
             family = make_family(family, **family_options)
         elif family_options:
             raise TypeError(f"options {sorted(family_options)} belong to the family: pass them to its constructor")
-        if num_envs < 1:
-            raise ValueError(f"num_envs must be at least 1, got {num_envs}")
+        if num_envs < 1 or num_threads < 0:
+            raise ValueError(f"need num_envs >= 1 and num_threads >= 0, got {num_envs} and {num_threads}")
         if not (np.isfinite(action_scale) and action_scale > 0):
             raise ValueError(f"action_scale must be positive, got {action_scale}")
         if horizon is not None and horizon < 1:
@@ -65,17 +73,17 @@ class BatchEnv(VectorEnv):
         self.horizon = family.horizon if horizon is None else int(horizon)
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.model = family.build()
-        self._batch = Batch(self.model, num_envs, min(num_threads or os.cpu_count() or 1, num_envs))
+        self._batch = Batch(self.model, num_envs, 1 if num_envs == 1 else num_threads)
         self._process = os.getpid()
         self.dt = self.model.opt.timestep * family.frame_skip
         self._qpos, self._qvel = self._batch.bind("qpos"), self._batch.bind("qvel")
-        self._warnings = self._batch.warning[:, min(_DIVERGED) : max(_DIVERGED) + 1, 1]
+        self._warnings = self._batch.warning[:, _BAD_STATE, 1]
         self._low, self._high = self.model.actuator_ctrlrange.T.copy()
         self._gain = 0.5 * (self._high - self._low) / action_scale
         self._bias = 0.5 * (self._high + self._low)
         self._values = np.repeat(family.space.default().values, num_envs, axis=0)  # (N, D), in force
         self._next_values = self._values.copy()  # (N, D), in force from each simulation's next reset
-        self._rngs: list[np.random.Generator] = []
+        self._rngs: list[np.random.Generator | None] = [None] * num_envs
         self._elapsed = np.zeros(num_envs, np.int64)
         self._ended = np.zeros(num_envs, bool)
         self._observation: np.ndarray | None = None
@@ -89,8 +97,7 @@ class BatchEnv(VectorEnv):
         self.single_observation_space = gymnasium.spaces.Box(-mujoco.mjMAXVAL, mujoco.mjMAXVAL, (size,), np.float64)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.metadata = {"autoreset_mode": self.autoreset_mode, "render_modes": [],
-                         "render_fps": max(1, round(1 / self.dt))}
+        self.metadata = {"autoreset_mode": self.autoreset_mode, "render_fps": max(1, round(1 / self.dt))}
 
     @property
     def space(self) -> TaskSpace:
@@ -106,16 +113,19 @@ class BatchEnv(VectorEnv):
         if tasks.space.family != self.space.family or tasks.names != self.space.names:
             raise ValueError(f"tasks are of family {tasks.space.family!r}, this environment is {self.space.family!r}")
         if len(tasks) != self.num_envs:
-            raise ValueError(f"need one task per simulation, {self.num_envs}, got {len(tasks)}; use tasks.repeat(episodes)")
-        self._next_values = np.array(tasks.values)
+            raise ValueError(
+                f"need one task per simulation, {self.num_envs}, got {len(tasks)}; use tasks.repeat(episodes)"
+            )
+        # made anew in this environment's own space: the ranges of two spaces of a family may differ
+        self._next_values = Tasks(self.space, tasks.values).values
 
     def state(self) -> np.ndarray:
         """Positions and velocities of all simulations, (N, nq + nv), a copy."""
         return np.concatenate([self._qpos, self._qvel], axis=1)
 
     @property
-    def random_streams(self) -> tuple[np.random.Generator, ...]:
-        """The generator that draws the resets of each simulation; empty before the first reset."""
+    def random_streams(self) -> tuple[np.random.Generator | None, ...]:
+        """The generator that draws the resets of each simulation; None before the first reset."""
         return tuple(self._rngs)
 
     def model_of(self, i: int, model: mujoco.MjModel | None = None) -> mujoco.MjModel:
@@ -129,14 +139,16 @@ class BatchEnv(VectorEnv):
         """Simulation i's state as an MjData; mj_forward with model_of(i) computes what derives from it."""
         return self._batch.get_data(i)
 
-    def reset(self, *, seed: "int | np.random.SeedSequence | Sequence[int] | None" = None,
-              options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
+    def reset(
+        self,
+        *,
+        seed: Seed = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[np.ndarray, dict[str, Any]]:
         """Start new episodes.
 
         Args:
-            seed: an int or SeedSequence gives simulation i the stream SeedSequence(seed, spawn_key=(i,)); a sequence
-                gives each simulation the stream of an environment of one simulation with that seed; None goes on with
-                the present streams.
+            seed: new random streams, see `streams`; None goes on with the present ones.
             options: "tasks": as set_tasks; "reset_mask": (N,) bool, the simulations to reset.
         """
         options = dict(options or {})
@@ -149,16 +161,20 @@ class BatchEnv(VectorEnv):
         if mask is not None:
             mask = np.asarray(mask)
             if mask.shape != (self.num_envs,) or mask.dtype != bool or not mask.any():
-                raise ValueError(f"reset_mask must be a boolean array of shape ({self.num_envs},) with a true value,"
-                                 f" got {mask.dtype} {mask.shape}")
+                raise ValueError(
+                    f"reset_mask must be a boolean array of shape ({self.num_envs},) with at least one true value,"
+                    f" got {mask.dtype} {mask.shape} with {np.count_nonzero(mask)}"
+                )
             ids = np.flatnonzero(mask)
         if self._observation is None and len(ids) < self.num_envs:
             raise ValueError("the first reset must reset every simulation; leave out reset_mask")
-        if seed is not None or not self._rngs:
-            self._seed(seed, ids)
+        if seed is not None or self._rngs[0] is None:
+            for i, stream in zip(ids, streams(seed, ids, self.num_envs), strict=True):
+                self._rngs[i] = stream
         self._restart(ids)
         self._ended[ids] = False
-        self._observation = self._observe()
+        fresh = self._observe()
+        self._observation = fresh if mask is None else np.where(mask[:, None], fresh, self._observation)
         return self._observation.copy(), {}
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
@@ -166,7 +182,7 @@ class BatchEnv(VectorEnv):
         if self._observation is None:
             raise gymnasium.error.ResetNeeded("call reset() before step()")
         if os.getpid() != self._process:
-            raise RuntimeError("this BatchEnv was made in another process and would hang here; make it in the child, or use spawn")
+            raise RuntimeError("this BatchEnv was made in another process and would hang in this one; make it here")
         actions = np.asarray(actions, np.float64)
         if actions.shape != (self.num_envs, self.model.nu):
             raise ValueError(f"actions must have shape ({self.num_envs}, {self.model.nu}), got {actions.shape}")
@@ -195,8 +211,9 @@ class BatchEnv(VectorEnv):
         truncated = (self._elapsed >= self.horizon) & stepped
         if self._warnings.any():
             diverged |= self._warnings.any(axis=1)
-        if not np.abs(observation).max() <= mujoco.mjMAXVAL:
-            diverged |= ~(np.abs(observation).max(axis=1) <= mujoco.mjMAXVAL)
+        for array in (observation, self._qpos, self._qvel):
+            if not np.abs(array).max() <= mujoco.mjMAXVAL:  # also of NaN
+                diverged |= ~(np.abs(array).max(axis=1) <= mujoco.mjMAXVAL)
         diverged &= stepped
         if diverged.any():
             observation[diverged] = self._observation[diverged]
@@ -221,20 +238,6 @@ class BatchEnv(VectorEnv):
 
     def close_extras(self, **kwargs: Any) -> None:
         self._batch = self._qpos = self._qvel = self._warnings = self._observation = None
-
-    def _seed(self, seed, ids: np.ndarray) -> None:
-        """New random streams for simulations ids."""
-        if seed is None or isinstance(seed, (int, np.integer)):
-            seed = np.random.SeedSequence(None if seed is None else int(seed))
-        if isinstance(seed, np.random.SeedSequence):
-            streams = [np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, int(i))) for i in ids]
-        elif len(seed) == self.num_envs:
-            streams = [np.random.SeedSequence(None if seed[i] is None else int(seed[i]), spawn_key=(0,)) for i in ids]
-        else:
-            raise ValueError(f"a sequence of seeds needs one per simulation, {self.num_envs}, got {len(seed)}")
-        self._rngs = self._rngs or [None] * self.num_envs
-        for i, stream in zip(ids, streams, strict=True):
-            self._rngs[i] = np.random.Generator(np.random.PCG64(stream))
 
     def _restart(self, ids: np.ndarray) -> None:
         """Put simulations ids (sorted) at the start of an episode of their next task."""
@@ -262,13 +265,15 @@ class BatchEnv(VectorEnv):
         for i in np.flatnonzero(ended):
             final_obs[i] = observation[i].copy()
         final_terms = {name: np.where(ended, term, 0.0) for name, term in terms.items()}
-        return {"final_obs": final_obs, "_final_obs": ended, "_final_info": ended,
-                "final_info": self._info(final_terms, diverged & ended, ended)}
+        final_info = self._info(final_terms, diverged & ended, ended)
+        return {"final_obs": final_obs, "_final_obs": ended, "final_info": final_info, "_final_info": ended}
 
     def _refuse_reward(self, terms: dict[str, np.ndarray]) -> None:
         for name, term in terms.items():
             if not np.isfinite(term).all():
                 i = int(np.flatnonzero(~np.isfinite(term))[0])
-                raise ValueError(f"{self.family.name}: reward term {name!r} of simulation {i} is {term[i]} with finite physics"
-                                 f" (task {self.tasks.describe(i)}); this is a fault in the family's reward")
+                raise ValueError(
+                    f"{self.family.name}: reward term {name!r} of simulation {i} is {term[i]} though its physics is"
+                    f" finite (task {self.tasks.describe(i)}); correct the family's reward"
+                )
         raise ValueError(f"{self.family.name}: the reward terms {sorted(terms)} are finite, but their sum is not")

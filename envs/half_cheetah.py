@@ -48,10 +48,10 @@ def compile_spec(spec: mujoco.MjSpec) -> mujoco.MjModel:
 class HalfCheetah(Family):
     """What all HalfCheetahs share.
 
-    variant "gym": Gymnasium's HalfCheetah-v5: 5 physics steps a step, 17 observations (positions but x, velocities), reset
-    noise U(-0.1, 0.1) and 0.1 N(0, 1); the velocity is the mean one of the root over the step.
-    variant "maml": rllab's, as in MAML: 1 physics step, 20 observations (and the centre of mass), reset noise 0.01 N(0, 1)
-    and 0.1 N(0, 1); the velocity is that of the centre of mass, at the new state.
+    variant "gym": Gymnasium's HalfCheetah-v5: 5 physics steps a step, 17 observations (positions but x, velocities),
+    reset noise U(-0.1, 0.1) and 0.1 N(0, 1); the velocity is the mean one of the root over the step.
+    variant "maml": rllab's, as in MAML: 1 physics step, 20 observations (and the centre of mass), reset noise
+    0.01 N(0, 1) and 0.1 N(0, 1); the velocity is that of the centre of mass, at the new state.
     """
 
     frame_skip = 5
@@ -123,9 +123,10 @@ class HalfCheetahVel(HalfCheetah):
 
     def __init__(self, variant: str = "gym", max_velocity: float | None = None):
         super().__init__(variant)
-        top = float(max_velocity) if max_velocity is not None else {"gym": 3.0, "maml": 2.0}[variant]
-        if not 0 < top < np.inf:
-            raise ValueError(f"{self.name}: max_velocity must be positive, got {max_velocity}")
+        top = {"gym": 3.0, "maml": 2.0}[variant] if max_velocity is None else max_velocity
+        if isinstance(top, bool) or not isinstance(top, (int, float)) or not 0 < top < np.inf:
+            raise ValueError(f"{self.name}: max_velocity must be a positive number, got {max_velocity!r}")
+        top = float(top)
         self.space = TaskSpace(self.name, (
             Parameter("velocity", "m/s", "rewarded velocity along x", 0.5 * top, "uniform", 0.0, top,
                       extrapolation=((top, 1.5 * top),)),
@@ -154,7 +155,7 @@ class HalfCheetahMass(HalfCheetah):
 
     def build(self) -> mujoco.MjModel:
         spec = load_spec()
-        # the bounding volumes of the mid-phase are compiled from the geom sizes; with two geoms a body they save nothing
+        # the mid-phase's bounding volumes are compiled from the geom sizes; with two geoms a body they save nothing
         spec.option.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_MIDPHASE)
         return compile_spec(spec)
 

@@ -3,9 +3,9 @@
     env = make("Navigation2D", 400)                       # actions in [-1, 1] move by up to 0.1 m
     env = make("Navigation2D", 400, action_scale=0.1)     # actions are the displacement itself, as in MAML's code
 
-The point starts at the origin and moves by its action, at most 0.1 m a step on each axis; the reward is minus the distance
-to the goal; the episode ends within 0.01 m of it on both axes. The MuJoCo model is there to be seen: two slide joints and
-a marker; no physics is computed.
+The point starts at the origin and moves by its action, at most 0.1 m a step on each axis; the reward is minus the
+distance to the goal; the episode ends within 0.01 m of it on both axes. The MuJoCo model is there to be seen: two slide
+joints and a marker for the goal; no physics is computed.
 """
 
 import mujoco

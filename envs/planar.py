@@ -3,12 +3,13 @@
     com = PlanarCom(model, "torso")
     position, velocity = com(qpos, qvel)                  # (N, 3), (N, 3) world frame, at the state given
 
-MuJoCo computes both in a further position and velocity stage after the step, for each simulation as costly as two thirds
-of the step itself. In the x-z plane they are a sum over bodies: the body k of angle t_k (the sum of its own and its
-ancestors' joint angles about y) contributes R(t_k) c_k, with c_k the mass-weighted offset of its own centre of mass and of
-its children's origins:
+MuJoCo would compute both in a further position and velocity stage at the state after the step, which costs two thirds
+of the step itself (and more with an MjData for each simulation). In the x-z plane they are a short sum over bodies: body
+k at angle t_k (its own and its ancestors' joint angles about y) contributes R(t_k) c_k, where c_k is the mass-weighted
+offset of its own centre of mass and of its children's origins:
 
-    com = root + sum_k R(t_k) c_k,     c_k = (m_k ipos_k + sum_{j child of k} M_j pos_j) / M_root,     M_j subtree mass
+    c_k = (m_k ipos_k + sum_{j child of k} M_j pos_j) / M_root          m mass of a body, M mass of its subtree
+    com = root + sum_k R(t_k) c_k
     d com / dt = d root / dt + sum_k (d t_k / dt) R'(t_k) c_k
 """
 
@@ -33,7 +34,7 @@ class PlanarCom:
             and (model.body_quat[first:] == [1, 0, 0, 0]).all()
             and not model.body_pos[first + 1 :, 1].any()
         ):
-            raise ValueError(f"{root}: expected slides along x and z, then one hinge about y at the origin of each body")
+            raise ValueError(f"{root}: expected slides along x and z, then a hinge about y at the origin of each body")
         subtree = model.body_subtreemass
         moment = model.body_mass[:, None] * model.body_ipos
         for child in range(first + 1, model.nbody):

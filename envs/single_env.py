@@ -7,7 +7,7 @@
     frame = env.render()                                                     # (480, 480, 3) uint8
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import mujoco
@@ -29,10 +29,17 @@ class SingleEnv(gymnasium.Env):
         kwargs: horizon, action_scale and family options, as for BatchEnv.
     """
 
-    metadata = {"render_modes": ["rgb_array"]}
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"]}
 
-    def __init__(self, family: str | Family, *, render_mode: str | None = None, width: int = 480, height: int = 480,
-                 **kwargs: Any):
+    def __init__(
+        self,
+        family: str | Family,
+        *,
+        render_mode: str | None = None,
+        width: int = 480,
+        height: int = 480,
+        **kwargs: Any,
+    ):
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"unknown render_mode {render_mode!r}; this environment has 'rgb_array' or None")
         self.batch_env = BatchEnv(family, 1, autoreset_mode=AutoresetMode.DISABLED, **kwargs)
@@ -88,10 +95,10 @@ class SingleEnv(gymnasium.Env):
         model.vis.global_.offwidth = max(model.vis.global_.offwidth, width)
         try:
             return mujoco.Renderer(model, height, width)
-        except Exception as error:  # each GL backend fails in its own way: AttributeError, FatalError, ImportError, ...
+        except Exception as error:  # each GL backend fails in its own way: AttributeError, FatalError, ImportError
             raise RuntimeError(
-                "cannot render: MuJoCo found no OpenGL context. Without a display set MUJOCO_GL=egl before Python starts"
-                f" (Debian: apt install libegl1 libegl-mesa0 libgl1-mesa-dri). MuJoCo said: {error}"
+                "cannot render without OpenGL: where there is no display, set MUJOCO_GL=egl before Python starts"
+                f" (Debian: apt install libegl1 libegl-mesa0 libgl1-mesa-dri); MuJoCo said: {error}"
             ) from error
 
     def close(self) -> None:

@@ -10,8 +10,8 @@ A `TaskSpace` declares the parameters of one family; `Tasks` holds M points of i
 
 A task belongs to its split by what it is, not by when it was drawn: outside the ranges is "extrapolation"; a reserved
 choice is "held_out"; of the rest a fixed fifth of all content digests is "held_out" and the others are "train". So no
-seed, worker or resume can ever train on a held-out task. Only a space of finitely many tasks with none reserved, such as
-two directions, is `exhaustive`: there held_out means the same tasks in new episodes.
+seed, worker or resume can ever train on a held-out task. Only a space of finitely many tasks with none reserved, such
+as two directions, is `exhaustive`: there held_out means the same tasks in new episodes.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ class TaskSpace:
 
     def __post_init__(self):
         if len(set(self.names)) != len(self.names) or not self.parameters:
-            raise ValueError(f"task space {self.family}: need at least one parameter and unique names, got {self.names}")
+            raise ValueError(f"task space {self.family}: need parameters with different names, got {self.names}")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -71,6 +71,8 @@ class TaskSpace:
         others (to within one): an evaluation then weighs every task the same.
         """
         self._check_split(split)
+        if n < 0:
+            raise ValueError(f"the number of tasks must not be negative, got {n}")
         if split == "held_out" and self.exhaustive:
             every = np.array(list(itertools.product(*(p.choices for p in self.parameters))), np.float64)
             rounds = [every[rng.permutation(len(every))] for _ in range(-(-n // len(every)))]
@@ -95,8 +97,11 @@ class TaskSpace:
         """Raise ValueError, naming digests, if a task is in both. Nothing to assert in an exhaustive space."""
         common = sorted(set(train.digests) & set(test.digests))
         if common and not self.exhaustive:
-            raise ValueError(f"{self.family}: {len(common)} tasks are in the training and in the test set: digests"
-                             f" {', '.join(common[:3])}{', ...' if len(common) > 3 else ''}; sample them from different splits")
+            shown = ", ".join(common[:3]) + (", ..." if len(common) > 3 else "")
+            raise ValueError(
+                f"{self.family}: {len(common)} tasks are both in the training and in the test set (digests {shown});"
+                " draw them from different splits"
+            )
 
     def _check_split(self, split: str) -> None:
         if split not in SPLITS:
@@ -143,14 +148,15 @@ class Tasks:
     def __post_init__(self):
         values = np.array(self.values, np.float64)
         if values.ndim != 2 or values.shape[1] != self.space.dim:
-            raise ValueError(f"{self.space.family} tasks need values of shape (M, {self.space.dim}), got {values.shape}")
+            expected = f"(M, {self.space.dim})"
+            raise ValueError(f"{self.space.family} tasks need values of shape {expected}, got {values.shape}")
         for column, p in zip(values.T, self.space.parameters, strict=True):
             ok = p.allows(column)
             if not ok.all():
-                allowed = f"one of {p.choices}" if not p.continuous else f"{p.low:g} to {p.high:g} {p.unit}"
-                also = f" or extrapolation {p.extrapolation}" if p.extrapolation else ""
-                raise ValueError(f"{self.space.family} task {int(np.flatnonzero(~ok)[0])}: {p.name} = {column[~ok][0]!r};"
-                                 f" expected {allowed}{also}")
+                allowed = f"{p.low:g} to {p.high:g} {p.unit}" if p.continuous else f"one of {p.choices}"
+                also = f", or for extrapolation {p.extrapolation}" if p.extrapolation else ""
+                i = int(np.flatnonzero(~ok)[0])
+                raise ValueError(f"{self.space.family} task {i}: {p.name} is {column[i]:g}; expected {allowed}{also}")
         values.flags.writeable = False
         object.__setattr__(self, "values", values)
 
@@ -164,7 +170,11 @@ class Tasks:
         return Tasks(self.space, self.values[index])
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Tasks) and self.space.family == other.space.family and self.digests == other.digests
+        """The same tasks in the same order, of whatever ranges they were drawn."""
+        if not isinstance(other, Tasks):
+            return NotImplemented
+        same_kind = (self.space.family, self.names) == (other.space.family, other.names)
+        return same_kind and np.array_equal(self.values, other.values)
 
     def __hash__(self) -> int:
         return hash((self.space.family, self.digests))
@@ -208,7 +218,8 @@ class Tasks:
                 raise ValueError(f"task {i}: expected an object of parameters, got {row!r}")
             for name, value in row.items():
                 if name not in space.names:
-                    raise ValueError(f"task {i}: {space.family} has no parameter {name!r}" + did_you_mean(name, space.names))
+                    hint = did_you_mean(name, space.names)
+                    raise ValueError(f"task {i}: {space.family} has no parameter {name!r}{hint}")
                 if isinstance(value, bool) or not isinstance(value, (int, float)):
                     raise ValueError(f"task {i}: {name} must be a number, got {value!r}")
             values[i] = [row.get(p.name, p.default) for p in space.parameters]
