@@ -13,6 +13,7 @@ its traceback.
 import contextlib
 import json
 import math
+import os
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -32,6 +33,7 @@ def main(args: list[str] | None = None) -> None:
     """Run the command line `args` (of the process if None) and exit."""
     try:
         code = app(args, prog_name="metarl", standalone_mode=False)
+        sys.stdout.flush()
     except UserError as error:
         for line in str(error).splitlines():
             print(f"metarl: error: {line}", file=sys.stderr)
@@ -41,6 +43,9 @@ def main(args: list[str] | None = None) -> None:
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
+    except BrokenPipeError:  # `metarl list | head`: what is left to flush at exit has no reader
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     sys.exit(code)
 
 

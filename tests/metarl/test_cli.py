@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+import shlex
 import subprocess
 import sys
 import time
@@ -183,9 +185,11 @@ def test_the_installed_command_ends_with_the_code_and_no_traceback(tmp_path):
     assert subprocess.run([script, "--version"], capture_output=True, check=True).stdout.startswith(b"metarl ")
 
 
-def test_a_reader_that_goes_away_is_no_traceback():
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_goes_away_is_no_traceback(unbuffered):
     command = f"'{sys.executable}' -m metarl.cli list settings | true"
-    child = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    env = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    child = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False, env=env)
     assert child.stderr == ""
 
 
@@ -237,3 +241,16 @@ def test_doctor_tells_of_a_wandb_key_but_not_the_key(monkeypatch, tmp_path):
     (tmp_path / "netrc").write_text("machine api.wandb.ai login user password CANARY\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     assert doctor._has_wandb_key()
+
+
+def test_the_examples_of_the_documentation_are_true(capsys, calls, tmp_path):
+    text = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+    shell, *want = [line.strip() for line in text.splitlines() if line.startswith(("    $ ", "    metarl: error"))]
+    assert run(capsys, *shlex.split(shell.removeprefix("$ metarl "))) == (2, "", "\n".join(want) + "\n")
+    example = text.partition("    # HalfCheetah")[2].partition("\n\n")[0].replace("\n    ", "\n")
+    (tmp_path / "c.yaml").write_text("# " + example)
+    assert load_config(tmp_path / "c.yaml").env.options == {"max_velocity": 7}
+    commands = [line for line in text.splitlines() if line.startswith("    metarl train")]
+    assert len(commands) == len(calls) + 2
+    for command in commands:
+        assert run(capsys, *shlex.split(command.removeprefix("    metarl ")))[0] == 0
