@@ -80,14 +80,15 @@ class GradientAdapter:
     @torch.no_grad()
     def act(self, state, observations, rng):
         seen = self.normaliser(observations)
-        pi = self.inner_loop.policy.distribution(state, torch.from_numpy(seen))
-        mean, std = pi.base_dist.loc, pi.base_dist.scale
+        policy = self.inner_loop.policy
+        mean, std = statistics = policy(state, torch.from_numpy(seen))
         if rng is None:
             actions = mean
         else:
             actions = mean + std * torch.from_numpy(rng.standard_normal(tuple(mean.shape), np.float32))
-        return Decision(actions.numpy(), pi.log_prob(actions).numpy(), seen, state)
+        log_probs = policy.distribution(statistics).log_prob(actions)
+        return Decision(actions.numpy(), log_probs.numpy(), seen, state)
 
     @torch.no_grad()
     def adapt(self, state, rollout):
-        return self.inner_loop.adapt(state, self.step_sizes, self.prepare(rollout))
+        return self.inner_loop.adapt(state, self.step_sizes, self.prepare(rollout))[0]

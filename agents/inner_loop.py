@@ -9,7 +9,7 @@ At theta = theta_old its gradient is the policy gradient, and, unlike the log-pr
 respect to theta is that of the policy gradient too, so that the outer gradient through the step is the true one.
 
     loop = InnerLoop(policy, first_order=False)
-    adapted = loop.adapt(params, step_sizes, samples)       # every parameter gets a leading task axis M
+    adapted, _ = loop.adapt(params, step_sizes, samples)    # every parameter gets a leading task axis M
 """
 
 from typing import NamedTuple
@@ -49,7 +49,8 @@ class InnerLoop:
     """Gradient adaptation of a policy's weights.
 
     Args:
-        policy: has ``distribution(params, observations)`` and ``head``, the parameter names of its last layer.
+        policy: ``policy(params, observations)`` gives statistics, ``policy.distribution(statistics)`` a distribution, and
+            ``policy.head`` names the parameters of its last layer.
         head_only: adapt the head alone and keep the body (ANIL, Raghu et al. 2020).
         first_order: treat the inner gradient as a constant in the outer one (FOMAML, Finn et al. 2017, sec. 5.2).
     """
@@ -59,13 +60,13 @@ class InnerLoop:
         self.head_only = head_only
         self.first_order = first_order
 
-    def loss(self, params: Params, samples: Samples) -> torch.Tensor:
-        """(M,) negative likelihood-ratio objective of each task."""
-        log_probs = self.policy.distribution(params, samples.observations).log_prob(samples.actions)
+    def loss(self, statistics: tuple[torch.Tensor, ...], samples: Samples) -> torch.Tensor:
+        """(M,) negative likelihood-ratio objective of each task, for the policy's output at its observations."""
+        log_probs = self.policy.distribution(statistics).log_prob(samples.actions)
         ratio = torch.exp(log_probs - samples.log_probs)
         return -(samples.weights * ratio * samples.advantages).sum(-1)
 
-    def adapt(self, params: Params, step_sizes: Params, samples: Samples) -> Params:
+    def adapt(self, params: Params, step_sizes: Params, samples: Samples) -> tuple[Params, tuple[torch.Tensor, ...]]:
         """One gradient step in each task.
 
         Args:
@@ -74,15 +75,20 @@ class InnerLoop:
             samples: fresh experience collected with ``params``.
 
         Returns:
-            The adapted weights, each with a leading task axis.
+            The adapted weights, each with a leading task axis, and the policy's output before the step.
         """
         kept = {name: p for name, p in params.items() if self.head_only and name not in self.policy.head}
         adapting = {name: p for name, p in params.items() if name not in kept}
+
+        def loss(p: Params):
+            statistics = self.policy({**kept, **p}, samples.observations)
+            return self.loss(statistics, samples).sum(), statistics
+
         # tasks do not share adapting weights, so the gradient of the sum is each task's own
-        gradients = torch.func.grad(lambda p: self.loss({**kept, **p}, samples).sum())(adapting)
+        gradients, statistics = torch.func.grad(loss, has_aux=True)(adapting)
         if self.first_order:
             gradients = {name: g.detach() for name, g in gradients.items()}
-        return {**kept, **{name: p - step_sizes[name] * gradients[name] for name, p in adapting.items()}}
+        return {**kept, **{name: p - step_sizes[name] * gradients[name] for name, p in adapting.items()}}, statistics
 
 
 def per_task(params: Params, num_tasks: int) -> Params:

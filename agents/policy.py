@@ -5,12 +5,14 @@ adapted set each. Nothing is ever put into a module and taken out again.
 
     policy = GaussianMLP(observation_dim=17, action_dim=6)
     params = policy.init(np.random.default_rng(0))            # {"w0": (17, 64), "b0": (64,), ..., "log_std": (6,)}
-    pi = policy.distribution(params, observations)            # observations (M, N, 17), weights shared
-    pi = policy.distribution(adapted, observations)           # weights (M, 17, 64), ...: task m acts with row m
+    statistics = policy(params, observations)                 # observations (M, N, 17), weights shared by all tasks
+    statistics = policy(adapted, observations)                # weights (M, 17, 64), ...: task m acts with row m
+    pi = policy.distribution(statistics)                      # a torch distribution, batch (M, N), event (6,)
 """
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +20,13 @@ from torch.distributions import Independent, Normal
 
 Params = dict[str, torch.Tensor]
 _ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
+
+
+class GaussianStatistics(NamedTuple):
+    """What describes the action distributions: mean (M, N, A) and standard deviation (M or 1, 1, A)."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -57,23 +66,20 @@ class GaussianMLP:
         last = len(self.hidden)
         return frozenset((f"w{last}", f"b{last}", "log_std"))
 
-    def distribution(self, params: Params, observations: torch.Tensor) -> Independent:
-        """The action distribution at each observation.
-
-        Args:
-            params: weights, each shared or with a leading task axis M.
-            observations: (M, N, O).
-
-        Returns:
-            Independent Normal with batch shape (M, N) and event shape (A,).
-        """
+    def __call__(self, params: Params, observations: torch.Tensor) -> GaussianStatistics:
+        """The action statistics at (M, N, O) observations; each of the weights is shared or has a task axis M."""
         activation = _ACTIVATIONS[self.activation]
         x = observations
         for i in range(len(self.hidden) + 1):
-            weight, bias = params[f"w{i}"], params[f"b{i}"]
-            x = x @ weight + bias.unsqueeze(-2)  # (M, N, units)
+            weight, bias = params[f"w{i}"], params[f"b{i}"].unsqueeze(-2)
+            x = x @ weight + bias if weight.dim() == 2 else torch.baddbmm(bias, x, weight)  # (M, N, units)
             if i < len(self.hidden):
                 x = activation(x)
-        log_std = params["log_std"].clamp(min=math.log(self.min_std)).unsqueeze(-2)
-        normal = Normal(x, log_std.exp().expand_as(x), validate_args=False)
-        return Independent(normal, 1, validate_args=False)
+        log_std = params["log_std"].clamp(min=math.log(self.min_std))
+        return GaussianStatistics(x, log_std.exp().unsqueeze(-2))
+
+    @staticmethod
+    def distribution(statistics: GaussianStatistics) -> Independent:
+        """The action distributions: batch shape (M, N), event shape (A,)."""
+        mean, std = statistics
+        return Independent(Normal(mean, std.expand_as(mean), validate_args=False), 1, validate_args=False)

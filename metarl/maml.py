@@ -56,11 +56,9 @@ class MAML(MetaGradientLearner):
 
     def loss(self, meta: Params, rounds: list[Round]) -> tuple[torch.Tensor, torch.Tensor]:
         """Negative surrogate and KL of the adapted policies, each summed over tasks."""
-        *inner, outer = rounds
-        adapted = self.adapted(meta, [r.samples for r in inner])[-1]
-        pi = self.policy.distribution(adapted, outer.samples.observations)
-        ratio = torch.exp(pi.log_prob(outer.samples.actions) - outer.samples.log_probs)
-        return -(outer.samples.weights * ratio * outer.samples.advantages).sum(), outer.kl(pi).sum()
+        samples, statistics = rounds[-1].samples, self.outputs(meta, rounds)[-1]
+        ratio = torch.exp(self.policy.distribution(statistics).log_prob(samples.actions) - samples.log_probs)
+        return -(samples.weights * ratio * samples.advantages).sum(), self.kl(rounds[-1], statistics).sum()
 
     def meta_gradient(self, rounds: list[Round]) -> tuple[torch.Tensor, float]:
         """(P,) gradient of the mean loss, and its value."""
@@ -86,7 +84,7 @@ class MAML(MetaGradientLearner):
 
     def thin(self, round: Round) -> Round:
         """The first ``curvature_fraction`` of the episodes of a round; their weights add up to one again."""
-        _, steps, episodes = self.env.num_envs, self.env.horizon, self.config.episodes
+        steps, episodes = self.env.horizon, self.config.episodes
         kept = max(1, math.ceil(self.config.algorithm.curvature_fraction * episodes))
 
         def thinned(x: torch.Tensor) -> torch.Tensor:  # (M, T * K, ...) -> (M, T * kept, ...)
@@ -94,25 +92,22 @@ class MAML(MetaGradientLearner):
 
         samples = Samples(*(thinned(x) for x in round.samples))
         weights = samples.weights / samples.weights.sum(-1, keepdim=True).clamp(min=1e-12)
-        return Round(samples._replace(weights=weights), thinned(round.mean), round.std)
+        return Round(samples._replace(weights=weights), round.statistics._replace(mean=thinned(round.statistics.mean)))
 
     def curvature(self, rounds: list[Round]):
         """v (P,) -> J^T M J v (P,), summed over the tasks of ``rounds``."""
-        *inner, outer = rounds
-        weights, variance = outer.samples.weights.unsqueeze(-1), outer.std**2
+        weights, variance = rounds[-1].samples.weights.unsqueeze(-1), rounds[-1].statistics.std ** 2
         names = list(self.meta)
 
         def statistics(*values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            adapted = self.adapted(dict(zip(names, values)), [r.samples for r in inner])[-1]
-            base = self.policy.distribution(adapted, outer.samples.observations).base_dist
-            return base.loc, base.scale[:, :1].log()
+            mean, std = self.outputs(dict(zip(names, values)), rounds)[-1]
+            return mean, std.log()
 
-        values = [value.detach() for value in self.meta.values()]
-        _, push_forward = torch.func.linearize(statistics, *values)
+        values = tuple(value.detach() for value in self.meta.values())
         _, pull_back = torch.func.vjp(statistics, *values)
 
         def product(vector: torch.Tensor) -> torch.Tensor:
-            mean, log_std = push_forward(*self._unflatten(vector))
+            _, (mean, log_std) = torch.func.jvp(statistics, values, tuple(self._unflatten(vector)))
             # Fisher information of a Gaussian: 1 / sigma^2 for the mean, 2 for the logarithm of sigma
             tangent = pull_back((weights * mean / variance, 2 * weights.sum(1, keepdim=True) * log_std))
             return parameters_to_vector(tangent)

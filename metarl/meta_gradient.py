@@ -2,10 +2,10 @@
 
 An iteration samples a meta-batch of tasks and, in all of them at once, alternates between collecting episodes and taking
 an inner gradient step. Round k holds the episodes of the k-times adapted policies; the outer update then differentiates
-through the same chain of adaptations (`adapted`) as a function of the meta-parameters:
+through the same chain of adaptations as a function of the meta-parameters:
 
-    rounds, metrics = learner.inner_loops(iteration)          # inner_steps + 1 rounds, none of them reused
-    chain = learner.adapted(meta, [r.samples for r in rounds[:-1]])      # theta_0, ..., theta_K, differentiable in meta
+    rounds, metrics = learner.inner_loops(iteration)      # inner_steps + 1 rounds
+    outputs = learner.outputs(meta, rounds)               # of theta_0, ..., theta_K in their rounds, differentiable in meta
 
 Meta-parameters are one flat dict of leaf tensors: "params.<name>", and "step_sizes.<name>" when they are learned (Meta-SGD).
 """
@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch.distributions import Independent, Normal, kl_divergence
+from torch.distributions import kl_divergence
 
 from metarl.agents import (
     GaussianMLP,
@@ -32,6 +32,7 @@ from metarl.agents import (
     normalise_advantages,
 )
 from metarl.agents.inner_loop import per_task
+from metarl.agents.policy import GaussianStatistics
 from metarl.config import Config
 from metarl.envs import BatchEnv
 from metarl.sampling import collect
@@ -41,24 +42,14 @@ CHUNK_ROWS = 8192  # steps differentiated at once: their activations stay in the
 
 
 class Round(NamedTuple):
-    """Experience collected with the k-times adapted policies, and what those policies were.
-
-    Attributes:
-        samples: of M tasks.
-        mean: (M, N, A) and std (M, 1, A) of the action distributions that collected them.
-    """
+    """Experience of M tasks, collected with the k-times adapted policies, and what those policies put out."""
 
     samples: Samples
-    mean: torch.Tensor
-    std: torch.Tensor
+    statistics: GaussianStatistics
 
     def tasks(self, part: slice) -> "Round":
-        return Round(self.samples.tasks(part), self.mean[part], self.std[part])
-
-    def kl(self, pi: Independent) -> torch.Tensor:
-        """(M,) mean KL from the collecting policies to ``pi`` over the visited observations."""
-        old = Independent(Normal(self.mean, self.std.expand_as(self.mean), validate_args=False), 1, validate_args=False)
-        return (self.samples.weights * kl_divergence(old, pi)).sum(-1)
+        """Some of the tasks."""
+        return Round(self.samples.tasks(part), type(self.statistics)(*(x[part] for x in self.statistics)))
 
 
 class MetaGradientLearner:
@@ -99,13 +90,23 @@ class MetaGradientLearner:
             return params, {name: meta[f"step_sizes.{name}"] for name in params}
         return params, dict.fromkeys(params, self.config.inner.lr)
 
-    def adapted(self, meta: Params, samples: list[Samples]) -> list[Params]:
-        """theta_0, theta_1, ...: the weights before and after each inner step, with a leading task axis."""
+    def outputs(self, meta: Params, rounds: list[Round]) -> list[GaussianStatistics]:
+        """What theta_0, theta_1, ... put out at the observations of round 0, 1, ..., as functions of ``meta``.
+
+        theta_0 is the initialisation, theta_{k+1} comes from theta_k by an inner step on the samples of round k.
+        """
         params, step_sizes = self.split(meta)
-        chain = [per_task(params, samples[0].num_tasks if samples else 1)]
-        for step in samples:
-            chain.append(self.inner_loop.adapt(chain[-1], step_sizes, step))
-        return chain
+        params = per_task(params, rounds[0].samples.num_tasks)
+        outputs = []
+        for r in rounds[:-1]:
+            params, statistics = self.inner_loop.adapt(params, step_sizes, r.samples)
+            outputs.append(statistics)
+        return [*outputs, self.policy(params, rounds[-1].samples.observations)]
+
+    def kl(self, old: Round, statistics: GaussianStatistics) -> torch.Tensor:
+        """(M,) mean KL from the policies that collected a round to what ``statistics`` describe at its observations."""
+        before, after = self.policy.distribution(old.statistics), self.policy.distribution(statistics)
+        return (old.samples.weights * kl_divergence(before, after)).sum(-1)
 
     def adapter(self) -> GradientAdapter:
         """Adapts from the present meta-parameters."""
@@ -158,7 +159,7 @@ class MetaGradientLearner:
             moments = moments + rollout.raw_moments
             if k < config.inner.steps:
                 with torch.no_grad():
-                    state = self.inner_loop.adapt(state, adapter.step_sizes, samples)
+                    state, _ = self.inner_loop.adapt(state, adapter.step_sizes, samples)
         self.normaliser = self.normaliser.update(moments)  # for the next iteration: this one is all collected
         metrics["std"] = float(self.meta["params.log_std"].detach().exp().mean())
         metrics["seconds_sampling"] = time.perf_counter() - start
@@ -166,9 +167,9 @@ class MetaGradientLearner:
 
     @torch.no_grad()
     def _round(self, params: Params, samples: Samples) -> Round:
-        pi = self.policy.distribution(params, samples.observations)
-        log_probs = pi.log_prob(samples.actions)
-        return Round(samples._replace(log_probs=log_probs), pi.base_dist.loc, pi.base_dist.scale[:, :1])
+        statistics = self.policy(params, samples.observations)
+        log_probs = self.policy.distribution(statistics).log_prob(samples.actions)
+        return Round(samples._replace(log_probs=log_probs), statistics)
 
     def chunks(self, rounds: list[Round]) -> Iterator[list[Round]]:
         """The rounds, a few tasks at a time."""

@@ -54,21 +54,19 @@ class ProMP(MetaGradientLearner):
     def loss(self, meta: Params, rounds: list[Round]) -> torch.Tensor:
         """Negative of eq. 13, summed over tasks."""
         settings = self.config.algorithm
-        *inner, outer = rounds
-        chain = self.adapted(meta, [r.samples for r in inner])
+        outputs = self.outputs(meta, rounds)
 
         # clipped surrogate on the episodes of the adapted policy (Schulman et al. 2017, eq. 7)
-        log_probs = self.policy.distribution(chain[-1], outer.samples.observations).log_prob(outer.samples.actions)
-        ratio = torch.exp(log_probs - outer.samples.log_probs)
+        samples = rounds[-1].samples
+        ratio = torch.exp(self.policy.distribution(outputs[-1]).log_prob(samples.actions) - samples.log_probs)
         clipped = ratio.clamp(1 - settings.clip, 1 + settings.clip)
-        advantages = outer.samples.advantages
-        surrogate = (outer.samples.weights * torch.minimum(ratio * advantages, clipped * advantages)).sum()
+        surrogate = (samples.weights * torch.minimum(ratio * samples.advantages, clipped * samples.advantages)).sum()
 
         # the policies that collected the earlier rounds may not move far either
         penalty = 0.0
-        if inner and settings.inner_kl:
-            kl = [r.kl(self.policy.distribution(p, r.samples.observations)).sum() for p, r in zip(chain, inner)]
-            penalty = settings.inner_kl * sum(kl) / len(inner)
+        if len(rounds) > 1 and settings.inner_kl:
+            kls = [self.kl(r, statistics).sum() for r, statistics in zip(rounds[:-1], outputs)]
+            penalty = settings.inner_kl * sum(kls) / len(kls)
         return penalty - surrogate
 
     def state_dict(self):
