@@ -1,0 +1,102 @@
+"""Stopping a run by SIGTERM or Ctrl-C: cleanly, soon, and without losing what is finished.
+
+    with Interruption(print) as interruption:
+        while not interruption.requested:
+            try:
+                with interruption.droppable():
+                    result = work()           # ends with Dropped if it goes on for PATIENCE seconds after the signal
+            except Dropped:
+                break
+            keep(result)
+    interruption.exit_code                    # 143 after SIGTERM, 130 after Ctrl-C, None if there was neither
+
+The first signal asks for a stop at the end of the piece of work in progress, and says so at once, even
+while the main thread is inside one long call of a library. A second one ends the process at once;
+everything that a run writes allows for that. Outside the main thread Python knows no signals, and this does
+nothing.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+
+PATIENCE = 6.0  # seconds
+_SIGNALS = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C"}
+
+
+class Dropped(KeyboardInterrupt):
+    """The piece of work in progress is given up."""
+
+
+class Interruption:
+    """Handles SIGTERM and SIGINT while it is entered; `say` is called with a line for the user, from another thread."""
+
+    def __init__(self, say: Callable[[str], None], before_exit: Callable[[], None] = lambda: None):
+        self._say, self._before_exit = say, before_exit
+        self._signal: int | None = None
+        self._droppable = False
+        self._active = threading.current_thread() is threading.main_thread()
+
+    @property
+    def requested(self) -> bool:
+        return self._signal is not None
+
+    @property
+    def exit_code(self) -> int | None:
+        return None if self._signal is None else 128 + self._signal
+
+    @contextlib.contextmanager
+    def droppable(self) -> Iterator[None]:
+        """Around work that may be cut off at any point, because its result is then not used."""
+        self._droppable = True
+        try:
+            yield
+        finally:
+            self._droppable = False
+
+    def __enter__(self) -> "Interruption":
+        if self._active:
+            # The system writes each signal's number to the socket at once, whatever the main thread is doing.
+            self._read, self._write = socket.socketpair()
+            self._write.setblocking(False)
+            self._old_wakeup = signal.set_wakeup_fd(self._write.fileno(), warn_on_full_buffer=False)
+            self._old = {number: signal.signal(number, self._handle) for number in (*_SIGNALS, signal.SIGALRM)}
+            threading.Thread(target=self._watch, name="interruption", daemon=True).start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self._active:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            for number, handler in self._old.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(self._old_wakeup)
+            self._write.close()
+
+    def _handle(self, number: int, _frame) -> None:
+        """Runs in the main thread, between two of its steps."""
+        if number == signal.SIGALRM:
+            if self._droppable:
+                raise Dropped
+        elif self._signal is None:
+            self._signal = number
+            signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+
+    def _watch(self) -> None:
+        """Runs in a thread of its own, so it answers while the main thread cannot."""
+        asked = False
+        while received := self._read.recv(1):
+            number = received[0]
+            if number not in _SIGNALS:
+                continue
+            if asked:
+                self._before_exit()
+                os._exit(128 + number)
+            asked = True
+            self._say(
+                f"{_SIGNALS[signal.Signals(number)]}: stopping after this iteration, or in {PATIENCE:g} s without it; "
+                "once more ends at once"
+            )
+        self._read.close()
