@@ -43,6 +43,11 @@ class BatchEnv(VectorEnv):
         action_scale: actions in [-action_scale, action_scale] map linearly to the actuator range and are clipped there.
         autoreset_mode: Gymnasium's; with DISABLED a finished simulation may be stepped on, and its data means nothing.
         num_threads: physics threads, 0 for all cores. Results do not depend on it.
+
+    Attributes:
+        batch: the simulations, a mujoco.batch.Batch; to read, or to replay recorded states in.
+        model: the model of the default task.
+        dt: seconds per environment step.
     """
 
     def __init__(
@@ -73,11 +78,11 @@ class BatchEnv(VectorEnv):
         self.horizon = family.horizon if horizon is None else int(horizon)
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.model = family.build()
-        self._batch = Batch(self.model, num_envs, 1 if num_envs == 1 else num_threads)
+        self.batch = Batch(self.model, num_envs, 1 if num_envs == 1 else num_threads)
         self._process = os.getpid()
         self.dt = self.model.opt.timestep * family.frame_skip
-        self._qpos, self._qvel = self._batch.bind("qpos"), self._batch.bind("qvel")
-        self._warnings = self._batch.warning[:, _BAD_STATE, 1]
+        self._qpos, self._qvel = self.batch.bind("qpos"), self.batch.bind("qvel")
+        self._warnings = self.batch.warning[:, _BAD_STATE, 1]
         self._low, self._high = self.model.actuator_ctrlrange.T.copy()
         self._gain = 0.5 * (self._high - self._low) / action_scale
         self._bias = 0.5 * (self._high + self._low)
@@ -133,11 +138,11 @@ class BatchEnv(VectorEnv):
 
         Written into model, one that this returned before, or into a new copy.
         """
-        return self._batch.get_model(i, model)
+        return self.batch.get_model(i, model)
 
     def data_of(self, i: int) -> mujoco.MjData:
         """Simulation i's state as an MjData; mj_forward with model_of(i) computes what derives from it."""
-        return self._batch.get_data(i)
+        return self.batch.get_data(i)
 
     def reset(
         self,
@@ -196,17 +201,17 @@ class BatchEnv(VectorEnv):
         stepped = self._everyone if restart is None else ~restart
         qpos_before = self._qpos.copy()
         if restart is None:
-            self.family.advance(self._batch, ctrl, None)
+            self.family.advance(self.batch, ctrl, None)
         else:
             if stepped.any():
-                self.family.advance(self._batch, ctrl, np.flatnonzero(stepped))
+                self.family.advance(self.batch, ctrl, np.flatnonzero(stepped))
             self._restart(np.flatnonzero(restart))
         self._elapsed += stepped
 
-        derived = self.family.derive(self._batch)
-        observation = self.family.observe(self._batch, derived)
-        terms = self.family.reward_terms(self._batch, derived, qpos_before, ctrl, self._values)
-        terminated = self.family.terminated(self._batch, self._values)
+        derived = self.family.derive(self.batch)
+        observation = self.family.observe(self.batch, derived)
+        terms = self.family.reward_terms(self.batch, derived, qpos_before, ctrl, self._values)
+        terminated = self.family.terminated(self.batch, self._values)
         terminated = np.zeros(self.num_envs, bool) if terminated is None else terminated & stepped
         truncated = (self._elapsed >= self.horizon) & stepped
         if self._warnings.any():
@@ -218,7 +223,7 @@ class BatchEnv(VectorEnv):
         if diverged.any():
             observation[diverged] = self._observation[diverged]
             terminated, truncated = terminated | diverged, truncated & ~diverged
-            self._batch.reset(np.flatnonzero(diverged))
+            self.batch.reset(np.flatnonzero(diverged))
         counted = stepped & ~diverged
         if not counted.all():
             terms = {name: np.where(counted, term, 0.0) for name, term in terms.items()}
@@ -237,22 +242,22 @@ class BatchEnv(VectorEnv):
         return observation.copy(), reward, terminated, truncated, info
 
     def close_extras(self, **kwargs: Any) -> None:
-        self._batch = self._qpos = self._qvel = self._warnings = self._observation = None
+        self.batch = self._qpos = self._qvel = self._warnings = self._observation = None
 
     def _restart(self, ids: np.ndarray) -> None:
         """Put simulations ids (sorted) at the start of an episode of their next task."""
         changed = ids[(self._next_values[ids] != self._values[ids]).any(axis=1)]
         if len(changed):
             self._values[changed] = self._next_values[changed]
-            self.family.write(self._batch, changed, self._values[changed])
-        self._batch.reset(ids, stage=int(mujoco.mjtStage.mjSTAGE_NONE))
+            self.family.write(self.batch, changed, self._values[changed])
+        self.batch.reset(ids, stage=int(mujoco.mjtStage.mjSTAGE_NONE))
         qpos, qvel = self._qpos[ids], self._qvel[ids]
         self.family.reset_state([self._rngs[i] for i in ids], qpos, qvel)
         self._qpos[ids], self._qvel[ids] = qpos, qvel
         self._elapsed[ids] = 0
 
     def _observe(self) -> np.ndarray:
-        return self.family.observe(self._batch, self.family.derive(self._batch))
+        return self.family.observe(self.batch, self.family.derive(self.batch))
 
     def _info(self, terms: dict[str, np.ndarray], diverged: np.ndarray, mask: np.ndarray) -> dict[str, Any]:
         """Gymnasium's vector info: each key with a mask _key of the simulations it holds for."""

@@ -1,0 +1,187 @@
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from metarl.envs import FAMILIES, SPLITS, Parameter, Tasks, TaskSpace, make_family
+
+SPACES = {name: make_family(name).space for name in FAMILIES}
+CONTINUOUS = {name: space for name, space in SPACES.items() if not space.exhaustive}
+
+
+def declared(space):
+    """The splits that a space has."""
+    return SPLITS if any(p.extrapolation for p in space.parameters) else SPLITS[:2]
+
+
+@given(st.sampled_from(sorted(CONTINUOUS)), st.integers(0, 2**63), st.integers(0, 2**63))
+@settings(max_examples=60, deadline=None)
+def test_splits_are_disjoint_for_every_seed(name, seed_a, seed_b):
+    space = CONTINUOUS[name]
+    drawn = {s: space.sample(60, s, np.random.default_rng([seed_a, i])) for i, s in enumerate(SPLITS)}
+    again = {s: space.sample(60, s, np.random.default_rng([seed_b, i])) for i, s in enumerate(SPLITS)}
+    for a in SPLITS:
+        assert (space.split_of(drawn[a]) == a).all()
+        for b in SPLITS:
+            if a != b:
+                assert not set(drawn[a].digests) & set(again[b].digests)
+                space.assert_disjoint(drawn[a], again[b])
+
+
+@pytest.mark.parametrize("name", sorted(SPACES))
+def test_a_sample_lies_in_the_declared_ranges_and_covers_them(name):
+    space = SPACES[name]
+    for split in declared(space):
+        values = space.sample(4000, split, np.random.default_rng(1)).values
+        for column, p in zip(values.T, space.parameters, strict=True):
+            pieces = p.extrapolation if split == "extrapolation" else ((p.low, p.high),)
+            if not p.continuous:
+                assert set(column) == set(p.choices)
+                continue
+            inside = np.stack([(column >= low) & (column <= high) for low, high in pieces])
+            assert inside.any(axis=0).all()
+            for (low, high), here in zip(pieces, inside, strict=True):
+                part = np.log(column[here]) if p.distribution == "log_uniform" else column[here]
+                ends = np.log([low, high]) if p.distribution == "log_uniform" else np.array([low, high])
+                assert abs(part.mean() - ends.mean()) < 0.05 * np.ptp(ends)  # 5 standard errors of a uniform
+                assert abs(here.mean() - 1 / len(pieces)) < 0.05
+
+
+def test_a_fifth_of_the_tasks_is_held_out():
+    space = SPACES["HalfCheetahVel"]
+    tasks = space.tasks(velocity=np.random.default_rng(0).uniform(0, 3, 20_000))
+    assert abs((space.split_of(tasks) == "held_out").mean() - 0.2) < 0.01
+
+
+def test_digests_are_the_same_in_every_process_and_depend_on_content_only():
+    space = SPACES["HalfCheetahVel"]
+    tasks = space.tasks(velocity=[0.25, 1.5])
+    assert tasks.digests == ("ea24208cd31f3c35", "24631f9f361345d6")
+    wider = make_family("HalfCheetahVel", max_velocity=7.0).space
+    assert wider.tasks(velocity=[0.25, 1.5]).digests == tasks.digests
+    other = TaskSpace("Other", space.parameters)
+    assert not set(other.tasks(velocity=[0.25, 1.5]).digests) & set(tasks.digests)
+    renamed = Parameter("speed", "m/s", "", 1.5, "uniform", 0.0, 3.0)
+    assert TaskSpace(space.family, (renamed,)).tasks(speed=1.5).digests != tasks[1].digests
+    navigation = SPACES["Navigation2D"]
+    swapped = navigation.tasks(goal_x=[0.1, 0.3], goal_y=[0.3, 0.1])
+    assert len(set(swapped.digests)) == 2
+    assert navigation.tasks(goal_x=0.0).digests == navigation.tasks(goal_x=-0.0).digests
+
+
+def test_digests_do_not_depend_on_the_hash_seed():
+    code = (
+        "from metarl.envs import make_family; import numpy as np;"
+        "t = make_family('Navigation2D').space.sample(5, 'held_out', np.random.default_rng(3)); print(*t.digests)"
+    )
+    runs = set()
+    for hash_seed in ("0", "77"):
+        environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+        run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        runs.add(run.stdout)
+    here = SPACES["Navigation2D"].sample(5, "held_out", np.random.default_rng(3)).digests
+    assert runs == {" ".join(here) + "\n"}
+
+
+@given(st.sampled_from(sorted(SPACES)), st.integers(0, 2**32), st.integers(0, 9))
+@settings(max_examples=40, deadline=None)
+def test_json_keeps_every_bit(name, seed, n):
+    space = SPACES[name]
+    tasks = space.sample(n, "train", np.random.default_rng(seed))
+    back = Tasks.from_json(json.loads(json.dumps(tasks.to_json())), space)
+    assert back == tasks
+    assert back.digests == tasks.digests
+    assert back.values.tobytes() == tasks.values.tobytes()
+
+
+def test_tasks_are_values():
+    space = SPACES["Navigation2D"]
+    tasks = space.sample(4, "train", np.random.default_rng(0))
+    with pytest.raises(ValueError, match="read-only"):
+        tasks.values[0] = 0
+    assert tasks.repeat(3).values.tolist() == np.repeat(tasks.values, 3, axis=0).tolist()
+    assert tasks[1] == tasks[1:2] == tasks[np.array([1])]
+    assert tasks[1] != tasks[2]
+    assert {tasks[1]: "a"}[tasks[1:2]] == "a"
+    source = np.array([[0.1, 0.2]])
+    held = Tasks(space, source)
+    source[:] = 0.3
+    assert held.values.tolist() == [[0.1, 0.2]]
+    assert SPACES["HalfCheetahDir"].tasks(direction=[1, -1]).describe(0) == "direction=+1"
+    assert SPACES["HalfCheetahVel"].tasks(velocity=1.25).describe(0) == "velocity=1.25 m/s"
+    assert space.default().values.shape == (1, space.dim)
+
+
+def test_an_exhaustive_space_holds_out_all_its_tasks_in_equal_shares():
+    space = SPACES["HalfCheetahDir"]
+    assert space.exhaustive
+    for n, low in ((40, 20), (7, 3)):
+        values = space.sample(n, "held_out", np.random.default_rng(5)).values[:, 0]
+        assert sorted(np.unique(values, return_counts=True)[1])[0] == low
+        assert len(values) == n
+    orders = {tuple(space.sample(4, "held_out", np.random.default_rng(s)).values[:, 0]) for s in range(20)}
+    assert len(orders) > 2
+    both = space.sample(10, "train", np.random.default_rng(0))
+    space.assert_disjoint(both, both)
+
+
+def test_reserved_choices_are_never_trained_on():
+    legs = Parameter("leg", "1", "dead leg", 0.0, "choice", choices=(0.0, 1.0, 2.0, 3.0), held_out=(3.0,))
+    mass = Parameter("mass", "1", "factor", 1.0, "uniform", 0.5, 2.0)
+    for space in (TaskSpace("Crippled", (legs,)), TaskSpace("Crippled", (legs, mass))):
+        assert not space.exhaustive
+        train = space.sample(300, "train", np.random.default_rng(0))
+        test = space.sample(300, "held_out", np.random.default_rng(0))
+        assert set(train.values[:, 0]) == {0.0, 1.0, 2.0}
+        assert set(test.values[:, 0]) == {3.0}
+        space.assert_disjoint(train, test)
+        with pytest.raises(ValueError, match="declares no extrapolation tasks; use split 'held_out' instead"):
+            space.sample(1, "extrapolation", np.random.default_rng(0))
+
+
+def test_overlap_is_named_by_digest():
+    space = SPACES["HalfCheetahVel"]
+    tasks = space.sample(5, "train", np.random.default_rng(0))
+    with pytest.raises(ValueError, match=rf"1 tasks are both in .*digests {tasks.digests[2]}\)"):
+        space.assert_disjoint(tasks, tasks[2])
+
+
+NAVIGATION = SPACES["Navigation2D"]
+RNG = np.random.default_rng(0)
+
+
+def read(*rows, family="Navigation2D"):
+    return Tasks.from_json({"family": family, "tasks": list(rows)}, NAVIGATION)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: NAVIGATION.sample(1, "heldout", RNG), r"unknown split 'heldout' \(did you mean 'held_out'"),
+        (lambda: NAVIGATION.sample(-1, "train", RNG), "must not be negative, got -1"),
+        (lambda: NAVIGATION.tasks(goal_z=1.0), r"Navigation2D has no parameter 'goal_z' \(did you mean 'goal_"),
+        (lambda: NAVIGATION.tasks(goal_x=9.0), "goal_x is 9; expected -0.5 to 0.5 m, or for extrapolation"),
+        (lambda: NAVIGATION.tasks(goal_x=np.nan), "goal_x is nan; expected"),
+        (lambda: SPACES["HalfCheetahDir"].tasks(direction=0.5), r"direction is 0.5; expected one of \(-1.0, 1.0\)"),
+        (lambda: Tasks(NAVIGATION, np.zeros((3, 3))), r"shape \(M, 2\), got \(3, 3\)"),
+        (lambda: Tasks.from_json([], NAVIGATION), '{"family": name, "tasks": '),
+        (lambda: read(family="Ant"), "family 'Ant', expected 'Navigation2D'"),
+        (lambda: read(3), "task 0: expected an object .* got 3"),
+        (lambda: read({"gaol_x": 0.1}), r"task 0: Navigation2D has no parameter 'gaol_x' \(did you mean 'goal_x'"),
+        (lambda: read({}, {"goal_x": "left"}), "task 1: goal_x must be a number, got 'left'"),
+        (lambda: Parameter("a", "m", "", 0.5, "unifrom", 0.0, 1.0), r"'unifrom' \(did you mean 'uniform'"),
+        (lambda: Parameter("a", "m", "", 0.5, "uniform", 1.0, 0.0), "need finite low < high"),
+        (lambda: Parameter("a", "m", "", 0.5, "log_uniform", 0.0, 1.0), "log_uniform needs low > 0"),
+        (lambda: Parameter("a", "m", "", 5.0, "uniform", 0.0, 1.0), "default 5.0 is outside its own ranges"),
+        (lambda: Parameter("a", "m", "", 1.0, "choice", choices=(1.0,), held_out=(1.0,)), "leave at least one for"),
+        (lambda: TaskSpace("A", ()), "need parameters with different names"),
+    ],
+)
+def test_errors_say_what_was_got_and_what_to_do(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
