@@ -76,6 +76,7 @@ def save(directory: Path, tensors: Mapping[str, torch.Tensor], meta: Mapping[str
         os.rename(partial, target)
         sync_directory(directory)
         _prune(directory, int(meta["iteration"]), keep)
+        _remove_hidden(directory)
     except OSError:
         with contextlib.suppress(OSError):  # what failed is reported; what is left over goes at the next save
             _remove_hidden(directory)
@@ -206,9 +207,8 @@ def _prune(directory: Path, saved: int, keep: int) -> None:
     found = iterations(directory)
     kept = [iteration for iteration in found if iteration <= saved][-keep:]
     for iteration in set(found) - set(kept):
-        hidden = directory / f"{HIDDEN}{iteration}-old"  # out of sight at once: a half-removed one is never read
-        os.rename(directory / str(iteration), hidden)
-        shutil.rmtree(hidden)
+        # out of sight at once: a half-removed one is never read
+        os.rename(directory / str(iteration), directory / f"{HIDDEN}{iteration}-old")
 
 
 def _remove_hidden(directory: Path) -> None:

@@ -1,7 +1,7 @@
 """How a training run is getting on, for whoever watches it.
 
     with Progress(total=100, done=0) as progress:
-        progress.update(1, {"return_0": -40.0, "return_1": -12.5, "diverged": 0}, env_steps=160_000)
+        progress.update(1, {"return_0": -40.0, "return_1": -12.5, "env_steps": 160_000, "seconds": 3.5, "diverged": 0})
         progress.say("checkpoint saved")
 
 On a terminal one live line with iteration, environment steps/s, return before and after adaptation, time
@@ -29,7 +29,7 @@ class Progress:
         self.console = console or Console(stderr=True)
         self._total, self._first, self._done = total, done, done
         self._start = self._shown = time.monotonic()
-        self._steps = self._diverged = 0
+        self._steps = self._seconds = self._diverged = 0
         self._text = "first iteration ..."
         self._live = (
             Live(get_renderable=self._render, console=self.console, refresh_per_second=4, transient=False)
@@ -45,10 +45,11 @@ class Progress:
         if self._live:
             self._live.stop()
 
-    def update(self, done: int, metrics: Mapping[str, float], env_steps: int) -> None:
-        """After iteration `done` (counted from 1), which took `env_steps` environment steps."""
+    def update(self, done: int, metrics: Mapping[str, float]) -> None:
+        """After `done` iterations, the last of which gave `metrics`."""
         self._done = done
-        self._steps += env_steps
+        self._steps += metrics["env_steps"]
+        self._seconds += metrics["seconds"]
         self._diverged += int(metrics.get("diverged", 0))
         self._text = self._describe(metrics)
         now = time.monotonic()
@@ -65,12 +66,12 @@ class Progress:
         self.console.show_cursor()
 
     def _describe(self, metrics: Mapping[str, float]) -> str:
-        elapsed = max(time.monotonic() - self._start, 1e-9)
+        elapsed = time.monotonic() - self._start
         left = elapsed / max(self._done - self._first, 1) * (self._total - self._done)
         returns = [metrics[f"return_{k}"] for k in range(len(metrics)) if f"return_{k}" in metrics]
         return "  ".join([
             f"iteration {self._done}/{self._total}",
-            f"{_short(self._steps / elapsed)} steps/s",
+            f"{_short(self._steps / max(self._seconds, 1e-9))} steps/s",
             "return " + " -> ".join(f"{value:.4g}" for value in returns),
             f"{self._diverged} diverged",
             f"{_clock(left)} left",

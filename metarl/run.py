@@ -100,7 +100,8 @@ def start(config: Config, path: Path | None = None) -> Run:
         _refuse_others(path)
         with locked(path) as lock:
             if (path / "config.yaml").exists():
-                raise UserError(f"run folder {path} already holds a run; add --resume to go on, or choose another --run")
+                advice = "add --resume to go on with it, or choose another --run"
+                raise UserError(f"run folder {path} already holds a run; {advice}")
             return _fill(path, config, lock)
     except OSError as error:
         raise _not_writable(path, error, "choose another --run") from error

@@ -21,9 +21,9 @@ import torch
 
 from metarl import checkpoint
 from metarl import run as runs
-from metarl.adaptation_curve import evaluate
 from metarl.config import Config
 from metarl.errors import UserError
+from metarl.evaluation import evaluate, evaluate_run, print_table, torch_threads
 from metarl.interruption import Dropped, Interruption
 from metarl.learners import make_env, make_learner
 from metarl.lines import LineLog
@@ -46,7 +46,6 @@ class Training:
             saved = run.checkpoint()
             runs.restore(self.learner, saved)
             self.done, self.env_steps, self._saved = saved.iteration, saved.meta["env_steps"], saved.iteration
-        self.resumed_at = self.done
         self.state = _copy(self.learner.state_dict())
         self.metrics = LineLog(run.path / "metrics.jsonl", keep=self.done)
         self.timings = LineLog(run.path / "timings.jsonl", keep=self.done)
@@ -71,11 +70,12 @@ class Training:
         place = {"iteration": self.done, "env_steps": self.env_steps}
         seconds = {name: value for name, value in metrics.items() if name.startswith("seconds")}
         measured = {name: value for name, value in metrics.items() if name not in seconds | place}
+        seconds["seconds"] = time.perf_counter() - start
         now = datetime.now().astimezone().isoformat("T", "milliseconds")
         self.metrics.append(place | measured)
-        self.timings.append(place | {"time": now, "seconds": time.perf_counter() - start} | seconds)
+        self.timings.append(place | {"time": now} | seconds)
         self.state, self.done = state, self.done + 1
-        return metrics
+        return metrics | seconds
 
     def evaluate(self, interruption: Interruption) -> list[float]:
         """Mean return after 0, 1, ... adaptation steps, as a line of evaluations.jsonl."""
@@ -99,6 +99,12 @@ class Training:
     @property
     def complete(self) -> bool:
         return self.done >= self.config.iterations
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether the evaluation of this state is there already."""
+        name = f"{self.config.evaluation.split}-{self.done}-*.json"
+        return any((self.run.path / "evaluations").glob(name))
 
     @property
     def evaluation_due(self) -> bool:
@@ -145,13 +151,13 @@ def train(config: Config, run: Path | None = None, resume: bool = False) -> Path
     """
     folder = runs.resume(config, run, logger.warning) if resume else runs.start(config, run)
     try:
-        torch.set_num_threads(runs.threads(config))
-        training = Training(folder)
-        with Progress(config.iterations, training.done) as progress:
-            if resume:
-                progress.say(_where(training, config))
-            exit_code = _run(training, progress)
-            training.close()
+        with torch_threads(runs.threads(config)):
+            training = Training(folder)
+            with Progress(config.iterations, training.done) as progress:
+                if resume:
+                    progress.say(_where(training, config))
+                exit_code = None if training.complete and training.evaluated else _run(training, progress)
+        training.close()
     finally:
         folder.lock.release()
     if exit_code is not None:
@@ -198,27 +204,19 @@ def _loop(training: Training, progress: Progress, tracker: Tracker, interruption
         if training.complete:
             return
         metrics = training.iterate(interruption)
-        progress.update(training.done, metrics, int(metrics["env_steps"]))
+        progress.update(training.done, metrics)
         tracker.log(metrics | {"env_steps": training.env_steps, "iteration": training.done - 1})
 
 
 def _finish(training: Training, progress: Progress, tracker: Tracker, interruption: Interruption) -> None:
-    """The evaluation at the end, unless there is one already."""
+    """The evaluation at the end."""
     run, split = training.run, training.config.evaluation.split
-    if training.done == training.resumed_at and any((run.path / "evaluations").glob("*")):
-        return
-    from metarl.evaluation import evaluate_run
-
     with interruption.droppable():
-        result = evaluate_run(run.path, split)
-    progress.say(result.sentence)
-    rows = [[point.step, point.episodes, point.seconds, *_numbers(point.summary)] for point in result.curve]
-    tracker.table("adaptation", ["step", "episodes", "seconds", "mean return", "interquartile mean"], rows)
+        result = evaluate_run(run, split)
+    print_table(result)
+    columns = ["step", "episodes", "seconds", "mean", "iqm"]
+    tracker.table("adaptation", columns, [[point.get(column) for column in columns] for point in result["curve"]])
     tracker.artifact(f"tasks-{split}", run.path / "tasks" / f"{split}.json")
-
-
-def _numbers(summary) -> list[float | None]:
-    return [None, None] if summary is None else [summary.mean, summary.iqm]
 
 
 def _where(training: Training, config: Config) -> str:
