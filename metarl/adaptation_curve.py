@@ -34,7 +34,15 @@ from metarl.errors import UserError
 from metarl.sampling import collect
 from metarl.schema import EnvConfig
 from metarl.seeding import stream
-from metarl.statistics import METHOD, Summary, bootstrap_interval, format_interval, format_number, summarise
+from metarl.statistics import (
+    METHOD,
+    METHOD_GROUPED,
+    Summary,
+    bootstrap_interval,
+    format_interval,
+    format_number,
+    summarise,
+)
 
 FORMAT = "metarl-evaluation-1"
 EPISODES, RESAMPLING = 0, 1  # the two kinds of "evaluation" streams
@@ -100,26 +108,44 @@ class Evaluation:
     def curve(self) -> tuple[Point, ...]:
         """A point for each number of adaptation steps."""
         lived = np.cumsum(self.env_steps, axis=0) - self.env_steps
-        return tuple(
-            Point(
-                step=s,
-                episodes=s * self.episodes,
-                seconds=float(lived[s].mean() * self.dt),
-                summary=summarise(scores, self._resampling(s), confidence=self.confidence) if len(scores) else None,
-                worst=float(scores.min()) if len(scores) else None,
-                diverged=int(np.isnan(self.returns[s]).sum()),
+        points = []
+        for s, scores in enumerate(self.per_task):
+            known = np.isfinite(scores)
+            options = {"confidence": self.confidence, "groups": self._groups(known)}
+            points.append(
+                Point(
+                    step=s,
+                    episodes=s * self.episodes,
+                    seconds=float(lived[s].mean() * self.dt),
+                    summary=summarise(scores[known], self._resampling(s), **options) if known.any() else None,
+                    worst=float(scores[known].min()) if known.any() else None,
+                    diverged=int(np.isnan(self.returns[s]).sum()),
+                )
             )
-            for s, scores in enumerate(row[np.isfinite(row)] for row in self.per_task)
-        )
+        return tuple(points)
 
     def gain(self, step: int) -> tuple[float, tuple[float, float] | None] | None:
         """Mean over tasks of the return after `step` steps less that before any, paired by task, and its interval."""
         gains = self.per_task[step] - self.per_task[0]
-        gains = gains[np.isfinite(gains)]
-        if not len(gains):
+        known = np.isfinite(gains)
+        if not known.any():
             return None
-        rng = self._resampling(self.steps + step)
-        return float(gains.mean()), bootstrap_interval(gains, rng, confidence=self.confidence)
+        interval = bootstrap_interval(
+            gains[known],
+            self._resampling(self.steps + step),
+            confidence=self.confidence,
+            groups=self._groups(known),
+        )
+        return float(gains[known].mean()), interval
+
+    @property
+    def method(self) -> str:
+        """How the intervals are computed."""
+        return (METHOD_GROUPED if self.tasks.space.exhaustive else METHOD).format(unit="task")
+
+    def _groups(self, known: np.ndarray) -> np.ndarray | None:
+        """Where all tasks that there are were measured, each several times, chance is only within each of them."""
+        return np.array(self.tasks.digests)[known] if self.tasks.space.exhaustive else None
 
     def _resampling(self, position: int) -> np.random.Generator:
         return np.random.default_rng(stream(self.seed, "evaluation", RESAMPLING, position))
@@ -169,7 +195,7 @@ class Evaluation:
         actions = "mean actions" if self.deterministic else "sampled actions"
         lines = [
             f"Undiscounted return of {self.episodes} episodes in each task, {actions}; mean and interquartile mean"
-            f" (IQM) over tasks with {100 * self.confidence:g} % intervals ({METHOD.format(unit='task')})."
+            f" (IQM) over tasks with {100 * self.confidence:g} % intervals ({self.method})."
         ]
         notes = dict.fromkeys(p.summary.note for p in self.curve if p.summary and p.summary.note)
         lines += [f"Note: {note}." for note in notes]
@@ -197,7 +223,7 @@ class Evaluation:
             "seed": self.seed,
             "dt": self.dt,
             "confidence": self.confidence,
-            "interval_method": METHOD.format(unit="task"),
+            "interval_method": self.method,
             "curve": [
                 {
                     "step": p.step,

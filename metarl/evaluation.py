@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -108,11 +109,12 @@ def print_table(result: dict[str, Any], console: Console | None = None) -> None:
     """The adaptation curve as a table, what it says in a sentence, and how to read it."""
     console = console or Console()
     curve = result["curve"]
-    table = Table(title=f"{result['tasks']['family']}: {result['where']}", title_justify="left")
-    for header in ("steps", "episodes", "simulated", "mean return", "interquartile mean", "worst task"):
-        table.add_column(header, justify="right")
+    title = f"{result['tasks']['family']}: {result['where']}"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=0)
+    for header in ("steps", "episodes", "simulated", "mean return", "IQM", "worst"):
+        table.add_column(header, justify="right", no_wrap=True)
     if any(point["diverged"] for point in curve):
-        table.add_column("diverged", justify="right")
+        table.add_column("diverged", justify="right", no_wrap=True)
     for point in curve:
         cells = [str(point["step"]), str(point["episodes"]), f"{format_number(point['seconds'])} s"]
         if "mean" in point:

@@ -42,7 +42,7 @@ def test_interquartile_mean_ignores_one_broken_unit():
 
 
 @pytest.mark.parametrize("statistic", [np.mean, interquartile_mean])
-@pytest.mark.parametrize("count", [5, 12, 40])
+@pytest.mark.parametrize("count", [5, 40])
 def test_interval_is_the_percentile_bootstrap_at_the_widened_level(statistic, count):
     """Against the same resampling written as a loop over resamples."""
     values = rng(1).gamma(2.0, 10.0, count)
@@ -50,11 +50,12 @@ def test_interval_is_the_percentile_bootstrap_at_the_widened_level(statistic, co
     t = scipy.stats.t.ppf(0.975, count - 1)
     tail = scipy.stats.norm.cdf(-t * (count / (count - 1)) ** 0.5)
 
-    draws = rng(7).integers(0, count, (9999, count))
+    draws = rng(7).integers(0, count, (2000, count))
     resampled = np.array([statistic(values[draw], axis=-1) for draw in draws])
     expected = np.percentile(resampled, [100 * tail, 100 * (1 - tail)])
 
-    assert bootstrap_interval(values, rng(7), statistic=statistic) == pytest.approx(expected, abs=1e-9)
+    interval = bootstrap_interval(values, rng(7), statistic=statistic, resamples=2000)
+    assert interval == pytest.approx(expected, abs=1e-9)
     assert widened_confidence(0.95, count) == pytest.approx(1 - 2 * tail, abs=1e-12)
 
 
