@@ -107,7 +107,7 @@ class MAMLConfig(Section):
     backtracks: Int = Field(15, ge=1, le=1000, description="Step lengths that the line search tries.")
     backtrack_ratio: Float = Field(0.8, gt=0, lt=1, description="Factor from one step length to the next.")
     curvature_fraction: Float = Field(
-        0.2, gt=0, le=1, description="Share of the episodes that curvature products are computed from."
+        0.1, gt=0, le=1, description="Share of the episodes that curvature products are computed from."
     )
 
 

@@ -1,0 +1,146 @@
+"""How much of the time goes into physics: the work of reference, measured as ratios within one run.
+
+40 tasks x 20 episodes x 100 steps of HalfCheetahDir before and after one inner step, a 64 x 64 tanh policy. Physics alone
+replays the recorded controls of a closed-loop collection from the same initial states with `mujoco.batch.Batch.step`, on the
+same threads, in turn with the collections; `physics share` is the time inside that call during a whole meta-iteration.
+
+    result = run()
+    result["collection_vs_physics"]        # 1 would be a policy, observations, rewards and resets that cost nothing
+"""
+
+import os
+import resource
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from metarl.allocator import keep_freed_memory
+from metarl.config import Config, EnvConfig, MAMLConfig, ProMPConfig
+from metarl.envs import BatchEnv
+from metarl.learners import make_learner
+from metarl.meta_gradient import MetaGradientLearner
+from metarl.sampling import collect
+from metarl.seeding import stream
+
+ROUNDS = 5
+
+
+class Stopwatch:
+    """Wraps a function and adds up the time spent in it."""
+
+    def __init__(self, function: Callable):
+        self.function, self.seconds = function, 0.0
+
+    def __call__(self, *args, **kwargs):
+        start = time.perf_counter()
+        try:
+            return self.function(*args, **kwargs)
+        finally:
+            self.seconds += time.perf_counter() - start
+
+
+def run(rounds: int = ROUNDS, config: Config | None = None) -> dict[str, float]:
+    """Measure; see the module. ``rounds`` repetitions of everything, medians reported."""
+    keep_freed_memory()
+    config = config or Config(env=EnvConfig(family="HalfCheetahDir", action_scale=10), algorithm=ProMPConfig())
+    torch.set_num_threads(config.threads or os.cpu_count())
+    maml = config.model_copy(update={"algorithm": MAMLConfig(name="maml-trpo")})
+    promp_learner = make_learner(config)
+    env = promp_learner.env
+    result = {"threads": torch.get_num_threads(), "simulations": env.num_envs, "horizon": env.horizon}
+    result |= collection_vs_physics(promp_learner, rounds)
+    for name, learner in (("promp", promp_learner), ("maml_trpo", make_learner(maml, env))):
+        seconds, share = iteration(learner, rounds)
+        result |= {f"{name}_seconds": seconds, f"{name}_physics_share": share}
+    result["peak_memory_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return result
+
+
+def collection_vs_physics(learner: MetaGradientLearner, rounds: int) -> dict[str, float]:
+    """Time of open-loop physics over time of a closed-loop collection, in pairs."""
+    env, episodes = learner.env, learner.config.episodes
+    adapter = learner.adapter()
+    tasks = env.space.sample(learner.config.meta_batch, "train", np.random.default_rng(stream(0, "bench")))
+    env.set_tasks(tasks.repeat(episodes))
+    state = adapter.start(len(tasks))
+    ratios, speeds = [], []
+    for i in range(rounds + 1):
+        seed = stream(0, "bench", i)
+        initial, controls = _record(env, lambda: collect(env, adapter, state, episodes, seed))
+        start = time.perf_counter()
+        collect(env, adapter, state, episodes, seed)
+        closed = time.perf_counter() - start
+        opened = _replay(env, initial, controls)
+        if i:  # the first pair warms up
+            ratios.append(opened / closed)
+            speeds.append(env.num_envs * env.horizon / closed)
+    return {"collection_vs_physics": statistics.median(ratios), "collection_steps_per_second": statistics.median(speeds)}
+
+
+def iteration(learner: MetaGradientLearner, rounds: int) -> tuple[float, float]:
+    """Median seconds of a meta-iteration, and median share of it spent in physics."""
+    seconds, shares = [], []
+    family = learner.env.family
+    for i in range(rounds + 1):
+        family.advance = Stopwatch(type(family).advance.__get__(family))
+        start = time.perf_counter()
+        learner.iterate(i)
+        elapsed = time.perf_counter() - start
+        if i:
+            seconds.append(elapsed)
+            shares.append(family.advance.seconds / elapsed)
+        del family.advance
+    return statistics.median(seconds), statistics.median(shares)
+
+
+def _record(env: BatchEnv, act: Callable[[], object]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The integration state before the first step of what ``act`` does, and the controls of each step."""
+    family, initial, controls = env.family, [], []
+    advance = type(family).advance.__get__(family)
+
+    def recording(batch, ctrl, ids):
+        if not controls:
+            initial.append(batch.state.copy())
+        controls.append(ctrl.copy())
+        advance(batch, ctrl, ids)
+
+    family.advance = recording
+    try:
+        act()
+    finally:
+        del family.advance
+    return initial[0], controls
+
+
+def _replay(env: BatchEnv, initial: np.ndarray, controls: list[np.ndarray]) -> float:
+    """Seconds that the physics alone takes from the same states under the same controls."""
+    batch, ctrl, substeps = env.batch, env.batch.bind("ctrl"), env.family.frame_skip
+    batch.state[:] = initial
+    start = time.perf_counter()
+    for control in controls:
+        ctrl[:] = control
+        batch.step(nstep=substeps)
+    return time.perf_counter() - start
+
+
+def print_table(result: dict[str, float]) -> None:
+    """The result in words."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("measure", "value", "promise", title=f"{result['simulations']} simulations, {result['threads']} threads")
+    rows = (
+        ("collection against open-loop physics", "collection_vs_physics", "{:.2f}", ">= 0.85"),
+        ("collection, environment steps/s", "collection_steps_per_second", "{:,.0f}", ""),
+        ("ProMP iteration, s", "promp_seconds", "{:.2f}", ""),
+        ("ProMP iteration, share in physics", "promp_physics_share", "{:.2f}", ">= 0.65"),
+        ("MAML-TRPO iteration, s", "maml_trpo_seconds", "{:.2f}", ""),
+        ("MAML-TRPO iteration, share in physics", "maml_trpo_physics_share", "{:.2f}", ">= 0.50"),
+        ("peak memory, GiB", "peak_memory_gib", "{:.2f}", "< 2 GB"),
+    )
+    for label, key, form, promise in rows:
+        table.add_row(label, form.format(result[key]), promise)
+    Console().print(table)
