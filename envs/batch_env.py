@@ -10,11 +10,12 @@ Simulations run in `mujoco.batch.Batch`: bit-identical to a loop over single one
 `Family` is one robot with its reward, as functions over arrays with a leading simulation axis; this module adds what
 all share: tasks, random streams, action scaling, horizons, autoreset, and the handling of diverged physics.
 
-Diverged physics (MuJoCo warns and silently resets such a simulation; or a NaN action, or a state beyond what MuJoCo
-accepts) ends that episode: terminated and info["diverged"] are true, the reward is 0, the observation is the last good
-one, and the simulation is reset. The others do not notice.
+Diverged physics (MuJoCo silently resets such a simulation; or a state beyond the family's limit; or a NaN action) ends
+that episode: terminated and info["diverged"] are true, the reward is 0, the observation is the last good one, and the
+simulation is reset. The others do not notice.
 """
 
+import logging
 import os
 from typing import Any
 
@@ -31,6 +32,12 @@ from .task import Tasks, TaskSpace
 
 # the warnings that come with MuJoCo's silent reset; consecutive in the enumeration
 _BAD_STATE = slice(int(mujoco.mjtWarning.mjWARN_BADQPOS), int(mujoco.mjtWarning.mjWARN_BADQACC) + 1)
+
+
+def _on_mujoco_warning(message: str) -> None:
+    """Instead of MuJoCo's own lines on stderr and in MUJOCO_LOG.TXT; divergence is reported in info["diverged"]."""
+    if not message.startswith("Nan, Inf or huge value"):
+        logging.getLogger(__name__).warning(message)
 
 
 class BatchEnv(VectorEnv):
@@ -98,7 +105,7 @@ class BatchEnv(VectorEnv):
         size = self._observe().shape[1]
         bound = np.full(self.model.nu, action_scale, np.float32)
         self.single_action_space = gymnasium.spaces.Box(-bound, bound, dtype=np.float32)
-        # a state beyond mjMAXVAL is divergence and never observed
+        # more is divergence, and never observed
         self.single_observation_space = gymnasium.spaces.Box(-mujoco.mjMAXVAL, mujoco.mjMAXVAL, (size,), np.float64)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -201,10 +208,10 @@ class BatchEnv(VectorEnv):
         stepped = self._everyone if restart is None else ~restart
         qpos_before = self._qpos.copy()
         if restart is None:
-            self.family.advance(self.batch, ctrl, None)
+            self._advance(ctrl, None)
         else:
             if stepped.any():
-                self.family.advance(self.batch, ctrl, np.flatnonzero(stepped))
+                self._advance(ctrl, np.flatnonzero(stepped))
             self._restart(np.flatnonzero(restart))
         self._elapsed += stepped
 
@@ -216,9 +223,10 @@ class BatchEnv(VectorEnv):
         truncated = (self._elapsed >= self.horizon) & stepped
         if self._warnings.any():
             diverged |= self._warnings.any(axis=1)
-        for array in (observation, self._qpos, self._qvel):
-            if not np.abs(array).max() <= mujoco.mjMAXVAL:  # also of NaN
-                diverged |= ~(np.abs(array).max(axis=1) <= mujoco.mjMAXVAL)
+        limit = self.family.state_limit
+        for array, bound in ((observation, mujoco.mjMAXVAL), (self._qpos, limit), (self._qvel, limit)):
+            if not np.abs(array).max() <= bound:  # NaN is not
+                diverged |= ~(np.abs(array).max(axis=1) <= bound)
         diverged &= stepped
         if diverged.any():
             observation[diverged] = self._observation[diverged]
@@ -243,6 +251,14 @@ class BatchEnv(VectorEnv):
 
     def close_extras(self, **kwargs: Any) -> None:
         self.batch = self._qpos = self._qvel = self._warnings = self._observation = None
+
+    def _advance(self, ctrl: np.ndarray, ids: np.ndarray | None) -> None:
+        handler = mujoco.get_mju_user_warning()
+        mujoco.set_mju_user_warning(_on_mujoco_warning)
+        try:
+            self.family.advance(self.batch, ctrl, ids)
+        finally:
+            mujoco.set_mju_user_warning(handler)
 
     def _restart(self, ids: np.ndarray) -> None:
         """Put simulations ids (sorted) at the start of an episode of their next task."""

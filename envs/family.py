@@ -36,6 +36,8 @@ class Family:
         space: TaskSpace of the family.
         frame_skip: physics steps per environment step.
         horizon: default episode length in environment steps.
+        state_limit: positions and velocities (m, rad, m/s, rad/s) beyond it are divergence; MuJoCo's own limit, 1e10,
+            lets a simulation that blows up pay rewards of 1e9 for a few steps.
         camera: name of the camera that SingleEnv renders with.
     """
 
@@ -43,6 +45,7 @@ class Family:
     space: TaskSpace
     frame_skip: int = 1
     horizon: int = 100
+    state_limit: float = 1e4
     camera: str
 
     def build(self) -> mujoco.MjModel:

@@ -55,6 +55,7 @@ def acceleration(env, action):
 
 FAULTS = {
     "qvel nan": velocity(np.nan),
+    "qvel 2e4": velocity(2e4),
     "qvel 1e9": velocity(1e9),
     "qvel 1e30": velocity(1e30),
     "qvel -inf": velocity(-np.inf),
@@ -124,6 +125,28 @@ def test_a_reward_that_is_not_a_number_is_the_familys_fault():
     message = r"NanReward: reward term 'broken' of simulation 1 is nan .*task velocity=1.25 m/s"
     with pytest.raises(ValueError, match=message):
         env.step(np.zeros((3, 6)))
+
+
+WARNS = "<mujoco><compiler settotalmass='1'/><worldbody><geom size='1'/></worldbody></mujoco>"
+
+
+def test_divergence_is_reported_in_info_and_nowhere_else(tmp_path, monkeypatch, capfd, caplog):
+    monkeypatch.chdir(tmp_path)
+    mine = []
+    mujoco.set_mju_user_warning(mine.append)
+    env = make("HalfCheetahDir", 40, autoreset_mode="Disabled", num_threads=2)
+    env.reset(seed=0)
+    env.batch.bind("qvel")[::2] = 1e20
+    action = np.zeros((40, 6))
+    action[1] = np.nan
+    assert env.step(action)[4]["diverged"].sum() == 21
+    assert list(tmp_path.iterdir()) == [] and capfd.readouterr() == ("", "") and caplog.text == ""
+    env.family.advance = lambda batch, ctrl, ids: mujoco.MjModel.from_xml_string(WARNS)
+    env.step(np.zeros((40, 6)))
+    assert "settotalmass" in caplog.text and mine == []
+    mujoco.MjModel.from_xml_string(WARNS)
+    mujoco.set_mju_user_warning(None)
+    assert len(mine) == 1, "the handler of the program is back after the step"
 
 
 def test_the_observation_space_is_as_large_as_a_sound_state():
