@@ -1,7 +1,8 @@
 """The adapter: the one thing that every method hands out.
 
 It acts in a batch of tasks, sees what happened and may change itself. Evaluation, replays, export and the robot loop
-know adapters and nothing else, so all methods are compared on one axis: experience in the new task. Its state is a value.
+know adapters and nothing else, so all methods are compared on one axis: experience in the new task. Its state is a
+value.
 
     state = adapter.start(num_tasks=40)
     rollout = collect(env, adapter, state, ...)         # calls adapter.act at each step

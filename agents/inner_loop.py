@@ -49,7 +49,7 @@ class InnerLoop:
     """Gradient adaptation of a policy's weights.
 
     Args:
-        policy: ``policy(params, observations)`` gives statistics, ``policy.distribution(statistics)`` a distribution, and
+        policy: ``policy(params, observations)`` gives statistics, ``policy.distribution(statistics)`` a distribution;
             ``policy.head`` names the parameters of its last layer.
         head_only: adapt the head alone and keep the body (ANIL, Raghu et al. 2020).
         first_order: treat the inner gradient as a constant in the outer one (FOMAML, Finn et al. 2017, sec. 5.2).

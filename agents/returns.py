@@ -1,7 +1,7 @@
 """Returns and advantages along the step axis, with termination and truncation apart.
 
-All arrays are (M, T, K): tasks, steps, episodes. Only ``terminated`` cuts the value that follows a step; an episode that
-merely ran out of time is continued by ``bootstrap``, the value of the observation after its last step.
+All arrays are (M, T, K): tasks, steps, episodes. Only ``terminated`` cuts the value that follows a step; an episode
+that merely ran out of time is continued by ``bootstrap``, the value of the observation after its last step.
 """
 
 import numpy as np

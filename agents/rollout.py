@@ -1,9 +1,9 @@
 """The trajectory record: what one round of experience in a batch of tasks left behind.
 
 Axes, here and nowhere else decided: task M, step T, episode K, then the feature axis. Simulation ``m * K + k`` of the
-environment is episode ``k`` of task ``m``. Every episode begins at step 0; one that ends early is padded, and ``valid``
-marks the steps that were lived. An episode whose physics diverged is not valid at any step: it is counted in ``diverged``
-and nothing learns from it.
+environment is episode ``k`` of task ``m``. Every episode begins at step 0; one that ends early is padded, and
+``valid`` marks the steps that were lived. An episode whose physics diverged is not valid at any step: it is counted
+in ``diverged`` and nothing learns from it.
 
     rollout.returns               # (M, K) sum of rewards of each episode
     rollout.rewards[m, :, k]      # (T,) rewards of one episode

@@ -1,7 +1,8 @@
 """Keep freed memory instead of handing it back to the system after every operation.
 
-Differentiating through adaptation makes and drops large tensors all the time. With glibc's defaults each of them is mapped,
-faulted in page by page and unmapped again, which costs about a third of an outer update; kept, they are simply reused.
+Differentiating through adaptation makes and drops large tensors all the time. With glibc's defaults each of them is
+mapped, faulted in page by page and unmapped again, which costs about a third of an outer update; kept, they are
+simply reused.
 """
 
 import ctypes

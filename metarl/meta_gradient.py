@@ -1,13 +1,14 @@
-"""What the gradient-based meta-learners share: meta-parameters, the inner loops of an iteration, and the data they leave.
+"""What the gradient-based meta-learners share: meta-parameters, the inner loops of an iteration, and their data.
 
-An iteration samples a meta-batch of tasks and, in all of them at once, alternates between collecting episodes and taking
-an inner gradient step. Round k holds the episodes of the k-times adapted policies; the outer update then differentiates
-through the same chain of adaptations as a function of the meta-parameters:
+An iteration samples a meta-batch of tasks and, in all of them at once, alternates between collecting episodes and
+taking an inner gradient step. Round k holds the episodes of the k-times adapted policies; the outer update then
+differentiates through the same chain of adaptations as a function of the meta-parameters:
 
     rounds, metrics = learner.inner_loops(iteration)      # inner_steps + 1 rounds
-    outputs = learner.outputs(meta, rounds)               # of theta_0, ..., theta_K in their rounds, differentiable in meta
+    outputs = learner.outputs(meta, rounds)               # of theta_0, ..., theta_K, differentiable in meta
 
-Meta-parameters are one flat dict of leaf tensors: "params.<name>", and "step_sizes.<name>" when they are learned (Meta-SGD).
+Meta-parameters are one flat dict of leaf tensors: "params.<name>", and "step_sizes.<name>" when they are learned
+(Meta-SGD).
 """
 
 import time

@@ -5,8 +5,8 @@ post-adaptation episodes; line 9 takes several Adam steps on
 
     J(theta) = mean over tasks of  J_clip(theta'(theta)) - eta * mean_k KL(pi_old_k, pi_theta_k)          (eq. 13)
 
-where theta'(theta) is the inner update with the low-variance curvature estimator (eq. 11), recomputed from the same episodes
-at every step. Any number of inner steps; each has its own episodes and its own KL term.
+where theta'(theta) is the inner update with the low-variance curvature estimator (eq. 11), recomputed from the same
+episodes at every step. Any number of inner steps; each has its own episodes and its own KL term.
 """
 
 import time
@@ -28,7 +28,7 @@ class ProMP(MetaGradientLearner):
         """One iteration of Algorithm 1; returns its metrics."""
         rounds, metrics = self.inner_loops(iteration)  # lines 4-8
         start = time.perf_counter()
-        for epoch in range(self.config.algorithm.epochs):  # lines 9-11
+        for _ in range(self.config.algorithm.epochs):  # lines 9-11
             objective = self.meta_gradient(rounds)
             metrics.setdefault("objective_before", objective)
             metrics["objective"] = objective
@@ -71,8 +71,9 @@ class ProMP(MetaGradientLearner):
 
     def state_dict(self):
         state = super().state_dict()
-        for (name, value), slot in zip(self.meta.items(), self._moments()):
-            state[f"adam.first.{name}"], state[f"adam.second.{name}"] = slot["exp_avg"].clone(), slot["exp_avg_sq"].clone()
+        for name, slot in zip(self.meta, self._moments()):
+            state[f"adam.first.{name}"] = slot["exp_avg"].clone()
+            state[f"adam.second.{name}"] = slot["exp_avg_sq"].clone()
             state["adam.step"] = slot["step"].clone()
         return state
 

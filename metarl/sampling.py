@@ -22,7 +22,7 @@ def collect(
     """One episode in every simulation of ``env``, from reset to its horizon.
 
     Args:
-        env: M * K simulations with their tasks set, simulation ``m * K + k`` being episode k of task m; autoreset disabled.
+        env: M * K simulations with their tasks set, autoreset disabled; number ``m * K + k`` is episode k of task m.
         adapter, state: who acts, and what it knows of the M tasks.
         num_episodes: K.
         seed: of the initial states and the action noise.

@@ -1,8 +1,8 @@
 """Meta-gradients against central finite differences, on a bandit whose expectations are exact sums.
 
-Contexts s, two action dimensions of three choices each, one reward table per task: an enumeration of all (s, a), weighted
-by p(s) pi_old(a | s), replaces sampling, so the value after any number of inner steps is a closed expression of the
-initial logits. The learners' own loss, inner loop and chunking are used; the value is computed apart, in NumPy.
+Contexts s, two action dimensions of three choices each, one reward table per task: an enumeration of all (s, a),
+weighted by p(s) pi_old(a | s), replaces sampling, so the value after any number of inner steps is a closed expression
+of the initial logits. The learners' own loss, inner loop and chunking are used; the value is computed apart, in NumPy.
 """
 
 import itertools
