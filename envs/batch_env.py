@@ -199,10 +199,7 @@ class BatchEnv(VectorEnv):
         if actions.shape != (self.num_envs, self.model.nu):
             raise ValueError(f"actions must have shape ({self.num_envs}, {self.model.nu}), got {actions.shape}")
         ctrl = np.clip(actions * self._gain + self._bias, self._low, self._high)
-        diverged = np.zeros(self.num_envs, bool)
-        if np.isnan(ctrl.sum()):
-            diverged = np.isnan(ctrl).any(axis=1)
-            ctrl[diverged] = 0.0
+        diverged = np.isnan(ctrl).any(axis=1) if np.isnan(ctrl.sum()) else np.zeros(self.num_envs, bool)
 
         restart = self._ended if self.autoreset_mode is AutoresetMode.NEXT_STEP and self._ended.any() else None
         stepped = self._everyone if restart is None else ~restart

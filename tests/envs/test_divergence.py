@@ -60,13 +60,14 @@ FAULTS = {
     "qvel 1e30": velocity(1e30),
     "qvel -inf": velocity(-np.inf),
     "qpos nan": position(np.nan),
+    "qpos 2e4": position(2e4),
     "qpos 1e30": position(1e30),
     "qacc": acceleration,
     "action nan": action(np.nan),
 }
 ROBOTS = [("HalfCheetahDir", {}), ("HalfCheetahMass", {}), ("HalfCheetahVel", {"variant": "maml"})]
 # the point has no dynamics: it knows positions and actions only
-POINT = ("qpos nan", "qpos 1e30", "action nan")
+POINT = ("qpos nan", "qpos 2e4", "qpos 1e30", "action nan")
 CASES = [pytest.param("Navigation2D", {}, FAULTS[k], id=f"Navigation2D-{k}") for k in POINT]
 CASES += [pytest.param(*robot, fault, id=f"{robot[0]}-{k}") for robot in ROBOTS for k, fault in FAULTS.items()]
 
@@ -101,6 +102,16 @@ def test_an_infinite_action_is_only_a_large_one():
     for record in records[1:]:
         np.testing.assert_array_equal(records[0][-1]["state"], record[-1]["state"])
     assert not any(step["info"]["diverged"].any() for step in records[0])
+
+
+def test_resetting_others_leaves_the_last_good_observation():
+    env = make("HalfCheetahDir", 2, autoreset_mode="Disabled")
+    env.reset(seed=0)
+    env.batch.bind("qvel")[0] = 1e20
+    shown = env.step(np.zeros((2, 6)))[0]
+    again = env.reset(options={"reset_mask": np.array([False, True])})[0]
+    np.testing.assert_array_equal(again[0], shown[0])
+    assert not (again[1] == shown[1]).any()
 
 
 class NanReward(Family):

@@ -1,0 +1,32 @@
+"""The snippets of docs/environments.md run, one after the other, and its table is what the families declare."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from metarl.envs import FAMILIES, make
+
+TEXT = (Path(__file__).parents[2] / "docs" / "environments.md").read_text(encoding="utf-8")
+
+
+def test_the_snippets_run():
+    namespace = {}
+    blocks = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    assert len(blocks) == 4
+    for block in blocks:
+        exec(compile(block, "docs/environments.md", "exec"), namespace)
+
+
+def test_the_table_is_true():
+    rows = re.findall(r"^\| (`\w+`.*?) \|", TEXT, re.MULTILINE)
+    seen = set()
+    for cells in (line.split(" | ") for line in TEXT.splitlines() if line.startswith(tuple(f"| {r}" for r in rows))):
+        name, *options = re.findall(r"`([^`]*)`", cells[0])
+        seen.add(name)
+        env = make(name, 1, **eval(f"dict({','.join(options)})"))
+        observation, seconds, horizon = cells[3], cells[4], cells[5]
+        assert int(re.search(r"(\d+)$", observation)[1]) == env.single_observation_space.shape[0]
+        assert int(horizon) == env.horizon
+        assert seconds == "-" or float(seconds) == pytest.approx(env.dt)
+    assert seen == set(FAMILIES)
