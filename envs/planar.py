@@ -3,8 +3,8 @@
     com = PlanarCom(model, "torso")
     position, velocity = com(qpos, qvel)                  # (N, 3), (N, 3) world frame, at the state given
 
-MuJoCo would compute both in a further position and velocity stage at the state after the step, which costs two thirds
-of the step itself (and more with an MjData for each simulation). In the x-z plane they are a short sum over bodies:
+MuJoCo would compute both in a further position and velocity stage at the state after the step, which costs up to two
+thirds of the step itself. In the x-z plane they are a short sum over bodies:
 body k at angle t_k (its own and its ancestors' joint angles about y) contributes R(t_k) c_k, where c_k is the
 mass-weighted offset of its own centre of mass and of its children's origins:
 
