@@ -153,24 +153,22 @@ class MetaGradientLearner:
             seed = stream(config.seed, "rollouts", iteration, k)
             rollout = collect(self.env, adapter, state, config.episodes, seed)
             samples = self.prepare(rollout)
-            rounds.append(self._round(state, samples))
+            with torch.no_grad():
+                if k < config.inner.steps:
+                    state, statistics = self.inner_loop.adapt(state, adapter.step_sizes, samples)
+                else:
+                    statistics = self.policy(state, samples.observations)
+                # once more from the statistics, so that the first likelihood ratios are one to the last bit
+                log_probs = self.policy.distribution(statistics).log_prob(samples.actions)
+            rounds.append(Round(samples._replace(log_probs=log_probs), statistics))
             metrics[f"return_{k}"] = float(np.nanmean(rollout.returns))
             metrics["env_steps"] += rollout.num_steps
             metrics["diverged"] += int(rollout.diverged.sum())
             moments = moments + rollout.raw_moments
-            if k < config.inner.steps:
-                with torch.no_grad():
-                    state, _ = self.inner_loop.adapt(state, adapter.step_sizes, samples)
         self.normaliser = self.normaliser.update(moments)  # for the next iteration: this one is all collected
         metrics["std"] = float(self.meta["params.log_std"].detach().exp().mean())
         metrics["seconds_sampling"] = time.perf_counter() - start
         return rounds, metrics
-
-    @torch.no_grad()
-    def _round(self, params: Params, samples: Samples) -> Round:
-        statistics = self.policy(params, samples.observations)
-        log_probs = self.policy.distribution(statistics).log_prob(samples.actions)
-        return Round(samples._replace(log_probs=log_probs), statistics)
 
     def chunks(self, rounds: list[Round]) -> Iterator[list[Round]]:
         """The rounds, a few tasks at a time."""

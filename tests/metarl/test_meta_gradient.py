@@ -193,8 +193,11 @@ class GaussianLearner:
                 normal(tasks, rows, 3), normal(tasks, rows, 2), normal(tasks, rows), normal(tasks, rows),
                 torch.full((tasks, rows), 1 / rows, dtype=torch.float64),
             )
-            it.rounds.append(it._round(state, samples))
-            state, _ = it.inner_loop.adapt(state, dict.fromkeys(params, 0.3), it.rounds[-1].samples)
+            with torch.no_grad():
+                statistics = it.policy(state, samples.observations)
+                samples = samples._replace(log_probs=it.policy.distribution(statistics).log_prob(samples.actions))
+                it.rounds.append(Round(samples, statistics))
+                state, _ = it.inner_loop.adapt(state, dict.fromkeys(params, 0.3), samples)
         return it
 
 
