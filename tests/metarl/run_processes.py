@@ -22,11 +22,11 @@ from metarl.promp import ProMP
 from metarl.run import start
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["metarl.train", "metarl.cli"])
+CONTEXT.set_forkserver_preload(["metarl.train", "metarl.cli", "torch._dynamo"])  # Adam imports the last
 
 TINY = """
 env: {family: Navigation2D, horizon: 10}
-algorithm: {name: promp}
+algorithm: {name: promp, epochs: 2}
 policy: {hidden: [8], normalise_observations: true}
 inner: {learn_lr: true}
 meta_batch: 4
