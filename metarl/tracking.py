@@ -91,6 +91,7 @@ class Tracker:
             self._thread.join(seconds)
             if self._thread.is_alive():
                 self._warn(f"did not finish within {seconds:g} s")
+                _abandon()
 
     def __enter__(self) -> "Tracker":
         return self
@@ -113,9 +114,7 @@ class Tracker:
             run.finish()
         except Exception as error:  # nothing that wandb raises may end a run
             self._warn(f"{type(error).__name__}: {_first_line(error)}")
-            # unregisters wandb's hook at the interpreter's end, which would raise there or wait for ever
-            with contextlib.suppress(Exception):
-                _wandb().teardown()
+            _abandon()
 
     def _start(self) -> Any:
         folder = self._dir / "wandb"
@@ -157,6 +156,18 @@ def _wandb() -> Any:
     import wandb  # takes most of a second, and a broken installation of it must not matter
 
     return wandb
+
+
+def _abandon() -> None:
+    """Take back wandb's hook at the interpreter's end, which would raise there or wait for ever."""
+
+    def teardown() -> None:
+        with contextlib.suppress(Exception):
+            _wandb().teardown()  # takes the hook back first, then may fail or hang like all the rest
+
+    thread = threading.Thread(target=teardown, name="wandb-teardown", daemon=True)
+    thread.start()
+    thread.join(0.5)
 
 
 def _first_line(error: Exception) -> str:

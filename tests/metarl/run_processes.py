@@ -67,8 +67,12 @@ def wait_for(condition, seconds: float = 60) -> None:
         time.sleep(0.005)
 
 
-def train_command(arguments: list[str], stderr: str, fault: str = "") -> None:
-    """`metarl train ARGUMENTS`, standard error going to a file; `fault`: what iteration 5 does instead of ending."""
+def train_command(arguments: list[str], stderr: str, fault: str = "", **variables: str) -> None:
+    """`metarl train ARGUMENTS` with `variables` in the environment, its output going to a file.
+
+    `fault`: what iteration 5 does instead of ending.
+    """
+    os.environ.update(variables)
     descriptor = os.open(stderr, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)

@@ -1,0 +1,185 @@
+"""W&B gets everything, and nothing that happens to it reaches the run."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import types
+from pathlib import Path
+
+import pytest
+from run_processes import finish, launch, tiny, train_command, wait_for
+
+from metarl import tracking
+from metarl.config import WandbConfig
+from metarl.lines import read_lines
+from metarl.tracking import Tracker
+
+CANARY = "c0ffee" * 6 + "cafe"
+
+
+def command(folder: Path, *overrides: str) -> list[str]:
+    tiny(folder)
+    options = ["wandb.mode=offline", "evaluation.every=0", *overrides, "--run", str(folder / "run")]
+    return [str(folder / "tiny.yaml"), *options]
+
+
+def train_with_wandb(folder: Path, *overrides: str) -> subprocess.Popen:
+    """A process that ends as a user's does, running what libraries have registered to be run then."""
+    with (folder / "stderr").open("w") as stderr:
+        arguments = [sys.executable, "-m", "metarl.cli", "train", *command(folder, *overrides)]
+        return subprocess.Popen(arguments, stderr=stderr, stdout=subprocess.DEVNULL, start_new_session=True)
+
+
+def core_of(pid: int) -> int | None:
+    """The wandb-core process that `pid` started."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            name, _, rest = path.read_text().partition(") ")
+        except OSError:
+            continue
+        if "wandb-core" in name and rest.split()[1] == str(pid):
+            return int(path.parent.name)
+    return None
+
+
+def contents(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+
+
+def test_a_run_is_tracked_offline_and_keeps_its_id_and_its_secrets(tmp_path):
+    secrets = {"WANDB_API_KEY": CANARY, "HF_TOKEN": CANARY, "HOME": str(tmp_path)}
+    for options in (["iterations=3"], ["iterations=5", "--resume"]):
+        process = launch(train_command, command(tmp_path, *options), str(tmp_path / "stderr"), **secrets)
+        assert finish(process, 120) == 0
+    assert "wandb" not in (tmp_path / "stderr").read_text().lower()
+    first, second = sorted((tmp_path / "run" / "wandb").glob("offline-run-*"))
+    assert first.name.split("-")[-1] == second.name.split("-")[-1]
+    log = next(first.glob("*.wandb")).read_bytes()
+    for text in (b"return_0", b"env_steps", b"adaptation", b"tasks-held_out", b"Navigation2D"):
+        assert text in log, text
+    assert list(first.glob("files/media/table/adaptation*.json"))
+    assert CANARY.encode() not in contents(tmp_path)
+    assert not (tmp_path / ".netrc").exists() and not (tmp_path / ".local").exists()
+
+
+def test_wandb_killed_in_mid_run_is_one_line(tmp_path):
+    process = train_with_wandb(tmp_path, "iterations=60", "evaluation.steps=0")
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    wait_for(lambda: core_of(process.pid) and len(read_lines(metrics)) > 3, 120)
+    os.kill(core_of(process.pid), signal.SIGKILL)
+    code, errors = process.wait(120), (tmp_path / "stderr").read_text()
+    assert code == 0 and [record["iteration"] for record in read_lines(metrics)] == list(range(60)), errors
+    assert errors.count("W&B stopped (") == 1 and "all results are in" in errors, errors
+    assert "Traceback" not in errors
+
+
+def test_wandb_that_hangs_holds_nothing_up(tmp_path):
+    process = train_with_wandb(tmp_path, "iterations=100000")
+    wait_for(lambda: core_of(process.pid) and len(read_lines(tmp_path / "run" / "metrics.jsonl")) > 3, 120)
+    core = core_of(process.pid)
+    time.sleep(1.0)
+    os.kill(core, signal.SIGSTOP)
+    try:
+        os.kill(process.pid, signal.SIGTERM)
+        code = process.wait(10)
+    finally:
+        process.kill()
+        os.kill(core, signal.SIGKILL)
+    errors = (tmp_path / "stderr").read_text()
+    assert code == 143 and "Traceback" not in errors and "stopped after" in errors, errors
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, caplog):
+    (tmp_path / "wandb").write_text("in the way")
+    with Tracker(WandbConfig(mode="offline"), tmp_path, "abcd1234") as tracker:
+        tracker.log({"env_steps": 1})
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == 1 and messages[0].startswith("W&B stopped (FileExistsError") and "\n" not in messages[0]
+    assert not Path("/tmp/wandb").exists() and (tmp_path / "wandb").read_text() == "in the way"
+
+
+class FakeRun:
+    def __init__(self, log):
+        self.logged, self.log, self.finished = [], log or (lambda values: self.logged.append(values)), False
+
+    def define_metric(self, name, step_metric):
+        assert (name, step_metric) == ("*", "env_steps")
+
+    def finish(self):
+        self.finished = True
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """A stand-in for wandb, to fail in ways that need a network; `inits` are the arguments of each init."""
+    module = types.SimpleNamespace(inits=[], run=FakeRun(None), fail=None, teardown=lambda: None)
+
+    def init(**options):
+        module.inits.append(options)
+        if module.fail and options["mode"] == "online":
+            raise module.fail
+        return module.run
+
+    def settings(**options):
+        return options
+
+    settings.model_fields = tracking.QUIET
+    module.init, module.Settings = init, settings
+    monkeypatch.setattr(tracking, "_wandb", lambda: module)
+    return module
+
+
+def test_no_network_or_a_bad_key_falls_back_to_offline(tmp_path, caplog, fake):
+    fake.fail = TimeoutError(f"timed out\nkey {CANARY}")
+    with Tracker(WandbConfig(mode="online", tags=("a",)), tmp_path, "abcd1234") as tracker:
+        tracker.log({"env_steps": 1, "return_0": -1.0})
+    assert [options["mode"] for options in fake.inits] == ["online", "offline"]
+    assert {options["id"] for options in fake.inits} == {"abcd1234"} and fake.inits[0]["tags"] == ["a"]
+    assert fake.run.logged == [{"env_steps": 1, "return_0": -1.0}] and fake.run.finished
+    assert [record.getMessage() for record in caplog.records] == [
+        f"W&B is not reached (timed out); going on offline in {tmp_path}/wandb"
+    ]
+
+
+def test_calls_return_at_once_and_never_raise(tmp_path, caplog, fake):
+    hanging = threading.Event()
+    fake.run = FakeRun(lambda values: hanging.wait())
+    tracker = Tracker(WandbConfig(), tmp_path, "abcd1234")
+    begun = time.monotonic()
+    for step in range(1000):
+        tracker.log({"env_steps": step})
+    tracker.table("adaptation", ["step"], [[0]])
+    tracker.finish(0.2)
+    assert time.monotonic() - begun < 5
+    assert ["did not finish within 0.2 s" in record.getMessage() for record in caplog.records] == [True]
+    hanging.set()
+
+
+def test_a_queue_that_is_full_is_one_line(tmp_path, caplog, fake, monkeypatch):
+    hanging = threading.Event()
+    fake.run = FakeRun(lambda values: hanging.wait())
+    monkeypatch.setattr(tracking, "QUEUE_LENGTH", 5)
+    tracker = Tracker(WandbConfig(), tmp_path, "abcd1234")
+    for step in range(100):
+        tracker.log({"env_steps": step})
+    assert ["does not keep up" in record.getMessage() for record in caplog.records] == [True]
+    hanging.set()
+
+
+def test_disabled_means_no_thread_and_no_file(tmp_path, fake):
+    threads = threading.active_count()
+    with Tracker(WandbConfig(mode="disabled"), tmp_path, "abcd1234") as tracker:
+        tracker.log({"env_steps": 1})
+        assert threading.active_count() == threads
+    assert fake.inits == [] and not list(tmp_path.iterdir())
+
+
+def test_only_one_module_imports_wandb():
+    root = Path(__file__).parents[2]
+    sources = [path for folder in ("metarl", "envs", "agents") for path in (root / folder).glob("*.py")]
+    imports = [path.name for path in sources if re.search(r"^ *(import|from) wandb", path.read_text(), re.MULTILINE)]
+    assert imports == ["tracking.py"]
