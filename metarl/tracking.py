@@ -18,11 +18,14 @@ import logging
 import os
 import queue
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from metarl.config import WandbConfig
+
+if TYPE_CHECKING:
+    from metarl.run import Run
 
 FINISH_SECONDS = 30.0  # to wait for what is not written (offline) or uploaded (online) when the run ends
 INIT_SECONDS = 20.0
@@ -42,6 +45,11 @@ QUIET = {
     "finish_timeout": FINISH_SECONDS,
 }
 """No chatter, and nothing recorded that could hold a secret: command line, remote URLs, environment."""
+KINDS: dict[str, Callable[[str], Any]] = {
+    ".png": lambda path: _wandb().Image(path),
+    ".html": lambda path: _wandb().Html(path, inject=False),
+    ".mp4": lambda path: _wandb().Video(path, format="mp4"),
+}
 
 logger = logging.getLogger("metarl")
 
@@ -66,13 +74,8 @@ class Tracker:
         self._do(lambda run: run.log({name: _wandb().Table(columns=list(columns), data=[list(row) for row in rows])}))
 
     def file(self, name: str, path: Path) -> None:
-        """A picture (.png), a replay (.html) or a video (.mp4)."""
-        kinds = {
-            ".png": lambda: _wandb().Image(str(path)),
-            ".html": lambda: _wandb().Html(str(path), inject=False),
-            ".mp4": lambda: _wandb().Video(str(path), format="mp4"),
-        }
-        self._do(lambda run: run.log({name: kinds[path.suffix]()}))
+        """A picture, replay or video; its suffix is one of `KINDS`."""
+        self._do(lambda run: run.log({name: KINDS[path.suffix](str(path))}))
 
     def artifact(self, name: str, path: Path, kind: str = "tasks") -> None:
         """A file under version control, such as the evaluated task set."""
@@ -156,6 +159,14 @@ def _wandb() -> Any:
     import wandb  # takes most of a second, and a broken installation of it must not matter
 
     return wandb
+
+
+def publish(run: "Run", files: Iterable[Path]) -> None:
+    """Add figures and replays (.png, .html, .mp4; others are left out) to the W&B run of a run folder."""
+    with Tracker(run.config.wandb, run.path, run.id) as tracker:
+        for file in files:
+            if file.suffix in KINDS:
+                tracker.file(f"{file.parent.name}/{file.stem}", file)
 
 
 def _abandon() -> None:

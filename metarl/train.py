@@ -176,7 +176,7 @@ def _run(training: Training, progress: Progress) -> int | None:
                 _loop(training, progress, tracker, interruption)
             finally:
                 saved = training.save()
-            if saved and training.complete:
+            if saved and training.complete and not interruption.requested:
                 _finish(training, progress, tracker, interruption)
         except Dropped:
             pass
@@ -201,7 +201,7 @@ def _loop(training: Training, progress: Progress, tracker: Tracker, interruption
             tracker.log({"env_steps": training.env_steps} | values)
         if training.save_due:
             training.save()
-        if training.complete:
+        if training.complete or interruption.requested:
             return
         metrics = training.iterate(interruption)
         progress.update(training.done, metrics)

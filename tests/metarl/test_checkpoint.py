@@ -228,6 +228,27 @@ def test_kill_9_at_each_system_call_of_a_save(tmp_path):
     assert code == 0 and call > 12 and seen == {2, 3}
 
 
+def test_all_is_on_the_disk_before_it_counts(two, monkeypatch):
+    """What a power cut could reorder: files and their folder, then the rename, then the parent, then what is removed."""
+    done, opened = [], {}
+    calls = {name: getattr(os, name) for name in ("open", "fsync", "rename")}
+
+    def record_open(path, *arguments, **keywords):
+        descriptor = calls["open"](path, *arguments, **keywords)
+        opened[descriptor] = Path(path).name
+        return descriptor
+
+    monkeypatch.setattr(os, "open", record_open)
+    monkeypatch.setattr(os, "fsync", lambda d: (calls["fsync"](d), done.append(("sync", opened[d]))))
+    monkeypatch.setattr(os, "rename", lambda a, b: (calls["rename"](a, b), done.append((Path(a).name, Path(b).name))))
+    save(two, tensors(3), {"iteration": 3}, keep=2)
+    partial = checkpoint.HIDDEN + "3"
+    assert done == [
+        ("sync", TENSORS), ("sync", META), ("sync", partial), (partial, "3"), ("sync", two.name),
+        ("1", checkpoint.HIDDEN + "1-old"),
+    ]  # fmt: skip
+
+
 def test_nothing_that_reads_a_file_can_run_code():
     forbidden = {"pickle", "cloudpickle", "dill", "marshal", "shelve", "joblib", "imp"}
     calls = {"eval", "exec", "compile", "__import__", "torch.load", "yaml.load", "yaml.unsafe_load"}

@@ -16,7 +16,7 @@ from run_processes import finish, launch, tiny, train_command, wait_for
 from metarl import tracking
 from metarl.config import WandbConfig
 from metarl.lines import read_lines
-from metarl.tracking import Tracker
+from metarl.tracking import Tracker, publish
 
 CANARY = "c0ffee" * 6 + "cafe"
 
@@ -176,6 +176,18 @@ def test_disabled_means_no_thread_and_no_file(tmp_path, fake):
         tracker.log({"env_steps": 1})
         assert threading.active_count() == threads
     assert fake.inits == [] and not list(tmp_path.iterdir())
+
+
+def test_figures_and_replays_are_added_to_the_run(tmp_path, fake):
+    fake.Image = fake.Html = fake.Video = lambda path, **options: (path, options)
+    files = [tmp_path / "figures" / "curve.png", tmp_path / "figures" / "curve.svg", tmp_path / "replays" / "0.html"]
+    run = types.SimpleNamespace(config=tiny(tmp_path, "wandb.mode=offline"), path=tmp_path, id="abcd1234")
+    publish(run, [*files, tmp_path / "replays" / "0.mp4"])
+    assert fake.run.logged == [
+        {"figures/curve": (str(files[0]), {})},
+        {"replays/0": (str(files[2]), {"inject": False})},
+        {"replays/0": (str(tmp_path / "replays" / "0.mp4"), {"format": "mp4"})},
+    ]
 
 
 def test_only_one_module_imports_wandb():
