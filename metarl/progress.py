@@ -73,14 +73,14 @@ class Progress:
             f"iteration {self._done}/{self._total}",
             f"{_short(self._steps / max(self._seconds, 1e-9))} steps/s",
             "return " + " -> ".join(f"{value:.4g}" for value in returns),
-            f"{self._diverged} diverged",
             f"{_clock(left)} left",
+            f"{self._diverged} diverged",
         ])
 
     def _render(self) -> Table:
         grid = Table.grid(padding=(0, 2))
-        bar = ProgressBar(total=self._total, completed=self._done, width=20)
-        grid.add_row(bar, Text(self._text, overflow="ellipsis"))
+        bar = ProgressBar(total=self._total, completed=self._done, width=10)
+        grid.add_row(bar, Text(self._text, no_wrap=True, overflow="ellipsis"))
         return grid
 
 

@@ -16,6 +16,7 @@ import shutil
 import time
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -42,6 +43,7 @@ class Training:
         self.run, self.config = run, run.config
         self.learner = make_learner(run.config)
         self.done, self.env_steps, self._saved, self._unsaved_since = 0, 0, None, None
+        self.result: dict[str, Any] | None = None
         if checkpoint.iterations(run.checkpoints):
             saved = run.checkpoint()
             runs.restore(self.learner, saved)
@@ -162,6 +164,8 @@ def train(config: Config, run: Path | None = None, resume: bool = False) -> Path
         folder.lock.release()
     if exit_code is not None:
         raise SystemExit(exit_code)
+    if training.result:
+        print_table(training.result)
     print(f"run folder: {folder.path}")
     return folder.path
 
@@ -209,11 +213,12 @@ def _loop(training: Training, progress: Progress, tracker: Tracker, interruption
 
 
 def _finish(training: Training, progress: Progress, tracker: Tracker, interruption: Interruption) -> None:
-    """The evaluation at the end."""
+    """The evaluation at the end, as `training.result`."""
     run, split = training.run, training.config.evaluation.split
+    progress.say(f"evaluating on {training.config.evaluation.tasks} {split} tasks")
     with interruption.droppable():
         result = evaluate_run(run, split)
-    print_table(result)
+    training.result = result
     columns = ["step", "episodes", "seconds", "mean", "iqm"]
     tracker.table("adaptation", columns, [[point.get(column) for column in columns] for point in result["curve"]])
     tracker.artifact(f"tasks-{split}", run.path / "tasks" / f"{split}.json")

