@@ -32,7 +32,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and 
 def main(args: list[str] | None = None) -> None:
     """Run the command line `args` (of the process if None) and exit."""
     try:
-        code = app(args, prog_name="metarl", standalone_mode=False)
+        code = app(args, prog_name="metarl", standalone_mode=False)  # 130 after Ctrl-C
         sys.stdout.flush()
     except UserError as error:
         for line in str(error).splitlines():
@@ -41,8 +41,6 @@ def main(args: list[str] | None = None) -> None:
     except typer.TyperException as error:
         print(f"metarl: error: {' '.join(error.format_message().split())}", file=sys.stderr)
         sys.exit(2)
-    except (KeyboardInterrupt, typer.Abort):
-        sys.exit(130)
     except BrokenPipeError:  # `metarl list | head`: what is left to flush at exit has no reader
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

@@ -58,6 +58,9 @@ def test_overrides_stand_over_the_file_and_merge(write):
     assert config.policy.hidden == (32, 16) and config.policy.activation == "relu" and config.seed == 7
     assert config.wandb.mode == "disabled" and config.wandb.tags == ("a", "1") and config.wandb.project == "metarl"
     assert load_config(path, ["env.horizon=null"]).env.horizon is None
+    path = write(BASE + "wandb: {project: mine}\n")
+    assert load_config(path, ["wandb={mode: disabled, tags: [a]}"]).wandb.project == "mine"
+    assert load_config(path, ["wandb={name: b}", "wandb.tags=[a]"]).wandb.tags == ("a",)
 
 
 def test_the_algorithm_can_be_changed_by_an_override(write):
