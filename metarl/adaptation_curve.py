@@ -5,46 +5,31 @@ measurement of its return after s steps and the experience that step s + 1 learn
 actions are sampled. Nothing here changes the adapter, and every random draw comes from the "evaluation" streams of the
 seed, which training never uses.
 
-    from metarl.evaluation import evaluate
+    from metarl.adaptation_curve import evaluate
     result = evaluate(adapter, lambda n: make_env(config, n), tasks, steps=3, episodes=20, seed=0)
     result.returns                    # (S + 1, M, K): adaptation steps, tasks, episodes; NaN where the physics diverged
-    print(result.sentence)            # After 1 step (20 episodes, 100 s of experience in each task) the return rose ...
-    result.save(path)                 # JSON with every episode's return and a digest; load_evaluation(path) checks it
+    result.curve[1].summary           # 212 [190, 230] (95 % interval, 40 tasks)
 
 Averages and intervals are over tasks (`metarl.statistics`), and always recomputed from the returns of the episodes.
+Words and tables of it are in `metarl.evaluation_report`, its file in `metarl.evaluation_file`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from metarl.agents import Adapter
-from metarl.envs import BatchEnv, Tasks, make_family
-from metarl.errors import UserError
+from metarl.envs import BatchEnv, Tasks
 from metarl.sampling import collect
 from metarl.schema import EnvConfig
 from metarl.seeding import stream
-from metarl.statistics import (
-    METHOD,
-    METHOD_GROUPED,
-    Summary,
-    bootstrap_interval,
-    format_interval,
-    format_number,
-    summarise,
-)
+from metarl.statistics import METHOD, METHOD_GROUPED, Summary, bootstrap_interval, summarise
 
-FORMAT = "metarl-evaluation-1"
 EPISODES, RESAMPLING = 0, 1  # the two kinds of "evaluation" streams
 MAX_SIMULATIONS = 1600
 """Simulations stepped at once: more tasks are measured in chunks, which bounds memory."""
@@ -150,111 +135,6 @@ class Evaluation:
     def _resampling(self, position: int) -> np.random.Generator:
         return np.random.default_rng(stream(self.seed, "evaluation", RESAMPLING, position))
 
-    @property
-    def where(self) -> str:
-        """Which tasks, in words."""
-        count = len(self.tasks)
-        if self.tasks.space.exhaustive and self.split == "held_out":
-            return f"{count} draws of the family's only {len(set(self.tasks.digests))} tasks"
-        plural = "s" if count != 1 else ""
-        kinds = {
-            "held_out": f"{count} held-out task{plural}",
-            "extrapolation": f"{count} task{plural} outside the training range",
-            "train": f"{count} training task{plural}",
-        }
-        return kinds.get(self.split, f"{count} task{plural} from {self.split}")
-
-    @property
-    def sentence(self) -> str:
-        """What the evaluation shows, in one sentence."""
-        before = self.curve[0].summary
-        if before is None:
-            return f"The physics diverged in every episode before adaptation, on {self.where}."
-        if not self.steps:
-            return f"Without adaptation the return is {_score(before)} on {self.where}."
-        parts = [self._change(1)]
-        if self.steps > 1:
-            last = self.curve[self.steps]
-            parts.append(f"after {self.steps} steps ({_experience(last)}) it was {_score(last.summary)}")
-        return "; ".join(parts) + "."
-
-    def _change(self, step: int) -> str:
-        point, gain = self.curve[step], self.gain(step)
-        start = f"After {step} step{'s' if step > 1 else ''} ({_experience(point)} of experience in each task)"
-        if gain is None:
-            return f"{start} the physics diverged in every episode on {self.where}"
-        change, interval = gain
-        before, after = format_number(self.curve[0].summary.mean), _score(point.summary)
-        if interval is not None and interval[0] <= 0.0 <= interval[1]:
-            return f"{start} the return did not change beyond noise, from {before} to {after} on {self.where}"
-        return f"{start} the return {'rose' if change > 0 else 'fell'} from {before} to {after} on {self.where}"
-
-    @property
-    def caption(self) -> str:
-        """How to read the table."""
-        actions = "mean actions" if self.deterministic else "sampled actions"
-        lines = [
-            f"Undiscounted return of {self.episodes} episodes in each task, {actions}; mean and interquartile mean"
-            f" (IQM) over tasks with {100 * self.confidence:g} % intervals ({self.method})."
-        ]
-        notes = dict.fromkeys(p.summary.note for p in self.curve if p.summary and p.summary.note)
-        lines += [f"Note: {note}." for note in notes]
-        if not self.disjoint:
-            lines.append(f"Not disjoint from the training tasks: {self.disjoint_reason}.")
-        diverged = sum(p.diverged for p in self.curve)
-        if diverged:
-            lines.append(f"{diverged} of {self.returns.size} episodes diverged and are left out of the averages.")
-        return "\n".join(lines)
-
-    def to_json(self) -> dict[str, Any]:
-        """Everything as plain data; `digest` covers all the rest."""
-        document = {
-            "format": FORMAT,
-            "sentence": self.sentence,
-            "caption": self.caption,
-            "env": self.env.model_dump(mode="json"),
-            "split": self.split,
-            "where": self.where,
-            "disjoint": self.disjoint,
-            "disjoint_reason": self.disjoint_reason,
-            "steps": self.steps,
-            "episodes": self.episodes,
-            "deterministic": self.deterministic,
-            "seed": self.seed,
-            "dt": self.dt,
-            "confidence": self.confidence,
-            "interval_method": self.method,
-            "curve": [
-                {
-                    "step": p.step,
-                    "episodes": p.episodes,
-                    "seconds": p.seconds,
-                    "worst_task": p.worst,
-                    "diverged": p.diverged,
-                    **(p.summary.to_json() if p.summary else {}),
-                }
-                for p in self.curve
-            ],
-            "tasks": self.tasks.to_json(),
-            "task_digests": list(self.tasks.digests),
-            "env_steps": self.env_steps.tolist(),
-            "returns": [[[_plain(x) for x in row] for row in task] for task in self.returns.tolist()],
-            "origin": dict(self.origin),
-        }
-        return document | {"digest": document_digest(document)}
-
-    def save(self, path: str | Path) -> Path:
-        """Write the JSON to a temporary name beside `path`, then rename it."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        with partial.open("w", encoding="utf-8") as file:
-            json.dump(self.to_json(), file, allow_nan=False, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        return path
-
 
 def evaluate(
     adapter: Adapter,
@@ -314,56 +194,3 @@ def evaluate(
         deterministic=deterministic,
         **labels,
     )
-
-
-def document_digest(document: Mapping[str, Any]) -> str:
-    """SHA-256 of all of an evaluation's JSON but the digest itself and where it is kept."""
-    rest = {key: value for key, value in document.items() if key not in ("digest", "path")}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True, allow_nan=False).encode()).hexdigest()
-
-
-def load_evaluation(path: str | Path) -> Evaluation:
-    """Read an evaluation that `Evaluation.save` wrote; one that was edited or cut short is refused."""
-    path = Path(path)
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such evaluation; run `metarl evaluate RUN` first") from None
-    except ValueError as error:
-        raise UserError(f"{path}: not an evaluation ({error}); run `metarl evaluate RUN` again") from None
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        got = document.get("format") if isinstance(document, dict) else type(document).__name__
-        raise UserError(f"{path}: got format {got!r}, expected {FORMAT!r}; run `metarl evaluate RUN` again")
-    if document.get("digest") != document_digest(document):
-        raise UserError(f"{path}: edited, its digest does not fit its content; run `metarl evaluate RUN` again")
-    try:
-        return _from_document(document)
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: this version cannot read it ({error!r}); run `metarl evaluate RUN` again") from error
-
-
-def _from_document(document: Mapping[str, Any]) -> Evaluation:
-    env = EnvConfig.model_validate(document["env"])
-    returns = [[[math.nan if x is None else x for x in row] for row in task] for task in document["returns"]]
-    labels = ("dt", "seed", "deterministic", "split", "disjoint", "disjoint_reason", "confidence", "origin")
-    return Evaluation(
-        env=env,
-        tasks=Tasks.from_json(document["tasks"], make_family(env.family, **env.options).space),
-        returns=np.array(returns),
-        env_steps=np.array(document["env_steps"]),
-        **{label: document[label] for label in labels},
-    )
-
-
-def _experience(point: Point) -> str:
-    return f"{point.episodes} episode{'s' if point.episodes != 1 else ''}, {format_number(point.seconds)} s"
-
-
-def _score(summary: Summary | None) -> str:
-    if summary is None:
-        return "unknown (every episode diverged)"
-    return format_interval(summary.mean, summary.mean_interval)
-
-
-def _plain(x: float) -> float | None:
-    return None if math.isnan(x) else x

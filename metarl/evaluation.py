@@ -21,18 +21,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 
 from metarl import versions
-from metarl.adaptation_curve import Evaluation, evaluate, load_evaluation
+from metarl.adaptation_curve import Evaluation, evaluate
 from metarl.checkpoint import Checkpoint
 from metarl.envs import SPLITS, Tasks, make_family
 from metarl.errors import UserError, nearest
+from metarl.evaluation_file import load_evaluation, save_evaluation, to_json
+from metarl.evaluation_report import print_table
 from metarl.learners import make_env
 from metarl.run import Run, open_run, threads
-from metarl.statistics import format_interval, format_number
 
 __all__ = ["Evaluation", "evaluate", "evaluate_run", "load_evaluation", "measure_run", "print_table", "torch_threads"]
 
@@ -59,8 +57,8 @@ def evaluate_run(
     """
     run = run if isinstance(run, Run) else open_run(Path(run))
     evaluation = measure_run(run, tasks, steps, episodes, seed=seed, deterministic=deterministic)
-    path = evaluation.save(run.path / "evaluations" / _file_name(evaluation))
-    return evaluation.to_json() | {"path": str(path)}
+    path = save_evaluation(evaluation, run.path / "evaluations" / _file_name(evaluation))
+    return to_json(evaluation) | {"path": str(path)}
 
 
 def measure_run(
@@ -103,34 +101,6 @@ def torch_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def print_table(result: dict[str, Any], console: Console | None = None) -> None:
-    """The adaptation curve as a table, what it says in a sentence, and how to read it."""
-    console = console or Console()
-    curve = result["curve"]
-    title = f"{result['tasks']['family']}: {result['where']}"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=0)
-    for header in ("steps", "episodes", "simulated", "mean return", "IQM", "worst"):
-        table.add_column(header, justify="right", no_wrap=True)
-    if any(point["diverged"] for point in curve):
-        table.add_column("diverged", justify="right", no_wrap=True)
-    for point in curve:
-        cells = [str(point["step"]), str(point["episodes"]), f"{format_number(point['seconds'])} s"]
-        if "mean" in point:
-            cells.append(format_interval(point["mean"], point["mean_interval"]))
-            cells.append(format_interval(point["iqm"], point["iqm_interval"]))
-            cells.append(format_number(point["worst_task"]))
-        else:
-            cells += ["-"] * 3
-        if len(table.columns) > len(cells):
-            cells.append(str(point["diverged"]))
-        table.add_row(*cells)
-    console.print(table)
-    console.print(result["sentence"], markup=False, highlight=False)
-    console.print(result["caption"], markup=False, highlight=False, style="dim")
-    if "path" in result:
-        console.print(f"written to {result['path']}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _tasks_from_file(name: str, run: Run) -> Tasks:

@@ -1,7 +1,7 @@
 """Figures of a run: how fast it adapts, and how it learned to.
 
     save_figure(adaptation_figure(evaluation), Path("figures/adaptation"))       # .png and .svg
-    save_figure(learning_figure(rows), Path("figures/learning"))                 # rows of metrics.jsonl
+    save_figure(learning_figure(rows, family), Path("figures/learning"))         # rows of metrics.jsonl
 
 Colours are those of Okabe and Ito, and cividis where a scale is needed: the colour-blind can tell them apart. Nothing
 here touches matplotlib's global state, so that a user's own figures are not disturbed.
@@ -9,7 +9,7 @@ here touches matplotlib's global state, so that a user's own figures are not dis
 
 from __future__ import annotations
 
-import os
+import io
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +24,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from metarl.adaptation_curve import Evaluation
+from metarl.checkpoint import replace
+from metarl.evaluation_report import where
 from metarl.statistics import format_number
 
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
@@ -54,7 +56,7 @@ def adaptation_figure(evaluation: Evaluation) -> Figure:
         axes.set_ylabel("return of an episode")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.set_xlim(-0.15, max(evaluation.steps, 1) + 0.15)
-        title = f"{evaluation.tasks.space.family}: return after adapting to {evaluation.where}"
+        title = f"{evaluation.tasks.space.family}: return after adapting to {where(evaluation)}"
         axes.set_title(textwrap.fill(title, TITLE_WIDTH), loc="left")
         top = axes.secondary_xaxis("top")
         top.set_xticks(steps, [f"{p.episodes} ep, {format_number(p.seconds)} s" for p in evaluation.curve])
@@ -135,16 +137,15 @@ def running_mean(values: np.ndarray, window: int) -> np.ndarray:
 
 
 def save_figure(figure: Figure, stem: Path) -> list[Path]:
-    """Write `stem`.png and `stem`.svg, each by way of a temporary name."""
+    """Write `stem`.png and `stem`.svg."""
     stem.parent.mkdir(parents=True, exist_ok=True)
     files = []
-    for suffix, metadata in ((".png", None), (".svg", {"Date": None})):
-        path = stem.with_name(stem.name + suffix)
-        partial = stem.with_name(f".{stem.name}.{os.getpid()}.partial{suffix}")
+    for kind, metadata in (("png", None), ("svg", {"Date": None})):
+        content = io.BytesIO()
         with matplotlib.rc_context(_STYLE):
-            figure.savefig(partial, dpi=150, metadata=metadata)
-        partial.replace(path)
-        files.append(path)
+            figure.savefig(content, format=kind, dpi=150, metadata=metadata)
+        files.append(stem.with_name(f"{stem.name}.{kind}"))
+        replace(files[-1], content.getvalue())
     return files
 
 

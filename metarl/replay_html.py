@@ -14,7 +14,6 @@ import copy
 import html
 import io
 import math
-import os
 from pathlib import Path
 
 import mujoco
@@ -23,6 +22,7 @@ import viser
 from mjviser import ViserMujocoScene
 from mjviser.conversions import merge_geoms, merge_sites
 
+from metarl.checkpoint import replace
 from metarl.replay import Replay
 
 COLOURS = ((86, 110, 140), (213, 94, 0))  # before: slate, after: vermilion; the colour-blind can tell them apart
@@ -40,7 +40,7 @@ Drag to turn, scroll to zoom; the bar below plays and stops.</div>"""
 
 
 def write_html(replay: Replay, path: str | Path) -> Path:
-    """Write the replay to `path`, by way of a temporary name beside it."""
+    """Write the replay to `path`, or leave what is there as it was."""
     path = Path(path)
     # viser announces its server on standard output, which may be carrying --json
     with contextlib.redirect_stdout(io.StringIO()):
@@ -49,9 +49,7 @@ def write_html(replay: Replay, path: str | Path) -> Path:
             document = _scene(replay, server)
         finally:
             server.stop()
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(_with_header(document, replay), encoding="utf-8")
-    partial.replace(path)
+    replace(path, _with_header(document, replay).encode())
     return path
 
 
@@ -74,6 +72,8 @@ def _scene(replay: Replay, server: viser.ViserServer) -> str:
     places = _places(cells, low, high)
     _aim(server, places, low, high, replay.follows)
 
+    # with mjviser's own light the player loads it anew, and flashes, at each repetition
+    server.scene.configure_environment_map = lambda **_: None
     scene = ViserMujocoScene(server, _moving_parts(replay.models[0]), len(cells))
     scene.camera_tracking_enabled = False
     stripes, labels = [], []
