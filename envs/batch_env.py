@@ -91,6 +91,9 @@ class BatchEnv(VectorEnv):
         self._qpos, self._qvel = self.batch.bind("qpos"), self.batch.bind("qvel")
         self._warnings = self.batch.warning[:, _BAD_STATE, 1]
         self._low, self._high = self.model.actuator_ctrlrange.T.copy()
+        if not (self._low < self._high).all():
+            names = [self.model.actuator(int(i)).name for i in np.flatnonzero(self._low >= self._high)]
+            raise ValueError(f"{family.name}: actuators {names} have no ctrlrange for actions to be mapped to")
         self._gain = 0.5 * (self._high - self._low) / action_scale
         self._bias = 0.5 * (self._high + self._low)
         self._values = np.repeat(family.space.default().values, num_envs, axis=0)  # (N, D), in force

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import metarl.envs.family
-from metarl.envs import BatchEnv, make, make_family
+from metarl.envs import BatchEnv, Family, make, make_family
 
 N = 5
 
@@ -189,24 +189,35 @@ def test_action_scale_stretches_the_action_range(name):
     assert results[0][4]["reward_terms"].keys() == results[1][4]["reward_terms"].keys()
 
 
+class Winch(Family):
+    """A drum whose observation and reward are its control."""
+
+    name, camera = "Winch", "track"
+    space = make_family("Navigation2D").space
+
+    def __init__(self, ctrlrange):
+        self.ctrlrange = ctrlrange
+
+    def build(self):
+        return mujoco.MjModel.from_xml_string(
+            "<mujoco><worldbody><body><joint name='j'/><geom size='1'/></body></worldbody>"
+            f"<actuator><motor name='drum' joint='j' {self.ctrlrange}/></actuator></mujoco>"
+        )
+
+    def observe(self, batch, derived):
+        return batch.bind("ctrl").copy()
+
+    def reward_terms(self, batch, derived, qpos_before, ctrl, values):
+        return {"control": ctrl[:, 0].copy()}
+
+
+def test_an_actuator_without_a_range_is_refused():
+    with pytest.raises(ValueError, match=r"Winch: actuators \['drum'\] have no ctrlrange"):
+        BatchEnv(Winch(""), 1)
+
+
 def test_an_action_outside_an_asymmetric_range_is_mapped_and_clipped():
-    class Winch(metarl.envs.family.Family):
-        name, camera = "Winch", "track"
-        space = make_family("Navigation2D").space
-
-        def build(self):
-            return mujoco.MjModel.from_xml_string(
-                "<mujoco><worldbody><body><joint name='j'/><geom size='1'/></body></worldbody>"
-                "<actuator><motor joint='j' ctrllimited='true' ctrlrange='2 6'/></actuator></mujoco>"
-            )
-
-        def observe(self, batch, derived):
-            return batch.bind("ctrl").copy()
-
-        def reward_terms(self, batch, derived, qpos_before, ctrl, values):
-            return {"control": ctrl[:, 0].copy()}
-
-    env = BatchEnv(Winch(), 4, action_scale=2.0)
+    env = BatchEnv(Winch("ctrlrange='2 6'"), 4, action_scale=2.0)
     env.reset(seed=0)
     observation, reward, *_ = env.step(np.array([[-2.0], [0.0], [1.0], [50.0]]))
     assert observation[:, 0].tolist() == reward.tolist() == [2.0, 4.0, 5.0, 6.0]
