@@ -153,22 +153,13 @@ class HalfCheetahMass(HalfCheetah):
     def __init__(self):
         super().__init__("gym")
 
-    def build(self) -> mujoco.MjModel:
-        spec = load_spec()
-        # the mid-phase's bounding volumes are compiled from the geom sizes; with two geoms a body they save nothing
-        spec.option.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_MIDPHASE)
-        return compile_spec(spec)
-
     def write(self, batch: Batch, ids: np.ndarray, values: np.ndarray) -> None:
         model, scale = batch.model, values[:, 0]
         batch.expand("body_mass")[ids] = model.body_mass * scale[:, None]
         batch.expand("body_inertia")[ids] = model.body_inertia * scale[:, None, None]
-        # every geom but the floor is a capsule: its radius is size[0], and its bounds grow by as much on each side
-        growth = model.geom_size[1:, 0] * (scale[:, None] - 1.0)
-        batch.expand("geom_size")[ids, 1:, 0] = model.geom_size[1:, 0] + growth
-        batch.expand("geom_rbound")[ids, 1:] = model.geom_rbound[1:] + growth
-        batch.expand("geom_aabb")[ids, 1:, 3:] = model.geom_aabb[1:, 3:] + growth[:, :, None]
-        batch.set_const(ids)
+        # every geom but the floor is a capsule, of radius size[0]
+        batch.expand("geom_size")[ids, 1:, 0] = model.geom_size[1:, 0] * scale[:, None]
+        batch.set_const(ids)  # also fits the bounding volumes to the sizes
 
     def observe(self, batch: Batch, derived: None) -> np.ndarray:
         qpos = batch.bind("qpos")

@@ -37,11 +37,7 @@ class PlainSimulation:
             scale = task[0]
             self.model.body_mass[:] = self.model.body_mass * scale
             self.model.body_inertia[:] = self.model.body_inertia * scale
-            grown = self.model.geom_size[1:, 0] * (scale - 1.0)
-            self.model.geom_size[1:, 0] += grown
-            self.model.geom_rbound[1:] += grown
-            self.model.geom_aabb[1:, 3:] += grown[:, None]
-            self.model.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_MIDPHASE)
+            self.model.geom_size[1:, 0] = self.model.geom_size[1:, 0] * scale
             mujoco.mj_setConst(self.model, mujoco.MjData(self.model))
         self.data = mujoco.MjData(self.model)
         self.scratch = mujoco.MjData(self.model)
