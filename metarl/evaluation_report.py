@@ -67,7 +67,7 @@ def print_table(result: dict[str, Any], console: Console | None = None) -> None:
     curve = result["curve"]
     title = f"{result['tasks']['family']}: {result['where']}"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=0)
-    for header in ("steps", "episodes", "simulated", "mean return", "IQM", "worst"):
+    for header in ("steps", "episodes", "time", "mean return", "IQM", "worst"):
         table.add_column(header, justify="right", no_wrap=True)
     if any(point["diverged"] for point in curve):
         table.add_column("diverged", justify="right", no_wrap=True)

@@ -1,0 +1,449 @@
+"""Evaluation against hand-worked scores; task files, provenance, and isolation from training."""
+
+import io
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from metarl import adaptation_curve, checkpoint, meta_gradient
+from metarl import run as runs
+from metarl.adaptation_curve import Evaluation, evaluate
+from metarl.agents import Decision
+from metarl.config import Config, EnvConfig, EvaluationConfig, ProMPConfig, WandbConfig
+from metarl.envs import make_family
+from metarl.errors import UserError
+from metarl.evaluation import evaluate_run, print_table
+from metarl.evaluation_file import document_digest, load_evaluation, to_json
+from metarl.evaluation_report import caption, sentence, where
+from metarl.learners import make_env as learner_env
+from metarl.learners import make_learner
+from metarl.statistics import interquartile_mean
+
+from .navigator import Navigator, make_env, walk
+
+SPACE = make_family("Navigation2D").space
+
+
+def tasks(count, split="held_out", seed=0, family="Navigation2D"):
+    return make_family(family).space.sample(count, split, np.random.default_rng(seed))
+
+
+def made_up(returns, family="Navigation2D", split="held_out", **labels):
+    """An Evaluation with given returns (S + 1, M, K)."""
+    returns = np.asarray(returns, float)
+    return Evaluation(
+        env=EnvConfig(family=family),
+        tasks=tasks(returns.shape[1], family=family),
+        returns=returns,
+        env_steps=np.full(returns.shape[:2], 40),
+        dt=0.05,
+        seed=0,
+        split=split,
+        **labels,
+    )
+
+
+# ---- the measurement
+
+
+def test_scores_equal_those_worked_out_by_hand():
+    chosen = tasks(5)
+    result = evaluate(Navigator(), make_env, chosen, steps=2, episodes=3, seed=0)
+    by_hand = [walk(goal, 25) for goal in chosen.values]
+    assert result.returns.shape == (3, 5, 3)
+    for step in (1, 2):
+        np.testing.assert_allclose(result.returns[step], np.repeat(by_hand, 3).reshape(5, 3), atol=1e-4)
+    assert (result.returns[0] < np.array(by_hand)[:, None] - 1).all()
+
+
+def test_experience_counts_what_was_lived_before_each_measurement():
+    result = evaluate(Navigator(), make_env, tasks(4), steps=2, episodes=3, seed=0)
+    assert [point.episodes for point in result.curve] == [0, 3, 6]
+    # navigation ends at the goal, so the second round takes less than its 25 steps of 0.1 s
+    lived = result.env_steps.mean(axis=1) * 0.1
+    assert [point.seconds for point in result.curve] == pytest.approx([0.0, lived[0], lived[0] + lived[1]])
+    assert lived[1] < lived[0] <= 3 * 25 * 0.1
+
+
+def test_adaptation_to_the_experience_of_another_task_does_not_help():
+    result = evaluate(Navigator(confuse=True), make_env, tasks(8), steps=1, episodes=3, seed=0)
+    oracle = evaluate(Navigator(), make_env, tasks(8), steps=1, episodes=3, seed=0)
+    assert result.curve[1].summary.mean < result.curve[0].summary.mean
+    assert oracle.curve[1].summary.mean_interval[0] > oracle.curve[0].summary.mean_interval[1]
+
+
+def test_chunks_and_the_order_of_tasks_do_not_matter():
+    chosen = tasks(7)
+    settings = {"steps": 2, "episodes": 3, "seed": 0, "deterministic": True}
+    whole = evaluate(Navigator(), make_env, chosen, **settings)
+    sizes = []
+
+    def counting(num_envs):
+        sizes.append(num_envs)
+        return make_env(num_envs)
+
+    for limit, expected in ((1, [3]), (8, [6, 3]), (21, [21])):
+        sizes.clear()
+        chunked = evaluate(Navigator(), counting, chosen, max_simulations=limit, **settings)
+        np.testing.assert_array_equal(chunked.returns, whole.returns)
+        np.testing.assert_array_equal(chunked.env_steps, whole.env_steps)
+        assert sizes == expected
+    order = np.array([4, 0, 6, 2, 1, 5, 3])
+    shuffled = evaluate(Navigator(), make_env, chosen[order], **settings)
+    np.testing.assert_array_equal(shuffled.returns, whole.returns[:, order])
+
+
+def test_chunks_draw_different_noise():
+    twice = SPACE.tasks(goal_x=[0.3, 0.3], goal_y=[0.1, 0.1])
+    result = evaluate(Navigator(), make_env, twice, steps=0, episodes=2, seed=0, max_simulations=2)
+    assert len(set(result.returns.ravel())) == 4
+
+
+class Stubborn(Navigator):
+    """Never adapts."""
+
+    def adapt(self, state, rollout):
+        return state
+
+
+def test_without_adaptation_each_step_scores_the_same_on_fresh_episodes():
+    result = evaluate(Stubborn(), make_env, tasks(10), steps=2, episodes=20, seed=0)
+    for step in (1, 2):
+        low, high = result.gain(step)[1]
+        assert low <= 0.0 <= high
+        assert not np.isin(result.returns[step], result.returns[step - 1]).any()
+    assert "did not change beyond noise" in sentence(result)
+
+
+def test_an_untrained_policy_scores_like_random_actions():
+    config = small_config("HalfCheetahDir", horizon=20)
+    learner = make_learner(config, learner_env(config, 1))
+
+    class Random(Stubborn):
+        def act(self, state, observations, rng):
+            actions = np.zeros((*observations.shape[:2], 6), np.float32)
+            if rng is not None:
+                actions[:] = rng.standard_normal(actions.shape)
+            return Decision(actions, actions[..., 0], observations, state)
+
+    chosen = tasks(10, family="HalfCheetahDir")
+    results = [
+        evaluate(adapter, lambda n: learner_env(config, n), chosen, steps=0, episodes=8, seed=0)
+        for adapter in (learner.adapter(), Random())
+    ]
+    untrained, random = (result.curve[0].summary for result in results)
+    assert abs(untrained.mean - random.mean) < np.ptp(untrained.mean_interval) + np.ptp(random.mean_interval)
+
+
+def test_same_seed_same_result_other_seed_another():
+    results = [evaluate(Navigator(), make_env, tasks(2), steps=0, episodes=2, seed=seed) for seed in (3, 3, 4)]
+    assert results[0].curve == results[1].curve
+    assert not np.isin(results[2].returns, results[0].returns).any()
+
+
+# ---- what is computed from the returns
+
+
+def test_averages_are_of_the_mean_return_of_each_task():
+    returns = np.random.default_rng(0).normal(size=(2, 9, 4))
+    result = made_up(returns)
+    for step in range(2):
+        per_task = [sum(task) / 4 for task in returns[step]]
+        summary = result.curve[step].summary
+        assert summary.mean == pytest.approx(sum(per_task) / 9)
+        assert summary.iqm == pytest.approx(interquartile_mean(np.array(per_task)))
+        assert result.curve[step].worst == pytest.approx(min(per_task))
+        assert (summary.count, summary.unit) == (9, "task")
+
+
+def test_diverged_episodes_are_counted_and_left_out():
+    returns = np.arange(24.0).reshape(2, 4, 3)
+    returns[0, 0, 1] = returns[1, 2] = math.nan
+    result = made_up(returns)
+    assert result.per_task[0, 0] == 1.0  # of 0 and 2
+    assert math.isnan(result.per_task[1, 2])
+    assert [point.diverged for point in result.curve] == [1, 3]
+    assert result.curve[1].summary.count == 3
+    assert result.gain(1)[0] == pytest.approx(np.nanmean(result.per_task[1] - result.per_task[0]))
+    assert "4 of 24 episodes diverged" in caption(result)
+    json.dumps(to_json(result), allow_nan=False)
+
+
+def test_nothing_but_divergence():
+    returns = np.zeros((2, 3, 2))
+    returns[1] = math.nan
+    result = made_up(returns)
+    assert result.curve[1].summary is None and result.gain(1) is None
+    assert sentence(result) == (
+        "After 1 step (2 episodes, 2 s of experience in each task) the physics diverged in every episode"
+        " on 3 held-out tasks."
+    )
+    shown(to_json(result))
+    assert "every episode before adaptation" in sentence(made_up(returns[::-1]))
+
+
+def test_tasks_of_a_family_with_few_are_resampled_each_in_itself():
+    """Two directions with opposite scores and hardly any noise: their difference is not chance."""
+    chosen = tasks(20, family="HalfCheetahDir")
+    returns = np.stack([chosen.values, chosen.values]) * 100 + np.random.default_rng(0).normal(size=(2, 20, 1))
+    result = made_up(returns, family="HalfCheetahDir")
+    result = Evaluation(**{**vars_of(result), "tasks": chosen})
+    assert np.ptp(result.curve[0].summary.mean_interval) < 2
+    assert "draws of each task" in result.method
+    assert where(result) == "20 draws of the family's only 2 tasks"
+
+
+def vars_of(evaluation):
+    return {name: getattr(evaluation, name) for name in evaluation.__dataclass_fields__}
+
+
+def test_sentence():
+    noise = np.random.default_rng(0).normal(size=(4, 40, 20))
+    result = made_up(noise + np.array([-3.0, 212.0, 230.0, 240.0])[:, None, None])
+    text = sentence(result)
+    assert text.startswith("After 1 step (20 episodes, 2 s of experience in each task) the return rose from -3.0")
+    assert text.endswith(" on 40 held-out tasks; after 3 steps (60 episodes, 6 s) it was 240 [240, 240].")
+    assert "the return fell from" in sentence(made_up(noise[:2] - np.array([0.0, 5.0])[:, None, None]))
+    assert sentence(made_up(noise[:1] + 7)).startswith("Without adaptation the return is 6.97 [6.")
+    assert where(made_up(noise, split="extrapolation")) == "40 tasks outside the training range"
+    assert where(made_up(noise[:, :1], split="mine.json")) == "1 task from mine.json"
+    assert "one task only: no interval" in caption(made_up(noise[:, :1]))
+
+
+def shown(result, width=80):
+    console = Console(width=width, file=io.StringIO())
+    print_table(result, console)
+    return console.file.getvalue()
+
+
+def test_table_fits_80_columns():
+    noise = np.random.default_rng(0).normal(size=(4, 40, 20), scale=90.0)
+    noise[3, 0, 0] = math.nan
+    text = shown(to_json(made_up(noise - 2000.0)))
+    rows = [line.split() for line in text.splitlines()]
+    assert ["steps", "episodes", "time", "mean", "return", "IQM", "worst", "diverged"] in rows
+    assert [row[:4] for row in rows if row and row[0] in "0123" and row[3] == "s"] == [
+        ["0", "0", "0", "s"], ["1", "20", "2", "s"], ["2", "40", "4", "s"], ["3", "60", "6", "s"],
+    ]  # fmt: skip
+    assert "…" not in text and "After 1 step" in text
+
+
+# ---- isolation
+
+
+def small_config(family="Navigation2D", horizon=15, **changes):
+    return Config(
+        env=EnvConfig(family=family, horizon=horizon),
+        algorithm=ProMPConfig(epochs=1),
+        meta_batch=2,
+        episodes=2,
+        evaluation=EvaluationConfig(tasks=6, episodes=2, steps=2),
+        wandb=WandbConfig(mode="disabled"),
+        threads=1,
+        **changes,
+    )
+
+
+def test_evaluating_leaves_training_bit_unchanged(monkeypatch):
+    config = small_config()
+    seeds = {"training": set(), "evaluation": set()}
+
+    def spy(module, name):
+        collect = module.collect
+
+        def recorded(env, adapter, state, episodes, seed, **options):
+            seeds[name].add((seed.entropy, seed.spawn_key))
+            return collect(env, adapter, state, episodes, seed, **options)
+
+        monkeypatch.setattr(module, "collect", recorded)
+
+    spy(meta_gradient, "training")
+    spy(adaptation_curve, "evaluation")
+    disturbed, quiet = make_learner(config), make_learner(config)
+    for iteration in range(2):
+        before = {name: value.clone() for name, value in disturbed.state_dict().items()}
+        chosen = tasks(3, seed=iteration)
+        evaluate(disturbed.adapter(), lambda n: learner_env(config, n), chosen, steps=2, episodes=2, seed=config.seed)
+        after = disturbed.state_dict()
+        assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+        assert disturbed.iterate(iteration)["return_1"] == quiet.iterate(iteration)["return_1"]
+    assert all(torch.equal(value, quiet.state_dict()[name]) for name, value in disturbed.state_dict().items())
+    assert len(seeds["evaluation"]) == 3 and len(seeds["training"]) == 4
+    assert not seeds["evaluation"] & seeds["training"]
+
+
+# ---- runs
+
+
+def a_run(path, config=None, iteration=0):
+    """A run folder with an untrained learner as its checkpoint."""
+    config = config or small_config()
+    run = runs.start(config, path)
+    checkpoint.save(run.checkpoints, make_learner(config).state_dict(), {"iteration": iteration, "env_steps": 0})
+    run.lock.release()
+    return runs.open_run(path)
+
+
+@pytest.fixture
+def run(tmp_path):
+    return a_run(tmp_path / "run")
+
+
+def test_a_run_is_evaluated_and_the_result_kept(run):
+    result = evaluate_run(run.path)
+    path = run.path / "evaluations" / "held_out-0-"
+    assert result["path"].startswith(str(path)) and result["path"].endswith(".json")
+    assert (result["steps"], result["episodes"], len(result["tasks"]["tasks"])) == (2, 2, 6)
+    assert result["disjoint"] is True
+    assert result["origin"]["checkpoint"] == {"iteration": 0, "sha256": run.checkpoint().meta["sha256"]}
+    assert result["origin"]["versions"]["mujoco"]
+    assert result["task_digests"] == list(run.tasks("held_out").digests)
+
+    loaded = load_evaluation(result["path"])
+    assert to_json(loaded) | {"path": result["path"]} == result  # every row computed again from the episodes
+    again = evaluate(
+        run.adapter(), lambda n: learner_env(run.config, n), loaded.tasks, steps=2, episodes=2, seed=run.config.seed
+    )
+    np.testing.assert_array_equal(again.returns, loaded.returns)
+    assert [file.name for file in path.parent.iterdir()] == [result["path"].rsplit("/", 1)[1]]
+
+
+def test_a_result_is_only_replaced_by_itself(run):
+    first = evaluate_run(run.path)
+    content = Path(first["path"]).read_bytes()
+    assert evaluate_run(run.path)["path"] == first["path"]
+    assert Path(first["path"]).read_bytes() == content
+    others = [
+        evaluate_run(run.path, steps=1),
+        evaluate_run(run.path, episodes=3),
+        evaluate_run(run.path, seed=9),
+        evaluate_run(run.path, deterministic=True),
+    ]
+    learner = make_learner(run.config)
+    learner.iterate(0)
+    checkpoint.save(run.checkpoints, learner.state_dict(), {"iteration": 1, "env_steps": 0})
+    others.append(evaluate_run(run.path))
+    assert others[-1]["path"].rsplit("/", 1)[1].startswith("held_out-1-")
+    assert len({first["path"], *(other["path"] for other in others)}) == 6
+    assert Path(first["path"]).read_bytes() == content
+
+
+def test_torch_threads_are_as_before(run):
+    torch.set_num_threads(2)
+    try:
+        evaluate_run(run.path, steps=0)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda d: d["returns"][1][0].__setitem__(0, 1e6),
+        lambda d: d["curve"][1].__setitem__("mean", 1e6),
+        lambda d: d["tasks"]["tasks"][0].__setitem__("goal_x", 0.1),
+        lambda d: d.__setitem__("seed", 5),
+    ],
+)
+def test_an_edited_result_is_refused(run, edit):
+    path = Path(evaluate_run(run.path, steps=1)["path"])
+    document = json.loads(path.read_text())
+    edit(document)
+    path.write_text(json.dumps(document))
+    with pytest.raises(UserError, match="edited, its digest does not fit its content; run `metarl evaluate RUN` again"):
+        load_evaluation(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "not an evaluation"),
+        (b"{", "not an evaluation"),
+        (b"[" * 100_000, "not an evaluation"),
+        (b'{"returns": NaN}', "NaN is not JSON"),
+        (b"[1]", "got format 'list', expected 'metarl-evaluation-1'"),
+        (b"{}", "got format None, expected 'metarl-evaluation-1'"),
+    ],
+)
+def test_what_is_no_evaluation_is_refused(tmp_path, content, message):
+    (tmp_path / "x.json").write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        load_evaluation(tmp_path / "x.json")
+    with pytest.raises(UserError, match="no such evaluation"):
+        load_evaluation(tmp_path / "y.json")
+
+
+def test_one_that_lacks_a_field_is_refused(tmp_path):
+    document = {"format": "metarl-evaluation-1"}
+    (tmp_path / "x.json").write_text(json.dumps(document | {"digest": document_digest(document)}))
+    with pytest.raises(UserError, match="this version cannot read it"):
+        load_evaluation(tmp_path / "x.json")
+
+
+def test_tasks_from_a_file(run, tmp_path):
+    mine = SPACE.tasks(goal_x=[0.25, -0.125, 0.6], goal_y=[0.1, 0.2, 0.3])
+    (tmp_path / "my tasks.json").write_text(json.dumps(mine.to_json()))
+    result = evaluate_run(run.path, str(tmp_path / "my tasks.json"), steps=0)
+    assert load_evaluation(result["path"]).tasks == mine
+    assert "/evaluations/file-my_tasks-0-" in result["path"]
+    trained = int((SPACE.split_of(mine) == "train").sum())
+    assert trained > 0 and result["disjoint"] is False
+    assert f"Not disjoint from the training tasks: {trained} of 3 belong to the training split." in shown(result, 200)
+
+
+def test_a_family_of_few_tasks_is_not_disjoint(tmp_path):
+    run = a_run(tmp_path / "run", small_config("HalfCheetahDir", horizon=3))
+    result = evaluate_run(run.path, steps=0)
+    assert result["disjoint"] is False
+    assert "the family has no other tasks than those trained on" in result["disjoint_reason"]
+    assert "the family has no other tasks than those trained on" in shown(result, 200)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "Expecting property name"),
+        ('{"family": "Navigation2D"}', "a task file must be"),
+        ('{"family": "HalfCheetahDir", "tasks": []}', "of family 'HalfCheetahDir', expected 'Navigation2D'"),
+        ('{"family": "Navigation2D", "tasks": []}', "got no tasks, expected at least one"),
+        ('{"family": "Navigation2D", "tasks": [{"goal_z": 1}]}', "no parameter 'goal_z' .did you mean 'goal_[xy]'"),
+        ('{"family": "Navigation2D", "tasks": [{"goal_x": 9}]}', r"goal_x is 9; expected -0.5 to 0.5 m"),
+        ('{"family": "Navigation2D", "tasks": [{"goal_x": NaN}]}', "goal_x is nan; expected"),
+        ('{"family": "Navigation2D", "tasks": [{"goal_x": "far"}]}', "goal_x must be a number, got 'far'"),
+        ('{"family": "Navigation2D", "tasks": [{"goal_x": 1%s}]}' % ("0" * 400), "too large"),
+        ("[" * 100_000, "recursion"),
+    ],
+)
+def test_a_bad_task_file_is_one_clear_line(run, tmp_path, content, message):
+    path = tmp_path / "mine.json"
+    path.write_text(content)
+    with pytest.raises(UserError, match=message) as caught:
+        evaluate_run(run.path, str(path))
+    assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
+    assert not (run.path / "evaluations").exists()
+
+
+def test_unknown_splits_and_missing_things_are_one_clear_line(run, tmp_path):
+    with pytest.raises(UserError, match=r"tasks 'heldout': neither a split nor a file \(did you mean 'held_out'\?\)"):
+        evaluate_run(run.path, "heldout")
+    with pytest.raises(UserError, match="not a run folder"):
+        evaluate_run(tmp_path / "nothing")
+    lean = runs.start(small_config(), tmp_path / "lean")
+    lean.lock.release()
+    with pytest.raises(UserError, match="no checkpoint there yet"):
+        evaluate_run(tmp_path / "lean")
+
+
+def test_training_tasks_among_the_held_out_ones_are_noticed(run):
+    path = run.path / "tasks" / "held_out.json"
+    train = tasks(3, "train")
+    document = json.loads(path.read_text()) | train.to_json() | {"digests": list(train.digests)}
+    path.write_text(json.dumps(document))
+    with pytest.raises(UserError, match="3 of 3 are training tasks"):
+        evaluate_run(run.path)
