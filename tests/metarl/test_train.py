@@ -191,8 +191,8 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path, reference):
         train(tiny(tmp_path, "policy.hidden=[9]"), run, resume=True)
 
 
-def full_disk(monkeypatch, during: range):
-    """Writes fail with ENOSPC while the learner is in iterations `during`."""
+def full_disk(monkeypatch, during: range, file: str = ""):
+    """Writes to files whose path ends with `file` fail with ENOSPC while the learner is in iterations `during`."""
     iterate, write, now = ProMP.iterate, os.write, [0]
 
     def counting(self, iteration):
@@ -200,7 +200,7 @@ def full_disk(monkeypatch, during: range):
         return iterate(self, iteration)
 
     def failing(descriptor, content):
-        if now[0] in during:
+        if now[0] in during and os.readlink(f"/proc/self/fd/{descriptor}").endswith(file):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return write(descriptor, content)
 
@@ -209,8 +209,9 @@ def full_disk(monkeypatch, during: range):
     assert lines.os is checkpoint.os
 
 
-def test_a_full_disk_is_one_line_and_training_goes_on(tmp_path, reference, monkeypatch, caplog):
-    full_disk(monkeypatch, range(5, 12))
+@pytest.mark.parametrize("file", ["", "/metrics.jsonl"])  # no checkpoint without the lines before it
+def test_a_full_disk_is_one_line_and_training_goes_on(tmp_path, reference, monkeypatch, caplog, file):
+    full_disk(monkeypatch, range(5, 12), file)
     run = train(tiny(tmp_path), tmp_path / "run")
     assert results(run) == results(reference)
     messages = [record.getMessage() for record in caplog.records]
