@@ -1,6 +1,7 @@
 """Navigation2D with numbers worked by hand."""
 
 import numpy as np
+
 from metarl.envs import make
 
 
