@@ -165,7 +165,7 @@ def _ground(
 
 def _path(server: viser.ViserServer, cell: str, colour: tuple, path: np.ndarray) -> None:
     segments = np.stack([path[:-1], path[1:]], axis=1)
-    server.scene.add_line_segments(f"{cell}/path", segments, colour, line_width=2.5)
+    server.scene.add_line_segments(f"{cell}/path", segments, colour, thickness=2.5, thickness_units="screen")
 
 
 def _aim(server: viser.ViserServer, places: np.ndarray, low: np.ndarray, high: np.ndarray, follows: bool) -> None:

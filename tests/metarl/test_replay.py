@@ -1,0 +1,281 @@
+"""Replays show what happened, in files that open without a network; nothing about OpenGL can hurt the caller."""
+
+import base64
+import re
+import socket
+import struct
+import subprocess
+
+import imageio_ffmpeg
+import msgspec
+import mujoco
+import numpy as np
+import pytest
+import viser
+import zstandard
+from gymnasium.vector import AutoresetMode
+
+from metarl import replay_video
+from metarl.agents import Decision
+from metarl.envs import make, make_family
+from metarl.replay import extreme_tasks, record
+from metarl.replay_html import write_html
+from metarl.replay_video import VideoError, find_backend, write_video
+
+from .navigator import Navigator, make_env
+
+SPACE = make_family("Navigation2D").space
+GOALS = SPACE.tasks(goal_x=[0.3, -0.2], goal_y=[0.25, -0.3])
+
+
+def navigation(**settings):
+    return record(Navigator(), make_env, GOALS, **{"steps": 1, "episodes": 3, "seed": 0} | settings)
+
+
+class Shaker:
+    """Shakes the legs of a cheetah one way at first, another way once adapted."""
+
+    def start(self, num_tasks):
+        return 0
+
+    def act(self, state, observations, rng):
+        phase = 8.0 * observations[..., 2:8] + state
+        actions = np.sin(phase).astype(np.float32)
+        return Decision(actions, actions[..., 0], observations.astype(np.float32), state)
+
+    def adapt(self, state, rollout):
+        return state + 1
+
+
+def cheetah(steps=1, horizon=12, seed=0, name="HalfCheetahDir"):
+    def environment(num_envs):
+        return make(name, num_envs, horizon=horizon, autoreset_mode=AutoresetMode.DISABLED, num_threads=1)
+
+    tasks = make_family(name).space.sample(2, "held_out", np.random.default_rng(0))
+    return record(Shaker(), environment, tasks, steps=steps, episodes=1, seed=seed)
+
+
+# ---- recording
+
+
+def test_before_and_after_start_from_the_same_state_and_differ_by_adaptation():
+    replay = cheetah()
+    np.testing.assert_array_equal(replay.qpos[0, :, 0], replay.qpos[1, :, 0])
+    assert not np.isclose(replay.qpos[0, :, -1], replay.qpos[1, :, -1]).all(axis=-1).any()
+    unadapted = cheetah(steps=0)
+    np.testing.assert_array_equal(unadapted.qpos[0], unadapted.qpos[1])
+    np.testing.assert_array_equal(unadapted.qpos[0], replay.qpos[0])
+
+
+def test_the_adapted_point_goes_to_its_goal_and_stays_there():
+    replay = navigation()
+    assert np.abs(replay.qpos[1, :, -1] - GOALS.values).max() < 0.01
+    assert np.abs(replay.qpos[0, :, -1] - GOALS.values).max() > 0.1
+    for task in range(2):
+        length = replay.lengths[1, task]
+        assert length == np.ceil(np.abs(GOALS.values[task]).max() / 0.1)
+        assert (replay.qpos[1, task, length:] == replay.qpos[1, task, length]).all()
+        assert (replay.rewards[1, task, length:] == 0).all() and (replay.rewards[1, task, :length] < 0).all()
+    assert replay.qpos.shape[2] == replay.rewards.shape[2] + 1 == replay.lengths.max() + 1
+
+
+def test_rewards_are_those_of_the_positions():
+    replay = navigation(deterministic=False)
+    for column, task in replay.cells():
+        length = replay.lengths[column, task]
+        distances = np.linalg.norm(replay.qpos[column, task, 1 : length + 1] - GOALS.values[task], axis=-1)
+        np.testing.assert_allclose(replay.rewards[column, task, :length], -distances, atol=1e-12)
+
+
+def test_the_seed_decides_everything():
+    np.testing.assert_array_equal(cheetah(seed=1).qpos, cheetah(seed=1).qpos)
+    assert not np.isclose(cheetah(seed=1).qpos, cheetah(seed=2).qpos).all()
+    noisy = [navigation(deterministic=False, seed=seed).qpos[0, :, 1] for seed in (1, 1, 2)]
+    np.testing.assert_array_equal(noisy[0], noisy[1])
+    assert not np.isclose(noisy[0], noisy[2]).any()
+
+
+def test_a_diverged_episode_stops_where_it_was():
+    class Exploding(Navigator):
+        def act(self, state, observations, rng):
+            decision = super().act(state, observations, rng)
+            decision.actions[np.linalg.norm(observations, axis=-1) > 0.12] = np.nan
+            return decision
+
+    replay = record(Exploding(), make_env, GOALS, steps=0, episodes=2, seed=0)
+    for column, task in replay.cells():
+        length = replay.lengths[column, task]
+        assert 1 < length < 25
+        assert np.linalg.norm(replay.qpos[column, task, -1]) > 0.12  # not back at the origin
+
+
+def test_poses_equal_mujocos():
+    replay = cheetah(horizon=3)
+    xpos, xmat = replay.poses(1, 1)
+    data = mujoco.MjData(replay.models[1])
+    data.qpos[:] = replay.qpos[1, 1, 2]
+    mujoco.mj_forward(replay.models[1], data)
+    np.testing.assert_allclose(xpos[2], data.xpos, atol=1e-12)
+    np.testing.assert_allclose(xmat[2].reshape(-1, 9), data.xmat, atol=1e-12)
+
+
+def test_models_are_those_of_the_tasks():
+    replay = cheetah(name="HalfCheetahMass")
+    masses = [model.body_mass.sum() for model in replay.models]
+    assert masses[0] / masses[1] == pytest.approx(replay.tasks.values[0, 0] / replay.tasks.values[1, 0])
+    assert navigation().models[1].site("goal").pos[:2] == pytest.approx(GOALS.values[1])
+
+
+def test_words():
+    replay = cheetah()
+    assert replay.title == "HalfCheetahDir: the same task before and after 1 adaptation step"
+    assert replay.text(1, 0, 0, 0.0) == f"after adaptation\n{replay.tasks.describe(0)}\n+0.0 m, return 0 in 0.0 s"
+    assert replay.text(0, 1, 10, -1.26).endswith(f"-1.3 m, return {replay.rewards[0, 1, :10].sum():.3g} in 0.5 s")
+    assert " m, return" not in navigation().text(0, 0, 1, 0.0)
+
+
+def test_extreme_tasks():
+    space = make_family("HalfCheetahDir").space
+    assert extreme_tasks(space.tasks(direction=[-1, 1, 1])).values.tolist() == [[1], [-1]]
+    assert len(extreme_tasks(space.tasks(direction=[1, 1]))) == 1
+    speeds = make_family("HalfCheetahVel").space.tasks(velocity=[0.5, 2.9, 0.1, 1.0])
+    assert extreme_tasks(speeds).values.tolist() == [[2.9], [0.1]]
+    many = SPACE.sample(3000, "train", np.random.default_rng(0))
+    pair = extreme_tasks(many)
+    assert len(pair) == 2 and np.linalg.norm(pair.values[0] - pair.values[1]) > 1.1
+
+
+# ---- HTML
+
+
+def scene_of(document):
+    """The messages that the player in the file replays: [(seconds, message), ...]; viser's own format."""
+    content = base64.b64decode(re.search(r'__VISER_EMBED_DATA__="([^"]*)"', document)[1])
+    inner = zstandard.ZstdDecompressor().decompressobj().decompress(content[8:])
+    (length,) = struct.unpack("<Q", inner[:8])
+    return msgspec.msgpack.decode(inner[8 : 8 + length])
+
+
+@pytest.mark.parametrize("replay", [navigation, cheetah])
+def test_html_is_self_contained_and_holds_the_replay(tmp_path, capfd, replay):
+    replay = replay()
+    path = write_html(replay, tmp_path / "replay.html")
+    assert [file.name for file in tmp_path.iterdir()] == ["replay.html"]
+    assert capfd.readouterr() == ("", "")
+    document = path.read_text()
+    assert path.stat().st_size < 3e6
+    # the namespaces of SVG are names, nothing is fetched from there
+    assert set(re.findall(r"https?://[\w./-]+", document)) <= {"http://www.w3.org/2000/svg"}
+    outside = re.findall(r"""(?:src|href)\s*=\s*["']?(?!data:|#|blob:)([^"'\s>]+)""", document)
+    assert not [reference for reference in outside if re.match(r"(\w+:)?//|\.?/", reference)]
+    assert document.count(f"<title>{replay.title}</title>") == 1 and replay.caption in document
+
+    scene = scene_of(document)
+    steps = replay.rewards.shape[2]
+    assert scene["durationSeconds"] == pytest.approx(steps * replay.dt + 1.0)
+    labels = {
+        message["updates"]["text"] for _, message in scene["messages"] if "text" in (message.get("updates") or {})
+    }
+    for column, task in replay.cells():
+        x = replay.qpos[column, task, -1, 0] if replay.follows else 0.0
+        assert any(label == replay.text(column, task, steps, x) for label in labels)
+    kinds = {message["type"] for _, message in scene["messages"]}
+    assert {"SetCameraPositionMessage", "SetCameraLookAtMessage", "SetCameraFovMessage"} <= kinds
+    assert "EnvironmentMapMessage" not in kinds  # loaded anew at each repetition
+
+
+def test_html_escapes_what_it_is_given(tmp_path, monkeypatch):
+    replay = navigation()
+    monkeypatch.setattr(type(replay), "title", "<script>alert(1)</script>")
+    document = write_html(replay, tmp_path / "replay.html").read_text()
+    assert "<script>alert(1)" not in document and "&lt;script&gt;alert(1)" in document
+
+
+def test_the_server_is_gone_afterwards(tmp_path, monkeypatch):
+    ports = []
+    start = viser.ViserServer.__init__
+
+    def spy(self, *args, **kwargs):
+        start(self, *args, **kwargs)
+        ports.append((self.get_host(), self.get_port()))
+
+    monkeypatch.setattr(viser.ViserServer, "__init__", spy)
+    write_html(navigation(), tmp_path / "replay.html")
+    ((host, port),) = ports
+    assert host == "127.0.0.1"
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((host, port), timeout=2)
+
+
+def test_the_model_is_not_altered(tmp_path):
+    replay = cheetah(horizon=3)
+    mujoco.mj_saveModel(replay.models[0], str(tmp_path / "before.mjb"))
+    write_html(replay, tmp_path / "replay.html")
+    mujoco.mj_saveModel(replay.models[0], str(tmp_path / "after.mjb"))
+    assert (tmp_path / "before.mjb").read_bytes() == (tmp_path / "after.mjb").read_bytes()
+
+
+# ---- MP4
+
+
+@pytest.fixture(autouse=True)
+def _forget_backend():
+    find_backend.cache_clear()
+    yield
+    find_backend.cache_clear()
+
+
+def test_no_backend_is_found_where_there_is_none(monkeypatch):
+    monkeypatch.setenv("MUJOCO_GL", "disabled")
+    assert find_backend() is None
+
+
+def test_a_process_that_crashes_is_no_backend(monkeypatch):
+    monkeypatch.delenv("MUJOCO_GL", raising=False)
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setattr(replay_video, "_PROBE", "import os; os.abort()")
+    assert find_backend() is None
+
+
+def test_a_failed_drawing_leaves_what_was_there(tmp_path):
+    (tmp_path / "replay.mp4").write_bytes(b"old")
+    with pytest.raises(VideoError, match="no MP4 replay: drawing with MUJOCO_GL=nonsense failed: .*nonsense") as caught:
+        write_video(navigation(), tmp_path / "replay.mp4", "nonsense")
+    assert "\n" not in str(caught.value)
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("replay.mp4", b"old")]
+
+
+def test_a_drawing_that_hangs_is_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(replay_video, "SECONDS_TO_DRAW", 0.01)
+    with pytest.raises(VideoError, match="it took longer than 0.01 s"):
+        write_video(navigation(), tmp_path / "replay.mp4", "egl")
+    assert not list(tmp_path.iterdir())
+
+
+def test_video_where_opengl_is_found(tmp_path):
+    """With a backend the video has a picture for each step; without one, drawing says so and writes nothing."""
+    replay, path = cheetah(horizon=3), tmp_path / "replay.mp4"
+    backend = find_backend()
+    if backend is None:
+        with pytest.raises(VideoError):
+            write_video(replay, path, "egl")
+        assert not path.exists()
+        return
+    write_video(replay, path, backend)
+    assert [file.name for file in tmp_path.iterdir()] == ["replay.mp4"]
+    frames = imageio_ffmpeg.read_frames(str(path))
+    meta = next(frames)
+    assert meta["size"] == (800, 704) and meta["fps"] == pytest.approx(20)
+    pictures = [np.frombuffer(frame, np.uint8).reshape(704, 800, 3) for frame in frames]
+    assert len(pictures) == 4
+    for x in (0, 400):  # something is drawn in both columns, and text stands under it
+        assert pictures[-1][:288, x : x + 400].std() > 20
+        assert pictures[-1][292:350, x : x + 400].min() < 80 < 250 < pictures[-1][292:350, x : x + 400].max()
+    assert np.abs(pictures[0][:288].astype(int) - pictures[-1][:288]).max() > 30
+
+
+def test_the_child_needs_no_pickle():
+    """What the child reads is a model, an array and JSON, so a crafted file runs no code."""
+    source = subprocess.run(["grep", "-n", "pickle", replay_video.__file__], capture_output=True, text=True).stdout
+    assert all("allow_pickle=False" in line for line in source.splitlines()) and source

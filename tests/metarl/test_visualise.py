@@ -1,0 +1,191 @@
+"""Figures say what the numbers say; the pictures of a run are all written, with or without OpenGL."""
+
+import json
+import xml.etree.ElementTree
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+from PIL import Image
+
+from metarl import checkpoint, visualise
+from metarl import run as runs
+from metarl.adaptation_curve import Evaluation
+from metarl.config import Config, EnvConfig, EvaluationConfig, ProMPConfig, WandbConfig
+from metarl.envs import make_family
+from metarl.evaluation import evaluate_run
+from metarl.figures import adaptation_figure, learning_figure, running_mean, save_figure
+from metarl.learners import make_learner
+from metarl.replay_video import ADVICE, VideoError
+from metarl.visualise import newest_evaluations, visualise_run
+
+
+def made_up(family, count=8, steps=3):
+    tasks = make_family(family).space.sample(count, "held_out", np.random.default_rng(0))
+    returns = np.random.default_rng(1).normal(size=(steps + 1, count, 4)) + 10 * np.arange(steps + 1)[:, None, None]
+    return Evaluation(
+        env=EnvConfig(family=family),
+        tasks=tasks,
+        returns=returns,
+        env_steps=np.full((steps + 1, count), 400),
+        dt=0.05,
+        seed=0,
+    )
+
+
+def texts(figure):
+    return [text.get_text() for text in figure.findobj(matplotlib.text.Text) if text.get_text()]
+
+
+def test_adaptation_figure_shows_the_curve_with_its_intervals_and_every_task():
+    evaluation = made_up("HalfCheetahVel")
+    axes = adaptation_figure(evaluation).axes[0]
+    (bars,) = axes.containers
+    line, _, (segments,) = bars
+    summaries = [point.summary for point in evaluation.curve]
+    np.testing.assert_allclose(line.get_xydata(), [(s, summary.mean) for s, summary in enumerate(summaries)])
+    np.testing.assert_allclose(
+        [segment[:, 1] for segment in segments.get_segments()], [summary.mean_interval for summary in summaries]
+    )
+    drawn = [other.get_ydata() for other in axes.lines if len(other.get_ydata()) == 4 and other.get_alpha()]
+    np.testing.assert_array_equal(np.sort(drawn, axis=0), np.sort(evaluation.per_task.T, axis=0))
+
+
+def test_adaptation_figure_says_what_it_shows():
+    said = texts(adaptation_figure(made_up("HalfCheetahVel")))
+    assert "HalfCheetahVel: return after adapting to 8 held-out tasks" in said
+    assert {"adaptation steps", "return of an episode", "mean, 95 % interval over tasks"} <= set(said)
+    assert {text for text in said if " ep, " in text} == {"0 ep, 0 s", "4 ep, 20 s", "8 ep, 40 s", "12 ep, 60 s"}
+    assert "one line a task, by its velocity (m/s)" in said  # a colour bar
+    said = texts(adaptation_figure(made_up("HalfCheetahDir")))
+    assert {"4 tasks with direction = -1", "4 tasks with direction = +1"} <= set(said)  # a legend
+    assert "mean (only 2 tasks: the interval is unreliable)" in texts(adaptation_figure(made_up("Navigation2D", 2)))
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+@pytest.mark.parametrize("count", [1, 3])
+def test_adaptation_figure_of_little(tmp_path, count, steps):
+    evaluation = made_up("Navigation2D", count, steps)
+    evaluation.returns[-1, 0] = np.nan
+    save_figure(adaptation_figure(evaluation), tmp_path / "x")
+
+
+def metrics(count, steps=2):
+    rng = np.random.default_rng(0)
+    return [
+        {"iteration": i, "env_steps": 1000 * (i + 1)} | {f"return_{k}": k + rng.normal() for k in range(steps + 1)}
+        for i in range(count)
+    ]
+
+
+def test_learning_figure_shows_each_inner_step_against_environment_steps():
+    rows = metrics(100)
+    axes = learning_figure(rows, "HalfCheetahDir").axes[0]
+    lines = {line.get_label(): line.get_xydata() for line in axes.lines if not line.get_label().startswith("_")}
+    assert list(lines) == ["before adaptation", "after 1 step", "after 2 steps"]
+    for k, drawn in enumerate(lines.values()):
+        raw = [row[f"return_{k}"] for row in rows]
+        expected = [np.mean(raw[max(0, i - 1) : i + 1]) for i in range(100)]  # two iterations at a time
+        np.testing.assert_allclose(drawn, np.column_stack([1000 * np.arange(1, 101), expected]))
+    assert axes.get_xlabel() == "environment steps (line: mean of 2 iterations)"
+    assert axes.get_title(loc="left") == "HalfCheetahDir: meta-training, 100 iterations"
+
+
+def test_learning_figure_of_one_iteration_and_of_a_gap(tmp_path):
+    save_figure(learning_figure(metrics(1), "x"), tmp_path / "x")
+    rows = metrics(3)
+    rows[1]["return_0"] = None
+    line = learning_figure(rows, "x").axes[0].lines[0]
+    assert np.isnan(line.get_ydata()[1]) and np.isfinite(line.get_ydata()[[0, 2]]).all()
+
+
+def test_running_mean():
+    np.testing.assert_allclose(running_mean(np.array([1.0, 3.0, np.nan, 5.0]), 2), [1.0, 2.0, 3.0, 5.0])
+    assert np.isnan(running_mean(np.array([np.nan]), 2)).all()
+
+
+def test_saved_figures_are_whole_reproducible_and_touch_no_global_setting(tmp_path):
+    before = dict(matplotlib.rcParams)
+    contents = []
+    for name in "ab":
+        files = save_figure(adaptation_figure(made_up("HalfCheetahDir")), tmp_path / name / "figure")
+        assert [file.name for file in files] == ["figure.png", "figure.svg"]
+        assert sorted(file.name for file in (tmp_path / name).iterdir()) == ["figure.png", "figure.svg"]
+        contents.append([file.read_bytes() for file in files])
+    assert contents[0] == contents[1]
+    assert dict(matplotlib.rcParams) == before
+    with Image.open(tmp_path / "a" / "figure.png") as picture:
+        picture.load()
+        assert picture.width >= 1000 and np.asarray(picture.convert("RGB")).std() > 10
+    assert xml.etree.ElementTree.parse(tmp_path / "a" / "figure.svg").getroot().tag.endswith("svg")
+
+
+# ---- a run
+
+
+@pytest.fixture
+def run(tmp_path):
+    config = Config(
+        env=EnvConfig(family="Navigation2D", horizon=5),
+        algorithm=ProMPConfig(),
+        meta_batch=2,
+        episodes=2,
+        evaluation=EvaluationConfig(tasks=3, episodes=2, steps=1),
+        wandb=WandbConfig(mode="disabled"),
+        threads=1,
+    )
+    run = runs.start(config, tmp_path / "run")
+    for iteration in (9, 10):
+        checkpoint.save(run.checkpoints, make_learner(config).state_dict(), {"iteration": iteration, "env_steps": 0})
+    lines = [json.dumps(row) + "\n" for row in metrics(4, steps=1)]
+    (run.path / "metrics.jsonl").write_text("".join(lines))
+    run.lock.release()
+    return run
+
+
+def relative(run, files):
+    return [str(Path(file).relative_to(run.path)) for file in files]
+
+
+FIGURES = [f"figures/{name}.{kind}" for name in ("learning", "adaptation-held_out") for kind in ("png", "svg")]
+
+
+def test_without_opengl_all_but_the_video_is_drawn_and_one_line_says_why(run, monkeypatch, capsys):
+    monkeypatch.setattr(visualise, "find_backend", lambda: None)
+    files = list(visualise_run(run.path))
+    assert relative(run, files) == [*FIGURES, "replays/before_after.html"]
+    assert all(file.stat().st_size > 1000 for file in files)
+    assert capsys.readouterr() == ("", ADVICE + "\n")
+    assert "\n" not in ADVICE and "libegl1" in ADVICE
+
+
+def test_a_video_that_cannot_be_drawn_costs_nothing_but_the_video(run, monkeypatch):
+    def fail(*_):
+        raise VideoError("no MP4 replay: the driver crashed")
+
+    said = []
+    monkeypatch.setattr(visualise, "find_backend", lambda: "egl")
+    monkeypatch.setattr(visualise, "write_video", fail)
+    assert relative(run, visualise_run(run.path, said.append)) == [*FIGURES, "replays/before_after.html"]
+    assert said == ["no MP4 replay: the driver crashed"]
+
+
+def test_the_newest_evaluation_of_each_set_of_tasks_is_drawn(run, tmp_path):
+    evaluate_run(run.path, steps=0)
+    folder = run.path / "evaluations"
+    (old,) = folder.iterdir()
+    old.rename(folder / old.name.replace("-10-", "-9-"))  # 9 comes after 10 in the alphabet
+    (tmp_path / "mine.json").write_text(json.dumps(run.tasks("held_out")[:2].to_json()))
+    evaluate_run(run.path, str(tmp_path / "mine.json"))
+    evaluate_run(run.path)
+    found = newest_evaluations(run)
+    assert list(found) == ["file-mine", "held_out"]
+    assert (found["held_out"].steps, len(found["file-mine"].tasks)) == (1, 2)
+
+
+def test_a_run_without_metrics_or_evaluation_still_has_pictures(run, monkeypatch):
+    monkeypatch.setattr(visualise, "find_backend", lambda: None)
+    (run.path / "metrics.jsonl").unlink()
+    assert relative(run, visualise_run(run.path, lambda _: None)) == [*FIGURES[2:], "replays/before_after.html"]
+    assert len(list((run.path / "evaluations").iterdir())) == 1
