@@ -36,7 +36,7 @@ class Samples(NamedTuple):
     advantages: torch.Tensor
     weights: torch.Tensor
 
-    def tasks(self, part: slice | torch.Tensor) -> "Samples":
+    def tasks(self, part: slice) -> "Samples":
         """The samples of some of the tasks."""
         return Samples(*(x[part] for x in self))
 

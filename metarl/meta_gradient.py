@@ -48,7 +48,7 @@ class Round(NamedTuple):
     samples: Samples
     statistics: GaussianStatistics
 
-    def tasks(self, part: slice | torch.Tensor) -> "Round":
+    def tasks(self, part: slice) -> "Round":
         """Some of the tasks."""
         return Round(self.samples.tasks(part), type(self.statistics)(*(x[part] for x in self.statistics)))
 

@@ -6,19 +6,15 @@ post-adaptation episodes; line 9 takes several Adam steps on
     J(theta) = mean over tasks of  J_clip(theta'(theta)) - eta * mean_k KL(pi_old_k, pi_theta_k)          (eq. 13)
 
 where theta'(theta) is the inner update with the low-variance curvature estimator (eq. 11), recomputed from the same
-episodes at every step. Any number of inner steps; each has its own episodes and its own KL term. The paper takes each
-Adam step on the whole meta-batch; ``minibatch`` takes more and smaller ones from the same episodes, as PPO does.
+episodes at every step. Any number of inner steps; each has its own episodes and its own KL term.
 """
 
 import time
-from collections.abc import Iterator
 
-import numpy as np
 import torch
 
 from metarl.agents import Params
 from metarl.meta_gradient import MetaGradientLearner, Round, require_finite
-from metarl.seeding import stream
 
 
 class ProMP(MetaGradientLearner):
@@ -32,23 +28,13 @@ class ProMP(MetaGradientLearner):
         """One iteration of Algorithm 1; returns its metrics."""
         rounds, metrics = self.inner_loops(iteration)  # lines 4-8
         start = time.perf_counter()
-        objectives = []
-        for minibatch in self.minibatches(iteration):  # lines 9-11
-            objectives.append(self.meta_gradient([r.tasks(minibatch) for r in rounds]))
+        for _ in range(self.config.algorithm.epochs):  # lines 9-11
+            objective = self.meta_gradient(rounds)
+            metrics.setdefault("objective_before", objective)
+            metrics["objective"] = objective
             self.optimiser.step()
-        metrics |= {"objective_before": objectives[0], "objective": objectives[-1]}
         metrics["seconds_update"] = time.perf_counter() - start
         return metrics
-
-    def minibatches(self, iteration: int) -> Iterator[slice | torch.Tensor]:
-        """The tasks of each Adam step: in every epoch the whole meta-batch, or a random partition of it."""
-        settings, num_tasks = self.config.algorithm, self.config.meta_batch
-        rng = np.random.default_rng(stream(self.config.seed, "minibatches", iteration))
-        for _ in range(settings.epochs):
-            if settings.minibatch is None:
-                yield slice(None)
-            else:
-                yield from torch.from_numpy(rng.permutation(num_tasks)).split(settings.minibatch)
 
     def meta_gradient(self, rounds: list[Round]) -> float:
         """Put the gradient of the loss into ``.grad`` of the meta-parameters; return the objective's value."""

@@ -92,10 +92,7 @@ class ProMPConfig(Section):
 
     name: Literal["promp"] = Field("promp", description="Which meta-learner this is.")
     lr: Float = Field(1e-3, gt=0, le=1000, description="Adam's step size in the outer update.")
-    epochs: Int = Field(5, ge=1, le=1000, description="Passes over the meta-batch in an outer update.")
-    minibatch: Annotated[Int, Field(ge=1, le=100_000)] | None = Field(
-        None, description="Tasks in an Adam step, drawn anew in each epoch; null takes all of them, as the paper does."
-    )
+    epochs: Int = Field(5, ge=1, le=1000, description="Adam steps in an iteration, on the same episodes.")
     clip: Float = Field(0.3, gt=0, le=100, description="Likelihood ratios are cut to [1 - clip, 1 + clip].")
     inner_kl: Float = Field(5e-4, ge=0, le=1_000_000, description="Weight of the KL from sampling policies.")
 
