@@ -24,6 +24,7 @@ from metarl.seeding import stream
 from metarl.statistics import format_number
 
 ADAPTING, SHOWN, NOISE = 0, 1, 2  # the kinds of "replay" streams
+MAX_FPS = 30
 COLUMNS = ("before adaptation", "after adaptation")
 
 
@@ -79,6 +80,12 @@ class Replay:
     def root(self) -> int:
         """The first body that joints move."""
         return int(np.flatnonzero(self.models[0].body_dofnum > 0)[0])
+
+    @property
+    def frames(self) -> list[int]:
+        """The steps to show: the first, the last, and between them no more than look smooth."""
+        end = self.rewards.shape[2]
+        return [*range(0, end, max(1, round(1 / (MAX_FPS * self.dt)))), end]
 
     def text(self, column: int, task: int, t: int, x: float) -> str:
         """What stands beside an episode at step t, with the robot at x (m)."""

@@ -87,18 +87,18 @@ def _scene(replay: Replay, server: viser.ViserServer) -> str:
         labels.append(server.scene.add_label(f"{cell}/label", "", position=front, anchor="top-center"))
 
     recording = server.get_scene_serializer()
-    last = xpos.shape[1] - 1
-    every = max(1, round(LABEL_PERIOD / replay.dt))
-    for t in range(last + 1):
+    frames = replay.frames
+    every = max(1, round(LABEL_PERIOD / (replay.dt * frames[1])))
+    for i, t in enumerate(frames):
         shift = places - centre[:, t]
         scene.update_from_arrays(xpos[:, t] + shift[:, None], xmat[:, t])
         for n, cell in enumerate(cells):
             if replay.follows:
                 stripes[n].position = places[n] - [centre[n, t, 0] % STRIPE, 0.0, 0.0]
-            if t % every == 0 or t == last:
+            if i % every == 0 or t == frames[-1]:
                 labels[n].text = replay.text(*cell, t, centre[n, t, 0])
         server.flush()
-        recording.insert_sleep(replay.dt if t < last else PAUSE)
+        recording.insert_sleep((frames[i + 1] - t) * replay.dt if t < frames[-1] else PAUSE)
     return recording.as_html()
 
 
