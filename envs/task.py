@@ -26,6 +26,7 @@ from .parameter import Parameter, did_you_mean
 
 SPLITS = ("train", "held_out", "extrapolation")
 _HELD_OUT_FIFTH = np.uint64(5)
+_ROUNDS = 100  # of rejection sampling; one or two do unless the ranges hold hardly any numbers
 
 
 @dataclass(frozen=True)
@@ -77,17 +78,16 @@ class TaskSpace:
             every = np.array(list(itertools.product(*(p.choices for p in self.parameters))), np.float64)
             rounds = [every[rng.permutation(len(every))] for _ in range(-(-n // len(every)))]
             return Tasks(self, np.concatenate(rounds)[:n] if rounds else every[:0])
-        kept: list[np.ndarray] = []
-        have = 0
+        kept = np.empty((0, self.dim))
         by_digest = split == "held_out" and not any(p.held_out for p in self.parameters)
-        while have < n:
+        for _ in range(_ROUNDS):
+            if len(kept) >= n:
+                return Tasks(self, kept[:n])
             # a fifth of the digests is held out: draw enough for one round to do in nearly every case
-            size = (n - have) * (6 if by_digest else 2) + 32
+            size = (n - len(kept)) * (6 if by_digest else 2) + 32
             values = np.stack([p.draw(size, split, rng) for p in self.parameters], axis=1)
-            values = values[self._split_index(values) == SPLITS.index(split)]
-            kept.append(values)
-            have += len(values)
-        return Tasks(self, np.concatenate(kept)[:n] if kept else np.empty((0, self.dim)))
+            kept = np.concatenate([kept, values[self._split_index(values) == SPLITS.index(split)]])
+        raise ValueError(f"{self.family}: the ranges hold too few numbers to find {n} {split} tasks; widen them")
 
     def split_of(self, tasks: "Tasks") -> np.ndarray:
         """The split each task belongs to, (M,) array of names; "train" throughout in an exhaustive space."""

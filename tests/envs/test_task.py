@@ -144,6 +144,13 @@ def test_reserved_choices_are_never_trained_on():
             space.sample(1, "extrapolation", np.random.default_rng(0))
 
 
+def test_a_range_without_room_for_held_out_tasks_is_an_error_and_not_a_hang():
+    narrow = TaskSpace("Narrow", (Parameter("x", "m", "", 1.0, "uniform", 1.0, np.nextafter(1.0, 2.0)),))
+    with pytest.raises(ValueError, match="Narrow: the ranges hold too few numbers to find 3 (train|held_out) tasks"):
+        for split in ("train", "held_out"):
+            narrow.sample(3, split, np.random.default_rng(0))
+
+
 def test_overlap_is_named_by_digest():
     space = SPACES["HalfCheetahVel"]
     tasks = space.sample(5, "train", np.random.default_rng(0))
