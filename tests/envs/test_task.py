@@ -192,3 +192,9 @@ def read(*rows, family="Navigation2D"):
 def test_errors_say_what_was_got_and_what_to_do(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_extrapolation_is_uniform_over_intervals_of_any_widths():
+    p = Parameter("x", "m", "", 0.5, "uniform", 0.0, 1.0, extrapolation=((-1.0, -0.5), (1.0, 2.5)))
+    drawn = p.draw(4000, "extrapolation", np.random.default_rng(0))
+    assert abs((drawn < 0).mean() - 0.25) < 0.03
