@@ -12,6 +12,7 @@ from run_processes import CONTEXT, finish, launch, start_and_hold, tiny
 
 from metarl import run as runs
 from metarl import versions
+from metarl.config import Config
 from metarl.envs import make_family
 from metarl.errors import UserError
 from metarl.lines import LineLog, read_lines
@@ -182,8 +183,9 @@ def test_a_resume_that_would_train_differently_is_refused(config, tmp_path, over
 
 def test_another_algorithm_is_refused_with_all_that_differs(config, tmp_path):
     run = started(config, tmp_path / "run")
+    other = Config.model_validate(config.model_dump() | {"algorithm": {"name": "maml-trpo"}})
     with pytest.raises(UserError, match="algorithm.name: got maml-trpo, expected promp") as error:
-        resume(tiny(tmp_path, "algorithm={name: maml-trpo}", "algorithm.name=maml-trpo"), run.path, pytest.fail)
+        resume(other, run.path, pytest.fail)
     assert "algorithm.clip: got nothing, expected 0.3" in str(error.value)
 
 
@@ -201,9 +203,11 @@ def test_a_resume_under_other_versions_names_both(config, tmp_path, monkeypatch)
     real = versions.metadata.version
     monkeypatch.setattr(versions.metadata, "version", lambda name: "9.9" if name == "torch" else real(name))
     monkeypatch.setattr(versions, "cpu_model", lambda: "Abacus")
+    monkeypatch.setattr(versions, "git_state", lambda folder: {"commit": "feed", "dirty": False})
     said = []
     resume(config, run.path, said.append).lock.release()
     assert len(said) == 1 and f"torch {real('torch')} -> 9.9" in said[0] and "-> Abacus" in said[0]
+    assert said[0].endswith("-> feed")
     assert "numpy" not in said[0]
     sessions = json.loads((run.path / "versions.json").read_text())["sessions"]
     assert [session["torch"] for session in sessions] == [real("torch"), "9.9"]

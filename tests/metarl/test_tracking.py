@@ -46,6 +46,11 @@ def core_of(pid: int) -> int | None:
     return None
 
 
+def tracked(folder: Path) -> bool:
+    """Whether W&B has begun to write down the run."""
+    return any(path.stat().st_size for path in (folder / "run" / "wandb").glob("offline-run-*/*.wandb"))
+
+
 def contents(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
@@ -67,21 +72,20 @@ def test_a_run_is_tracked_offline_and_keeps_its_id_and_its_secrets(tmp_path):
 
 
 def test_wandb_killed_in_mid_run_is_one_line(tmp_path):
-    process = train_with_wandb(tmp_path, "iterations=60", "evaluation.steps=0")
+    process = train_with_wandb(tmp_path, "iterations=150", "evaluation.steps=0")
     metrics = tmp_path / "run" / "metrics.jsonl"
-    wait_for(lambda: core_of(process.pid) and len(read_lines(metrics)) > 3, 120)
+    wait_for(lambda: tracked(tmp_path), 120)
     os.kill(core_of(process.pid), signal.SIGKILL)
     code, errors = process.wait(120), (tmp_path / "stderr").read_text()
-    assert code == 0 and [record["iteration"] for record in read_lines(metrics)] == list(range(60)), errors
+    assert code == 0 and [record["iteration"] for record in read_lines(metrics)] == list(range(150)), errors
     assert errors.count("W&B stopped (") == 1 and "all results are in" in errors, errors
     assert "Traceback" not in errors
 
 
 def test_wandb_that_hangs_holds_nothing_up(tmp_path):
     process = train_with_wandb(tmp_path, "iterations=100000")
-    wait_for(lambda: core_of(process.pid) and len(read_lines(tmp_path / "run" / "metrics.jsonl")) > 3, 120)
+    wait_for(lambda: tracked(tmp_path), 120)
     core = core_of(process.pid)
-    time.sleep(1.0)
     os.kill(core, signal.SIGSTOP)
     try:
         os.kill(process.pid, signal.SIGTERM)
@@ -105,9 +109,10 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, caplog):
 class FakeRun:
     def __init__(self, log):
         self.logged, self.log, self.finished = [], log or (lambda values: self.logged.append(values)), False
+        self.axes = {}
 
     def define_metric(self, name, step_metric):
-        assert (name, step_metric) == ("*", "env_steps")
+        self.axes[name] = step_metric
 
     def finish(self):
         self.finished = True
@@ -140,6 +145,7 @@ def test_no_network_or_a_bad_key_falls_back_to_offline(tmp_path, caplog, fake):
     assert [options["mode"] for options in fake.inits] == ["online", "offline"]
     assert {options["id"] for options in fake.inits} == {"abcd1234"} and fake.inits[0]["tags"] == ["a"]
     assert fake.run.logged == [{"env_steps": 1, "return_0": -1.0}] and fake.run.finished
+    assert fake.run.axes == {"*": "env_steps"}
     assert [record.getMessage() for record in caplog.records] == [
         f"W&B is not reached (timed out); going on offline in {tmp_path}/wandb"
     ]
