@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -329,7 +330,10 @@ def test_a_result_is_only_replaced_by_itself(run):
     checkpoint.save(run.checkpoints, learner.state_dict(), {"iteration": 1, "env_steps": 0})
     others.append(evaluate_run(run.path))
     assert others[-1]["path"].rsplit("/", 1)[1].startswith("held_out-1-")
-    assert len({first["path"], *(other["path"] for other in others)}) == 6
+    shutil.rmtree(run.checkpoints)  # other weights of the same iteration
+    checkpoint.save(run.checkpoints, learner.state_dict(), {"iteration": 0, "env_steps": 0})
+    others.append(evaluate_run(run.path))
+    assert len({first["path"], *(other["path"] for other in others)}) == 7
     assert Path(first["path"]).read_bytes() == content
 
 
