@@ -19,7 +19,7 @@ import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
@@ -87,7 +87,7 @@ def _task_lines(figure: Figure, axes, evaluation: Evaluation, steps: np.ndarray)
     distinct = np.unique(values)
     unit = "" if parameter.unit == "1" else f" {parameter.unit}"
     sign = "+" if distinct[0] < 0 else ""
-    style = {"lw": 1.0, "alpha": 0.45, "zorder": 2, "marker": "." if len(steps) == 1 else ""}
+    style = {"lw": 1.0, "alpha": 0.55, "zorder": 2, "marker": "." if len(steps) == 1 else ""}
     if len(distinct) <= FEW_VALUES:
         colours = {value: OKABE_ITO[i % len(OKABE_ITO)] for i, value in enumerate(distinct)}
         for value, scores in zip(values, evaluation.per_task.T, strict=True):
@@ -97,7 +97,8 @@ def _task_lines(figure: Figure, axes, evaluation: Evaluation, steps: np.ndarray)
             of = "a task" if count == 1 else f"{count} tasks"
             axes.plot([], [], color=colours[value], lw=2, label=f"{of} with {parameter.name} = {value:{sign}.3g}{unit}")
         return
-    scale = ScalarMappable(Normalize(distinct[0], distinct[-1]), "cividis")
+    shades = ListedColormap(matplotlib.colormaps["cividis"](np.linspace(0.0, 0.85, 256)))  # its end is too pale for lines
+    scale = ScalarMappable(Normalize(distinct[0], distinct[-1]), shades)
     for value, scores in zip(values, evaluation.per_task.T, strict=True):
         axes.plot(steps, scores, color=scale.to_rgba(value), **style)
     label = f"one line a task, by its {parameter.name}" + (f" ({unit.strip()})" if unit else "")

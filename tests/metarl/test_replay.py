@@ -256,6 +256,17 @@ def test_a_failed_drawing_leaves_what_was_there(tmp_path):
     assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("replay.mp4", b"old")]
 
 
+def test_a_drawing_that_breaks_off_leaves_nothing(tmp_path, monkeypatch):
+    def break_off(backend, arguments, timeout):
+        Path(arguments[-1]).write_bytes(b"half a video")
+        return "the driver crashed"
+
+    monkeypatch.setattr(replay_video, "_child", break_off)
+    with pytest.raises(VideoError, match="MUJOCO_GL=egl failed: the driver crashed"):
+        write_video(navigation(), tmp_path / "replay.mp4", "egl")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_drawing_that_hangs_is_ended(tmp_path, monkeypatch):
     monkeypatch.setattr(replay_video, "SECONDS_TO_DRAW", 0.01)
     with pytest.raises(VideoError, match="it took longer than 0.01 s"):
