@@ -97,7 +97,7 @@ def _task_lines(figure: Figure, axes, evaluation: Evaluation, steps: np.ndarray)
             of = "a task" if count == 1 else f"{count} tasks"
             axes.plot([], [], color=colours[value], lw=2, label=f"{of} with {parameter.name} = {value:{sign}.3g}{unit}")
         return
-    shades = ListedColormap(matplotlib.colormaps["cividis"](np.linspace(0.0, 0.85, 256)))  # its end is too pale for lines
+    shades = ListedColormap(matplotlib.colormaps["cividis"](np.linspace(0.0, 0.85, 256)))  # the rest is too pale
     scale = ScalarMappable(Normalize(distinct[0], distinct[-1]), shades)
     for value, scores in zip(values, evaluation.per_task.T, strict=True):
         axes.plot(steps, scores, color=scale.to_rgba(value), **style)
