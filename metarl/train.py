@@ -22,6 +22,7 @@ import torch
 
 from metarl import checkpoint
 from metarl import run as runs
+from metarl.allocator import keep_freed_memory
 from metarl.config import Config
 from metarl.errors import UserError
 from metarl.evaluation import evaluate, evaluate_run, print_table, torch_threads
@@ -152,6 +153,7 @@ def train(config: Config, run: Path | None = None, resume: bool = False) -> Path
     Ends with UserError if the user can put it right, with SystemExit 143 after SIGTERM and 130 after Ctrl-C.
     """
     folder = runs.resume(config, run, logger.warning) if resume else runs.start(config, run)
+    keep_freed_memory()
     try:
         with torch_threads(runs.threads(config)):
             training = Training(folder)

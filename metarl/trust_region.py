@@ -7,7 +7,6 @@
 from collections.abc import Callable
 
 import torch
-from sb3_contrib.common.utils import conjugate_gradient_solver
 
 
 def natural_step(
@@ -27,9 +26,31 @@ def natural_step(
     """
     if not gradient.any():
         return torch.zeros_like(gradient)
-    direction = conjugate_gradient_solver(curvature_product, gradient, cg_iterations)
+    direction = conjugate_gradient(curvature_product, gradient, cg_iterations)
     squared_length = direction @ curvature_product(direction)
     return -torch.sqrt(2 * max_kl / squared_length) * direction
+
+
+def conjugate_gradient(
+    product: Callable[[torch.Tensor], torch.Tensor], target: torch.Tensor, iterations: int, tolerance: float = 1e-10
+) -> torch.Tensor:
+    """Solve ``product(x) = target`` (P,) for a positive definite matrix (Nocedal and Wright 2006, algorithm 5.2).
+
+    Starts from zero. (sb3-contrib's solver starts from noise of PyTorch's global generator, so no run would repeat.)
+    """
+    x = torch.zeros_like(target)
+    residual = target.clone()
+    direction, squared_norm = residual, residual @ residual
+    for _ in range(iterations):
+        image = product(direction)
+        step = squared_norm / (direction @ image)
+        x = x + step * direction
+        residual = residual - step * image
+        previous, squared_norm = squared_norm, residual @ residual
+        if squared_norm < tolerance:
+            break
+        direction = residual + squared_norm / previous * direction
+    return x
 
 
 def line_search(

@@ -1,0 +1,123 @@
+"""The learners on real environments: they learn, repeat themselves, resume, and keep the test tasks out."""
+
+import numpy as np
+import pytest
+import torch
+
+from metarl.config import Config, EnvConfig, InnerConfig, MAMLConfig, PolicyConfig, ProMPConfig
+from metarl.learners import make_env, make_learner
+from metarl.sampling import collect
+from metarl.seeding import stream
+
+ALGORITHMS = {"promp": ProMPConfig(epochs=2), "maml-trpo": MAMLConfig(name="maml-trpo", cg_iterations=3)}
+
+
+def config(kind="promp", steps=1, **changes):
+    settings = {
+        "env": EnvConfig(family="Navigation2D", horizon=15, action_scale=2.0),
+        "policy": PolicyConfig(hidden=(8,), normalise_observations=True),
+        "inner": InnerConfig(steps=steps, learn_lr=True),
+        "algorithm": ALGORITHMS[kind],
+        "meta_batch": 4,
+        "episodes": 5,
+        "threads": 1,
+    }
+    return Config(**settings | changes)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def equal(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("kind", ALGORITHMS)
+@pytest.mark.parametrize("steps", [0, 1, 2])
+def test_resumes_to_the_same_bits(kind, steps):
+    unbroken = make_learner(config(kind, steps, inner=InnerConfig(steps=steps, learn_lr=steps > 0)))
+    metrics = [unbroken.iterate(i) for i in range(3)]
+    broken = make_learner(unbroken.config)
+    broken.iterate(0)
+    saved = {name: tensor.clone() for name, tensor in broken.state_dict().items()}
+    resumed = make_learner(unbroken.config)
+    resumed.load_state_dict(saved)
+    for i in (1, 2):
+        again = resumed.iterate(i)
+        assert {k: v for k, v in again.items() if "seconds" not in k} == {
+            k: v for k, v in metrics[i].items() if "seconds" not in k
+        }
+    assert equal(resumed.state_dict(), unbroken.state_dict())
+    assert {f"return_{k}" for k in range(steps + 1)} <= metrics[0].keys()
+
+
+@pytest.mark.parametrize("kind", ALGORITHMS)
+def test_everything_that_should_learn_moves(kind):
+    learner = make_learner(config(kind))
+    before = {name: value.detach().clone() for name, value in learner.meta.items()}
+    learner.iterate(0)
+    for name, value in learner.meta.items():
+        assert not torch.equal(value, before[name]), name
+    assert learner.normaliser.count > 0
+
+
+def test_the_state_of_another_configuration_is_refused():
+    learner = make_learner(config())
+    other = make_learner(config(policy=PolicyConfig(hidden=(9,), normalise_observations=True)))
+    with pytest.raises(ValueError, match=r"params\.b0: got \(9,\) .* expected \(8,\)"):
+        learner.load_state_dict(other.state_dict())
+    with pytest.raises(ValueError, match=r"step_sizes\.b0: got nothing"):
+        learner.load_state_dict(make_learner(config(inner=InnerConfig())).state_dict())
+
+
+def test_training_never_draws_a_held_out_task():
+    learner = make_learner(config())
+    space, drawn = learner.env.space, []
+    for iteration in range(20):
+        rng = np.random.default_rng(stream(learner.config.seed, "tasks", iteration))
+        drawn.append(space.sample(4, "train", rng))
+    learner.iterate(0)
+    assert learner.env.tasks == drawn[0].repeat(5)  # this is how iterate draws them
+    held_out = space.sample(200, "held_out", np.random.default_rng(0))
+    for tasks in drawn:
+        space.assert_disjoint(tasks, held_out)
+        assert (space.split_of(tasks) == "train").all()
+
+
+@pytest.mark.parametrize("kind", ALGORITHMS)
+def test_an_adapter_is_a_snapshot(kind):
+    """Training on, and adapting, leave it as it was; it carries its normaliser."""
+    learner = make_learner(config(kind))
+    learner.iterate(0)
+    adapter, observations = learner.adapter(), np.full((2, 3, 2), 0.1)
+    state = adapter.start(2)
+    before = adapter.act(state, observations, None).actions
+    saved = learner.state_dict()
+    env = make_env(learner.config, 2 * 5)
+    env.set_tasks(env.space.sample(2, "train", np.random.default_rng(0)).repeat(5))
+    adapter.adapt(state, collect(env, adapter, state, 5, stream(0, "evaluation", 0)))
+    assert equal(saved, learner.state_dict())
+    learner.iterate(1)
+    assert (adapter.act(adapter.start(2), observations, None).actions == before).all()
+    assert not np.allclose(learner.adapter().act(state, observations, None).actions, before)
+
+
+def test_promp_learns_to_navigate():
+    """Forty small iterations: the return after adapting rises, and adapting pays."""
+    learner = make_learner(
+        config(meta_batch=10, episodes=10, algorithm=ProMPConfig(lr=5e-3), env=EnvConfig(
+            family="Navigation2D", horizon=20, action_scale=2.0))
+    )
+    history = [learner.iterate(i) for i in range(40)]
+    first, last = history[:5], history[-5:]
+
+    def mean(rows, key):
+        return np.mean([row[key] for row in rows])
+
+    assert mean(last, "return_1") > mean(first, "return_1") + 0.5
+    assert mean(last, "return_1") > mean(last, "return_0") + 0.5

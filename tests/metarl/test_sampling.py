@@ -1,0 +1,103 @@
+"""Collected rollouts against the environment stepped by hand, and what never enters them."""
+
+import numpy as np
+import pytest
+
+from metarl.agents import Decision
+from metarl.envs import make
+from metarl.sampling import collect
+from metarl.seeding import PURPOSES, stream
+
+
+class Scripted:
+    """Acts by a function of the raw observation and the task's index, and counts its calls in its state."""
+
+    def __init__(self, action):
+        self.action = action
+
+    def start(self, num_tasks):
+        return 0
+
+    def act(self, state, observations, rng):
+        noise = 0.0 if rng is None else rng.standard_normal(observations.shape[:2])
+        actions = np.stack([self.action(m, observations[m]) for m in range(len(observations))]).astype(np.float32)
+        return Decision(actions, np.full(noise.shape if rng else actions.shape[:2], state, np.float32),
+                        observations.astype(np.float32), state + 1)
+
+
+def environment(family, num_tasks, episodes, **options):
+    env = make(family, num_tasks * episodes, autoreset_mode="Disabled", num_threads=1, **options)
+    tasks = env.space.sample(num_tasks, "train", np.random.default_rng(0))
+    env.set_tasks(tasks.repeat(episodes))
+    return env, tasks
+
+
+def test_equals_the_environment_stepped_by_hand():
+    env, tasks = environment("HalfCheetahDir", 2, 3, horizon=20)
+    adapter = Scripted(lambda m, o: np.tile(np.sin(o[:, :1] * 7 + m), (1, 6)))
+    rollout = collect(env, adapter, 0, 3, stream(0, "rollouts", 0))
+    assert rollout.shape == (2, 20, 3) and rollout.num_steps == 120
+    assert rollout.valid.all() and not rollout.terminated.any()
+    assert rollout.truncated[:, -1].all() and not rollout.truncated[:, :-1].any()
+    assert (rollout.log_probs[0, :, 0] == np.arange(20)).all()  # the adapter's state is carried from step to step
+
+    by_hand, _ = environment("HalfCheetahDir", 2, 3, horizon=20)
+    reset_seed, _ = stream(0, "rollouts", 0).spawn(2)
+    observation, _ = by_hand.reset(seed=reset_seed)
+    moments = []
+    for t in range(20):
+        assert (observation.astype(np.float32).reshape(2, 3, -1) == rollout.observations[:, t]).all()
+        moments.append(observation)
+        observation, reward, *_ = by_hand.step(rollout.actions[:, t].reshape(6, -1))
+        assert (reward.reshape(2, 3) == rollout.rewards[:, t]).all()
+    assert (rollout.last_observations == observation.astype(np.float32).reshape(2, 3, -1)).all()
+    everything = np.concatenate(moments)
+    np.testing.assert_allclose(rollout.raw_moments[1], everything.sum(0), rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(rollout.raw_moments[2], (everything**2).sum(0), rtol=1e-5)
+    np.testing.assert_allclose(rollout.returns, rollout.rewards.sum(1))
+
+
+def test_an_episode_ends_where_it_ended():
+    """Task 0 walks straight to its goal and stops there; task 1 stays put."""
+    env, tasks = environment("Navigation2D", 2, 2, horizon=30, action_scale=0.1)
+    goal = tasks.values[0]
+    adapter = Scripted(lambda m, o: np.clip(goal - o, -0.1, 0.1) if m == 0 else np.zeros_like(o))
+    rollout = collect(env, adapter, 0, 2, stream(0, "rollouts", 0))
+    steps = int(np.ceil(np.abs(goal).max() / 0.1 - 1e-9))
+    assert (rollout.valid[0].sum(0) == steps).all() and (rollout.valid[1].sum(0) == 30).all()
+    assert rollout.terminated[0, steps - 1].all() and rollout.terminated.sum() == 2
+    assert not rollout.truncated[0].any() and rollout.truncated[1, -1].all()
+    assert (rollout.rewards[0, steps:] == 0).all()
+    assert rollout.raw_moments[0, 0] == 2 * steps + 2 * 30
+    np.testing.assert_allclose(rollout.last_observations[0], np.tile(goal, (2, 1)), atol=0.01)
+
+
+def test_a_diverged_episode_is_counted_and_nothing_of_it_is_valid():
+    env, _ = environment("HalfCheetahDir", 2, 2, horizon=10)
+    adapter = Scripted(lambda m, o: np.full((2, 6), np.nan if m == 1 else 0.5))
+    rollout = collect(env, adapter, 0, 2, stream(0, "rollouts", 0))
+    assert rollout.diverged.tolist() == [[False, False], [True, True]]
+    assert rollout.valid[0].all() and not rollout.valid[1].any()
+    assert np.isnan(rollout.returns[1]).all() and np.isfinite(rollout.returns[0]).all()
+    assert rollout.num_steps == 20 and rollout.raw_moments[0, 0] == 20
+
+
+def test_the_seed_decides_everything():
+    env, _ = environment("HalfCheetahDir", 2, 2, horizon=10)
+    adapter = Scripted(lambda m, o: np.tile(np.sin(o[:, :1]), (1, 6)))
+    seed = stream(3, "rollouts", 5)
+    first = collect(env, adapter, 0, 2, seed)
+    again = collect(env, adapter, 0, 2, seed)  # whatever the environment lived through in between
+    other = collect(env, adapter, 0, 2, stream(3, "rollouts", 6))
+    assert (first.observations == again.observations).all() and (first.rewards == again.rewards).all()
+    assert not (first.observations[:, 0] == other.observations[:, 0]).any(axis=-1).any()
+
+
+@pytest.mark.parametrize("other", [("rollouts", 1, 0), ("rollouts", 0, 1), ("tasks", 0, 0)])
+def test_streams_are_apart(other):
+    def draws(seed, purpose, *position):
+        return set(np.random.default_rng(stream(seed, purpose, *position)).integers(0, 2**63, 64).tolist())
+
+    here = draws(0, "rollouts", 0, 0)
+    assert not here & draws(0, *other) and not here & draws(1, "rollouts", 0, 0)
+    assert len(set(PURPOSES)) == len(PURPOSES)
