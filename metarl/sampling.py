@@ -64,8 +64,9 @@ def collect(
             if not running.any():
                 break
 
-    rewards[~valid] = 0.0
     valid &= ~diverged[:, None, :]
+    for array in (raw, seen, actions, log_probs, rewards):
+        array[~valid] = 0.0  # never lived, or diverged: a weight of zero does not make a NaN harmless
     return Rollout(
         observations=seen,
         raw_moments=_moments(raw, valid),

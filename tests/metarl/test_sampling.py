@@ -67,7 +67,8 @@ def test_an_episode_ends_where_it_ended():
     assert (rollout.valid[0].sum(0) == steps).all() and (rollout.valid[1].sum(0) == 30).all()
     assert rollout.terminated[0, steps - 1].all() and rollout.terminated.sum() == 2
     assert not rollout.truncated[0].any() and rollout.truncated[1, -1].all()
-    assert (rollout.rewards[0, steps:] == 0).all()
+    for array in (rollout.observations, rollout.actions, rollout.log_probs, rollout.rewards):
+        assert (array[0, steps:] == 0).all()
     assert rollout.raw_moments[0, 0] == 2 * steps + 2 * 30
     np.testing.assert_allclose(rollout.last_observations[0], np.tile(goal, (2, 1)), atol=0.01)
 
@@ -80,6 +81,8 @@ def test_a_diverged_episode_is_counted_and_nothing_of_it_is_valid():
     assert rollout.valid[0].all() and not rollout.valid[1].any()
     assert np.isnan(rollout.returns[1]).all() and np.isfinite(rollout.returns[0]).all()
     assert rollout.num_steps == 20 and rollout.raw_moments[0, 0] == 20
+    for array in (rollout.observations, rollout.actions, rollout.log_probs, rollout.rewards, rollout.raw_moments):
+        assert np.isfinite(array).all()  # 0 * NaN is NaN: padding must be harmless by itself
 
 
 def test_the_seed_decides_everything():

@@ -1,0 +1,57 @@
+"""Put the evaluations of several seeds of one config into one small JSON file, with what it takes to repeat them.
+
+    python docs/results/summarise.py "metarl train half_cheetah_dir/promp seed=SEED" runs/s0 runs/s1 ... > promp.json
+
+The interval is over seeds (percentile bootstrap of the seeds' means, widened for small samples: docs/evaluation.md).
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from metarl.evaluation import load_evaluation
+from metarl.lines import read_lines
+from metarl.run import open_run
+from metarl.statistics import summarise
+
+
+def main(command: str, folders: list[str]) -> dict:
+    rows, means = [], []
+    for folder in map(Path, folders):
+        run = open_run(folder)
+        newest = max(folder.glob("evaluations/held_out-*.json"), key=lambda file: int(file.name.split("-")[1]))
+        evaluation, metrics = load_evaluation(newest), run.metrics()
+        curve = [point.summary.mean for point in evaluation.curve]
+        means.append(curve)
+        session = json.loads((folder / "versions.json").read_text())["sessions"][-1]
+        rows.append({
+            "seed": run.config.seed,
+            "return_after_k_steps": [round(value, 2) for value in curve],
+            "env_steps": metrics[-1]["env_steps"],
+            "wall_minutes": round(sum(row["seconds"] for row in read_lines(folder / "timings.jsonl")) / 60, 1),
+            "diverged_episodes": sum(row["diverged"] for row in metrics),
+        })
+    rng = np.random.default_rng(0)
+    curve = []
+    for k, values in enumerate(np.array(means).T):
+        summary = summarise(values, rng, unit="seed")
+        interval = summary.mean_interval and [round(x, 2) for x in summary.mean_interval]
+        curve.append({"steps": k, "mean": round(summary.mean, 2), "interval": interval, "note": summary.note})
+    return {
+        "command": command,
+        "config": run.config.model_dump(mode="json", exclude={"seed", "wandb"}),
+        "measured_on": {
+            "split": "held_out", "tasks": len(evaluation.tasks), "episodes": evaluation.episodes,
+            "disjoint": evaluation.disjoint, "note": evaluation.disjoint_reason,
+        },
+        "curve": curve,
+        "seeds": rows,
+        "versions": {k: v for k, v in session.items() if k in ("python", "torch", "mujoco", "gymnasium", "numpy", "cpu", "threads")},
+    }
+
+
+if __name__ == "__main__":
+    json.dump(main(sys.argv[1], sys.argv[2:]), sys.stdout, indent=1)
+    print()
