@@ -16,6 +16,8 @@ from metarl.lines import read_lines
 from metarl.run import open_run
 from metarl.statistics import summarise
 
+VERSIONS = ("python", "torch", "mujoco", "gymnasium", "numpy", "cpu", "threads")
+
 
 def main(command: str, folders: list[str]) -> dict:
     rows, means = [], []
@@ -48,7 +50,7 @@ def main(command: str, folders: list[str]) -> dict:
         },
         "curve": curve,
         "seeds": rows,
-        "versions": {k: v for k, v in session.items() if k in ("python", "torch", "mujoco", "gymnasium", "numpy", "cpu", "threads")},
+        "versions": {name: session[name] for name in VERSIONS},
     }
 
 

@@ -8,8 +8,8 @@ from metarl.trust_region import line_search, natural_step
 
 def quadratic(dim=8):
     generator = torch.Generator().manual_seed(0)
-    root = torch.randn((dim, dim), generator=generator, dtype=torch.float64)
-    return root @ root.T + torch.eye(dim, dtype=torch.float64), torch.randn(dim, generator=generator, dtype=torch.float64)
+    root, gradient = torch.randn((dim, dim + 1), generator=generator, dtype=torch.float64).split([dim, 1], dim=1)
+    return root @ root.T + torch.eye(dim, dtype=torch.float64), gradient[:, 0]
 
 
 def test_the_step_is_the_natural_gradient_at_the_edge_of_the_region():
