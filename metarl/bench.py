@@ -18,7 +18,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from metarl.allocator import keep_freed_memory
+from metarl.compute import keep_freed_memory
 from metarl.config import Config, EnvConfig, MAMLConfig, ProMPConfig
 from metarl.envs import BatchEnv
 from metarl.learners import make_learner

@@ -12,19 +12,16 @@ replaced by itself. `metarl.adaptation_curve` measures; this module finds, check
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from metarl import versions
 from metarl.adaptation_curve import Evaluation, evaluate
 from metarl.checkpoint import Checkpoint
+from metarl.compute import torch_threads
 from metarl.envs import SPLITS, Tasks, make_family
 from metarl.errors import UserError, nearest
 from metarl.evaluation_file import load_evaluation, save_evaluation, to_json
@@ -32,7 +29,7 @@ from metarl.evaluation_report import print_table
 from metarl.learners import make_env
 from metarl.run import Run, open_run, threads
 
-__all__ = ["Evaluation", "evaluate", "evaluate_run", "load_evaluation", "measure_run", "print_table", "torch_threads"]
+__all__ = ["Evaluation", "evaluate", "evaluate_run", "load_evaluation", "measure_run", "print_table"]
 
 
 def evaluate_run(
@@ -90,17 +87,6 @@ def measure_run(
             disjoint_reason=reason,
             origin=_origin(run, saved, chosen),
         )
-
-
-@contextlib.contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    """PyTorch on `count` threads, and afterwards on as many as before."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _tasks_from_file(name: str, run: Run) -> Tasks:

@@ -7,9 +7,11 @@
 import numpy as np
 
 from metarl.agents import Adapter, Rollout
+from metarl.compute import torch_threads
 from metarl.envs import BatchEnv
 
 
+@torch_threads(1)  # idle threads of PyTorch's would spin on the cores that the physics needs
 def collect(
     env: BatchEnv,
     adapter: Adapter,

@@ -22,10 +22,10 @@ import torch
 
 from metarl import checkpoint
 from metarl import run as runs
-from metarl.allocator import keep_freed_memory
+from metarl.compute import keep_freed_memory, torch_threads
 from metarl.config import Config
 from metarl.errors import UserError
-from metarl.evaluation import evaluate, evaluate_run, print_table, torch_threads
+from metarl.evaluation import evaluate, evaluate_run, print_table
 from metarl.interruption import Dropped, Interruption
 from metarl.learners import make_env, make_learner
 from metarl.lines import LineLog

@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from metarl.adaptation_curve import Evaluation
-from metarl.evaluation import evaluate_run, torch_threads
+from metarl.compute import torch_threads
+from metarl.evaluation import evaluate_run
 from metarl.evaluation_file import load_evaluation
 from metarl.figures import adaptation_figure, learning_figure, save_figure
 from metarl.learners import make_env
