@@ -16,7 +16,6 @@ GL := libegl1 libegl-mesa0 libgl1-mesa-dri
 demo: RUN := $(RUN)
 demo: install
 	$(BIN)/metarl train configs/demo.yaml --run $(RUN)
-	$(BIN)/metarl evaluate $(RUN)
 	$(BIN)/metarl visualise $(RUN)
 	@echo "Everything is in $(RUN)"
 

@@ -114,15 +114,10 @@ def evaluate(
 @app.command()
 def visualise(run: RunFolder) -> None:
     """Write the figures and replays of a run."""
-    from metarl.run import open_run
-    from metarl.tracking import publish
     from metarl.visualise import visualise_run
 
-    files = []
     for file in visualise_run(run):
         print(file, flush=True)
-        files.append(file)
-    publish(open_run(run), files)
 
 
 @app.command("list")

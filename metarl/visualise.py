@@ -27,10 +27,11 @@ from metarl.replay import Replay, extreme_tasks, record
 from metarl.replay_html import write_html
 from metarl.replay_video import ADVICE, VideoError, find_backend, write_video
 from metarl.run import Run, open_run, threads
+from metarl.tracking import publish
 
 
 def visualise_run(run: Run | str | Path, say: Callable[[str], None] | None = None) -> Iterator[Path]:
-    """Draw everything that a run has to show; yields each file when it is written.
+    """Draw everything that a run has to show; yields each file when it is written, and sends all to the W&B run.
 
     Args:
         run: a run folder.
@@ -38,6 +39,14 @@ def visualise_run(run: Run | str | Path, say: Callable[[str], None] | None = Non
     """
     run = run if isinstance(run, Run) else open_run(Path(run))
     say = say or (lambda line: print(line, file=sys.stderr))
+    files = []
+    for file in _draw(run, say):
+        files.append(file)
+        yield file
+    publish(run, files)
+
+
+def _draw(run: Run, say: Callable[[str], None]) -> Iterator[Path]:
     rows = run.metrics()
     if rows:
         yield from save_figure(learning_figure(rows, run.config.env.family), run.path / "figures" / "learning")
