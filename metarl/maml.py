@@ -21,7 +21,7 @@ import torch
 from torch.nn.utils import parameters_to_vector
 
 from metarl.agents import Params, Samples
-from metarl.meta_gradient import MetaGradientLearner, Round, require_finite
+from metarl.meta_gradient import MetaGradientLearner, Round
 from metarl.trust_region import line_search, natural_step
 
 
@@ -34,13 +34,14 @@ class MAML(MetaGradientLearner):
         rounds, metrics = self.inner_loops(iteration)  # lines 3-8
         start = time.perf_counter()
 
-        gradient, before = self.meta_gradient(rounds)  # line 10
+        gradients, before = self.meta_gradient(rounds)  # line 10
         products = [self.curvature(part) for part in self.chunks([self.thin(r) for r in rounds])]
         num_tasks = rounds[0].samples.num_tasks
 
         def curvature_product(vector: torch.Tensor) -> torch.Tensor:
             return sum(product(vector) for product in products) / num_tasks + settings.damping * vector
 
+        gradient = parameters_to_vector(gradients.values())
         step = natural_step(curvature_product, gradient, settings.max_kl, settings.cg_iterations)
         fraction, after, kl = line_search(
             lambda displacement: self.evaluate(self.displaced(displacement), rounds),
@@ -55,29 +56,21 @@ class MAML(MetaGradientLearner):
 
     # ---- the objective
 
-    def loss(self, meta: Params, rounds: list[Round]) -> tuple[torch.Tensor, torch.Tensor]:
+    def loss(self, meta: Params, rounds: list[Round]) -> torch.Tensor:
+        """Negative surrogate, summed over tasks."""
+        return self.surrogate_and_kl(meta, rounds)[0]
+
+    def surrogate_and_kl(self, meta: Params, rounds: list[Round]) -> tuple[torch.Tensor, torch.Tensor]:
         """Negative surrogate and KL of the adapted policies, each summed over tasks."""
         samples, statistics = rounds[-1].samples, self.outputs(meta, rounds)[-1]
         ratio = torch.exp(self.policy.distribution(statistics).log_prob(samples.actions) - samples.log_probs)
         return -(samples.weights * ratio * samples.advantages).sum(), self.kl(rounds[-1], statistics).sum()
 
-    def meta_gradient(self, rounds: list[Round]) -> tuple[torch.Tensor, float]:
-        """(P,) gradient of the mean loss, and its value."""
-        num_tasks = rounds[0].samples.num_tasks
-        total = 0.0
-        gradients = {name: torch.zeros_like(value) for name, value in self.meta.items()}
-        for part in self.chunks(rounds):
-            gradient, (loss, _) = torch.func.grad_and_value(self.loss, has_aux=True)(self.meta, part)
-            total += float(loss.detach())
-            for name, g in gradient.items():
-                gradients[name] += g.detach() / num_tasks
-        require_finite(self.meta, gradients)
-        return parameters_to_vector(gradients.values()), total / num_tasks
-
     @torch.no_grad()
     def evaluate(self, meta: Params, rounds: list[Round]) -> tuple[float, float]:
         """Mean loss and mean KL over the tasks."""
-        sums = torch.tensor([[float(x) for x in self.loss(meta, part)] for part in self.chunks(rounds)]).sum(0)
+        parts = [torch.stack(self.surrogate_and_kl(meta, part)) for part in self.chunks(rounds)]
+        sums = torch.stack(parts).sum(0)
         loss, kl = (sums / rounds[0].samples.num_tasks).tolist()
         return loss, kl
 

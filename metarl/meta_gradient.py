@@ -177,6 +177,29 @@ class MetaGradientLearner:
         for first in range(0, num_tasks, size):
             yield [r.tasks(slice(first, first + size)) for r in rounds]
 
+    # ---- the outer gradient
+
+    def loss(self, meta: Params, rounds: list[Round]) -> torch.Tensor:
+        """What the outer update lowers, summed over tasks; each learner has its own."""
+        raise NotImplementedError
+
+    def meta_gradient(self, rounds: list[Round]) -> tuple[Params, float]:
+        """Gradient of the mean loss over the tasks, through their adaptation, and its value.
+
+        FloatingPointError names the first gradient that is not finite, before it reaches the weights.
+        """
+        num_tasks, total = rounds[0].samples.num_tasks, 0.0
+        gradients = {name: torch.zeros_like(value, requires_grad=False) for name, value in self.meta.items()}
+        for part in self.chunks(rounds):
+            gradient, loss = torch.func.grad_and_value(self.loss)(self.meta, part)
+            total += float(loss.detach())
+            for name, g in gradient.items():
+                gradients[name] += g.detach() / num_tasks
+        for name, gradient in gradients.items():
+            if not torch.isfinite(gradient).all():
+                raise FloatingPointError(f"the meta-gradient of {name} is not finite; the weights are unchanged")
+        return gradients, total / num_tasks
+
     # ---- resuming
 
     def state_dict(self) -> dict[str, torch.Tensor]:
@@ -211,10 +234,3 @@ def check_state(expected: dict[str, torch.Tensor], got: dict[str, torch.Tensor])
         )
         if want != have:
             raise ValueError(f"{name}: got {have}, expected {want}: the weights belong to another configuration")
-
-
-def require_finite(meta: Params, gradients: Params) -> None:
-    """FloatingPointError naming the first gradient that is not finite, before it reaches the weights."""
-    for name in meta:
-        if not torch.isfinite(gradients[name]).all():
-            raise FloatingPointError(f"the meta-gradient of {name} is not finite; the weights are unchanged")

@@ -14,7 +14,7 @@ import time
 import torch
 
 from metarl.agents import Params
-from metarl.meta_gradient import MetaGradientLearner, Round, require_finite
+from metarl.meta_gradient import MetaGradientLearner, Round
 
 
 class ProMP(MetaGradientLearner):
@@ -29,27 +29,14 @@ class ProMP(MetaGradientLearner):
         rounds, metrics = self.inner_loops(iteration)  # lines 4-8
         start = time.perf_counter()
         for _ in range(self.config.algorithm.epochs):  # lines 9-11
-            objective = self.meta_gradient(rounds)
-            metrics.setdefault("objective_before", objective)
-            metrics["objective"] = objective
+            gradients, loss = self.meta_gradient(rounds)
+            for name, value in self.meta.items():
+                value.grad = gradients[name]
+            metrics.setdefault("objective_before", -loss)
+            metrics["objective"] = -loss
             self.optimiser.step()
         metrics["seconds_update"] = time.perf_counter() - start
         return metrics
-
-    def meta_gradient(self, rounds: list[Round]) -> float:
-        """Put the gradient of the loss into ``.grad`` of the meta-parameters; return the objective's value."""
-        num_tasks = rounds[0].samples.num_tasks
-        total = 0.0
-        gradients = {name: torch.zeros_like(value) for name, value in self.meta.items()}
-        for part in self.chunks(rounds):
-            gradient, loss = torch.func.grad_and_value(self.loss)(self.meta, part)
-            total += float(loss.detach())
-            for name, g in gradient.items():
-                gradients[name] += g.detach() / num_tasks
-        require_finite(self.meta, gradients)
-        for name, value in self.meta.items():
-            value.grad = gradients[name]
-        return -total / num_tasks
 
     def loss(self, meta: Params, rounds: list[Round]) -> torch.Tensor:
         """Negative of eq. 13, summed over tasks."""
