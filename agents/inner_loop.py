@@ -5,8 +5,10 @@ ratio to the policy that collected the data (Rothfuss et al. 2019, eq. 11; Al-Sh
 
     theta'_m = theta_m - alpha * grad  -sum_n w_n  pi_theta(a_n | s_n) / pi_old(a_n | s_n)  A_n
 
-At theta = theta_old its gradient is the policy gradient, and, unlike the log-probability surrogate, its derivative with
-respect to theta is that of the policy gradient too, so that the outer gradient through the step is the true one.
+At theta = theta_old its gradient is the policy gradient, whose own derivative the log-probability surrogate gets
+wrong. With the ratio it is right: exactly so where an episode is one decision; in longer episodes the terms that couple
+an action with the likelihood of later ones are left out, which is ProMP's low-variance curvature estimator (sec. 5
+there: little bias, without the variance of likelihood ratios of whole trajectories).
 
     loop = InnerLoop(policy, first_order=False)
     adapted, _ = loop.adapt(params, step_sizes, samples)    # every parameter gets a leading task axis M

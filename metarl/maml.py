@@ -7,7 +7,7 @@ Lines 3-8 sample tasks, episodes, adapt, and sample episodes of the adapted poli
 by one TRPO step (Schulman et al. 2015), the KL being that of the adapted policies, mean_m KL(pi_old',
 pi_theta'(theta)).
 
-Deviations: the inner gradient is taken of the likelihood ratio, whose derivative is the true one (see
+Deviations: the inner gradient is taken of the likelihood ratio, whose derivative is right (see
 `metarl.agents.inner_loop`), where the original differentiates the log-probability a second time. The curvature is the
 Gauss-Newton matrix J^T M J, with J the Jacobian from meta-parameters through the adaptation to the parameters of the
 action distributions, and M the Fisher information of these: at the expansion point it equals the Hessian of the KL.
