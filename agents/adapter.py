@@ -9,7 +9,7 @@ value.
     state = adapter.adapt(state, rollout)               # one adaptation step in every task
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -50,13 +50,20 @@ class Adapter(Protocol):
         """The state after one adaptation step on fresh experience."""
 
 
+class Adapted(NamedTuple):
+    """The state of a GradientAdapter: weights, each with a leading task axis, and the steps taken so far."""
+
+    params: Params
+    steps: int
+
+
 class GradientAdapter:
     """Adapts by gradient steps from a meta-learned initialisation (MAML, ProMP and their relatives).
 
     Args:
         inner_loop: the adaptation rule and its policy.
         params: the initialisation, without a task axis.
-        step_sizes: see :meth:`InnerLoop.adapt`.
+        step_sizes: of each inner step, see :meth:`InnerLoop.adapt`; the last ones also for every further step.
         normaliser: of the observations.
         prepare: turns a rollout into samples with advantages.
     """
@@ -65,7 +72,7 @@ class GradientAdapter:
         self,
         inner_loop: InnerLoop,
         params: Params,
-        step_sizes: Params,
+        step_sizes: Sequence[Params],
         normaliser: Normaliser,
         prepare: Callable[[Rollout], Samples],
     ):
@@ -75,14 +82,14 @@ class GradientAdapter:
         self.normaliser = normaliser
         self.prepare = prepare
 
-    def start(self, num_tasks: int) -> Params:
-        return per_task(self.params, num_tasks)
+    def start(self, num_tasks: int) -> Adapted:
+        return Adapted(per_task(self.params, num_tasks), 0)
 
     @torch.no_grad()
     def act(self, state, observations, rng):
         seen = self.normaliser(observations)
         policy = self.inner_loop.policy
-        mean, std = statistics = policy(state, torch.from_numpy(seen))
+        mean, std = statistics = policy(state.params, torch.from_numpy(seen))
         if rng is None:
             actions = mean
         else:
@@ -90,6 +97,12 @@ class GradientAdapter:
         log_probs = policy.distribution(statistics).log_prob(actions)
         return Decision(actions.numpy(), log_probs.numpy(), seen, state)
 
-    @torch.no_grad()
     def adapt(self, state, rollout):
-        return self.inner_loop.adapt(state, self.step_sizes, self.prepare(rollout))[0]
+        return self.step(state, self.prepare(rollout))[0]
+
+    @torch.no_grad()
+    def step(self, state: Adapted, samples: Samples) -> tuple[Adapted, tuple[torch.Tensor, ...]]:
+        """One inner step on prepared samples; and the policy's output before it, as :meth:`InnerLoop.adapt`."""
+        sizes = self.step_sizes[min(state.steps, len(self.step_sizes) - 1)]
+        params, statistics = self.inner_loop.adapt(state.params, sizes, samples)
+        return Adapted(params, state.steps + 1), statistics

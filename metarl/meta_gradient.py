@@ -7,8 +7,8 @@ differentiates through the same chain of adaptations as a function of the meta-p
     rounds, metrics = learner.inner_loops(iteration)      # inner_steps + 1 rounds
     outputs = learner.outputs(meta, rounds)               # of theta_0, ..., theta_K, differentiable in meta
 
-Meta-parameters are one flat dict of leaf tensors: "params.<name>", and "step_sizes.<name>" when they are learned
-(Meta-SGD).
+Meta-parameters are one flat dict of leaf tensors: "params.<name>", and "step_sizes.<name>" when they are learned: one
+for each weight (Meta-SGD, Li et al. 2017) in each inner step (MAML++, Antoniou et al. 2019).
 """
 
 import time
@@ -77,19 +77,20 @@ class MetaGradientLearner:
         self.meta = {f"params.{name}": value for name, value in params.items()}
         if config.inner.learn_lr:
             for name, value in params.items():
-                self.meta[f"step_sizes.{name}"] = torch.full_like(value, config.inner.lr)
+                self.meta[f"step_sizes.{name}"] = torch.full((config.inner.steps, *value.shape), config.inner.lr)
         for value in self.meta.values():
             value.requires_grad_(True)
         self.normaliser = Normaliser.identity(observation_dim, config.policy.normalise_observations)
 
     # ---- the meta-parameters
 
-    def split(self, meta: Params) -> tuple[Params, Params]:
-        """(policy weights, inner step sizes) of a dict of meta-parameters."""
+    def split(self, meta: Params) -> tuple[Params, list[Params]]:
+        """(policy weights, step sizes of each inner step) of a dict of meta-parameters; of one step, if none is trained."""
         params = {name[7:]: value for name, value in meta.items() if name.startswith("params.")}
-        if self.config.inner.learn_lr:
-            return params, {name: meta[f"step_sizes.{name}"] for name in params}
-        return params, dict.fromkeys(params, self.config.inner.lr)
+        inner = self.config.inner
+        if inner.learn_lr:
+            return params, [{name: meta[f"step_sizes.{name}"][k] for name in params} for k in range(inner.steps)]
+        return params, [dict.fromkeys(params, inner.lr)] * max(1, inner.steps)
 
     def outputs(self, meta: Params, rounds: list[Round]) -> list[GaussianStatistics]:
         """What theta_0, theta_1, ... put out at the observations of round 0, 1, ..., as functions of ``meta``.
@@ -99,8 +100,8 @@ class MetaGradientLearner:
         params, step_sizes = self.split(meta)
         params = per_task(params, rounds[0].samples.num_tasks)
         outputs = []
-        for r in rounds[:-1]:
-            params, statistics = self.inner_loop.adapt(params, step_sizes, r.samples)
+        for r, sizes in zip(rounds[:-1], step_sizes):
+            params, statistics = self.inner_loop.adapt(params, sizes, r.samples)
             outputs.append(statistics)
         return [*outputs, self.policy(params, rounds[-1].samples.observations)]
 
@@ -155,9 +156,9 @@ class MetaGradientLearner:
             samples = self.prepare(rollout)
             with torch.no_grad():
                 if k < config.inner.steps:
-                    state, statistics = self.inner_loop.adapt(state, adapter.step_sizes, samples)
+                    state, statistics = adapter.step(state, samples)
                 else:
-                    statistics = self.policy(state, samples.observations)
+                    statistics = self.policy(state.params, samples.observations)
                 # once more from the statistics, so that the first likelihood ratios are one to the last bit
                 log_probs = self.policy.distribution(statistics).log_prob(samples.actions)
             rounds.append(Round(samples._replace(log_probs=log_probs), statistics))

@@ -82,7 +82,9 @@ class InnerConfig(Section):
 
     steps: Int = Field(1, ge=0, le=100, description="Gradient steps in a task, each from fresh episodes.")
     lr: Float = Field(0.1, gt=0, le=1000, description="Size of a gradient step (its start, with learn_lr).")
-    learn_lr: bool = Field(False, description="Learn a step size for each weight, as Meta-SGD does.")
+    learn_lr: bool = Field(
+        False, description="Learn a step size for each weight (Meta-SGD) in each inner step (MAML++)."
+    )
     head_only: bool = Field(False, description="Adapt the last layer only, as ANIL does.")
     first_order: bool = Field(False, description="No second derivatives, as in first-order MAML.")
 

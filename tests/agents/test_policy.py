@@ -80,7 +80,7 @@ def test_an_adapter_keeps_its_state_apart():
     params = policy.init(np.random.default_rng(0))
     samples = random_samples(policy, 2, 10, torch.Generator().manual_seed(1))
     adapter = GradientAdapter(
-        InnerLoop(policy), params, dict.fromkeys(params, 0.5), Normaliser.identity(3), lambda rollout: samples
+        InnerLoop(policy), params, [dict.fromkeys(params, 0.5)], Normaliser.identity(3), lambda rollout: samples
     )
     start = adapter.start(2)
     observations = np.ones((2, 4, 3))
@@ -89,5 +89,17 @@ def test_an_adapter_keeps_its_state_apart():
     assert (adapter.act(start, observations, None).actions == first).all()
     assert not np.allclose(adapter.act(adapted, observations, None).actions, first)
     decision = adapter.act(start, observations, np.random.default_rng(0))
-    pi = policy.distribution(policy(start, torch.ones(2, 4, 3)))
+    pi = policy.distribution(policy(start.params, torch.ones(2, 4, 3)))
     np.testing.assert_allclose(decision.log_probs, pi.log_prob(torch.from_numpy(decision.actions)), atol=1e-6)
+
+
+def test_each_step_has_its_own_step_sizes_and_further_ones_take_the_last():
+    policy = GaussianMLP(3, 2, (4,))
+    params = policy.init(np.random.default_rng(0))
+    samples = random_samples(policy, 2, 10, torch.Generator().manual_seed(1))
+    loop, sizes = InnerLoop(policy), [dict.fromkeys(params, 0.5), dict.fromkeys(params, 0.02)]
+    adapter = GradientAdapter(loop, params, sizes, Normaliser.identity(3), lambda rollout: samples)
+    state, want = adapter.start(2), per_task(params, 2)
+    for k in (0, 1, 1):
+        state, want = adapter.adapt(state, rollout=None), loop.adapt(want, sizes[k], samples)[0]
+        assert all(torch.equal(state.params[name], want[name]) for name in params)

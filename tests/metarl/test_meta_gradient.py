@@ -178,7 +178,9 @@ class GaussianLearner:
         rng = np.random.default_rng(0)
         params = {n: v.double() for n, v in it.policy.init(rng).items()}
         it.meta = {f"params.{n}": v.requires_grad_() for n, v in params.items()}
-        it.meta |= {f"step_sizes.{n}": torch.full_like(v, 0.3).requires_grad_() for n, v in params.items()}
+        for name, value in params.items():
+            sizes = torch.full((steps, *value.shape), 0.3, dtype=value.dtype)
+            it.meta[f"step_sizes.{name}"] = sizes.requires_grad_()
         generator = torch.Generator().manual_seed(0)
 
         def normal(*shape):
