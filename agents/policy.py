@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch.distributions import Independent, Normal
+from torch.distributions import Distribution, register_kl
 
 Params = dict[str, torch.Tensor]
 _ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
@@ -27,6 +27,28 @@ class GaussianStatistics(NamedTuple):
 
     mean: torch.Tensor
     std: torch.Tensor
+
+
+class DiagonalGaussian(Distribution):
+    """A Gaussian of independent components: batch shape (M, N), event shape (A,).
+
+    What torch's ``Independent(Normal(mean, std), 1)`` is, but the logarithm of a standard deviation that all steps share
+    is not taken, and not differentiated twice, at each of them.
+    """
+
+    def __init__(self, mean: torch.Tensor, std: torch.Tensor):
+        self.loc, self.scale = mean, std
+        super().__init__(mean.shape[:-1], mean.shape[-1:], validate_args=False)
+
+    def log_prob(self, value: torch.Tensor) -> torch.Tensor:
+        scaled = (value - self.loc) / self.scale
+        return -0.5 * (scaled * scaled).sum(-1) - (self.scale.log() + 0.5 * math.log(2 * math.pi)).sum(-1)
+
+
+@register_kl(DiagonalGaussian, DiagonalGaussian)
+def _kl(p: DiagonalGaussian, q: DiagonalGaussian) -> torch.Tensor:
+    ratio, distance = p.scale / q.scale, (p.loc - q.loc) / q.scale
+    return 0.5 * (distance * distance).sum(-1) + (0.5 * (ratio * ratio - 1) - ratio.log()).sum(-1)
 
 
 @dataclass(frozen=True)
@@ -79,7 +101,6 @@ class GaussianMLP:
         return GaussianStatistics(x, log_std.exp().unsqueeze(-2))
 
     @staticmethod
-    def distribution(statistics: GaussianStatistics) -> Independent:
+    def distribution(statistics: GaussianStatistics) -> DiagonalGaussian:
         """The action distributions: batch shape (M, N), event shape (A,)."""
-        mean, std = statistics
-        return Independent(Normal(mean, std.expand_as(mean), validate_args=False), 1, validate_args=False)
+        return DiagonalGaussian(*statistics)

@@ -85,7 +85,7 @@ class MetaGradientLearner:
     # ---- the meta-parameters
 
     def split(self, meta: Params) -> tuple[Params, list[Params]]:
-        """(policy weights, step sizes of each inner step) of a dict of meta-parameters; of one step, if none is trained."""
+        """(policy weights, step sizes of each inner step, at least one) of a dict of meta-parameters."""
         params = {name[7:]: value for name, value in meta.items() if name.startswith("params.")}
         inner = self.config.inner
         if inner.learn_lr:

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.distributions import Independent, Normal, kl_divergence
 
 from metarl.agents import GaussianMLP, GradientAdapter, InnerLoop, Normaliser, Samples
 from metarl.agents.inner_loop import per_task
+from metarl.agents.policy import GaussianStatistics
 
 
 def as_module(policy: GaussianMLP, params) -> nn.Sequential:
@@ -44,7 +46,7 @@ def test_task_m_acts_with_its_own_weights(activation):
     actions = torch.ones((3, 6, 2))
     for m in range(3):
         mean = as_module(policy, sets[m])(observations[m])
-        torch.testing.assert_close(pi.base_dist.loc[m], mean)
+        torch.testing.assert_close(pi.loc[m], mean)
         want = torch.distributions.Normal(mean, stacked["log_std"][m].exp()).log_prob(actions[m]).sum(-1)
         torch.testing.assert_close(pi.log_prob(actions)[m], want)  # summed over action dimensions, not averaged
 
@@ -103,3 +105,18 @@ def test_each_step_has_its_own_step_sizes_and_further_ones_take_the_last():
     for k in (0, 1, 1):
         state, want = adapter.adapt(state, rollout=None), loop.adapt(want, sizes[k], samples)[0]
         assert all(torch.equal(state.params[name], want[name]) for name in params)
+
+
+def test_the_distribution_is_torchs_independent_normal():
+    generator = torch.Generator().manual_seed(2)
+
+    def draw(*shape):
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    p, q = ((draw(3, 5, 2), draw(3, 1, 2).exp()) for _ in range(2))
+    want = [Independent(Normal(mean, std.expand_as(mean)), 1) for mean, std in (p, q)]
+    got = [GaussianMLP.distribution(GaussianStatistics(*statistics)) for statistics in (p, q)]
+    assert (got[0].batch_shape, got[0].event_shape) == (want[0].batch_shape, want[0].event_shape)
+    value = draw(3, 5, 2)
+    torch.testing.assert_close(got[0].log_prob(value), want[0].log_prob(value))
+    torch.testing.assert_close(kl_divergence(*got), kl_divergence(*want))
