@@ -32,8 +32,8 @@ class GaussianStatistics(NamedTuple):
 class DiagonalGaussian(Distribution):
     """A Gaussian of independent components: batch shape (M, N), event shape (A,).
 
-    What torch's ``Independent(Normal(mean, std), 1)`` is, but the logarithm of a standard deviation that all steps share
-    is not taken, and not differentiated twice, at each of them.
+    What torch's ``Independent(Normal(mean, std), 1)`` is, but the logarithm of a standard deviation that all steps
+    share is not taken, and not differentiated twice, at each of them.
     """
 
     def __init__(self, mean: torch.Tensor, std: torch.Tensor):
