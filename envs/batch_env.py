@@ -47,7 +47,8 @@ class BatchEnv(VectorEnv):
         family: a Family, or the name of one with its options in family_options.
         num_envs: number of simulations N.
         horizon: episode length in steps; the family's own if None.
-        action_scale: actions in [-action_scale, action_scale] map linearly to the actuator range and are clipped there.
+        action_scale: actions in [-action_scale, action_scale] map linearly to the family's control_range, by default
+            that of the actuators, and are clipped there.
         autoreset_mode: Gymnasium's; with DISABLED a finished simulation may be stepped on, and its data means nothing.
         num_threads: physics threads, 0 for all cores. Results do not depend on it.
 
@@ -90,7 +91,7 @@ class BatchEnv(VectorEnv):
         self.dt = self.model.opt.timestep * family.frame_skip
         self._qpos, self._qvel = self.batch.bind("qpos"), self.batch.bind("qvel")
         self._warnings = self.batch.warning[:, _BAD_STATE, 1]
-        self._low, self._high = self.model.actuator_ctrlrange.T.copy()
+        self._low, self._high = family.control_range(self.model)
         if not (self._low < self._high).all():
             names = [self.model.actuator(int(i)).name for i in np.flatnonzero(self._low >= self._high)]
             raise ValueError(f"{family.name}: actuators {names} have no ctrlrange for actions to be mapped to")
@@ -266,7 +267,7 @@ class BatchEnv(VectorEnv):
         if len(changed):
             self._values[changed] = self._next_values[changed]
             self.family.write(self.batch, changed, self._values[changed])
-        self.batch.reset(ids, stage=int(mujoco.mjtStage.mjSTAGE_NONE))
+        self.batch.reset(ids, self.family.keyframe, int(mujoco.mjtStage.mjSTAGE_NONE))
         qpos, qvel = self._qpos[ids], self._qvel[ids]
         self.family.reset_state([self._rngs[i] for i in ids], qpos, qvel)
         self._qpos[ids], self._qvel[ids] = qpos, qvel

@@ -38,6 +38,7 @@ class Family:
         horizon: default episode length in environment steps.
         state_limit: positions and velocities (m, rad, m/s, rad/s) beyond it are divergence; MuJoCo's own limit, 1e10,
             lets a simulation that blows up pay rewards of 1e9 for a few steps.
+        keyframe: keyframe of the model that episodes start from, before reset noise; -1 for qpos0 and zero controls.
         camera: name of the camera that SingleEnv renders with.
     """
 
@@ -46,11 +47,21 @@ class Family:
     frame_skip: int = 1
     horizon: int = 100
     state_limit: float = 1e4
+    keyframe: int = -1
     camera: str
 
     def build(self) -> mujoco.MjModel:
         """The model of the default task."""
         raise NotImplementedError
+
+    def control_range(self, model: mujoco.MjModel) -> tuple[np.ndarray, np.ndarray]:
+        """Controls (A,) that actions -1 and 1 stand for at action_scale 1, which all controls are clipped to.
+
+        The actuators' ctrlrange; for position servos, which have their whole joint range there, better a range around
+        the pose at which the robot works.
+        """
+        low, high = model.actuator_ctrlrange.T.copy()
+        return low, high
 
     def write(self, batch: Batch, ids: np.ndarray, values: np.ndarray) -> None:
         """Write the tasks values (n, D) into simulations ids (n,). Nothing to do for a task that is only a goal."""
@@ -81,7 +92,7 @@ class Family:
     ) -> dict[str, np.ndarray]:
         """Named terms (N,) whose sum is the reward of the step from qpos_before (N, nq) to now.
 
-        ctrl (N, A) are the controls in actuator range after clipping, values (N, D) the tasks.
+        ctrl (N, A) are the controls after clipping to control_range, values (N, D) the tasks.
         """
         raise NotImplementedError
 
