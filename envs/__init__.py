@@ -21,12 +21,14 @@ from .family import Family
 from .half_cheetah import HalfCheetahDir, HalfCheetahMass, HalfCheetahVel
 from .navigation import Navigation2D
 from .parameter import Parameter, did_you_mean
+from .quantities import QUANTITIES
 from .single_env import SingleEnv
 from .task import SPLITS, Tasks, TaskSpace
+from .write import Write
 
 __all__ = [
-    "FAMILIES", "SPLITS", "BatchEnv", "Family", "Parameter", "SingleEnv", "TaskSpace", "Tasks", "make", "make_family",
-    "register",
+    "FAMILIES", "QUANTITIES", "SPLITS", "BatchEnv", "Family", "Parameter", "SingleEnv", "TaskSpace", "Tasks", "Write",
+    "make", "make_family", "register",
 ]
 
 FAMILIES: dict[str, type[Family]] = {

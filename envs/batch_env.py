@@ -10,6 +10,9 @@ Simulations run in `mujoco.batch.Batch`: bit-identical to a loop over single one
 `Family` is one robot with its reward, as functions over arrays with a leading simulation axis; this module adds what
 all share: tasks, random streams, action scaling, horizons, autoreset, and the handling of diverged physics.
 
+Parameters of a family may set in in mid-episode (`Parameter.onset`) or lie between policy and robot (`Channel`): both
+cost nothing where no parameter asks for them.
+
 Diverged physics (MuJoCo silently resets such a simulation; or a state beyond the family's limit; or a NaN action) ends
 that episode: terminated and info["diverged"] are true, the reward is 0, the observation is the last good one, and the
 simulation is reset. The others do not notice.
@@ -26,7 +29,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from mujoco.batch import Batch
 
+from .channel import Channel
 from .family import Family
+from .onset import Onsets
 from .streams import Seed, streams
 from .task import Tasks, TaskSpace
 
@@ -86,7 +91,7 @@ class BatchEnv(VectorEnv):
         self.horizon = family.horizon if horizon is None else int(horizon)
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.model = family.build()
-        self.batch = Batch(self.model, num_envs, 1 if num_envs == 1 else num_threads)
+        self.batch = Batch(self.model, num_envs, 1 if num_envs == 1 else num_threads, family.persistent)
         self._process = os.getpid()
         self.dt = self.model.opt.timestep * family.frame_skip
         self._qpos, self._qvel = self.batch.bind("qpos"), self.batch.bind("qvel")
@@ -99,6 +104,9 @@ class BatchEnv(VectorEnv):
         self._bias = 0.5 * (self._high + self._low)
         self._values = np.repeat(family.space.default().values, num_envs, axis=0)  # (N, D), in force
         self._next_values = self._values.copy()  # (N, D), in force from each simulation's next reset
+        self._written = self._values.copy()  # (N, D), the tasks without what has not set in yet
+        self._onsets = Onsets(self.space)
+        family.writer(self.model)  # refuses what the model does not have, before the first task
         self._rngs: list[np.random.Generator | None] = [None] * num_envs
         self._elapsed = np.zeros(num_envs, np.int64)
         self._ended = np.zeros(num_envs, bool)
@@ -107,6 +115,8 @@ class BatchEnv(VectorEnv):
         self._everyone.flags.writeable = False
 
         size = self._observe().shape[1]
+        idle = np.clip(self._bias, self._low, self._high)
+        self._channel = Channel(self.space, size, idle, num_envs) if Channel.needed(self.space) else None
         bound = np.full(self.model.nu, action_scale, np.float32)
         self.single_action_space = gymnasium.spaces.Box(-bound, bound, dtype=np.float32)
         # more is divergence, and never observed
@@ -187,9 +197,11 @@ class BatchEnv(VectorEnv):
         if seed is not None or self._rngs[0] is None:
             for i, stream in zip(ids, streams(seed, ids, self.num_envs), strict=True):
                 self._rngs[i] = stream
+            if self._channel:
+                self._channel.seed(ids, [self._rngs[i] for i in ids])
         self._restart(ids)
         self._ended[ids] = False
-        fresh = self._observe()
+        fresh = self._first_observation(self._observe(), ids)
         self._observation = fresh if mask is None else np.where(mask[:, None], fresh, self._observation)
         return self._observation.copy(), {}
 
@@ -207,7 +219,11 @@ class BatchEnv(VectorEnv):
 
         restart = self._ended if self.autoreset_mode is AutoresetMode.NEXT_STEP and self._ended.any() else None
         stepped = self._everyone if restart is None else ~restart
-        qpos_before = self._qpos.copy()
+        if self._onsets:
+            self._set_in(np.flatnonzero(self._onsets.due(self._values, self._elapsed) & stepped))
+        if self._channel:
+            ctrl = self._channel.command(ctrl, self._elapsed, self._written)
+        before = self.family.before(self.batch)
         if restart is None:
             self._advance(ctrl, None)
         else:
@@ -218,8 +234,8 @@ class BatchEnv(VectorEnv):
 
         derived = self.family.derive(self.batch)
         observation = self.family.observe(self.batch, derived)
-        terms = self.family.reward_terms(self.batch, derived, qpos_before, ctrl, self._values)
-        terminated = self.family.terminated(self.batch, self._values)
+        terms = self.family.reward_terms(self.batch, derived, before, ctrl, self._written)
+        terminated = self.family.terminated(self.batch, self._written)
         terminated = np.zeros(self.num_envs, bool) if terminated is None else terminated & stepped
         truncated = (self._elapsed >= self.horizon) & stepped
         if self._warnings.any():
@@ -229,6 +245,8 @@ class BatchEnv(VectorEnv):
             if not np.abs(array).max() <= bound:  # NaN is not
                 diverged |= ~(np.abs(array).max(axis=1) <= bound)
         diverged &= stepped
+        if self._channel:
+            observation = self._pass_on(observation, stepped)
         if diverged.any():
             observation[diverged] = self._observation[diverged]
             terminated, truncated = terminated | diverged, truncated & ~diverged
@@ -244,8 +262,9 @@ class BatchEnv(VectorEnv):
         info = self._info(terms, diverged, stepped)
         if self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
             info |= self._final_info(observation, terms, diverged, ended)
-            self._restart(np.flatnonzero(ended))
-            observation = np.where(ended[:, None], self._observe(), observation)
+            restarted = np.flatnonzero(ended)
+            self._restart(restarted)
+            observation = np.where(ended[:, None], self._first_observation(self._observe(), restarted), observation)
         self._ended = ended
         self._observation = observation
         return observation.copy(), reward, terminated, truncated, info
@@ -263,15 +282,37 @@ class BatchEnv(VectorEnv):
 
     def _restart(self, ids: np.ndarray) -> None:
         """Put simulations ids (sorted) at the start of an episode of their next task."""
-        changed = ids[(self._next_values[ids] != self._values[ids]).any(axis=1)]
-        if len(changed):
-            self._values[changed] = self._next_values[changed]
-            self.family.write(self.batch, changed, self._values[changed])
+        self._values[ids] = self._next_values[ids]
+        self._elapsed[ids] = 0
+        self._set_in(ids)
+        if self._channel:
+            self._channel.start(ids)
         self.batch.reset(ids, self.family.keyframe, int(mujoco.mjtStage.mjSTAGE_NONE))
         qpos, qvel = self._qpos[ids], self._qvel[ids]
         self.family.reset_state([self._rngs[i] for i in ids], qpos, qvel)
         self._qpos[ids], self._qvel[ids] = qpos, qvel
-        self._elapsed[ids] = 0
+        if self.family.reset_stage != mujoco.mjtStage.mjSTAGE_NONE:
+            self.batch.forward(ids, int(self.family.reset_stage))
+
+    def _set_in(self, ids: np.ndarray) -> None:
+        """Write what is in force of the tasks of simulations ids (sorted) at their present step, where it is new."""
+        values = self._onsets.in_force(self._values[ids], self._elapsed[ids])
+        new = (values != self._written[ids]).any(axis=1)
+        if new.any():
+            self._written[ids[new]] = values[new]
+            self.family.write(self.batch, ids[new], values[new])
+
+    def _first_observation(self, observation: np.ndarray, ids: np.ndarray) -> np.ndarray:
+        """Observations (N, O) of which those of simulations ids, which begin an episode, pass through the channel."""
+        if self._channel:
+            observation[ids] = self._channel.observe(observation[ids], self._written, ids, None)
+        return observation
+
+    def _pass_on(self, observation: np.ndarray, stepped: np.ndarray) -> np.ndarray:
+        """The observations (N, O) of this step through the channel; who has not stepped begins an episode."""
+        ids = np.flatnonzero(stepped)
+        observation[ids] = self._channel.observe(observation[ids], self._written, ids, self._observation[ids])
+        return self._first_observation(observation, np.flatnonzero(~stepped))
 
     def _observe(self) -> np.ndarray:
         return self.family.observe(self.batch, self.family.derive(self.batch))

@@ -11,6 +11,10 @@
 
     env = BatchEnv(Hover(), num_envs=64)
 
+A parameter that says what it `writes` needs nothing else:
+
+    Parameter("payload", "kg", "mass below", 0.0, "uniform", 0.0, 2.0, writes=Write("payload", "frame", at=(0, 0, -1)))
+
 `batch.bind(name)` is a live (N, ...) view of a field of all simulations: a write to a state field is the simulation's
 state at its next call; derived fields (sensordata, xpos, ...) are refreshed by every call. See `mujoco/batch.py`.
 """
@@ -23,6 +27,7 @@ import numpy as np
 from mujoco.batch import Batch
 
 from .task import TaskSpace
+from .write import Writer
 
 # Ctrl-C is seen between calls of Batch.step only; so many physics steps take well under half a second on one core
 _SUBSTEPS_PER_CALL = 20_000
@@ -39,6 +44,9 @@ class Family:
         state_limit: positions and velocities (m, rad, m/s, rad/s) beyond it are divergence; MuJoCo's own limit, 1e10,
             lets a simulation that blows up pay rewards of 1e9 for a few steps.
         keyframe: keyframe of the model that episodes start from, before reset noise; -1 for qpos0 and zero controls.
+        reset_stage: what is computed of the state that an episode begins with. A family that binds derived fields
+            needs their stage, or they are those of the last episode; mjSTAGE_ACC is Gymnasium's mj_forward.
+        persistent: keep an MjData for each simulation, for what only data_of can tell; see mujoco.batch.Batch.
         camera: name of the camera that SingleEnv renders with.
     """
 
@@ -48,6 +56,8 @@ class Family:
     horizon: int = 100
     state_limit: float = 1e4
     keyframe: int = -1
+    reset_stage: mujoco.mjtStage = mujoco.mjtStage.mjSTAGE_NONE
+    persistent: bool = False
     camera: str
 
     def build(self) -> mujoco.MjModel:
@@ -63,11 +73,22 @@ class Family:
         low, high = model.actuator_ctrlrange.T.copy()
         return low, high
 
+    def writer(self, model: mujoco.MjModel) -> Writer:
+        """What applies the parameters that declare what they write, to simulations of model, one that build made."""
+        if "_writer" not in vars(self):
+            self._writer = Writer(self.space, model)
+        return self._writer
+
     def write(self, batch: Batch, ids: np.ndarray, values: np.ndarray) -> None:
-        """Write the tasks values (n, D) into simulations ids (n,). Nothing to do for a task that is only a goal."""
+        """Write the tasks values (n, D) into simulations ids (n,): what the parameters declare, nothing for a goal."""
+        self.writer(batch.model).write(batch, ids, values)
 
     def reset_state(self, rngs: Sequence[np.random.Generator], qpos: np.ndarray, qvel: np.ndarray) -> None:
         """Add reset noise in place to qpos (n, nq) and qvel (n, nv), one generator a row."""
+
+    def before(self, batch: Batch) -> np.ndarray:
+        """What the reward needs of the state before a step, a new array; the positions (N, nq) if not overridden."""
+        return batch.bind("qpos").copy()
 
     def advance(self, batch: Batch, ctrl: np.ndarray, ids: np.ndarray | None) -> None:
         """One environment step of simulations ids (all if None) under controls ctrl (N, A)."""
@@ -90,7 +111,7 @@ class Family:
     def reward_terms(
         self, batch: Batch, derived: Any, qpos_before: np.ndarray, ctrl: np.ndarray, values: np.ndarray
     ) -> dict[str, np.ndarray]:
-        """Named terms (N,) whose sum is the reward of the step from qpos_before (N, nq) to now.
+        """Named terms (N,) whose sum is the reward of the step from qpos_before, what before() returned, to now.
 
         ctrl (N, A) are the controls after clipping to control_range, values (N, D) the tasks.
         """

@@ -22,6 +22,7 @@ from .family import Family
 from .parameter import Parameter, did_you_mean
 from .planar import PlanarCom
 from .task import TaskSpace
+from .write import Write
 
 VARIANTS = ("gym", "maml")
 CONTROL_COST = 0.05  # per squared unit of control, in every published variant
@@ -147,19 +148,11 @@ class HalfCheetahMass(HalfCheetah):
     name = "HalfCheetahMass"
     space = TaskSpace(name, (
         Parameter("mass_scale", "1", "factor on body masses, inertias and geom radii", 1.0, "log_uniform", 0.5, 2.0,
-                  extrapolation=((2.0**-1.5, 0.5), (2.0, 2.0**1.5))),
+                  extrapolation=((2.0**-1.5, 0.5), (2.0, 2.0**1.5)), writes=(Write("mass"), Write("radius"))),
     ))
 
     def __init__(self):
         super().__init__("gym")
-
-    def write(self, batch: Batch, ids: np.ndarray, values: np.ndarray) -> None:
-        model, scale = batch.model, values[:, 0]
-        batch.expand("body_mass")[ids] = model.body_mass * scale[:, None]
-        batch.expand("body_inertia")[ids] = model.body_inertia * scale[:, None, None]
-        # every geom but the floor is a capsule, of radius size[0]
-        batch.expand("geom_size")[ids, 1:, 0] = model.geom_size[1:, 0] * scale[:, None]
-        batch.set_const(ids)  # also fits the bounding volumes to the sizes
 
     def observe(self, batch: Batch, derived: None) -> np.ndarray:
         qpos = batch.bind("qpos")

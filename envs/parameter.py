@@ -1,18 +1,27 @@
-"""One number that varies between tasks: its unit, range, distribution, and what is kept for testing.
+"""One number that varies between tasks: its unit, range, distribution, what is kept for testing, and what it writes.
 
     speed = Parameter("velocity", "m/s", "target speed", 1.5, "uniform", 0.0, 3.0, extrapolation=((3.0, 4.5),))
     speed.draw(5, "train", np.random.default_rng(0))       # (5,) in [0, 3)
     speed.draw(5, "extrapolation", np.random.default_rng(0))  # (5,) in [3, 4.5)
+
+    Parameter("knee", "1", "strength of the knee", 1.0, "uniform", 0.2, 1.0, writes=Write("strength", "knee_motor"))
+
+A parameter with `writes` is applied by `Family.write`; one without is a goal, which the family's reward reads.
 """
 
 import difflib
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-DISTRIBUTIONS = ("uniform", "log_uniform", "choice")
+if TYPE_CHECKING:
+    from .write import Write
+
+DISTRIBUTIONS = ("uniform", "log_uniform", "normal", "choice")
+_LEAST_SHARE = 0.01  # of a normal inside its range, so that redrawing what falls outside comes to an end
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
@@ -31,11 +40,16 @@ class Parameter:
         unit: unit of the number, "1" for a pure ratio.
         description: one line for people.
         default: the value of the unmodified robot or goal.
-        distribution: "uniform" or "log_uniform" over [low, high], or "choice" among choices.
+        distribution: "uniform" or "log_uniform" over [low, high], "normal" cut off there, or "choice" among choices.
         low, high: range of the training tasks.
-        choices: the values of a "choice".
-        extrapolation: intervals (low, high) outside the range, or further choices; empty if there are none.
+        mean, std: of a "normal", before it is cut off.
+        choices: the values of a "choice", all equally likely.
+        extrapolation: intervals (low, high) outside the range, or further choices; empty if there are none. Over
+            intervals a "normal" is uniform.
         held_out: choices kept for testing.
+        writes: what the number changes in the robot, one `Write` or several; none for a goal.
+        onset: environment step from which the number is in force, the default being so before: a number, or the name
+            of the parameter that holds it. None for the whole episode.
     """
 
     name: str
@@ -48,8 +62,15 @@ class Parameter:
     choices: tuple[float, ...] = ()
     extrapolation: tuple = ()
     held_out: tuple[float, ...] = ()
+    mean: float = math.nan
+    std: float = math.nan
+    writes: "tuple[Write, ...] | Write" = ()
+    onset: int | str | None = None
 
     def __post_init__(self):
+        for name in ("choices", "extrapolation", "held_out", "writes"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, tuple(value) if isinstance(value, tuple | list) else (value,))
         if self.distribution not in DISTRIBUTIONS:
             raise ValueError(
                 f"parameter {self.name}: unknown distribution {self.distribution!r}"
@@ -65,12 +86,26 @@ class Parameter:
             raise ValueError(f"parameter {self.name}: need finite low < high, got {self.low}, {self.high}")
         elif self.distribution == "log_uniform" and self.low <= 0:
             raise ValueError(f"parameter {self.name}: log_uniform needs low > 0, got {self.low}")
+        elif self.distribution == "normal" and not self._share_in_range() >= _LEAST_SHARE:
+            raise ValueError(
+                f"parameter {self.name}: normal needs a mean and std > 0 with at least {_LEAST_SHARE:.0%} of it between"
+                f" low and high, got mean {self.mean}, std {self.std} for {self.low} to {self.high}"
+            )
+        if isinstance(self.onset, bool) or not isinstance(self.onset, int | str | None) or self.onset == self.name:
+            raise ValueError(f"parameter {self.name}: onset must be a step or another parameter, got {self.onset!r}")
         if not self.allows(np.array([self.default])).all():
             raise ValueError(f"parameter {self.name}: default {self.default} is outside its own ranges")
 
     @property
     def continuous(self) -> bool:
         return self.distribution != "choice"
+
+    @property
+    def lowest(self) -> float:
+        """The least value that it may take, extrapolation included."""
+        if self.continuous:
+            return min((self.low, *(low for low, _ in self.extrapolation)))
+        return min((*self.choices, *self.extrapolation))
 
     def inside(self, values: np.ndarray) -> np.ndarray:
         """Whether each value is in the range (or among the choices) of training and held-out tasks."""
@@ -95,6 +130,8 @@ class Parameter:
             if split == "held_out" and self.held_out:
                 pool = list(self.held_out)
             return rng.choice(np.array(self.extrapolation if beyond else pool, np.float64), size=n)
+        if self.distribution == "normal" and not beyond:
+            return self._draw_normal(n, rng)
         log = self.distribution == "log_uniform"
         bounds = np.array(self.extrapolation if beyond else [(self.low, self.high)], np.float64)
         scaled = np.log(bounds) if log else bounds
@@ -103,3 +140,16 @@ class Parameter:
         values = scaled[pick, 0] + width[pick] * rng.random(n)
         # exp(log(x)) may leave the interval by a rounding error
         return np.clip(np.exp(values), bounds[pick, 0], bounds[pick, 1]) if log else values
+
+    def _draw_normal(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        values = rng.normal(self.mean, self.std, n)
+        while len(outside := np.flatnonzero(~self.inside(values))):
+            values[outside] = rng.normal(self.mean, self.std, len(outside))
+        return values
+
+    def _share_in_range(self) -> float:
+        """Probability of the normal between low and high; NaN without a mean and a positive std."""
+        if not self.std > 0:
+            return math.nan
+        z = [(bound - self.mean) / (self.std * math.sqrt(2)) for bound in (self.low, self.high)]
+        return 0.5 * (math.erf(z[1]) - math.erf(z[0]))

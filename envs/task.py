@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from .parameter import Parameter, did_you_mean
+from .streams import splitmix64
 
 SPLITS = ("train", "held_out", "extrapolation")
 _HELD_OUT_FIFTH = np.uint64(5)
@@ -126,16 +127,8 @@ class TaskSpace:
         key = np.full(len(values), int.from_bytes(name[:8], "little"), np.uint64)
         bits = np.ascontiguousarray(values + 0.0).view(np.uint64)  # + 0.0: -0.0 and 0.0 are the same task
         for column in bits.T:
-            key = _splitmix64(key ^ column)
+            key = splitmix64(key ^ column)
         return key
-
-
-def _splitmix64(x: np.ndarray) -> np.ndarray:
-    """Finaliser of Steele, Lea and Flood's SplitMix64, elementwise on uint64."""
-    x = x + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
 
 
 @dataclass(frozen=True, eq=False)

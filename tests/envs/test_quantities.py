@@ -1,0 +1,201 @@
+"""Every row of the table of what can vary, against the model that an edited MJCF compiles to."""
+
+import mujoco
+import numpy as np
+import pytest
+
+from metarl.envs import QUANTITIES, BatchEnv, Family, Parameter, TaskSpace, Write
+from metarl.envs.checks import assert_effective, assert_physical
+
+VALUES = {
+    "mass": 2.0, "inertia": (0.03, 0.02, 0.015), "com": (0.0, 0.0, 0.0), "friction": 0.5, "torsion": 0.02,
+    "rolling": 0.01, "damping": 0.3, "frictionloss": 0.05, "armature": 0.02, "stiffness": 4.0, "gain": 1.5, "kp": 3.0,
+    "gear": 2.0, "gravity": (0.3, 0.0, -5.0), "wind": (0.5, 0.0, 0.0), "density": 1.2, "viscosity": 0.01,
+    "radius": 0.1, "length": 0.2, "shin": 1.0, "terrain": 0, "load": "", "limb": 1.0,
+}  # fmt: skip
+
+
+def mjcf(**changes) -> str:
+    """A cart with a pole under a servo, a rolling ball on a height field, a rotor, and a leg of solid cylinders."""
+    v = {k: " ".join(map(repr, x)) if isinstance(x, tuple) else x for k, x in (VALUES | changes).items()}
+    s, f = (VALUES | changes)["limb"], (VALUES | changes)["shin"]
+    return f"""<mujoco><option timestep="0.005" gravity="{v["gravity"]}" wind="{v["wind"]}" density="{v["density"]}"
+     viscosity="{v["viscosity"]}" integrator="Euler" cone="elliptic"/>
+    <asset><hfield name="h0" nrow="2" ncol="3" size="2 2 .2 .1" elevation="0 1 0 0 1 0"/>
+      <hfield name="h1" nrow="2" ncol="3" size="2 2 .2 .1" elevation="1 0 1 1 0 1"/></asset>
+    <worldbody><geom name="ground" type="hfield" hfield="h{v["terrain"]}" pos="0 4 0" friction=".1 .001 .001"/>
+      <geom name="post" size=".05" pos=".08 0 1.62" contype="0" conaffinity="2"/>
+      <body name="cart" pos="0 0 1"><joint name="slide" type="slide" axis="1 0 0"/>
+        <geom type="box" size=".1 .1 .1" mass="1" contype="0" conaffinity="0"/>
+        <body name="pole"><joint name="hinge" axis="0 1 .2" damping="{v["damping"]}" armature="{v["armature"]}"
+            frictionloss="{v["frictionloss"]}" stiffness="{v["stiffness"]}" springref="20"/>
+          <inertial pos="{v["com"]}" mass="{v["mass"]}" diaginertia="{v["inertia"]}"/>
+          <geom name="rod" type="cylinder" size=".05 {v["length"]}" pos="0 0 .3" contype="2" conaffinity="0"/>
+          {v["load"]}
+        </body></body>
+      <body name="ball" pos=".3 4 .45"><freejoint/>
+        <geom name="ball" size="{v["radius"]}" friction="{v["friction"]} {v["torsion"]} {v["rolling"]}" condim="6"
+          mass="0"/><inertial pos="0 0 0" mass=".5" diaginertia=".002 .002 .002"/></body>
+      <body name="thigh" pos="4 0 2"><joint name="hip" axis="0 1 0"/>
+        <geom name="thigh" type="cylinder" size=".05 {0.2 * s!r}" pos="0 0 {-0.2 * s!r}"/>
+        <body name="shin" pos="0 0 {-0.4 * s!r}"><joint name="knee" axis="0 1 0" pos="0 0 {0.05 * f!r}"/>
+          <geom name="shin" size="{0.08 * f!r}" pos="0 0 {-0.1 * f!r}"/></body></body>
+    </worldbody>
+    <actuator><motor name="push" joint="slide" gear="{v["gear"]}" ctrlrange="-1 1"/>
+      <general name="twist" joint="hip" gainprm="{v["gain"]}" ctrlrange="-1 1"/>
+      <position name="hold" joint="hinge" kp="{v["kp"]}" ctrlrange="-1 1"/></actuator></mujoco>"""
+
+
+# quantity: (write, value, what the MJCF says then)
+CASES = {
+    "mass": (Write("mass", "pole"), 1.7, {"mass": 2.0 * 1.7, "inertia": tuple(1.7 * i for i in VALUES["inertia"])}),
+    "mass_only": (Write("mass_only", "pole", "set"), 2.7, {"mass": 2.7}),
+    "inertia": (Write("inertia", "pole"), 1.3, {"inertia": tuple(1.3 * i for i in VALUES["inertia"])}),
+    "payload": (Write("payload", "pole", at=(0.1, 0.2, 0.3)), 0.7, {
+        "load": '<body pos=".1 .2 .3"><inertial pos="0 0 0" mass=".7" diaginertia="1e-12 1e-12 1e-12"/></body>'}),
+    "centre_of_mass": (Write("centre_of_mass", "pole", "set", "z"), 0.25, {"com": (0.0, 0.0, 0.25)}),
+    "friction": (Write("friction", "ball"), 0.3, {"friction": 0.5 * 0.3}),
+    "torsional_friction": (Write("torsional_friction", "ball", "set"), 0.3, {"torsion": 0.3}),
+    "rolling_friction": (Write("rolling_friction", "ball", "add"), 0.3, {"rolling": 0.01 + 0.3}),
+    "damping": (Write("damping", "hinge", "set"), 0.8, {"damping": 0.8}),
+    "frictionloss": (Write("frictionloss", "hing*"), 4.0, {"frictionloss": 0.05 * 4.0}),
+    "armature": (Write("armature", 1, "add"), 0.5, {"armature": 0.02 + 0.5}),
+    "stiffness": (Write("stiffness", "hinge"), 3.0, {"stiffness": 4.0 * 3.0}),
+    "strength": (Write("strength", "twist"), 0.4, {"gain": 1.5 * 0.4}),
+    "gain": (Write("gain", "hold", "set"), 7.0, {"kp": 7.0}),
+    "gear": (Write("gear", "push"), 1.5, {"gear": 2.0 * 1.5}),
+    "gravity": (Write("gravity", (), "set", "z"), -1.6, {"gravity": (0.3, 0.0, -1.6)}),
+    "wind": (Write("wind", (), "add", "x"), 20.0, {"wind": (20.5, 0.0, 0.0)}),
+    "density": (Write("density", (), "set"), 800.0, {"density": 800.0}),
+    "viscosity": (Write("viscosity"), 50.0, {"viscosity": 0.01 * 50.0}),
+    "radius": (Write("radius", "ball"), 1.5, {"radius": 0.1 * 1.5}),
+    "half_length": (Write("half_length", "rod"), 2.0, {"length": 0.2 * 2.0}),
+    "limb_length": (Write("limb_length", "thigh"), 1.3, {"limb": 1.3}),
+    "size": (Write("size", "shin"), 1.3, {"shin": 1.3}),
+    "terrain": (Write("terrain", "ground"), 1, {"terrain": 1}),
+    "action_delay": (Write("action_delay"), 3, None),
+    "control_period": (Write("control_period"), 3, None),
+    "observation_noise": (Write("observation_noise"), 0.1, None),
+    "observation_bias": (Write("observation_bias", (0, 2)), 0.1, None),
+    "observation_dropout": (Write("observation_dropout"), 0.5, None),
+}  # fmt: skip
+ROUNDED = {"payload", "limb_length", "size"}  # computed in another way by the compiler
+BALL_SPIN = 7  # about the vertical, so that it is felt how it is braked
+
+
+def default_of(write: Write) -> float:
+    """The value that leaves the model above as it is."""
+    set_to = {"mass_only": 2.0, "centre_of_mass": 0.0, "torsional_friction": 0.02, "damping": 0.3, "gain": 3.0,
+              "gravity": -5.0, "density": 1.2, "terrain": 0.0, "control_period": 1.0}  # fmt: skip
+    return {"scale": 1.0, "add": 0.0, "pick": -1.0}.get(write.mode, set_to.get(write.quantity, 0.0))
+
+
+def parameter(write: Write, *values: float, name: str = "p", **settings) -> Parameter:
+    default = default_of(write)
+    return Parameter(name, "1", "", default, "choice", choices=(default, *values), writes=write, **settings)
+
+
+class Bench(Family):
+    """The model above, with the parameters of a test."""
+
+    name, frame_skip, horizon, camera = "Bench", 2, 100, "track"
+
+    def __init__(self, *parameters: Parameter, **changes):
+        self.space = TaskSpace(self.name, parameters)
+        self.changes = changes
+
+    def build(self):
+        return mujoco.MjModel.from_xml_string(mjcf(**self.changes))
+
+    def reset_state(self, rngs, qpos, qvel):
+        qvel[:, BALL_SPIN] = 5.0
+
+    def observe(self, batch, derived):
+        return np.concatenate([batch.bind("qpos"), batch.bind("qvel")], axis=1)
+
+    def reward_terms(self, batch, derived, qpos_before, ctrl, values):
+        return {"x": batch.bind("qpos")[:, 0].copy(), "ctrl": ctrl.sum(axis=1)}
+
+
+def controls(steps: int = 60) -> np.ndarray:
+    return np.random.default_rng(0).uniform(-1, 1, (steps, 3))
+
+
+def states(env: BatchEnv, actions: np.ndarray) -> np.ndarray:
+    """State of all simulations after each action (A,), (T, N, nq + nv)."""
+    env.reset(seed=0)
+    rows = []
+    for action in actions:
+        env.step(np.tile(action, (env.num_envs, 1)))
+        rows.append(env.state())
+    return np.array(rows)
+
+
+def plain(model: mujoco.MjModel, actions: np.ndarray, edits=None) -> np.ndarray:
+    """The same of one MjData of a model; edits {step: function of the model} before a step."""
+    data, rows = mujoco.MjData(model), []
+    data.qvel[BALL_SPIN] = 5.0
+    for step, action in enumerate(actions):
+        if edits and step in edits:
+            edits[step](model)
+            mujoco.mj_setConst(model, mujoco.MjData(model))
+        data.ctrl[:] = action
+        mujoco.mj_step(model, data, nstep=2)
+        rows.append(np.concatenate([data.qpos, data.qvel]))
+    return np.array(rows)
+
+
+def with_task(family: Family, *values: float) -> BatchEnv:
+    """A batch of two: the default task, and the values."""
+    env = BatchEnv(family, 2, autoreset_mode="Disabled")
+    env.set_tasks(family.space.tasks(**{p.name: [p.default, v] for p, v in zip(family.space.parameters, values)}))
+    return env
+
+
+def test_the_cases_cover_the_table():
+    assert set(CASES) == set(QUANTITIES)
+    assert {name for name, (w, *_) in CASES.items() if w.row.change is None} == {
+        name for name, (_, _, changes) in CASES.items() if changes is None
+    }
+
+
+@pytest.mark.parametrize("name", sorted(k for k, v in CASES.items() if v[2] is not None))
+def test_a_task_is_the_model_compiled_with_that_value(name):
+    write, value, changes = CASES[name]
+    # MuJoCo's drag is of each body's own box of inertia: of one with a load, or of the two apart
+    still = {"density": 0.0, "viscosity": 0.0} if name == "payload" else {}
+    env = with_task(Bench(parameter(write, value), **still), value)
+    got, actions = states(env, controls()), controls()
+    np.testing.assert_array_equal(got[:, 0], plain(mujoco.MjModel.from_xml_string(mjcf(**still)), actions))
+    np.testing.assert_array_equal(got[:, 1], plain(env.model_of(1), actions))
+    compiled = plain(mujoco.MjModel.from_xml_string(mjcf(**still, **changes)), actions)
+    np.testing.assert_allclose(got[:, 1], compiled, rtol=0, atol=1e-9 if name in ROUNDED else 0)
+    difference = np.abs(got[-1, 1] - got[-1, 0]).max()
+    assert difference > 1e-4, "the test is of nothing"
+    assert_physical(env.model_of(1))
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_every_quantity_changes_the_trajectory(name):
+    write, value, _ = CASES[name]
+    assert_effective(Bench(parameter(write, value)), steps=40)
+
+
+@pytest.mark.parametrize("name", sorted(k for k, v in CASES.items() if v[2] is not None))
+def test_the_default_restores_the_model_bit_for_bit(name):
+    write, value, _ = CASES[name]
+    env = with_task(Bench(parameter(write, value)), value)
+    stock = env.family.build()
+    for _ in range(3):
+        env.reset(seed=0)
+    written = env.model_of(1)
+    env.reset(seed=0, options={"tasks": env.space.default().repeat(2)})
+    restored = env.model_of(1)
+    arrays = [n for n in dir(stock) if isinstance(getattr(stock, n), np.ndarray)]
+    differ = [n for n in arrays if not np.array_equal(getattr(restored, n), getattr(stock, n))]
+    assert differ == []
+    options = [n for n in dir(stock.opt) if not n.startswith("_")]
+    assert all(np.array_equal(getattr(restored.opt, n), getattr(stock.opt, n)) for n in options)
+    assert any(not np.array_equal(getattr(written, n), getattr(stock, n)) for n in arrays) or any(
+        not np.array_equal(getattr(written.opt, n), getattr(stock.opt, n)) for n in options
+    )
