@@ -236,8 +236,13 @@ def _altered(before: Config, now: Config) -> list[tuple[str, Any, Any]]:
     return [
         (key, old.get(key, "nothing"), new.get(key, "nothing"))
         for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key) and not key.startswith(FREE_TO_CHANGE)
+        if old.get(key) != new.get(key) and not (key.startswith(FREE_TO_CHANGE) and not _schedules(key, before))
     ]
+
+
+def _schedules(key: str, config: Config) -> bool:
+    """Whether a step size falls over as many iterations as there are."""
+    return key == "iterations" and getattr(config.algorithm, "anneal", False)
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -121,3 +121,15 @@ def test_promp_learns_to_navigate():
 
     assert mean(last, "return_1") > mean(first, "return_1") + 0.5
     assert mean(last, "return_1") > mean(last, "return_0") + 0.5
+
+
+def test_an_annealed_step_size_falls_linearly():
+    algorithm = ProMPConfig(lr=0.02, anneal=True, epochs=1)
+    learner = make_learner(config(algorithm=algorithm, iterations=4))
+    sizes = []
+    for iteration in range(4):
+        before = learner.meta["params.b0"].detach().clone()
+        learner.optimiser.state.clear()  # the first step of Adam is as long as its step size
+        learner.iterate(iteration)
+        sizes.append(float((learner.meta["params.b0"].detach() - before).abs().max()))
+    assert sizes == pytest.approx([0.02, 0.015, 0.01, 0.005], rel=1e-3)
