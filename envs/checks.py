@@ -18,9 +18,9 @@ def effects(family: Family, *, steps: int | None = None, backgrounds: int = 3, s
     """The first step in which each value of each parameter makes a difference: by name (values tried, 2).
 
     Rows are (value, step), the step NaN if there is none. Two simulations with the same reset noise and the same random
-    controls differ in that parameter alone, and are compared in observation, reward, termination and state, exactly.
-    One comparison is with the default task, the others are with random training tasks, since a parameter may do nothing
-    unless another one is off its default. An early termination does not end the comparison.
+    controls, one at the default of that parameter, differ in nothing else, and are compared in observation, reward,
+    termination and state, exactly. This is done with the other parameters at their defaults and in random training
+    tasks, since one may do nothing unless another one is off its default. A termination does not end the comparison.
 
     Args:
         steps: environment steps that are tried; the family's horizon but at most 200 if None.
@@ -31,13 +31,13 @@ def effects(family: Family, *, steps: int | None = None, backgrounds: int = 3, s
     others = space.sample(backgrounds - 1, "train", rng).values
     base = np.concatenate([space.default().values, others])  # (B, D)
     tried = [values_to_try(p) for p in space.parameters]
-    rows = [base]
+    blocks, partner = [], []  # tasks (B, D) each; which block each is compared with
     for column, values in enumerate(tried):
-        for value in values:
-            changed = base.copy()
-            changed[:, column] = value
-            rows.append(changed)
-    tasks = np.concatenate(rows)
+        partner += [len(blocks)] * (1 + len(values))
+        for value in (space.parameters[column].default, *values):
+            blocks.append(base.copy())
+            blocks[-1][:, column] = value
+    tasks = np.concatenate(blocks)
     n = len(tasks)
     env = BatchEnv(family, n, autoreset_mode="Disabled", horizon=2**31)
     env.reset(seed=[seed] * n, options={"tasks": space.tasks(**dict(zip(space.names, tasks.T, strict=True)))})
@@ -46,15 +46,16 @@ def effects(family: Family, *, steps: int | None = None, backgrounds: int = 3, s
     for step in range(steps):
         action = rng.uniform(-1, 1, env.model.nu)
         observation, reward, terminated, _, _ = env.step(np.tile(action, (n, 1)))
-        seen = np.column_stack([observation, reward, terminated, env.state()]).reshape(len(rows), backgrounds, -1)
-        differs = ((seen != seen[0]) & ~(np.isnan(seen) & np.isnan(seen[0]))).any(axis=2).ravel()
+        seen = np.column_stack([observation, reward, terminated, env.state()]).reshape(len(blocks), backgrounds, -1)
+        other = seen[partner]
+        differs = ((seen != other) & ~(np.isnan(seen) & np.isnan(other))).any(axis=2).ravel()
         first[differs & np.isnan(first)] = step
     env.close()
-    earliest = np.fmin.reduce(first.reshape(len(rows), backgrounds)[1:], axis=1)
-    ends = np.cumsum([len(values) for values in tried])[:-1]
+    earliest = np.fmin.reduce(first.reshape(len(blocks), backgrounds), axis=1)
+    starts = np.cumsum([1 + len(values) for values in tried])[:-1]
     return {
-        name: np.column_stack([values, steps_of])
-        for name, values, steps_of in zip(space.names, tried, np.split(earliest, ends), strict=True)
+        name: np.column_stack([values, found[1:]])
+        for name, values, found in zip(space.names, tried, np.split(earliest, starts), strict=True)
     }
 
 
@@ -87,11 +88,10 @@ def values_to_try(parameter: Parameter) -> np.ndarray:
 
 def assert_physical(model: mujoco.MjModel) -> None:
     """Raise ValueError if a body that moves has no mass, or an inertia that no body can have."""
-    moving = np.flatnonzero(model.body_weldid != 0)
-    for body in moving:
+    for body in np.flatnonzero(model.body_weldid != 0):
         name, mass = model.body(body).name, model.body_mass[body]
         small, middle, large = np.sort(model.body_inertia[body])
-        if not mass > 0 and model.body_subtreemass[body] <= 0:
+        if not mass > 0 and (mass < 0 or large > 0):  # a frame without mass and inertia is none
             raise ValueError(f"body {name!r}: mass must be positive, got {mass:g} kg")
         # equality is a thin plate, to rounding
         if small < 0 or small + middle < large * (1 - 1e-9):

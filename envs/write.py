@@ -144,7 +144,7 @@ def _steps(column: int, parameter: Parameter, model: mujoco.MjModel) -> list[_St
 def _check_picks(parameter: Parameter, write: Write) -> None:
     known = {-1.0, *map(float, range(len(write.elements)))}
     values = {*parameter.choices, *parameter.extrapolation} if not parameter.continuous else {None}
-    if parameter.default != -1 or not values <= known:
+    if parameter.default != -1 or not values <= known or () in write.elements:
         raise ValueError(
             f"parameter {parameter.name}: to pick one of {len(write.elements)} it needs default -1 and choices from -1"
             f" to {len(write.elements) - 1}"
