@@ -16,14 +16,20 @@ from typing import Any
 
 import gymnasium
 
+from .ant import AntDir, AntDir2D, AntGoal, AntVel
 from .batch_env import BatchEnv
 from .family import Family
 from .half_cheetah import HalfCheetahDir, HalfCheetahMass, HalfCheetahVel
-from .navigation import Navigation2D
+from .humanoid import HumanoidDir
+from .navigation import Navigation2D, Navigation2DSparse, Navigation2DWind
 from .parameter import Parameter, did_you_mean
+from .pusher import PusherGoal
 from .quantities import QUANTITIES
+from .reacher import ReacherGoal
 from .single_env import SingleEnv
+from .swimmer import SwimmerVel
 from .task import SPLITS, Tasks, TaskSpace
+from .walker2d import Walker2dDir, Walker2dVel
 from .write import Write
 
 __all__ = [
@@ -32,7 +38,11 @@ __all__ = [
 ]
 
 FAMILIES: dict[str, type[Family]] = {
-    family.name: family for family in (Navigation2D, HalfCheetahDir, HalfCheetahVel, HalfCheetahMass)
+    family.name: family
+    for family in (
+        Navigation2D, Navigation2DSparse, Navigation2DWind, HalfCheetahDir, HalfCheetahVel, HalfCheetahMass, AntDir,
+        AntDir2D, AntVel, AntGoal, Walker2dDir, Walker2dVel, SwimmerVel, HumanoidDir, ReacherGoal, PusherGoal,
+    )
 }
 
 

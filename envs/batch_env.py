@@ -291,8 +291,8 @@ class BatchEnv(VectorEnv):
         qpos, qvel = self._qpos[ids], self._qvel[ids]
         self.family.reset_state([self._rngs[i] for i in ids], qpos, qvel)
         self._qpos[ids], self._qvel[ids] = qpos, qvel
-        if self.family.reset_stage != mujoco.mjtStage.mjSTAGE_NONE:
-            self.batch.forward(ids, int(self.family.reset_stage))
+        if self.family.reset_stage:
+            self.batch.forward(ids, self.family.reset_stage)
 
     def _set_in(self, ids: np.ndarray) -> None:
         """Write what is in force of the tasks of simulations ids (sorted) at their present step, where it is new."""

@@ -26,6 +26,8 @@ import mujoco
 import numpy as np
 from mujoco.batch import Batch
 
+from .extra import Extra
+from .observation import Observed
 from .task import TaskSpace
 from .write import Writer
 
@@ -48,6 +50,7 @@ class Family:
             needs their stage, or they are those of the last episode; mjSTAGE_ACC is Gymnasium's mj_forward.
         persistent: keep an MjData for each simulation, for what only data_of can tell; see mujoco.batch.Batch.
         camera: name of the camera that SingleEnv renders with.
+        extra: what must be installed besides metarl for build to work; None if nothing.
     """
 
     name: str
@@ -56,9 +59,10 @@ class Family:
     horizon: int = 100
     state_limit: float = 1e4
     keyframe: int = -1
-    reset_stage: mujoco.mjtStage = mujoco.mjtStage.mjSTAGE_NONE
+    reset_stage: int = int(mujoco.mjtStage.mjSTAGE_NONE)
     persistent: bool = False
     camera: str
+    extra: Extra | None = None
 
     def build(self) -> mujoco.MjModel:
         """The model of the default task."""
@@ -107,6 +111,10 @@ class Family:
     def observe(self, batch: Batch, derived: Any) -> np.ndarray:
         """Observations (N, O) float64, a new array."""
         raise NotImplementedError
+
+    def observation_names(self) -> tuple[Observed, ...]:
+        """What each of the O numbers of an observation is; empty if the family does not say."""
+        return ()
 
     def reward_terms(
         self, batch: Batch, derived: Any, qpos_before: np.ndarray, ctrl: np.ndarray, values: np.ndarray

@@ -19,6 +19,7 @@ import numpy as np
 from mujoco.batch import Batch
 
 from .family import Family
+from .observation import Observed, of_point, positions, velocities
 from .parameter import Parameter, did_you_mean
 from .planar import PlanarCom
 from .task import TaskSpace
@@ -87,6 +88,13 @@ class HalfCheetah(Family):
     def observe(self, batch: Batch, derived: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray:
         centre = [] if derived is None else [derived[0]]
         return np.concatenate([batch.bind("qpos")[:, 1:], batch.bind("qvel"), *centre], axis=1)
+
+    def observation_names(self) -> tuple[Observed, ...]:
+        model = self.build()
+        torso = model.body("torso").id
+        centre = (Observed(f"centre of mass {axis}", "m", "body torso", f"subtree_com[{torso}, {i}]")
+                  for i, axis in enumerate("xyz"))
+        return (*positions(model, skip=1), *velocities(model), *(centre if self.variant == "maml" else ()))
 
     def forward_velocity(self, batch: Batch, derived, qpos_before: np.ndarray) -> np.ndarray:
         """Velocity along x in m/s, (N,)."""
@@ -159,6 +167,9 @@ class HalfCheetahMass(HalfCheetah):
         rest = batch.model.body("torso").pos
         torso = np.stack([rest[0] + qpos[:, 0], np.full(len(qpos), rest[1]), rest[2] + qpos[:, 1]], axis=1)
         return np.concatenate([qpos[:, 1:], batch.bind("qvel"), torso], axis=1)
+
+    def observation_names(self) -> tuple[Observed, ...]:
+        return (*super().observation_names(), *of_point(self.build(), "torso"))
 
     def reward_terms(self, batch, derived, qpos_before, ctrl, values):
         return {

@@ -1,0 +1,116 @@
+"""What each number of an observation is: its name, unit, MJCF element, and where MuJoCo has it.
+
+    names = make_family("Walker2dDir").observation_names()       # a tuple of Observed, one a number
+    names[0]        # Observed("rootz position", "m", "joint rootz", "qpos[1]")
+    print(table(names))                                          # Markdown, as in docs/observations.md
+
+`source` is an expression over the fields of an MjData, with NumPy's functions: "clip(qvel[0], -10, 10)". At the state
+that an episode begins with it is the observation; derived fields (xpos, cvel, ...) are one stage behind after a step,
+as in Gymnasium.
+"""
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import mujoco
+
+_AXES = ("x", "y", "z")
+_QUATERNION = ("w", "x", "y", "z")
+
+
+@dataclass(frozen=True)
+class Observed:
+    """One number of an observation.
+
+    Attributes:
+        name: what it is; different from all others of the observation.
+        unit: its unit, "1" for a pure number.
+        element: the MJCF element that it belongs to, kind and name: "joint hip_1"; "body 4" if that has no name.
+        source: where it comes from, an expression over the fields of an MjData.
+    """
+
+    name: str
+    unit: str
+    element: str
+    source: str
+
+
+def positions(model: mujoco.MjModel, skip: int = 0) -> tuple[Observed, ...]:
+    """The positions qpos, without the first skip of them."""
+    entries = []
+    for joint in range(model.njnt):
+        name, kind = model.joint(joint).name, _joint_kind(model, joint)
+        if kind in ("free", "ball"):
+            parts = [(f"{name} {axis}", "m") for axis in _AXES] if kind == "free" else []
+            parts += [(f"{name} quaternion {axis}", "1") for axis in _QUATERNION]
+        else:
+            parts = [(f"{name} position", "m") if kind == "slide" else (f"{name} angle", "rad")]
+        entries += [(*part, f"joint {name}") for part in parts]
+    return tuple(Observed(*entry, f"qpos[{i}]") for i, entry in enumerate(entries))[skip:]
+
+
+def velocities(model: mujoco.MjModel, limit: float | None = None) -> tuple[Observed, ...]:
+    """The velocities qvel, clipped to [-limit, limit] if there is one."""
+    entries = []
+    for joint in range(model.njnt):
+        name, kind = model.joint(joint).name, _joint_kind(model, joint)
+        if kind in ("free", "ball"):
+            parts = [(f"{name} velocity {axis}", "m/s") for axis in _AXES] if kind == "free" else []
+            parts += [(f"{name} angular velocity {axis}", "rad/s") for axis in _AXES]
+        else:
+            parts = [(f"{name} velocity", "m/s") if kind == "slide" else (f"{name} angular velocity", "rad/s")]
+        entries += [(*part, f"joint {name}") for part in parts]
+    source = "qvel[{}]" if limit is None else f"clip(qvel[{{}}], -{limit:g}, {limit:g})"
+    return tuple(Observed(*entry, source.format(i)) for i, entry in enumerate(entries))
+
+
+def of_bodies(model: mujoco.MjModel, field: str, parts: Sequence[tuple[str, str]], source: str) -> tuple[Observed, ...]:
+    """A field of MjData with len(parts) numbers, each (name, unit), for every body but the world.
+
+    source is the expression of one number, with {} for body and part: "cvel[{}, {}]".
+    """
+    return tuple(
+        Observed(f"{body_name(model, body)} {field} {part}", unit, f"body {body_name(model, body)}",
+                 source.format(body, i))
+        for body in range(1, model.nbody)
+        for i, (part, unit) in enumerate(parts)
+    )
+
+
+def of_point(model: mujoco.MjModel, body: str, axes: str = "xyz") -> tuple[Observed, ...]:
+    """The position of a body's frame in the world, along axes."""
+    index = model.body(body).id
+    return tuple(
+        Observed(f"{body} {axis}", "m", f"body {body}", f"xpos[{index}, {_AXES.index(axis)}]") for axis in axes
+    )
+
+
+def body_name(model: mujoco.MjModel, body: int) -> str:
+    """The name of a body, or its id where the MJCF gives it none."""
+    return model.body(body).name or str(body)
+
+
+def table(entries: Iterable[Observed]) -> str:
+    """A Markdown table, numbers of one derived field of one element in one row."""
+    rows = ["| index | name | unit | MJCF element | from |", "|---|---|---|---|---|"]
+    for _, run in itertools.groupby(enumerate(entries), lambda pair: (pair[1].element, _group(pair[1]))):
+        group = list(run)
+        (first, one), (last, other) = group[0], group[-1]
+        if first == last:
+            rows.append(f"| {first} | {one.name} | {one.unit} | {one.element} | `{one.source}` |")
+            continue
+        prefix = one.element.partition(" ")[2]
+        names = ", ".join(entry.name.removeprefix(prefix).strip() for _, entry in group)
+        units = ", ".join(dict.fromkeys(entry.unit for _, entry in group))
+        rows.append(f"| {first}-{last} | {names} | {units} | {one.element} | `{one.source}` to `{other.source}` |")
+    return "\n".join(rows)
+
+
+def _group(entry: Observed) -> str:
+    """What entries of a row have in common; positions and velocities stand alone."""
+    return entry.name if "qpos" in entry.source or "qvel" in entry.source else entry.source.partition("[")[0]
+
+
+def _joint_kind(model: mujoco.MjModel, joint: int) -> str:
+    return mujoco.mjtJoint(int(model.jnt_type[joint])).name.removeprefix("mjJNT_").lower()
