@@ -64,7 +64,8 @@ def test_any_vector_environment_of_gymnasium_s():
 
     class Numbered(gymnasium.Wrapper):
         def reset(self, **kwargs):
-            return super().reset(**kwargs)[0], {"born": 7}
+            self.episode = getattr(self, "episode", 0) + 1
+            return super().reset(**kwargs)[0], {"episode_number": self.episode}
 
     def build():
         return gymnasium.wrappers.TimeLimit(Numbered(gymnasium.make("Pendulum-v1").unwrapped), 5)
@@ -73,7 +74,7 @@ def test_any_vector_environment_of_gymnasium_s():
     theirs = DummyVecEnv([build] * 3)
     theirs._seeds = list(mine.seed(1))
     np.testing.assert_array_equal(mine.reset(), theirs.reset())
-    assert mine.reset_infos == theirs.reset_infos == [{"born": 7}] * 3
+    assert mine.reset_infos == theirs.reset_infos == [{"episode_number": 1}] * 3
     for step in range(12):
         action = np.full((3, 1), 0.1 * step, np.float32)
         (a, r, d, i), (a2, r2, d2, i2) = mine.step(action), theirs.step(action)
@@ -81,7 +82,7 @@ def test_any_vector_environment_of_gymnasium_s():
         np.testing.assert_array_equal(r, r2)
         np.testing.assert_array_equal(d, d2)
         assert [x.keys() for x in i] == [x.keys() for x in i2]
-        assert all("born" not in x for x in i)
+        assert all("episode_number" not in x for x in i)
         assert mine.reset_infos == theirs.reset_infos
 
 
