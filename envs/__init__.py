@@ -18,10 +18,14 @@ import gymnasium
 
 from .ant import AntDir, AntDir2D, AntGoal, AntVel
 from .batch_env import BatchEnv
+from .extra import MissingExtra
 from .family import Family
+from .go1 import Go1Velocity
 from .half_cheetah import HalfCheetahDir, HalfCheetahMass, HalfCheetahVel
 from .humanoid import HumanoidDir
+from .leap_hand import LeapSpin
 from .navigation import Navigation2D, Navigation2DSparse, Navigation2DWind
+from .panda import PandaReach
 from .parameter import Parameter, did_you_mean
 from .pusher import PusherGoal
 from .quantities import QUANTITIES
@@ -33,8 +37,8 @@ from .walker2d import Walker2dDir, Walker2dVel
 from .write import Write
 
 __all__ = [
-    "FAMILIES", "QUANTITIES", "SPLITS", "BatchEnv", "Family", "Parameter", "SingleEnv", "TaskSpace", "Tasks", "Write",
-    "make", "make_family", "register",
+    "FAMILIES", "QUANTITIES", "SPLITS", "BatchEnv", "Family", "MissingExtra", "Parameter", "SingleEnv", "TaskSpace",
+    "Tasks", "Write", "make", "make_family", "register",
 ]
 
 FAMILIES: dict[str, type[Family]] = {
@@ -42,6 +46,7 @@ FAMILIES: dict[str, type[Family]] = {
     for family in (
         Navigation2D, Navigation2DSparse, Navigation2DWind, HalfCheetahDir, HalfCheetahVel, HalfCheetahMass, AntDir,
         AntDir2D, AntVel, AntGoal, Walker2dDir, Walker2dVel, SwimmerVel, HumanoidDir, ReacherGoal, PusherGoal,
+        Go1Velocity, PandaReach, LeapSpin,
     )
 }
 
