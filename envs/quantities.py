@@ -19,7 +19,7 @@ from functools import partial
 import mujoco
 import numpy as np
 
-from .rigid import inertia_matrix, principal, stretched_inertia
+from .rigid import inertia_matrix, principal, second_moments, stretched_inertia, volume_and_moments
 
 SCALE, ADD, SET, PICK = "scale", "add", "set", "pick"
 _GEOM = {name: int(getattr(mujoco.mjtGeom, f"mjGEOM_{name.upper()}")) for name in
@@ -76,7 +76,7 @@ def _payload(fields, sims, elements, values, write):
         arm = offset - centre
         # both about their common centre: a point mass pair has the reduced mass mass * values / total at the arm
         reduced = (mass * values / total)[:, None, None]
-        square = np.einsum("ki,ki->k", arm, arm)[:, None, None] * np.eye(3) - arm[:, :, None] * arm[:, None, :]
+        square = np.einsum("ki,ki->k", arm, arm)[:, None, None] * np.eye(3) - _outer(arm)
         matrix = inertia_matrix(fields["body_inertia"][at], fields["body_iquat"][at]) + reduced * square
         fields["body_mass"][at] = total
         fields["body_ipos"][at] = centre + (values / total)[:, None] * arm
@@ -104,6 +104,37 @@ def _geom_size(fields, sims, elements, values, write, *, column, types):
     chosen = elements[np.isin(fields.model.geom_type[elements], types)]
     at = (sims[:, None], chosen, column)
     fields["geom_size"][at] = moved(fields["geom_size"][at], values, write.mode)
+
+
+def _geom_length(fields, sims, elements, values, write):
+    model = fields.model
+    for geom in elements:
+        body, kind = model.geom_bodyid[geom], model.geom_type[geom]
+        if kind not in _LONG or not np.isin(model.geom_type[_geoms_of(model, body)], _ROUND).all():
+            raise ValueError(f"geom {model.geom(geom).name!r} is no capsule or cylinder of a body of round geoms")
+        at, size, capped = (sims, body), fields["geom_size"], kind == _GEOM["capsule"]
+        density = fields["body_mass"][at] / sum(
+            volume_and_moments(size[sims, g, 0], size[sims, g, 1] * (model.geom_type[g] in _LONG),
+                               model.geom_type[g] != _GEOM["cylinder"])[0] for g in _geoms_of(model, body))
+        before = volume_and_moments(size[sims, geom, 0], size[sims, geom, 1], capped)
+        size[sims, geom, 1] = moved(size[sims, geom, 1], values, write.mode)
+        after = volume_and_moments(size[sims, geom, 0], size[sims, geom, 1], capped)
+        more, moments = (density.reshape(-1, *[1] * (a.ndim - 1)) * (a - b) for a, b in zip(after, before, strict=True))
+        axes, place, centre = _axes_of(model, geom), fields["geom_pos"][sims, geom], fields["body_ipos"][at]
+        mass = fields["body_mass"][at]
+        # second moments about the origin of the body, in which contributions add
+        matrix = inertia_matrix(fields["body_inertia"][at], fields["body_iquat"][at])
+        second = second_moments(matrix) + mass[:, None, None] * _outer(centre)
+        second += np.einsum("kj,ji,jl->kil", moments, axes, axes) + more[:, None, None] * _outer(place)
+        fields["body_mass"][at] = total = mass + more
+        fields["body_ipos"][at] = centre = (mass[:, None] * centre + more[:, None] * place) / total[:, None]
+        second -= total[:, None, None] * _outer(centre)
+        matrix = np.trace(second, axis1=1, axis2=2)[:, None, None] * np.eye(3) - second
+        fields["body_inertia"][at], fields["body_iquat"][at] = principal(matrix)
+
+
+def _outer(vectors: np.ndarray) -> np.ndarray:
+    return vectors[:, :, None] * vectors[:, None, :]
 
 
 def _limb_length(fields, sims, elements, values, write):
@@ -200,8 +231,8 @@ def _field(unit, kind, name, meaning, *, modes=_ALL, column=None, axes=False) ->
     return Quantity(unit, kind, modes, (name,), meaning, change, axes)
 
 
-_FRAMES = ("body_pos", "body_ipos", "body_iquat", "body_mass", "body_inertia", "jnt_pos", "geom_pos", "geom_size",
-           "site_pos")
+_INERTIAL = ("body_mass", "body_ipos", "body_inertia", "body_iquat")
+_FRAMES = (*_INERTIAL, "body_pos", "jnt_pos", "geom_pos", "geom_size", "site_pos")
 
 QUANTITIES: dict[str, Quantity] = {
     "mass": Quantity("kg", "body", _ALL, ("body_mass", "body_inertia"),
@@ -210,7 +241,7 @@ QUANTITIES: dict[str, Quantity] = {
     "inertia": _field("kg m²", "body", "body_inertia",
                       "inertia about all three axes; an `axis` (principal, not x, y, z of the world) can break the "
                       "triangle inequality", modes=(SCALE,), axes=True),
-    "payload": Quantity("kg", "body", (ADD,), ("body_mass", "body_ipos", "body_inertia", "body_iquat"),
+    "payload": Quantity("kg", "body", (ADD,), _INERTIAL,
                         "point mass at the offset `at` (m) in the frame of the body; centre of mass and inertia follow",
                         _payload),
     "centre_of_mass": _field("m", "body", "body_ipos", "place of the centre of mass along `axis` in the frame of the "
@@ -240,6 +271,9 @@ QUANTITIES: dict[str, Quantity] = {
     "half_length": Quantity("m", "geom", _ALL, ("geom_size",),
                             "half length of capsules and cylinders about their centres; the mass stays",
                             partial(_geom_size, column=1, types=_LONG)),
+    "geom_length": Quantity("m", "geom", _ALL, ("geom_size", "geom_pos", *_INERTIAL),
+                            "half length of a capsule or cylinder about its centre; mass, its centre and inertia of "
+                            "its body follow, at the density that it has", _geom_length),
     "limb_length": Quantity("1", "body", (SCALE,), _FRAMES,
                             "length of a limb along its longest capsule or cylinder, with what is attached to it; mass "
                             "and inertia are those of the stretched limb", _limb_length),

@@ -39,6 +39,18 @@ def second_moments(matrix: np.ndarray) -> np.ndarray:
     return 0.5 * np.trace(matrix, axis1=1, axis2=2)[:, None, None] * np.eye(3) - matrix
 
 
+def volume_and_moments(radius: np.ndarray, half: np.ndarray, capped: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Volume (k,) and second moments (k, 3) of solid cylinders along z; with half spheres at the ends if capped."""
+    volume = 2 * np.pi * radius**2 * half
+    across, along = volume * radius**2 / 4, volume * half**2 / 3
+    if capped:
+        sphere = 4 / 3 * np.pi * radius**3
+        volume = volume + sphere
+        across = across + sphere * radius**2 / 5
+        along = along + sphere * (radius**2 / 5 + half**2 + 0.75 * half * radius)
+    return volume, np.stack([across, across, along], axis=-1)
+
+
 def rotation(quat: np.ndarray) -> np.ndarray:
     """Rotation matrices (k, 3, 3) of unit quaternions (k, 4)."""
     w, x, y, z = quat.T

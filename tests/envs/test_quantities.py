@@ -11,7 +11,7 @@ VALUES = {
     "mass": 2.0, "inertia": (0.03, 0.02, 0.015), "com": (0.0, 0.0, 0.0), "friction": 0.5, "torsion": 0.02,
     "rolling": 0.01, "damping": 0.3, "frictionloss": 0.05, "armature": 0.02, "stiffness": 4.0, "gain": 1.5, "kp": 3.0,
     "gear": 2.0, "gravity": (0.3, 0.0, -5.0), "wind": (0.5, 0.0, 0.0), "density": 1.2, "viscosity": 0.01,
-    "radius": 0.1, "length": 0.2, "shin": 1.0, "terrain": 0, "load": "", "limb": 1.0,
+    "radius": 0.1, "length": 0.2, "shin": 1.0, "paw": 0.1, "terrain": 0, "load": "", "limb": 1.0,
 }  # fmt: skip
 
 
@@ -39,7 +39,9 @@ def mjcf(**changes) -> str:
       <body name="thigh" pos="4 0 2"><joint name="hip" axis="0 1 0"/>
         <geom name="thigh" type="cylinder" size=".05 {0.2 * s!r}" pos="0 0 {-0.2 * s!r}"/>
         <body name="shin" pos="0 0 {-0.4 * s!r}"><joint name="knee" axis="0 1 0" pos="0 0 {0.05 * f!r}"/>
-          <geom name="shin" size="{0.08 * f!r}" pos="0 0 {-0.1 * f!r}"/></body></body>
+          <geom name="shin" size="{0.08 * f!r}" pos="0 0 {-0.1 * f!r}"/>
+          <body name="paw" pos="0 0 {-0.3 * f!r}"><joint axis="1 0 0"/><geom size=".04" pos=".1 0 0"/>
+            <geom name="paw" type="capsule" size=".03 {v["paw"]}" pos="0 .1 -.1" euler="20 30 0"/></body></body></body>
     </worldbody>
     <actuator><motor name="push" joint="slide" gear="{v["gear"]}" ctrlrange="-1 1"/>
       <general name="twist" joint="hip" gainprm="{v["gain"]}" ctrlrange="-1 1"/>
@@ -70,6 +72,7 @@ CASES = {
     "viscosity": (Write("viscosity"), 50.0, {"viscosity": 0.01 * 50.0}),
     "radius": (Write("radius", "ball"), 1.5, {"radius": 0.1 * 1.5}),
     "half_length": (Write("half_length", "rod"), 2.0, {"length": 0.2 * 2.0}),
+    "geom_length": (Write("geom_length", "paw"), 1.5, {"paw": 0.1 * 1.5}),
     "limb_length": (Write("limb_length", "thigh"), 1.3, {"limb": 1.3}),
     "size": (Write("size", "shin"), 1.3, {"shin": 1.3}),
     "terrain": (Write("terrain", "ground"), 1, {"terrain": 1}),
@@ -79,7 +82,7 @@ CASES = {
     "observation_bias": (Write("observation_bias", (0, 2)), 0.1, None),
     "observation_dropout": (Write("observation_dropout"), 0.5, None),
 }  # fmt: skip
-ROUNDED = {"payload", "limb_length", "size"}  # computed in another way by the compiler
+ROUNDED = {"payload", "geom_length", "limb_length", "size"}  # computed in another way by the compiler
 BALL_SPIN = 7  # about the vertical, so that it is felt how it is braked
 
 
