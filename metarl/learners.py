@@ -8,15 +8,27 @@
 from gymnasium.vector import AutoresetMode
 
 from metarl.config import Config
-from metarl.envs import BatchEnv, make
+from metarl.envs import FAMILIES, BatchEnv, MissingExtra, make
+from metarl.errors import UserError
 from metarl.maml import MAML
 from metarl.promp import ProMP
 
 LEARNERS = {"promp": ProMP, "maml-trpo": MAML}
 
 
+def require_extra(config: Config) -> None:
+    """UserError if the config's family needs a package that is not installed."""
+    family = FAMILIES[config.env.family]
+    try:
+        if family.extra:
+            family.extra.require(family.name)
+    except MissingExtra as error:
+        raise UserError(str(error)) from error
+
+
 def make_env(config: Config, num_envs: int) -> BatchEnv:
     """``num_envs`` simulations of the config's family, for :func:`metarl.sampling.collect`."""
+    require_extra(config)
     env = config.env
     return make(
         env.family,
