@@ -21,6 +21,9 @@ def families() -> str:
         options = inspect.signature(family).parameters.values()
         if options:
             lines.append("    options: " + ", ".join(f"{o.name}={o.default!r}" for o in options))
+        if family.extra:
+            state = "installed" if family.extra.installed() else f"missing: {family.extra.command}"
+            lines.append(f"    extra: {family.extra.name} ({state})")
         space = family().space
         if space.exhaustive:
             lines.append("    every task is trained on: held_out means new episodes")

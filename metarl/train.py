@@ -27,7 +27,7 @@ from metarl.config import Config
 from metarl.errors import UserError
 from metarl.evaluation import evaluate, evaluate_run, print_table
 from metarl.interruption import Dropped, Interruption
-from metarl.learners import make_env, make_learner
+from metarl.learners import make_env, make_learner, require_extra
 from metarl.lines import LineLog
 from metarl.progress import Progress
 from metarl.tracking import Tracker
@@ -152,6 +152,7 @@ def train(config: Config, run: Path | None = None, resume: bool = False) -> Path
 
     Ends with UserError if the user can put it right, with SystemExit 143 after SIGTERM and 130 after Ctrl-C.
     """
+    require_extra(config)
     folder = runs.resume(config, run, logger.warning) if resume else runs.start(config, run)
     keep_freed_memory()
     try:
