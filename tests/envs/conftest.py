@@ -10,6 +10,20 @@ import pytest
 
 NAMES = ("Navigation2D", "HalfCheetahDir", "HalfCheetahVel", "HalfCheetahMass")
 VARIANTS = [(name, {}) for name in NAMES] + [(name, {"variant": "maml"}) for name in NAMES[1:3]]
+GOALS = (
+    "Navigation2DSparse", "Navigation2DWind", "AntDir", "AntDir2D", "AntVel", "AntGoal", "Walker2dDir", "Walker2dVel",
+    "SwimmerVel", "HumanoidDir", "ReacherGoal", "PusherGoal",
+)
+EVERY = [
+    *VARIANTS, *((name, {}) for name in GOALS), ("AntGoal", {"contact_forces": True}),
+    ("ReacherGoal", {"goal_visible": True}), ("PusherGoal", {"goal_visible": True}),
+    ("HumanoidDir", {"contact_forces": True}),
+]
+
+
+def described(variant: tuple[str, dict]) -> str:
+    """Name of a test for a variant."""
+    return "-".join([variant[0], *(value if isinstance(value, str) else key for key, value in variant[1].items())])
 
 
 def stock_cheetah() -> mujoco.MjModel:
@@ -95,8 +109,14 @@ class PlainSimulation:
         return velocity + cost + self.data.qpos[1], False
 
 
-@pytest.fixture(params=VARIANTS, ids=lambda v: "-".join([v[0], *v[1].values()]))
+@pytest.fixture(params=VARIANTS, ids=described)
 def family(request) -> tuple[str, dict]:
+    """(name, options) of each family that PlainSimulation writes out, in each variant."""
+    return request.param
+
+
+@pytest.fixture(params=EVERY, ids=described)
+def every_family(request) -> tuple[str, dict]:
     """(name, options) of each family in each variant."""
     return request.param
 

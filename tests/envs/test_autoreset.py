@@ -40,23 +40,23 @@ def both(family, mode, horizon):
     return batch, singles
 
 
-def policy(name, step, observation, tasks):
-    noise = np.random.default_rng(step).uniform(-1, 1, (N, 6))
+def policy(name, step, observation, tasks, actions):
+    noise = np.random.default_rng(step).uniform(-1, 1, (N, max(6, actions)))
     if name != "Navigation2D":
-        return noise.astype(np.float32)
+        return noise[:, :actions].astype(np.float32)
     return np.clip((tasks.values - observation) / 0.1 + 0.05 * noise[:, :2], -1, 1).astype(np.float32)
 
 
 @pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
-def test_modes_are_gymnasiums(family, mode):
-    batch, singles = both(family, mode, horizon=6)
+def test_modes_are_gymnasiums(every_family, mode):
+    batch, singles = both(every_family, mode, horizon=6)
     assert batch.metadata["autoreset_mode"] is mode
     seeds = [3, 1, 4, 1]
     observation = batch.reset(seed=seeds)[0]
     np.testing.assert_array_equal(observation, singles.reset(seed=seeds)[0])
     ends = 0
     for step in range(30):
-        action = policy(family[0], step, observation, batch.tasks)
+        action = policy(every_family[0], step, observation, batch.tasks, batch.model.nu)
         (observation, *mine, info), (*theirs, their_info) = batch.step(action), singles.step(action)
         for a, b in zip((observation, *mine), theirs, strict=True):
             np.testing.assert_array_equal(a, b)
@@ -71,13 +71,13 @@ def test_modes_are_gymnasiums(family, mode):
     assert ends >= 4 * N
 
 
-def test_without_autoreset_the_caller_resets(family):
-    batch, singles = both(family, AutoresetMode.DISABLED, horizon=6)
+def test_without_autoreset_the_caller_resets(every_family):
+    batch, singles = both(every_family, AutoresetMode.DISABLED, horizon=6)
     seeds = [3, 1, 4, 1]
     observation = batch.reset(seed=seeds)[0]
     singles.reset(seed=seeds)
     for step in range(30):
-        action = policy(family[0], step, observation, batch.tasks)
+        action = policy(every_family[0], step, observation, batch.tasks, batch.model.nu)
         (observation, *mine, _), (*theirs, _) = batch.step(action), singles.step(action)
         for a, b in zip((observation, *mine), theirs, strict=True):
             np.testing.assert_array_equal(a, b)

@@ -20,8 +20,8 @@ def run_python(code: str, **environment: str) -> subprocess.CompletedProcess:
     )
 
 
-def test_checkers_have_no_complaint(family):
-    name, options = family
+def test_checkers_have_no_complaint(every_family):
+    name, options = every_family
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         env = gymnasium.make(f"metarl/{name}-v0", **options)
@@ -29,8 +29,8 @@ def test_checkers_have_no_complaint(family):
         sb3_check_env(SingleEnv(name, **options), warn=True, skip_render_check=True)
 
 
-def test_it_is_the_batch_with_one_simulation(family):
-    name, options = family
+def test_it_is_the_batch_with_one_simulation(every_family):
+    name, options = every_family
     single = SingleEnv(name, horizon=8, **options)
     batch = make(name, 1, horizon=8, autoreset_mode="Disabled", **options)
     task = batch.space.sample(1, "train", np.random.default_rng(2))
@@ -62,7 +62,11 @@ def test_np_random_is_the_stream_of_the_resets():
     np.testing.assert_array_equal(env.reset(seed=7)[0], first)
 
 
-IDS = ["Navigation2D", "HalfCheetahDir", "HalfCheetahVel", "HalfCheetahMass"]
+IDS = [
+    "Navigation2D", "Navigation2DSparse", "Navigation2DWind", "HalfCheetahDir", "HalfCheetahVel", "HalfCheetahMass",
+    "AntDir", "AntDir2D", "AntVel", "AntGoal", "Walker2dDir", "Walker2dVel", "SwimmerVel", "HumanoidDir", "ReacherGoal",
+    "PusherGoal",
+]
 
 
 def test_gymnasium_finds_every_id_in_a_fresh_process_without_a_warning():
