@@ -12,8 +12,9 @@ import mujoco
 import numpy as np
 from mujoco.batch import Batch
 
+from .observation import Observed
 from .parameter import Parameter
-from .servo_robot import ServoRobot, gravity_direction, to_body, uniform
+from .servo_robot import GRAVITY, ServoRobot, gravity_direction, to_body, uniform
 from .task import TaskSpace
 from .write import Write
 
@@ -45,8 +46,8 @@ class Go1Velocity(ServoRobot):
                   extrapolation=((0.15, 0.3),), writes=Write("friction", "floor", "set")),
         Parameter("strength", "1", "strength of all motors", 1.0, "uniform", 0.7, 1.1, extrapolation=((0.5, 0.7),),
                   writes=Write("strength")),
-        Parameter("failed_joint", "index", f"joint with {FAILURE:g} of its strength, -1 for none", -1, "choice",
-                  choices=tuple(range(-1, 12)), held_out=(9, 10, 11),
+        Parameter("failed_joint", "index", f"joint with {FAILURE:g} of its strength, as in JOINTS; -1: none", -1,
+                  "choice", choices=tuple(range(-1, 12)), held_out=(9, 10, 11),
                   writes=Write("strength", JOINTS, "pick", factor=FAILURE)),
         Parameter("latency", "steps", "time from action to motor, 20 ms each", 0, "choice", choices=(0, 1),
                   extrapolation=(2,), writes=Write("action_delay")),
@@ -76,6 +77,19 @@ class Go1Velocity(ServoRobot):
         joints = qpos[:, 7:] - batch.model.key_qpos[0, 7:]
         return np.concatenate([joints, qvel[:, 6:], derived[0], qvel[:, 3:6], batch.expand("numeric_data"),
                                self.last_action(batch)], axis=1)  # fmt: skip
+
+    def observation_names(self) -> tuple[Observed, ...]:
+        gravity = [
+            Observed(f"gravity {axis}", "1", "body trunk", text.format(*range(3, 7)))
+            for axis, text in zip("xyz", GRAVITY, strict=True)
+        ]
+        gyro = [Observed(f"gyro {axis}", "rad/s", "body trunk", f"qvel[{3 + i}]") for i, axis in enumerate("xyz")]
+        command = [
+            Observed(f"command {name}", unit, "numeric command", f"numeric_data[{i}]")
+            for i, (name, unit) in enumerate((("speed", "m/s"), ("turn", "rad/s")))
+        ]
+        angles, velocities, actions = self.servo_names()
+        return (*angles, *velocities, *gravity, *gyro, *command, *actions)
 
     def reward_terms(self, batch, derived, qpos_before, ctrl, values):
         gravity, velocity = derived

@@ -12,8 +12,9 @@ import mujoco
 import numpy as np
 from mujoco.batch import Batch
 
+from .observation import Observed
 from .parameter import Parameter
-from .servo_robot import ServoRobot, gravity_direction, uniform
+from .servo_robot import ServoRobot, gravity_direction, minus, uniform
 from .task import TaskSpace
 from .write import Write
 
@@ -63,6 +64,15 @@ class LeapSpin(ServoRobot):
     def observe(self, batch: Batch, derived: None) -> np.ndarray:
         qpos, home = batch.bind("qpos"), batch.model.key_qpos[0]
         return np.concatenate([qpos[:, :19] - home[:19], batch.bind("qvel")[:, :16], self.last_action(batch)], axis=1)
+
+    def observation_names(self) -> tuple[Observed, ...]:
+        angles, velocities, actions = self.servo_names()
+        start = self.build().key_qpos[0, 16:19]
+        cube = [
+            Observed(f"cube {axis} from start", "m", "body cube", minus(f"qpos[{16 + i}]", start[i]))
+            for i, axis in enumerate("xyz")
+        ]
+        return (*angles, *cube, *velocities, *actions)
 
     def reward_terms(self, batch, derived, qpos_before, ctrl, values):
         qpos, qvel = batch.bind("qpos"), batch.bind("qvel")

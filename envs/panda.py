@@ -12,6 +12,7 @@ import mujoco
 import numpy as np
 from mujoco.batch import Batch
 
+from .observation import Observed
 from .parameter import Parameter
 from .servo_robot import ServoRobot, uniform
 from .task import TaskSpace
@@ -74,6 +75,10 @@ class PandaReach(ServoRobot):
     def observe(self, batch: Batch, derived: None) -> np.ndarray:
         joints = batch.bind("qpos") - batch.model.key_qpos[0]
         return np.concatenate([joints, batch.bind("qvel"), self.last_action(batch)], axis=1)
+
+    def observation_names(self) -> tuple[Observed, ...]:
+        angles, velocities, actions = self.servo_names()
+        return (*angles, *velocities, *actions)
 
     def reward_terms(self, batch, derived, qpos_before, ctrl, values):
         # as of the last of the physics steps, 5 ms ago: no further kinematics for the reward alone

