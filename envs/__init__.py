@@ -24,6 +24,7 @@ from .go1 import Go1Velocity
 from .half_cheetah import HalfCheetahDir, HalfCheetahMass, HalfCheetahVel
 from .humanoid import HumanoidDir
 from .leap_hand import LeapSpin
+from .metaworld_env import MetaWorld, MetaWorldEnv, MetaWorldML1, MetaWorldML10, MetaWorldML45
 from .navigation import Navigation2D, Navigation2DSparse, Navigation2DWind
 from .panda import PandaReach
 from .parameter import Parameter, did_you_mean
@@ -37,8 +38,8 @@ from .walker2d import Walker2dDir, Walker2dVel
 from .write import Write
 
 __all__ = [
-    "FAMILIES", "QUANTITIES", "SPLITS", "BatchEnv", "Family", "MissingExtra", "Parameter", "SingleEnv", "TaskSpace",
-    "Tasks", "Write", "make", "make_family", "register",
+    "FAMILIES", "QUANTITIES", "SPLITS", "BatchEnv", "Family", "MetaWorldEnv", "MissingExtra", "Parameter", "SingleEnv",
+    "TaskSpace", "Tasks", "Write", "make", "make_family", "register", "vector_env",
 ]
 
 FAMILIES: dict[str, type[Family]] = {
@@ -46,7 +47,7 @@ FAMILIES: dict[str, type[Family]] = {
     for family in (
         Navigation2D, Navigation2DSparse, Navigation2DWind, HalfCheetahDir, HalfCheetahVel, HalfCheetahMass, AntDir,
         AntDir2D, AntVel, AntGoal, Walker2dDir, Walker2dVel, SwimmerVel, HumanoidDir, ReacherGoal, PusherGoal,
-        Go1Velocity, PandaReach, LeapSpin,
+        Go1Velocity, PandaReach, LeapSpin, MetaWorldML1, MetaWorldML10, MetaWorldML45,
     )
 }
 
@@ -63,9 +64,15 @@ def make_family(name: str, **options: Any) -> Family:
     return FAMILIES[name](**options)
 
 
-def make(family: str, num_envs: int, **kwargs: Any) -> BatchEnv:
-    """A BatchEnv of a family; kwargs are the settings of BatchEnv and the options of the family."""
-    return BatchEnv(family, num_envs, **kwargs)
+def vector_env(family: str | Family) -> type[BatchEnv] | type[MetaWorldEnv]:
+    """The class that steps a family: BatchEnv, unless it cannot run in mujoco.batch.Batch."""
+    kind = FAMILIES.get(family) if isinstance(family, str) else type(family)
+    return MetaWorldEnv if kind is not None and issubclass(kind, MetaWorld) else BatchEnv
+
+
+def make(family: str | Family, num_envs: int, **kwargs: Any) -> BatchEnv | MetaWorldEnv:
+    """The simulations of a family; kwargs are the settings of BatchEnv and the options of the family."""
+    return vector_env(family)(family, num_envs, **kwargs)
 
 
 def register() -> None:
@@ -76,7 +83,7 @@ def register() -> None:
             gymnasium.register(
                 env_id,
                 entry_point="metarl.envs.single_env:SingleEnv",
-                vector_entry_point="metarl.envs.batch_env:BatchEnv",
+                vector_entry_point=f"{__name__}:{vector_env(name).__name__}",
                 kwargs={"family": name},
             )
 

@@ -14,7 +14,6 @@ import mujoco
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from .batch_env import BatchEnv
 from .family import Family
 from .task import Tasks, TaskSpace
 
@@ -42,7 +41,9 @@ class SingleEnv(gymnasium.Env):
     ):
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"unknown render_mode {render_mode!r}; this environment has 'rgb_array' or None")
-        self.batch_env = BatchEnv(family, 1, autoreset_mode=AutoresetMode.DISABLED, **kwargs)
+        from . import make  # the registry names this module's class
+
+        self.batch_env = make(family, 1, autoreset_mode=AutoresetMode.DISABLED, **kwargs)
         self.metadata = {**self.metadata, "render_fps": self.batch_env.metadata["render_fps"]}
         self.observation_space = self.batch_env.single_observation_space
         self.action_space = self.batch_env.single_action_space
@@ -74,15 +75,17 @@ class SingleEnv(gymnasium.Env):
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         observation, reward, terminated, truncated, info = self.batch_env.step(np.asarray(action)[None])
         terms = {k: float(v[0]) for k, v in info["reward_terms"].items() if not k.startswith("_")}
-        single = {"reward_terms": terms, "diverged": bool(info["diverged"][0])}
+        flags = {name: bool(info[name][0]) for name in ("diverged", "success") if name in info}
+        single = {"reward_terms": terms} | flags
         return observation[0], float(reward[0]), bool(terminated[0]), bool(truncated[0]), single
 
     def render(self) -> np.ndarray | None:
         """The present state as an image (height, width, 3) uint8; None without a render_mode."""
         if self.render_mode is None:
             return None
-        self._model = self.batch_env.model_of(0, self._model)
-        if self._renderer is None:
+        before, self._model = self._model, self.batch_env.model_of(0, self._model)
+        if self._renderer is None or self._model is not before:
+            self._close_renderer()
             self._renderer = self._open_renderer(self._model)
         data = self.batch_env.data_of(0)
         mujoco.mj_forward(self._model, data)
@@ -102,7 +105,10 @@ class SingleEnv(gymnasium.Env):
             ) from error
 
     def close(self) -> None:
+        self._close_renderer()
+        self.batch_env.close()
+
+    def _close_renderer(self) -> None:
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None
-        self.batch_env.close()
