@@ -17,11 +17,13 @@ from typing import Any
 import gymnasium
 
 from .ant import AntDir, AntDir2D, AntGoal, AntVel
+from .ant_crippled import AntCrippled
 from .batch_env import BatchEnv
 from .extra import MissingExtra
 from .family import Family
 from .go1 import Go1Velocity
 from .half_cheetah import HalfCheetahDir, HalfCheetahMass, HalfCheetahVel
+from .half_cheetah_dynamics import HalfCheetahBody, HalfCheetahDisabledJoint, HalfCheetahPier, HalfCheetahSlopes
 from .humanoid import HumanoidDir
 from .leap_hand import LeapSpin
 from .metaworld_env import MetaWorld, MetaWorldEnv, MetaWorldML1, MetaWorldML10, MetaWorldML45
@@ -30,6 +32,7 @@ from .panda import PandaReach
 from .parameter import Parameter, did_you_mean
 from .pusher import PusherGoal
 from .quantities import QUANTITIES
+from .rand_params import HopperRandParams, Walker2dRandParams
 from .reacher import ReacherGoal
 from .single_env import SingleEnv
 from .swimmer import SwimmerVel
@@ -45,8 +48,10 @@ __all__ = [
 FAMILIES: dict[str, type[Family]] = {
     family.name: family
     for family in (
-        Navigation2D, Navigation2DSparse, Navigation2DWind, HalfCheetahDir, HalfCheetahVel, HalfCheetahMass, AntDir,
-        AntDir2D, AntVel, AntGoal, Walker2dDir, Walker2dVel, SwimmerVel, HumanoidDir, ReacherGoal, PusherGoal,
+        Navigation2D, Navigation2DSparse, Navigation2DWind, HalfCheetahDir, HalfCheetahVel, HalfCheetahMass,
+        HalfCheetahBody, HalfCheetahDisabledJoint, HalfCheetahSlopes, HalfCheetahPier, AntDir, AntDir2D, AntVel,
+        AntGoal, AntCrippled, HopperRandParams, Walker2dRandParams, Walker2dDir, Walker2dVel, SwimmerVel, HumanoidDir,
+        ReacherGoal, PusherGoal,
         Go1Velocity, PandaReach, LeapSpin, MetaWorldML1, MetaWorldML10, MetaWorldML45,
     )
 }

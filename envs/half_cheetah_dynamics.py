@@ -17,6 +17,7 @@ import numpy as np
 from mujoco.batch import Batch
 
 from .half_cheetah import HalfCheetah, HalfCheetahMass, compile_spec, load_spec
+from .observation import Observed, positions, velocities
 from .parameter import Parameter
 from .task import TaskSpace
 from .write import Write
@@ -63,6 +64,10 @@ class _RunForward(HalfCheetah):
 
     def observe(self, batch: Batch, derived: None) -> np.ndarray:
         return np.concatenate([batch.bind("qpos")[:, 1:_ROBOT], batch.bind("qvel")[:, :_ROBOT]], axis=1)
+
+    def observation_names(self) -> tuple[Observed, ...]:
+        model = self.build()
+        return (*positions(model)[1:_ROBOT], *velocities(model)[:_ROBOT])
 
     def reward_terms(self, batch, derived, qpos_before, ctrl, values):
         velocity = self.forward_velocity(batch, derived, qpos_before)

@@ -288,3 +288,13 @@ QUANTITIES: dict[str, Quantity] = {
     "observation_dropout": Quantity("1", "sensor", (SET,), (),
                                     "probability that an entry stays at what was last observed; all at once"),
 }  # fmt: skip
+
+
+def table() -> str:
+    """What can vary, as the Markdown table of docs/environments.md."""
+    rows = ["| quantity | unit | of | modes | writes | meaning |", "|---|---|---|---|---|---|"]
+    for name, q in QUANTITIES.items():
+        fields = ", ".join(f"`{field}`" for field in q.fields) or "-"
+        modes = ", ".join((*q.modes, *[PICK] * (SCALE in q.modes)))
+        rows.append(f"| `{name}` | {q.unit} | {q.kind} | {modes} | {fields} | {q.meaning} |")
+    return "\n".join(rows)

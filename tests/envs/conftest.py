@@ -14,8 +14,12 @@ GOALS = (
     "Navigation2DSparse", "Navigation2DWind", "AntDir", "AntDir2D", "AntVel", "AntGoal", "Walker2dDir", "Walker2dVel",
     "SwimmerVel", "HumanoidDir", "ReacherGoal", "PusherGoal",
 )
+DYNAMICS = (
+    "HalfCheetahBody", "HalfCheetahDisabledJoint", "HalfCheetahSlopes", "HalfCheetahPier", "AntCrippled",
+    "HopperRandParams", "Walker2dRandParams",
+)
 EVERY = [
-    *VARIANTS, *((name, {}) for name in GOALS), ("AntGoal", {"contact_forces": True}),
+    *VARIANTS, *((name, {}) for name in (*GOALS, *DYNAMICS)), ("AntGoal", {"contact_forces": True}),
     ("ReacherGoal", {"goal_visible": True}), ("PusherGoal", {"goal_visible": True}),
     ("HumanoidDir", {"contact_forces": True}),
 ]
