@@ -5,7 +5,7 @@ know adapters and nothing else, so all methods are compared on one axis: experie
 value.
 
     state = adapter.start(num_tasks=40)
-    rollout = collect(env, adapter, state, ...)         # calls adapter.act at each step
+    rollout = collect(env, adapter, state, ...)         # calls adapter.act and adapter.observe at each step
     state = adapter.adapt(state, rollout)               # one adaptation step in every task
 """
 
@@ -38,13 +38,24 @@ class Decision(NamedTuple):
 
 
 class Adapter(Protocol):
-    """What evaluation needs of a trained method."""
+    """What evaluation needs of a trained method.
+
+    Attributes:
+        pooled: whether the K episodes in a task are one experience to adapt from; if not, each belongs to a life of its
+            own, and a step of adaptation is worth one episode.
+    """
+
+    pooled: bool = True
 
     def start(self, num_tasks: int) -> Any:
         """The state before any experience, for ``num_tasks`` tasks."""
 
     def act(self, state: Any, observations: np.ndarray, rng: np.random.Generator | None) -> Decision:
         """Choose actions for (M, K, O) raw observations; without a noise source, the mean actions."""
+
+    def observe(self, state: Any, rewards: np.ndarray, ended: np.ndarray) -> Any:
+        """The state after the (M, K) rewards of the actions just taken, and whether the episodes ended with them."""
+        return state
 
     def adapt(self, state: Any, rollout: Rollout) -> Any:
         """The state after one adaptation step on fresh experience."""
@@ -57,7 +68,7 @@ class Adapted(NamedTuple):
     steps: int
 
 
-class GradientAdapter:
+class GradientAdapter(Adapter):
     """Adapts by gradient steps from a meta-learned initialisation (MAML, ProMP and their relatives).
 
     Args:

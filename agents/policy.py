@@ -19,7 +19,7 @@ import torch
 from torch.distributions import Distribution, register_kl
 
 Params = dict[str, torch.Tensor]
-_ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
+ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
 
 
 class GaussianStatistics(NamedTuple):
@@ -90,7 +90,7 @@ class GaussianMLP:
 
     def __call__(self, params: Params, observations: torch.Tensor) -> GaussianStatistics:
         """The action statistics at (M, N, O) observations; each of the weights is shared or has a task axis M."""
-        activation = _ACTIVATIONS[self.activation]
+        activation = ACTIVATIONS[self.activation]
         x = observations
         for i in range(len(self.hidden) + 1):
             weight, bias = params[f"w{i}"], params[f"b{i}"].unsqueeze(-2)

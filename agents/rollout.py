@@ -10,6 +10,7 @@ in ``diverged`` and nothing learns from it.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +30,7 @@ class Rollout:
         valid: (M, T, K) bool.
         diverged: (M, K) bool, the simulation broke down and the episode was discarded.
         last_observations: (M, K, O) float32, the observation after the last step.
+        state: the adapter's state after the last step.
     """
 
     observations: np.ndarray
@@ -41,6 +43,7 @@ class Rollout:
     valid: np.ndarray
     diverged: np.ndarray
     last_observations: np.ndarray
+    state: Any = None
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -1,9 +1,9 @@
 """Return after 0, 1, 2, ... adaptation steps in tasks that were never trained on.
 
 The protocol of the MAML and ProMP papers: in each task, K fresh episodes with the policy adapted s times are both the
-measurement of its return after s steps and the experience that step s + 1 learns from. Returns are undiscounted,
-actions are sampled. Nothing here changes the adapter, and every random draw comes from the "evaluation" streams of the
-seed, which training never uses.
+measurement of its return after s steps and the experience that step s + 1 learns from. An adapter with a memory lives K
+lives in each task instead, and a step is an episode of each. Returns are undiscounted, actions are sampled. Nothing here
+changes the adapter, and every random draw comes from the "evaluation" streams of the seed, which training never uses.
 
     from metarl.adaptation_curve import evaluate
     result = evaluate(adapter, lambda n: make_env(config, n), tasks, steps=3, episodes=20, seed=0)
@@ -37,10 +37,10 @@ MAX_SIMULATIONS = 1600
 
 @dataclass(frozen=True)
 class Point:
-    """One row of the table: what `episodes` of experience in each task are worth."""
+    """One row of the table: what `episodes` of experience in each task (in each life, if not pooled) are worth."""
 
     step: int
-    episodes: int  # of experience in each task before this measurement
+    episodes: int  # of experience before this measurement
     seconds: float  # the same experience as simulated time, mean over tasks
     summary: Summary | None  # of the mean return of each task; None when every episode diverged
     worst: float | None  # mean return in the worst task
@@ -58,6 +58,7 @@ class Evaluation:
         dt: seconds in an environment step.
         split: "held_out", "extrapolation" or "train", or the name of the file that the tasks came from.
         disjoint: whether none of the tasks was trained on, and why (not).
+        pooled: whether the K episodes of a step are one experience (`metarl.agents.Adapter`).
         origin: the checkpoint (iteration, digest), versions and commit, where known.
     """
 
@@ -72,6 +73,7 @@ class Evaluation:
     disjoint: bool = True
     disjoint_reason: str = ""
     confidence: float = 0.95
+    pooled: bool = True
     origin: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -93,6 +95,7 @@ class Evaluation:
     def curve(self) -> tuple[Point, ...]:
         """A point for each number of adaptation steps."""
         lived = np.cumsum(self.env_steps, axis=0) - self.env_steps
+        lives = 1 if self.pooled else self.episodes
         points = []
         for s, scores in enumerate(self.per_task):
             known = np.isfinite(scores)
@@ -100,8 +103,8 @@ class Evaluation:
             points.append(
                 Point(
                     step=s,
-                    episodes=s * self.episodes,
-                    seconds=float(lived[s].mean() * self.dt),
+                    episodes=s * self.episodes // lives,
+                    seconds=float(lived[s].mean() * self.dt / lives),
                     summary=summarise(scores[known], self._resampling(s), **options) if known.any() else None,
                     worst=float(scores[known].min()) if known.any() else None,
                     diverged=int(np.isnan(self.returns[s]).sum()),
@@ -192,5 +195,6 @@ def evaluate(
         dt=env.dt,
         seed=seed,
         deterministic=deterministic,
+        pooled=adapter.pooled,
         **labels,
     )

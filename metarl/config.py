@@ -33,6 +33,7 @@ from metarl.schema import (
     MAMLConfig,
     PolicyConfig,
     ProMPConfig,
+    RL2Config,
     Section,
     WandbConfig,
     settings,
@@ -40,7 +41,7 @@ from metarl.schema import (
 
 __all__ = [
     "ALGORITHMS", "Config", "EnvConfig", "EvaluationConfig", "InnerConfig", "MAMLConfig", "PolicyConfig",
-    "ProMPConfig", "Section", "WandbConfig", "config_names", "find_config", "load_config", "settings",
+    "ProMPConfig", "RL2Config", "Section", "WandbConfig", "config_names", "find_config", "load_config", "settings",
     "to_yaml",
 ]
 

@@ -39,6 +39,7 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
         "steps": evaluation.steps,
         "episodes": evaluation.episodes,
         "deterministic": evaluation.deterministic,
+        "pooled": evaluation.pooled,
         "seed": evaluation.seed,
         "dt": evaluation.dt,
         "confidence": evaluation.confidence,
@@ -106,6 +107,7 @@ def _from_document(document: Mapping[str, Any]) -> Evaluation:
         tasks=Tasks.from_json(document["tasks"], make_family(env.family, **env.options).space),
         returns=np.array(returns),
         env_steps=np.array(document["env_steps"]),
+        pooled=document.get("pooled", True),
         **{label: document[label] for label in labels},
     )
 

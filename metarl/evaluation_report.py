@@ -40,15 +40,19 @@ def sentence(evaluation: Evaluation) -> str:
     parts = [_change(evaluation, 1)]
     if evaluation.steps > 1:
         last = evaluation.curve[evaluation.steps]
-        parts.append(f"after {evaluation.steps} steps ({_experience(last)}) it was {_score(last.summary)}")
+        done = _done(evaluation, evaluation.steps)
+        parts.append(f"after {done} ({_experience(evaluation, last)}) it was {_score(last.summary)}")
     return "; ".join(parts) + "."
 
 
 def caption(evaluation: Evaluation) -> str:
     """How to read the table."""
     actions = "mean actions" if evaluation.deterministic else "sampled actions"
+    measured = f"{evaluation.episodes} episodes in each task"
+    if not evaluation.pooled:
+        measured = f"an episode in each of {evaluation.episodes} lives in each task"
     lines = [
-        f"Undiscounted return of {evaluation.episodes} episodes in each task, {actions}; mean and interquartile mean"
+        f"Undiscounted return of {measured}, {actions}; mean and interquartile mean"
         f" (IQM) over tasks with {100 * evaluation.confidence:g} % intervals ({evaluation.method})."
     ]
     notes = dict.fromkeys(p.summary.note for p in evaluation.curve if p.summary and p.summary.note)
@@ -91,7 +95,7 @@ def print_table(result: dict[str, Any], console: Console | None = None) -> None:
 
 def _change(evaluation: Evaluation, step: int) -> str:
     point, gain = evaluation.curve[step], evaluation.gain(step)
-    start = f"After {step} step{'s' if step > 1 else ''} ({_experience(point)} of experience in each task)"
+    start = f"After {_done(evaluation, step)} ({_experience(evaluation, point)} of experience in each task)"
     if gain is None:
         return f"{start} the physics diverged in every episode on {where(evaluation)}"
     change, interval = gain
@@ -101,7 +105,13 @@ def _change(evaluation: Evaluation, step: int) -> str:
     return f"{start} the return {'rose' if change > 0 else 'fell'} from {before} to {after} on {where(evaluation)}"
 
 
-def _experience(point: Point) -> str:
+def _done(evaluation: Evaluation, step: int) -> str:
+    return f"{step} {'step' if evaluation.pooled else 'episode'}{'s' if step != 1 else ''}"
+
+
+def _experience(evaluation: Evaluation, point: Point) -> str:
+    if not evaluation.pooled:
+        return f"{format_number(point.seconds)} s"
     return f"{point.episodes} episode{'s' if point.episodes != 1 else ''}, {format_number(point.seconds)} s"
 
 

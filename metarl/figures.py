@@ -52,15 +52,19 @@ def adaptation_figure(evaluation: Evaluation) -> Figure:
         _task_lines(figure, axes, evaluation, steps)
         points = [p for p in evaluation.curve if p.summary]
         _mean_line(axes, evaluation, points)
-        axes.set_xlabel("adaptation steps")
+        axes.set_xlabel("adaptation steps" if evaluation.pooled else "episodes in the task before")
         axes.set_ylabel("return of an episode")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.set_xlim(-0.15, max(evaluation.steps, 1) + 0.15)
         title = f"{evaluation.tasks.space.family}: return after adapting to {where(evaluation)}"
         axes.set_title(textwrap.fill(title, TITLE_WIDTH), loc="left")
         top = axes.secondary_xaxis("top")
-        top.set_xticks(steps, [f"{p.episodes} ep, {format_number(p.seconds)} s" for p in evaluation.curve])
-        top.set_xlabel("experience in each task so far: episodes, simulated seconds", labelpad=6)
+        if evaluation.pooled:
+            top.set_xticks(steps, [f"{p.episodes} ep, {format_number(p.seconds)} s" for p in evaluation.curve])
+            top.set_xlabel("experience in each task so far: episodes, simulated seconds", labelpad=6)
+        else:
+            top.set_xticks(steps, [f"{format_number(p.seconds)} s" for p in evaluation.curve])
+            top.set_xlabel("experience in the task so far: simulated seconds", labelpad=6)
         top.spines["top"].set_visible(False)
         top.tick_params(length=0, labelcolor=GREY)
         top.xaxis.label.set_color(GREY)
@@ -105,12 +109,13 @@ def _task_lines(figure: Figure, axes, evaluation: Evaluation, steps: np.ndarray)
     figure.colorbar(scale, ax=axes, label=label, pad=0.02)
 
 
-def learning_figure(rows: Sequence[dict[str, Any]], family: str) -> Figure:
-    """Mean return on training tasks against environment steps, a line for each number of inner steps.
+def learning_figure(rows: Sequence[dict[str, Any]], family: str, unit: str = "step") -> Figure:
+    """Mean return on training tasks against environment steps, a line for each number of inner steps or episodes.
 
     Args:
         rows: of metrics.jsonl, each with "env_steps" (the sum so far), "return_0", "return_1", ...
         family: name for the title.
+        unit: of adaptation, "step" or "episode".
     """
     with matplotlib.rc_context(_STYLE):
         figure, axes = _empty()
@@ -120,7 +125,7 @@ def learning_figure(rows: Sequence[dict[str, Any]], family: str) -> Figure:
         for i, name in enumerate(names):
             colour = GREY if i == 0 else OKABE_ITO[(i - 1) % len(OKABE_ITO)]
             values = np.array([_number(row.get(name)) for row in rows])
-            label = "before adaptation" if i == 0 else f"after {i} step{'s' if i > 1 else ''}"
+            label = "before adaptation" if i == 0 else f"after {i} {unit}{'s' if i > 1 else ''}"
             if window > 1:
                 axes.plot(steps, values, color=colour, lw=0.8, alpha=0.35)
             axes.plot(steps, running_mean(values, window), color=colour, lw=2.2, label=label)

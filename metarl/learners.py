@@ -12,8 +12,9 @@ from metarl.envs import FAMILIES, BatchEnv, MissingExtra, make
 from metarl.errors import UserError
 from metarl.maml import MAML
 from metarl.promp import ProMP
+from metarl.rl2 import RL2
 
-LEARNERS = {"promp": ProMP, "maml-trpo": MAML}
+LEARNERS = {"promp": ProMP, "maml-trpo": MAML, "rl2": RL2}
 
 
 def require_extra(config: Config) -> None:
@@ -41,7 +42,7 @@ def make_env(config: Config, num_envs: int) -> BatchEnv:
     )
 
 
-def make_learner(config: Config, env: BatchEnv | None = None) -> MAML | ProMP:
+def make_learner(config: Config, env: BatchEnv | None = None) -> MAML | ProMP | RL2:
     """An untrained learner; its environment is made here unless given."""
     if env is None:
         env = make_env(config, config.meta_batch * config.episodes)

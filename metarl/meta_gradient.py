@@ -38,6 +38,7 @@ from metarl.config import Config
 from metarl.envs import BatchEnv
 from metarl.sampling import collect
 from metarl.seeding import stream
+from metarl.state import check_state, normaliser_state, restored
 
 CHUNK_ROWS = 16384  # steps differentiated at once: fewer are slower, more are no faster and take more memory
 
@@ -205,13 +206,8 @@ class MetaGradientLearner:
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Everything a bit-identical resume needs, as flat tensors."""
-        n = self.normaliser
-        return {
-            **{f"meta.{name}": value.detach().clone() for name, value in self.meta.items()},
-            "normaliser.count": torch.tensor(n.count, dtype=torch.float64),
-            "normaliser.mean": torch.from_numpy(n.mean.copy()),
-            "normaliser.m2": torch.from_numpy(n.m2.copy()),
-        }
+        meta = {f"meta.{name}": value.detach().clone() for name, value in self.meta.items()}
+        return meta | normaliser_state("normaliser", self.normaliser)
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
         """Restore :meth:`state_dict`; ValueError names a tensor that is missing, unexpected or of another shape."""
@@ -219,19 +215,4 @@ class MetaGradientLearner:
         with torch.no_grad():
             for name, value in self.meta.items():
                 value.copy_(state[f"meta.{name}"])
-        self.normaliser = Normaliser(
-            float(state["normaliser.count"]),
-            state["normaliser.mean"].numpy().copy(),
-            state["normaliser.m2"].numpy().copy(),
-            self.normaliser.enabled,
-        )
-
-
-def check_state(expected: dict[str, torch.Tensor], got: dict[str, torch.Tensor]) -> None:
-    """ValueError unless the two have the same names, shapes and types."""
-    for name in sorted(expected.keys() | got.keys()):
-        want, have = (
-            f"{tuple(x[name].shape)} {x[name].dtype}" if name in x else "nothing" for x in (expected, got)
-        )
-        if want != have:
-            raise ValueError(f"{name}: got {have}, expected {want}: the weights belong to another configuration")
+        self.normaliser = restored("normaliser", self.normaliser, state)

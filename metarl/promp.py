@@ -15,6 +15,7 @@ import torch
 
 from metarl.agents import Params
 from metarl.meta_gradient import MetaGradientLearner, Round
+from metarl.state import adam_state, load_adam_state
 
 
 class ProMP(MetaGradientLearner):
@@ -28,7 +29,10 @@ class ProMP(MetaGradientLearner):
         """One iteration of Algorithm 1; returns its metrics."""
         rounds, metrics = self.inner_loops(iteration)  # lines 4-8
         start = time.perf_counter()
-        for _ in range(self.config.algorithm.epochs):  # lines 9-11
+        settings = self.config.algorithm
+        if settings.anneal:
+            self.optimiser.param_groups[0]["lr"] = settings.lr * (1 - iteration / self.config.iterations)
+        for _ in range(settings.epochs):  # lines 9-11
             gradients, loss = self.meta_gradient(rounds)
             for name, value in self.meta.items():
                 value.grad = gradients[name]
@@ -57,26 +61,8 @@ class ProMP(MetaGradientLearner):
         return penalty - surrogate
 
     def state_dict(self):
-        state = super().state_dict()
-        for name, slot in zip(self.meta, self._moments()):
-            state[f"adam.first.{name}"] = slot["exp_avg"].clone()
-            state[f"adam.second.{name}"] = slot["exp_avg_sq"].clone()
-            state["adam.step"] = slot["step"].clone()
-        return state
+        return super().state_dict() | adam_state(self.optimiser, self.meta)
 
     def load_state_dict(self, state):
         super().load_state_dict(state)
-        for name, slot in zip(self.meta, self._moments()):
-            slot["exp_avg"].copy_(state[f"adam.first.{name}"])
-            slot["exp_avg_sq"].copy_(state[f"adam.second.{name}"])
-            slot["step"].copy_(state["adam.step"])
-
-    def _moments(self) -> list[dict[str, torch.Tensor]]:
-        """Adam's state of each meta-parameter, in their order; made if no step was taken yet."""
-        for value in self.meta.values():
-            if not self.optimiser.state[value]:
-                zeros = torch.zeros_like(value, requires_grad=False)
-                self.optimiser.state[value] = {
-                    "step": torch.tensor(0.0), "exp_avg": zeros, "exp_avg_sq": zeros.clone()
-                }
-        return [self.optimiser.state[value] for value in self.meta.values()]
+        load_adam_state(self.optimiser, self.meta, state)

@@ -41,6 +41,7 @@ class Replay:
         dt: seconds in a step.
         steps, episodes: adaptation steps, and episodes in each of them.
         deterministic: whether the episodes shown took mean actions.
+        pooled: whether a step is a change of weights after its episodes, or an episode that is remembered.
     """
 
     tasks: Tasks
@@ -53,6 +54,7 @@ class Replay:
     steps: int
     episodes: int
     deterministic: bool
+    pooled: bool = True
 
     @property
     def follows(self) -> bool:
@@ -64,7 +66,8 @@ class Replay:
 
     @property
     def title(self) -> str:
-        return f"{self.tasks.space.family}: the same task before and after {self.steps} adaptation step{_s(self.steps)}"
+        unit = "adaptation step" if self.pooled else "episode"
+        return f"{self.tasks.space.family}: the same task before and after {self.steps} {unit}{_s(self.steps)}"
 
     @property
     def caption(self) -> str:
@@ -128,10 +131,11 @@ def record(
         make_env: from a number of simulations to an environment with autoreset disabled.
         tasks: M tasks.
         steps: adaptation steps between before and after.
-        episodes: of experience for each step.
+        episodes: of experience for each step; one for an adapter that remembers.
         seed: of everything random here.
         deterministic: show mean actions. The experience to adapt from is always of sampled ones.
     """
+    episodes = episodes if adapter.pooled else 1
     env = make_env(len(tasks) * episodes)
     env.set_tasks(tasks.repeat(episodes))
     before = after = adapter.start(len(tasks))
@@ -154,6 +158,7 @@ def record(
         steps=steps,
         episodes=episodes,
         deterministic=deterministic,
+        pooled=adapter.pooled,
     )
 
 
@@ -167,8 +172,8 @@ def _episode(
     running, lengths = np.ones(env.num_envs, bool), np.zeros(env.num_envs, np.int64)
     for _ in range(env.horizon):
         decision = adapter.act(state, observation[:, None], noise)
-        state = decision.state
         observation, reward, terminated, truncated, info = env.step(decision.actions[:, 0])
+        state = adapter.observe(decision.state, reward[:, None], (terminated | truncated)[:, None])
         # a diverged simulation has been reset: what it shows is not where the robot was
         moved = running & ~info["diverged"]
         frames.append(np.where(moved[:, None], env.state(), frames[-1]))

@@ -47,21 +47,21 @@ def collect(
     terminated, truncated, valid = (np.zeros(shape, bool) for _ in range(3))
     diverged = np.zeros((num_tasks, num_episodes), bool)
     running = np.ones((num_tasks, num_episodes), bool)
-    last = np.zeros((num_tasks, num_episodes, observation.shape[-1]), np.float32)
+    last = np.zeros((num_tasks, num_episodes, observation.shape[-1]))
 
     for t in range(steps):
         raw[:, t] = tasks_first(observation)
         decision = adapter.act(state, tasks_first(observation), noise)
         seen[:, t], actions[:, t], log_probs[:, t] = decision.observations, decision.actions, decision.log_probs
-        state = decision.state
         observation, reward, done, cut, info = env.step(decision.actions.reshape(env.num_envs, -1))
         rewards[:, t], valid[:, t] = tasks_first(reward), running
         terminated[:, t] = tasks_first(done) & running
         truncated[:, t] = tasks_first(cut) & running
         diverged |= tasks_first(info["diverged"]) & running
         ended = terminated[:, t] | truncated[:, t]
+        state = adapter.observe(decision.state, tasks_first(reward), ended)
         if ended.any():
-            last[ended] = adapter.act(state, tasks_first(observation), None).observations[ended]
+            last[ended] = tasks_first(observation)[ended]
             running = running & ~ended
             if not running.any():
                 break
@@ -79,7 +79,8 @@ def collect(
         truncated=truncated,
         valid=valid,
         diverged=diverged,
-        last_observations=last,
+        last_observations=adapter.act(state, last, None).observations,
+        state=state,
     )
 
 

@@ -94,6 +94,7 @@ class ProMPConfig(Section):
 
     name: Literal["promp"] = Field("promp", description="Which meta-learner this is.")
     lr: Float = Field(1e-3, gt=0, le=1000, description="Adam's step size in the outer update.")
+    anneal: bool = Field(False, description="Let lr fall linearly, to zero after the last of the iterations.")
     epochs: Int = Field(5, ge=1, le=1000, description="Adam steps in an iteration, on the same episodes.")
     clip: Float = Field(0.3, gt=0, le=100, description="Likelihood ratios are cut to [1 - clip, 1 + clip].")
     inner_kl: Float = Field(5e-4, ge=0, le=1_000_000, description="Weight of the KL from sampling policies.")
@@ -113,7 +114,35 @@ class MAMLConfig(Section):
     )
 
 
-ALGORITHMS: dict[str, type[Section]] = {"promp": ProMPConfig, "maml-trpo": MAMLConfig}
+class RL2Config(Section):
+    """RL²: a policy with a memory that is kept over a trial of several episodes, trained by PPO."""
+
+    name: Literal["rl2"] = Field("rl2", description="Which meta-learner this is.")
+    memory: Literal["gru", "lstm", "none"] = Field(
+        "gru", description="What carries experience from step to step; none: the reference that cannot adapt."
+    )
+    memory_size: Width = Field(128, description="Units of the memory.")
+    trial_episodes: Int = Field(2, ge=1, le=1000, description="Episodes of a task that the memory is kept over.")
+    across_episodes: bool = Field(
+        True, description="Returns go on to the end of the trial; false: to the end of the episode."
+    )
+    lr: Float = Field(5e-4, gt=0, le=1000, description="Adam's step size.")
+    anneal: bool = Field(False, description="Let lr fall linearly, to zero after the last of the iterations.")
+    epochs: Int = Field(3, ge=1, le=1000, description="Passes over the trials of an iteration.")
+    minibatches: Int = Field(4, ge=1, le=100_000, description="Adam steps in a pass, on as many parts of the trials.")
+    clip: Float = Field(0.2, gt=0, le=100, description="Likelihood ratios are cut to [1 - clip, 1 + clip].")
+    value_weight: Float = Field(0.5, ge=0, le=1000, description="Weight of the value's squared error.")
+    entropy: Float = Field(0.0, ge=0, le=1000, description="Weight of the actions' entropy, in nats.")
+    max_gradient: Float = Field(1.0, gt=0, le=1_000_000, description="Longer gradients are cut to this length.")
+    window: Int = Field(
+        0, ge=0, le=1_000_000, description="Steps that gradients run back through the memory; 0: the whole trial."
+    )
+    burn_in: Int = Field(
+        0, ge=0, le=1_000_000, description="Steps before a window that warm the memory up without gradients."
+    )
+
+
+ALGORITHMS: dict[str, type[Section]] = {"promp": ProMPConfig, "maml-trpo": MAMLConfig, "rl2": RL2Config}
 
 
 class EvaluationConfig(Section):
@@ -144,9 +173,11 @@ class Config(Section):
     env: EnvConfig = Field(description="Which robot, and what varies about it.")
     policy: PolicyConfig = Field(PolicyConfig(), description="The Gaussian MLP policy.")
     inner: InnerConfig = Field(InnerConfig(), description="The inner loop.")
-    algorithm: ProMPConfig | MAMLConfig = Field(discriminator="name", description="The outer loop.")
+    algorithm: ProMPConfig | MAMLConfig | RL2Config = Field(discriminator="name", description="The outer loop.")
     meta_batch: Int = Field(40, ge=1, le=100_000, description="Tasks in an iteration.")
-    episodes: Int = Field(20, ge=1, le=100_000, description="Episodes in a task, before and after each step.")
+    episodes: Int = Field(
+        20, ge=1, le=100_000, description="Episodes in a task, before and after each step; for rl2, trials in a task."
+    )
     iterations: Int = Field(100, ge=1, le=10**9, description="Outer iterations.")
     discount: Float = Field(0.99, ge=0, le=1, description="Discount of the rewards, per step.")
     gae_lambda: Float = Field(1.0, ge=0, le=1, description="Lambda of generalised advantage estimation.")
@@ -159,6 +190,12 @@ class Config(Section):
     checkpoint_every: Int = Field(10, ge=1, le=10**9, description="Iterations between checkpoints.")
     keep_checkpoints: Int = Field(3, ge=1, le=10**6, description="Newest checkpoints that are kept.")
     wandb: WandbConfig = Field(WandbConfig(), description="Weights & Biases.")
+
+    @property
+    def adaptation_steps(self) -> int:
+        """Steps of adaptation that are trained for: inner steps, or episodes of a trial after its first."""
+        algorithm = self.algorithm
+        return algorithm.trial_episodes - 1 if isinstance(algorithm, RL2Config) else self.inner.steps
 
     @model_validator(mode="after")
     def _fields_fit_together(self) -> "Config":
@@ -178,6 +215,11 @@ def _misfits(config: Config) -> Iterator[tuple[str, Any, str]]:
             yield f"inner.{switch}", "true", "false with inner.steps = 0: nothing adapts"
     if inner.head_only and not policy.hidden:
         yield "inner.head_only", "true", "false with policy.hidden = []: the head is all there is"
+    if isinstance(config.algorithm, RL2Config):
+        for key, value in inner.model_dump(mode="json", exclude_defaults=True).items():
+            yield f"inner.{key}", value, "no such setting: rl2 has no inner loop"
+        if config.algorithm.burn_in and not config.algorithm.window:
+            yield "algorithm.burn_in", config.algorithm.burn_in, "0 with algorithm.window = 0: nothing stands before it"
     for keys, tasks, episodes in (
         ("meta_batch * episodes", config.meta_batch, config.episodes),
         ("evaluation.tasks * evaluation.episodes", config.evaluation.tasks, config.evaluation.episodes),

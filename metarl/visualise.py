@@ -49,7 +49,8 @@ def visualise_run(run: Run | str | Path, say: Callable[[str], None] | None = Non
 def _draw(run: Run, say: Callable[[str], None]) -> Iterator[Path]:
     rows = run.metrics()
     if rows:
-        yield from save_figure(learning_figure(rows, run.config.env.family), run.path / "figures" / "learning")
+        unit = "step" if run.adapter().pooled else "episode"
+        yield from save_figure(learning_figure(rows, run.config.env.family, unit), run.path / "figures" / "learning")
     for name, evaluation in newest_evaluations(run).items():
         yield from save_figure(adaptation_figure(evaluation), run.path / "figures" / f"adaptation-{name}")
 
@@ -75,7 +76,7 @@ def replay_run(run: Run) -> Replay:
             run.adapter(),
             lambda num_envs: make_env(config, num_envs),
             extreme_tasks(run.tasks("held_out")),
-            steps=max(1, config.inner.steps),
+            steps=max(1, config.adaptation_steps),
             episodes=config.evaluation.episodes,
             seed=config.seed,
         )

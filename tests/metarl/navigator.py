@@ -3,7 +3,7 @@
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from metarl.agents import Decision
+from metarl.agents import Adapter, Decision
 from metarl.envs import make
 
 SPEED = 0.1  # m a step, the most that the environment allows
@@ -13,7 +13,7 @@ def make_env(num_envs, family="Navigation2D", horizon=25):
     return make(family, num_envs, horizon=horizon, autoreset_mode=AutoresetMode.DISABLED, num_threads=1)
 
 
-class Navigator:
+class Navigator(Adapter):
     """Wanders on a curve at first; then works out from positions and distances where each goal is, and goes there.
 
     The state is the goal of each task, (M, 2), NaN while unknown. `confuse` gives each task its neighbour's experience.

@@ -119,7 +119,8 @@ WITHOUT_BASE = [
                      "algorithm: got nothing, expected a value: The outer loop."]),
     ("env: {}\nalgorithm: {}", ["env.family: got nothing, expected a value: Name of the task family, as `metarl list` "
                                 "shows it.",
-                                "algorithm.name: got null, expected an algorithm (choose from 'promp', 'maml-trpo')"]),
+                                "algorithm.name: got null, expected an algorithm "
+                                "(choose from 'promp', 'maml-trpo', 'rl2')"]),
     ("env: {family: HalfCheetaDir}\nalgorithm: {name: maml_trpo}",
      ["algorithm.name: got \"maml_trpo\", expected an algorithm (did you mean 'maml-trpo'?)",
       "env.family: got \"HalfCheetaDir\", expected a family (did you mean 'HalfCheetahDir'?)"]),
@@ -262,7 +263,7 @@ def test_shipped_configs_load_and_hold_only_what_differs(name):
 
 @pytest.mark.parametrize("name", config_names())
 def test_a_config_written_as_yaml_reads_back_equal(name, tmp_path):
-    config = load_config(name, ["inner.lr=0.1234567890123456789", "seed=9223372036854775807", "wandb.tags=[é, '1']"])
+    config = load_config(name, ["discount=0.1234567890123456789", "seed=9223372036854775807", "wandb.tags=[é, '1']"])
     path = tmp_path / "config.yaml"
     path.write_text(to_yaml(config))
     assert load_config(path) == config

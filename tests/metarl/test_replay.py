@@ -19,7 +19,7 @@ import zstandard
 from gymnasium.vector import AutoresetMode
 
 from metarl import replay_draw, replay_video
-from metarl.agents import Decision
+from metarl.agents import Adapter, Decision
 from metarl.envs import make, make_family
 from metarl.replay import extreme_tasks, record
 from metarl.replay_html import write_html
@@ -35,7 +35,7 @@ def navigation(**settings):
     return record(Navigator(), make_env, GOALS, **{"steps": 1, "episodes": 3, "seed": 0} | settings)
 
 
-class Shaker:
+class Shaker(Adapter):
     """Shakes the legs of a cheetah one way at first, another way once adapted."""
 
     def start(self, num_tasks):

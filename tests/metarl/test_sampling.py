@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from metarl.agents import Decision
+from metarl.agents import Adapter, Decision
 from metarl.envs import make
 from metarl.sampling import collect
 from metarl.seeding import PURPOSES, stream
 
 
-class Scripted:
+class Scripted(Adapter):
     """Acts by a function of the raw observation and the task's index, and counts its calls in its state."""
 
     def __init__(self, action):

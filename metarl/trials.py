@@ -1,0 +1,125 @@
+"""Trials: E episodes of one task in a row, as sequences that a memory can be run along.
+
+    trials = pack(rollouts, policy, reward_normaliser)          # rollouts: E of them, one for each episode of a trial
+    advantages = trial_advantages(trials, values, ...)
+
+The steps of a trial stand one behind the other without gaps, whatever the lengths of its episodes; what is missing to
+the longest trial is padding at the end. A trial in which physics diverged is padding throughout. Tensors have the step
+first: L steps, N = M * K trials.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from metarl.agents import Normaliser, RecurrentPolicy, Rollout, generalised_advantages
+
+
+class Trials(NamedTuple):
+    """N trials of at most L steps.
+
+    Attributes:
+        inputs: (L, N, X) float32, what the policy was given.
+        actions: (L, N, A) float32.
+        log_probs: (L, N) float32, of the actions under the policy that took them.
+        rewards: (N, L) float64.
+        episodes: (N, L), which episode of its trial each step belongs to.
+        ends: (N, L) bool, the last step of an episode.
+        terminated: (N, L) bool, it ended in a terminal state and not by the time limit.
+        valid: (N, L) bool.
+    """
+
+    inputs: torch.Tensor
+    actions: torch.Tensor
+    log_probs: torch.Tensor
+    rewards: np.ndarray
+    episodes: np.ndarray
+    ends: np.ndarray
+    terminated: np.ndarray
+    valid: np.ndarray
+
+
+def pack(rollouts: Sequence[Rollout], policy: RecurrentPolicy, reward_normaliser: Normaliser) -> Trials:
+    """The trials whose episode e is ``rollouts[e]``."""
+    lived = np.logical_and.reduce([~rollout.diverged for rollout in rollouts])  # (M, K)
+    valid = _rows([rollout.valid & lived[:, None] for rollout in rollouts])  # (N, E * T)
+    length = max(1, int(valid.sum(1).max()))
+    order = np.argsort(~valid, axis=1, kind="stable")[:, :length]  # the steps that were lived, in their order
+
+    def packed(parts: Sequence[np.ndarray]) -> np.ndarray:
+        x = _rows(parts)
+        index = order.reshape(*order.shape, *[1] * (x.ndim - 2))
+        kept = valid.reshape(*valid.shape, *[1] * (x.ndim - 2))
+        return np.take_along_axis(np.where(kept, x, 0), index, axis=1)
+
+    def steps_first(x: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(np.swapaxes(x, 0, 1), np.float32))
+
+    actions, rewards = packed([r.actions for r in rollouts]), packed([r.rewards for r in rollouts])
+    starts = packed([np.broadcast_to((np.arange(r.shape[1]) == 0)[:, None], r.shape) for r in rollouts])
+    inputs = policy.inputs(
+        steps_first(packed([r.observations for r in rollouts])),
+        steps_first(_before(actions)),
+        steps_first(reward_normaliser(_before(rewards)[..., None])[..., 0]),
+        steps_first(starts),
+    )
+    return Trials(
+        inputs=inputs,
+        actions=steps_first(actions),
+        log_probs=steps_first(packed([r.log_probs for r in rollouts])),
+        rewards=rewards,
+        episodes=packed([np.full(r.shape, e) for e, r in enumerate(rollouts)]),
+        ends=packed([r.terminated | r.truncated for r in rollouts]),
+        terminated=packed([r.terminated for r in rollouts]),
+        valid=np.take_along_axis(valid, order, axis=1),
+    )
+
+
+def trial_advantages(
+    trials: Trials,
+    values: np.ndarray,
+    discount: float,
+    gae_lambda: float,
+    *,
+    across_episodes: bool = True,
+    bootstrap: np.ndarray | None = None,
+) -> np.ndarray:
+    """Generalised advantages (Schulman et al. 2016, eq. 16) along the trials.
+
+    The return of a step is the discounted reward of the rest of its trial (Duan et al. 2016, sec. 2.2): the value of an
+    episode's first step follows the last step of the episode before, however that ended. So what is learned early pays
+    later. With ``across_episodes`` false, it is the reward of the rest of its episode. Where the return ends, nothing
+    follows, or at a time limit ``bootstrap``.
+
+    Args:
+        values: (N, L), V of each step's input.
+        across_episodes: whether a return goes on into the next episodes of the trial.
+        bootstrap: (N, E), V of what was seen after the last step of each episode; None: a time limit is part of the
+            task.
+
+    Returns:
+        (N, L), zero at padding.
+    """
+    last = trials.valid & ~np.pad(trials.valid[:, 1:], ((0, 0), (0, 1)))  # the last step of each trial
+    cut = last if across_episodes else trials.ends
+    rewards = trials.rewards
+    if bootstrap is not None:
+        behind = np.take_along_axis(bootstrap, trials.episodes, axis=1)
+        rewards = rewards + np.where(cut & ~trials.terminated, discount * behind, 0.0)
+    columns = (x[..., None] for x in (rewards, values))
+    nothing = np.zeros((len(values), 1))
+    flags = (x[..., None] for x in (cut, trials.valid))
+    return generalised_advantages(*columns, nothing, *flags, discount, gae_lambda)[..., 0]
+
+
+def _rows(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """(M, T, K, ...) of each episode -> (M * K, E * T, ...)."""
+    x = np.concatenate([np.swapaxes(part, 1, 2) for part in parts], axis=2)
+    return x.reshape(-1, *x.shape[2:])
+
+
+def _before(x: np.ndarray) -> np.ndarray:
+    """(N, L, ...) one step later, zero at the first step."""
+    return np.concatenate([np.zeros_like(x[:, :1]), x[:, :-1]], axis=1)

@@ -1,0 +1,102 @@
+"""Memories: the same numbers step by step and along a sequence, cleared exactly where they should be."""
+
+import numpy as np
+import pytest
+import torch
+
+from metarl.agents import MEMORIES
+
+INPUTS, SIZE, STEPS, ROWS = 3, 8, 13, 4
+NAMES = sorted(MEMORIES)
+
+
+def build(name, dtype=torch.float64, seed=0):
+    memory = MEMORIES[name](INPUTS, SIZE)
+    params = memory.init(np.random.default_rng(seed))
+    rng = np.random.default_rng(seed + 1)
+    noise = {k: torch.from_numpy(rng.standard_normal(v.shape) * 0.1) for k, v in params.items()}
+    params = {k: (v + noise[k]).to(dtype).requires_grad_() for k, v in params.items()}  # no bias is zero
+    xs = torch.from_numpy(rng.standard_normal((STEPS, ROWS, INPUTS))).to(dtype)
+    return memory, params, xs
+
+
+def by_steps(memory, params, xs, resets=None):
+    """The plain loop: one row at a time, a new start where the memory is cleared."""
+    rows = []
+    for n in range(xs.shape[1]):
+        state, ys = memory.start(1, xs.dtype), []
+        for t in range(len(xs)):
+            if resets is not None and resets[t, n]:
+                state = memory.start(1, xs.dtype)
+            state, y = memory.step(params, state, xs[t, n : n + 1])
+            ys.append(y)
+        rows.append((state, torch.cat(ys)))
+    states = tuple(torch.cat(parts) for parts in zip(*(state for state, _ in rows)))
+    return states, torch.stack([ys for _, ys in rows], dim=1)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_sequence_is_its_steps_with_resets_inside(name):
+    memory, params, xs = build(name)
+    resets = torch.zeros(STEPS, ROWS, dtype=torch.bool)
+    resets[0, 0] = resets[5, 1] = resets[5, 2] = resets[6, 2] = resets[STEPS - 1, 3] = True
+    for given in (None, resets):
+        state, ys = memory.sequence(params, memory.start(ROWS, xs.dtype), xs, given)
+        expected_state, expected = by_steps(memory, params, xs, given)
+        torch.testing.assert_close(ys, expected, rtol=0, atol=1e-12)
+        for got, want in zip(state, expected_state, strict=True):
+            torch.testing.assert_close(got, want, rtol=0, atol=1e-12)
+            assert got.shape[0] == ROWS
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_sequence_may_be_cut_anywhere(name):
+    memory, params, xs = build(name)
+    whole_state, whole = memory.sequence(params, memory.start(ROWS, xs.dtype), xs)
+    for cut in (1, 6, STEPS - 1):
+        state, first = memory.sequence(params, memory.start(ROWS, xs.dtype), xs[:cut])
+        state, second = memory.sequence(params, state, xs[cut:])
+        torch.testing.assert_close(torch.cat([first, second]), whole, rtol=0, atol=1e-12)
+        for got, want in zip(state, whole_state, strict=True):
+            torch.testing.assert_close(got, want, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_only_the_past_of_the_same_row_matters(name):
+    """What was before a reset, other rows and the future change nothing; the past does, but for no memory."""
+    memory, params, xs = build(name)
+    resets = torch.zeros(STEPS, ROWS, dtype=torch.bool)
+    resets[5, 1] = True
+
+    def outputs(changed):
+        return memory.sequence(params, memory.start(ROWS, xs.dtype), changed, resets)[1]
+
+    before, changed = outputs(xs), xs.clone()
+    changed[4, 1] += 1.0
+    difference = (outputs(changed) - before).abs().amax(-1)
+    assert difference[4, 1] > 0
+    assert difference.sum() == difference[4, 1]
+    changed[4, 0] += 1.0
+    later = (outputs(changed) - before).abs().amax(-1)[5:, 0]
+    assert (later > 0).all() if name != "none" else (later == 0).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gradients_through_a_sequence(name):
+    memory, params, xs = build(name)
+    xs = xs[:5, :2]
+    resets = torch.zeros(5, 2, dtype=torch.bool)
+    resets[3, 1] = True
+
+    def outputs(*weights):
+        named = dict(zip(params, weights))
+        return memory.sequence(named, memory.start(2, xs.dtype), xs, resets)[1]
+
+    assert torch.autograd.gradcheck(outputs, tuple(params.values()), atol=1e-7)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_initial_weights_come_from_the_generator(name):
+    first, again, other = (MEMORIES[name](INPUTS, SIZE).init(np.random.default_rng(seed)) for seed in (0, 0, 1))
+    assert all(torch.equal(first[k], again[k]) and first[k].dtype == torch.float32 for k in first)
+    assert any(not torch.equal(first[k], other[k]) for k in first)

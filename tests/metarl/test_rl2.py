@@ -1,0 +1,427 @@
+"""RL²: what is replayed is what was lived, results do not depend on how trials are laid out, and memory pays."""
+
+import mujoco
+import numpy as np
+import pytest
+import torch
+from gymnasium.vector import AutoresetMode
+
+from metarl.agents import MEMORIES, Normaliser, RecurrentAdapter, RecurrentPolicy
+from metarl.config import Config, EnvConfig, PolicyConfig, RL2Config, load_config
+from metarl.envs import BatchEnv, Family, Parameter, TaskSpace, make
+from metarl.errors import UserError
+from metarl.learners import make_env, make_learner
+from metarl.rl2 import RL2
+from metarl.sampling import collect
+from metarl.seeding import stream
+from metarl.trials import pack, trial_advantages
+
+NAMES = sorted(MEMORIES)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def config(env=None, **changes):
+    """Episodes of Navigation2D end early where the goal is reached, so that trials are of unequal length."""
+    algorithm = {key: changes.pop(key) for key in list(changes) if key in RL2Config.model_fields}
+    settings = {
+        "env": env or EnvConfig(family="Navigation2D", horizon=12, action_scale=2.0),
+        "policy": PolicyConfig(hidden=(8,), normalise_observations=True),
+        "algorithm": RL2Config(**{"memory_size": 8, "trial_episodes": 3, "epochs": 2, "minibatches": 3} | algorithm),
+        "meta_batch": 4,
+        "episodes": 3,
+        "threads": 1,
+    }
+    return Config(**settings | changes)
+
+
+class Goal(Family):
+    """A point on a line is paid for standing in a small region, and the episode ends where it is paid."""
+
+    name, horizon = "Goal", 12
+    space = TaskSpace(name, (Parameter("goal", "m", "where it is paid", 0.1, "uniform", -0.5, 0.5),))
+
+    def build(self):
+        return mujoco.MjModel.from_xml_string(
+            '<mujoco><worldbody><body><joint name="x" type="slide"/><geom size="0.1"/></body></worldbody>'
+            '<actuator><position joint="x" ctrllimited="true" ctrlrange="-1 1"/></actuator></mujoco>'
+        )
+
+    def advance(self, batch, ctrl, ids):
+        moved = slice(None) if ids is None else ids
+        batch.bind("qpos")[moved] += 0.2 * ctrl[moved]
+
+    def observe(self, batch, derived):
+        return batch.bind("qpos").copy()
+
+    def reward_terms(self, batch, derived, qpos_before, ctrl, values):
+        return {"there": 1.0 * self.terminated(batch, values)}
+
+    def terminated(self, batch, values):
+        return np.abs(batch.bind("qpos")[:, 0] - values[:, 0]) < 0.2
+
+
+def learner_on(family, **changes):
+    settings = config(**changes)
+    env = BatchEnv(family, settings.meta_batch * settings.episodes, autoreset_mode=AutoresetMode.DISABLED)
+    return RL2(settings, env)
+
+
+def ragged(**changes):
+    """A learner with trials of unequal lengths, as it has learned a little."""
+    learner = learner_on(Goal(), **changes)
+    learner.iterate(0)
+    return learner
+
+
+# ---- what is replayed is what was lived
+
+
+@pytest.mark.parametrize("window, burn_in", [(0, 0), (7, 0), (7, 3), (5, 9)])
+@pytest.mark.parametrize("name", NAMES)
+def test_replayed_log_probs_are_the_stored_ones(name, window, burn_in):
+    learner = ragged(memory=name, window=window, burn_in=burn_in)
+    trials, bootstrap, _ = learner.collect_trials(1)
+    lengths = trials.valid.sum(1)
+    assert len(set(lengths)) > 1 and trials.ends.sum() == 3 * len(lengths)
+    batch = learner.prepare(trials, bootstrap)
+    count = batch.weights.shape[1] // len(lengths)
+    assert count == (1 if not window else -(-lengths.max() // window))
+    stored = torch.zeros(count * len(batch.weights), len(lengths))
+    stored[: len(trials.log_probs)] = trials.log_probs
+    stored = torch.cat(stored.split(len(batch.weights)), dim=1)
+    lived = batch.weights > 0
+    assert lived.sum() == lengths.sum()
+    torch.testing.assert_close(batch.log_probs[lived], stored[lived], rtol=0, atol=1e-6)
+
+    _, measured = learner.loss(learner.params, batch)  # and the first ratios are one
+    assert float(measured["kl"]) == pytest.approx(0.0, abs=1e-6) and float(measured["clipped"]) == 0
+
+
+def test_the_inputs_are_what_the_robot_knew():
+    learner = ragged()
+    trials, _, _ = learner.collect_trials(1)
+    inputs = trials.inputs.numpy()
+    starts, rewards = inputs[..., -1], inputs[..., -2]
+    for n, length in enumerate(trials.valid.sum(1)):
+        begins = np.concatenate([[True], trials.ends[n, : length - 1]])
+        np.testing.assert_array_equal(starts[:length, n], begins)
+        np.testing.assert_array_equal(trials.episodes[n, :length], np.cumsum(begins) - 1)
+        np.testing.assert_array_equal(inputs[1:length, n, 1:2], trials.actions[: length - 1, n])
+        assert inputs[0, n, 1] == 0
+    # the reward that ended an episode is known in the next
+    begins = (starts == 1) & (np.arange(len(starts))[:, None] > 0)
+    paid = np.pad(trials.rewards.T, ((1, 0), (0, 0)))[:-1] > 0
+    assert paid[begins].any() and not paid[begins].all()
+    assert rewards[begins & paid].min() > rewards[begins & ~paid].max() + 0.1
+
+
+def test_a_trial_in_which_physics_diverged_is_left_out():
+    class Exploding(Goal):
+        def observe(self, batch, derived):
+            x = batch.bind("qpos").copy()
+            return np.where(x > 0.6, np.nan, x)
+
+    learner = learner_on(Exploding())
+    trials, bootstrap, metrics = learner.collect_trials(0)
+    gone = ~trials.valid.any(1)
+    assert metrics["diverged"] > 0 and 0 < gone.sum() < len(gone)
+    batch = learner.prepare(trials, bootstrap)
+    assert not batch.weights[:, gone].any() and not batch.inputs[:, gone].any()
+    assert all(np.isfinite(value) for value in learner.iterate(0).values())
+
+
+# ---- returns
+
+
+def six_steps(**options):
+    """Two trials of two episodes: of 2 and 3 steps, and of 1 and 1; all rewards 1, all values 0."""
+    valid = np.array([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]], bool)
+    learner = learner_on(Goal())
+    rollouts = learner.collect_trials(0)[0]
+    trials = rollouts._replace(
+        rewards=valid * 1.0,
+        episodes=np.array([[0, 0, 1, 1, 1], [0, 1, 0, 0, 0]]),
+        ends=np.array([[0, 1, 0, 0, 1], [1, 1, 0, 0, 0]], bool),
+        terminated=np.array([[0, 1, 0, 0, 0], [0, 1, 0, 0, 0]], bool),
+        valid=valid,
+    )
+    return trial_advantages(trials, np.zeros((2, 5)), 0.5, 1.0, **options)
+
+
+def test_returns_by_hand():
+    """Discount 1/2: 1, 1.5, 1.75, 1.875, 1.9375 going back; an episode's end stops it only if so wanted."""
+    np.testing.assert_allclose(six_steps(), [[1.9375, 1.875, 1.75, 1.5, 1], [1.5, 1, 0, 0, 0]])
+    within = six_steps(across_episodes=False)
+    np.testing.assert_allclose(within, [[1.5, 1, 1.75, 1.5, 1], [1, 1, 0, 0, 0]])
+    behind = np.array([[10.0, 20.0], [30.0, 40.0]])  # nothing follows a terminal state, a time limit is followed
+    np.testing.assert_allclose(
+        six_steps(across_episodes=False, bootstrap=behind), [[1.5, 1, 4.25, 6.5, 11], [16, 1, 0, 0, 0]]
+    )
+    np.testing.assert_allclose(six_steps(bootstrap=behind)[0], [1.9375 + 10 / 16, 1.875 + 10 / 8, 4.25, 6.5, 11])
+    np.testing.assert_allclose(six_steps(bootstrap=behind)[1], [1.5, 1, 0, 0, 0])
+
+
+def test_the_value_behind_an_episode_is_of_the_memory_at_its_end():
+    """As the value of one more step along the sequence that was lived."""
+    learner = ragged(bootstrap_at_horizon=True, trial_episodes=1)
+    trials, behind, _ = learner.collect_trials(1)
+    assert behind.shape == (12, 1)
+    adapter = learner.adapter()
+    env = learner.env
+    rollout = collect(env, adapter, adapter.start(4), 3, stream(0, "rollouts", 1, 0))
+    lengths = rollout.valid.sum(1)
+    for m, k in [(0, 0), (1, 2), (3, 1)]:
+        length, n = lengths[m, k], 3 * m + k
+        again = pack([rollout], learner.policy, learner.reward_normaliser)
+        reward = learner.reward_normaliser(again.rewards[n, length - 1 : length])
+        last = learner.policy.inputs(
+            torch.from_numpy(rollout.last_observations[m, k]), again.actions[length - 1, n],
+            torch.from_numpy(reward)[0], torch.zeros(()),
+        )
+        xs = torch.cat([again.inputs[:length, n], last[None]])[:, None]
+        _, ys = learner.policy.recall(learner.params, learner.policy.memory.start(1), xs)
+        want = learner.policy(learner.params, ys, xs).value[-1, 0].detach()
+        assert adapter.values(rollout.state, rollout.last_observations)[m, k] == pytest.approx(float(want), abs=1e-5)
+
+
+# ---- what does not matter
+
+
+def double(learner):
+    """The learner's loss and batch in double precision."""
+    params = {k: v.detach().double().requires_grad_() for k, v in learner.params.items()}
+    learner.params = params
+    return params
+
+
+def as_double(batch):
+    return type(batch)(
+        tuple(x.double() for x in batch.memory),
+        *(x.double() if x.is_floating_point() else x for x in batch[1:]),
+    )
+
+
+@pytest.mark.parametrize("window, burn_in", [(0, 0), (7, 3)])
+@pytest.mark.parametrize("name", NAMES)
+def test_gradients_do_not_depend_on_padding_order_or_split(name, window, burn_in):
+    learner = ragged(memory=name, window=window, burn_in=burn_in)
+    batch = as_double(learner.prepare(*learner.collect_trials(1)[:2]))
+    double(learner)
+    whole, measured = learner.gradient(batch)
+
+    order = torch.from_numpy(np.random.default_rng(0).permutation(batch.weights.shape[1]))
+    garbage = torch.where(batch.weights[..., None] > 0, batch.inputs[burn_in:], 3.0)
+    changed = batch._replace(inputs=torch.cat([batch.inputs[:burn_in], garbage]))
+    more = batch._replace(**{
+        field: torch.cat([x, torch.ones_like(x[:4]) * (field not in ("weights", "resets"))])
+        for field, x in batch._asdict().items() if field != "memory"
+    })
+    for name, other, rows in (
+        ("order", batch.rows(order), 10**9), ("split", batch, 1), ("padding", changed, 10**9), ("more", more, 10**9)
+    ):
+        if name == "padding" and window:
+            continue  # there the padding of one window is the burn-in of the next, which nothing is learned from
+        gradients, again = learner.gradient(other, rows)
+        for key, value in whole.items():
+            torch.testing.assert_close(gradients[key], value, rtol=0, atol=1e-12)
+        assert again == pytest.approx(measured, abs=1e-12)
+
+
+def test_minibatches_are_all_trials_once_with_all_their_windows():
+    learner = ragged(window=7)
+    batch = learner.prepare(*learner.collect_trials(1)[:2])
+    count = batch.weights.shape[1] // 12
+    assert count > 1
+    tagged = batch._replace(weights=torch.arange(12 * count).expand(len(batch.weights), -1))
+    parts = [part.weights[0] for part in learner.minibatches(tagged, np.random.default_rng(0))]
+    assert len(parts) == 3
+    assert sorted(torch.cat(parts).tolist()) == list(range(12 * count))
+    for part in parts:
+        trials = part % 12
+        assert sorted(trials.tolist()) == sorted(trials.unique().tolist() * count)
+
+
+def test_values_stay_what_they_are_when_their_scale_moves():
+    learner = ragged()
+    trials, bootstrap, _ = learner.collect_trials(1)
+    _, ys = learner.policy.recall(learner.params, learner.policy.memory.start(12), trials.inputs)
+
+    def values():
+        return learner.returns(learner.policy(learner.params, ys, trials.inputs).value.detach().numpy())
+
+    before, scale = values(), learner.return_normaliser
+    learner._rescale_values(np.array([[1000.0], [5000.0], [90000.0]]))
+    assert not np.allclose(learner.return_normaliser.std, scale.std)
+    np.testing.assert_allclose(values(), before, atol=1e-4)
+
+
+# ---- memory is kept over a trial and no longer
+
+
+def adapter_of(name="gru", observation_dim=2, action_dim=2):
+    policy = RecurrentPolicy(observation_dim, action_dim, name, 8, (8,))
+    params = policy.init(np.random.default_rng(0))
+    params = {k: v + 0.1 for k, v in params.items()}
+    return RecurrentAdapter(policy, params, Normaliser.identity(observation_dim), Normaliser.identity(1))
+
+
+def navigation(num_envs):
+    return make("Navigation2D", num_envs, horizon=6, autoreset_mode=AutoresetMode.DISABLED, num_threads=1)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_memory_stands_still_after_the_end_of_an_episode(name):
+    """A life whose episode is over goes into the next as it was, whatever the environment went on to show."""
+    adapter, observations = adapter_of(name), np.full((1, 2, 2), 0.3)
+    state = adapter.act(adapter.start(1), observations, None).state
+    state = adapter.observe(state, np.array([[1.0, 2.0]]), np.array([[True, False]]))
+    later = adapter.act(state, observations + 5, None).state
+    later = adapter.observe(later, np.array([[7.0, 8.0]]), np.array([[False, True]]))
+    parts = zip((*state.memory, state.actions, state.rewards), (*later.memory, later.actions, later.rewards))
+    for before, after in parts:
+        assert torch.equal(before[:, 0], after[:, 0])
+        assert not torch.equal(before[:, 1], after[:, 1])
+    assert later.over.all()
+
+
+def test_a_trial_begins_with_nothing_and_an_episode_with_what_was_before():
+    adapter, env = adapter_of(), navigation(4)
+    env.set_tasks(env.space.sample(2, "train", np.random.default_rng(0)).repeat(2))
+    fresh = adapter.start(2)
+    rollout = collect(env, adapter, fresh, 2, stream(0, "rollouts", 0))
+    later = adapter.adapt(fresh, rollout)
+    assert (fresh.starts == 1).all() and (later.starts == 1).all() and (rollout.state.starts == 0).all()
+    assert rollout.state.over.all() and not later.over.any()
+    for kept, lived in zip((*later.memory, later.actions, later.rewards), (*rollout.state.memory, *rollout.state[1:3])):
+        assert torch.equal(kept, lived) and kept.any()
+    np.testing.assert_array_equal(later.rewards.numpy(), rollout.rewards[:, -1])
+    for x in (*fresh.memory, fresh.actions, fresh.rewards, *adapter.start(2).memory):
+        assert not x.any()  # and nothing wrote into it
+
+
+def test_lives_are_not_mixed():
+    adapter, observations = adapter_of(), np.full((2, 3, 2), 0.3)
+    observations[1, 2] = 0.9
+    first = adapter.act(adapter.start(2), observations, None)
+    second = adapter.act(first.state, np.full((2, 3, 2), 0.3), None).actions
+    alike = np.ones((2, 3), bool)
+    alike[1, 2] = False
+    assert (second[alike] == second[0, 0]).all() and not (second[1, 2] == second[0, 0]).any()
+    with pytest.raises(ValueError, match="got 2 episodes in each task, expected 3"):
+        adapter.act(first.state, observations[:, :2], None)
+
+
+class Vault(Family):
+    """Pays for turning a wheel the right way in the first of three steps, and which way that is nobody sees.
+
+    What the first episode of a trial paid is forgotten three steps later by whoever does not remember.
+    """
+
+    name, horizon = "Vault", 3
+    space = TaskSpace(name, (Parameter("sign", "1", "which way pays", 1.0, "choice", choices=(-1.0, 1.0)),))
+    build = Goal.build
+
+    def advance(self, batch, ctrl, ids):
+        batch.bind("qpos")[slice(None) if ids is None else ids] += 1.0  # a clock
+
+    def observe(self, batch, derived):
+        return batch.bind("qpos").copy()
+
+    def reward_terms(self, batch, derived, qpos_before, ctrl, values):
+        return {"right": np.where(qpos_before[:, 0] < 0.5, values[:, 0] * np.clip(ctrl[:, 0], -1, 1), 0.0)}
+
+
+def trained(iterations=30, tasks=None, **changes):
+    """Mean metrics of the last iterations, of 1 at most and 0 by chance in each episode; `tasks` for them all."""
+    changes |= {"meta_batch": 32, "episodes": 1, "memory_size": 16, "lr": 1e-2, "epochs": 4, "minibatches": 2}
+    learner = learner_on(Vault(), **changes)
+    if tasks is not None:
+        set_tasks = learner.env.set_tasks
+        learner.env.set_tasks = lambda _: set_tasks(tasks)
+    rows = [learner.iterate(i) for i in range(iterations)]
+    return {key: np.mean([row[key] for row in rows[-5:]]) for key in rows[0]}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_one_episode_taught_pays_in_the_next_for_whoever_remembers(name):
+    last = trained(memory=name, trial_episodes=2)
+    assert abs(last["return_0"]) < 0.25
+    assert last["return_1"] > 0.7 if name != "none" else abs(last["return_1"]) < 0.25
+
+
+def test_nothing_is_carried_from_one_trial_to_the_next():
+    """The same task stays in each simulation for good, so that a memory that were not cleared would pay."""
+    tasks = Vault.space.tasks(sign=[1.0, -1.0] * 16)
+    assert abs(trained(tasks=tasks, trial_episodes=1)["return_0"]) < 0.1
+
+
+# ---- as a learner
+
+
+@pytest.mark.parametrize("changes", [{}, {"window": 7, "burn_in": 2, "anneal": True, "bootstrap_at_horizon": True}])
+def test_resumes_to_the_same_bits(changes):
+    unbroken = make_learner(config(iterations=3, **changes))
+    metrics = [unbroken.iterate(i) for i in range(3)]
+    broken = make_learner(unbroken.config)
+    broken.iterate(0)
+    saved = {name: tensor.clone() for name, tensor in broken.state_dict().items()}
+    resumed = make_learner(unbroken.config)
+    resumed.load_state_dict(saved)
+    for i in (1, 2):
+        again = resumed.iterate(i)
+        assert {k: v for k, v in again.items() if "seconds" not in k} == {
+            k: v for k, v in metrics[i].items() if "seconds" not in k
+        }
+    state = unbroken.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in resumed.state_dict().items())
+    assert {"return_0", "return_1", "return_2"} <= metrics[0].keys()
+
+
+def test_everything_moves_and_the_adapter_is_a_snapshot():
+    learner = make_learner(config())
+    before = {name: value.detach().clone() for name, value in learner.params.items()}
+    adapter = learner.adapter()
+    observations = np.full((2, 3, 2), 0.1)
+    actions = adapter.act(adapter.start(2), observations, None).actions
+    learner.iterate(0)
+    for name, value in learner.params.items():
+        assert not torch.equal(value, before[name]), name
+    assert min(learner.normaliser.count, learner.reward_normaliser.count, learner.return_normaliser.count) > 0
+    assert (adapter.act(adapter.start(2), observations, None).actions == actions).all()
+
+
+def test_a_gradient_that_is_not_finite_stops_before_the_weights():
+    learner = make_learner(config())
+    batch = learner.prepare(*learner.collect_trials(0)[:2])
+    before = {name: value.detach().clone() for name, value in learner.params.items()}
+    with pytest.raises(FloatingPointError, match=r"the gradient of memory\.w_input is not finite"):
+        learner.update(batch._replace(advantages=batch.advantages * np.nan), 0)
+    assert all(torch.equal(value, before[name]) for name, value in learner.params.items())
+
+
+@pytest.mark.parametrize("oracle", [False])
+def test_the_task_is_not_among_the_inputs(oracle):
+    learner = make_learner(config())
+    assert learner.policy.observation_dim == 2
+    env = make_env(learner.config, 4)
+    observations = []
+    for goal in (-0.4, 0.3):
+        env.set_tasks(env.space.tasks(goal_x=goal, goal_y=goal).repeat(4))
+        observations.append(env.reset(seed=0)[0])
+    assert np.array_equal(*observations) != oracle
+
+
+@pytest.mark.parametrize("override, message", [
+    ("inner.lr=0.2", r"inner\.lr: got 0\.2, expected no such setting: rl2 has no inner loop"),
+    ("algorithm.burn_in=5", r"algorithm\.burn_in: got 5, expected 0 with algorithm\.window = 0"),
+])
+def test_settings_that_contradict_each_other(override, message):
+    with pytest.raises(UserError, match=message):
+        load_config("half_cheetah_mass/rl2", [override])
