@@ -69,15 +69,14 @@ def norm(vectors: np.ndarray) -> np.ndarray:
 
 
 def contact_forces(batch: Batch, data: mujoco.MjData) -> np.ndarray:
-    """Force and torque that contacts exert on each body, cfrc_ext (N, nbody, 6); 0 before the first step.
+    """Force and torque that contacts exert on each body, cfrc_ext (N, nbody, 6).
 
     MuJoCo computes it only for sensors, under RK4 for another stage than Gymnasium, which calls mj_rnePostConstraint
-    after the step. So is done here, one simulation after the other, which costs a good part of a step: the batch must
-    be persistent, and data is scratch space.
+    after the step. So is done here, one simulation that touches anything after the other: the batch must be
+    persistent, and data is scratch space.
     """
     forces = np.zeros((batch.nsim, batch.model.nbody, 6))
-    touching = (batch.bind("ncon").reshape(batch.nsim) > 0) & (batch.bind("time") > 0)
-    for i in np.flatnonzero(touching):
+    for i in np.flatnonzero(batch.bind("ncon")):
         batch.get_data(i, data)
         mujoco.mj_rnePostConstraint(batch.model, data)
         forces[i] = data.cfrc_ext

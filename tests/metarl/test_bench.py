@@ -1,0 +1,41 @@
+"""What the benchmark compares is the same work; how long it takes is not tested."""
+
+import json
+
+import numpy as np
+
+from metarl import bench
+from metarl.envs import BatchEnv, MissingExtra
+
+
+def test_the_replay_does_the_physics_of_the_steps():
+    env = BatchEnv("Walker2dDir", 3, horizon=100, autoreset_mode="Disabled")
+    env.reset(seed=0)
+    actions = np.random.default_rng(0).uniform(-1, 1, (6, 3, env.model.nu))
+    initial, controls = bench._record(env, lambda: [env.step(action) for action in actions])
+    after = env.batch.state.copy()
+    assert len(controls) == 6 and not np.array_equal(initial, after)
+    assert bench._replay(env, initial, controls) > 0
+    np.testing.assert_array_equal(env.batch.state, after)
+
+
+def test_families_have_a_ratio_each_or_miss_an_extra(monkeypatch):
+    def without_legs(name, *args, **kwargs):
+        if name == "Legs":
+            raise MissingExtra("Legs need a package")
+        return BatchEnv(name, *args, **kwargs)
+
+    monkeypatch.setattr(bench, "BatchEnv", without_legs)
+    result = bench.families(["Navigation2DWind", "Legs", "SwimmerVel"], rounds=1, seconds=0.01)
+    assert list(result["families"]) == ["Navigation2DWind", "SwimmerVel"]
+    assert all(ratio > 0 for ratio in result["families"].values())
+    assert json.loads(json.dumps(result)) == result
+
+
+def test_the_table_shows_families(capsys):
+    result = dict.fromkeys(
+        ["collection_vs_physics", "collection_steps_per_second", "promp_seconds", "promp_physics_share",
+         "maml_trpo_seconds", "maml_trpo_physics_share", "peak_memory_gib"], 1.0
+    )
+    bench.print_table({"simulations": 8, "horizon": 9, "threads": 2, "families": {"AntDir": 0.9375}} | result)
+    assert "AntDir, steps against open-loop physics" in (out := capsys.readouterr().out) and "0.94" in out
