@@ -32,6 +32,7 @@ from .streams import Seed, streams
 from .task import Tasks
 from .workers import Workers
 
+CAMERA = "corner2"
 METAWORLD = Extra("metaworld", "metaworld")
 STEP, RESET = 1, 2  # what a simulation is told to do; 0 for nothing
 _ACTIONS, _OBJECT = 4, 14
@@ -58,7 +59,7 @@ class MetaWorld(Family):
     extra = METAWORLD
     frame_skip = 5
     horizon = 500
-    camera = "corner"
+    camera = CAMERA
 
     def build(self) -> mujoco.MjModel:
         raise TypeError(f"{self.name} is stepped in worker processes: use metarl.envs.make({self.name!r}, num_envs)")

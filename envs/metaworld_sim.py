@@ -9,8 +9,8 @@
 
 An environment of Meta-World compiles a model of 17 MB; here all simulations of an environment share one, and the few
 numbers that a task writes into it (positions of bodies and sites) are put in place before each step. Everything else
-is Meta-World's own code, unchanged but for the welds that move the hand: MuJoCo 4 has 12 numbers for a weld where the
-published code writes 11.
+is Meta-World's own code, unchanged but for the welds that move the hand (MuJoCo 4 has 12 numbers for a weld where the
+published code writes 11) and for one camera that is turned upright.
 """
 
 import copy
@@ -20,7 +20,7 @@ import numpy as np
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 
 from .batch_env import _BAD_STATE, _on_mujoco_warning
-from .metaworld_env import STEP
+from .metaworld_env import CAMERA, STEP
 from .metaworld_tasks import environment_of
 
 STATE = 35  # the most qpos and qvel of any environment
@@ -95,6 +95,8 @@ class Robot:
             def _initialize_simulation(self):
                 if not shared:
                     shared.append(super()._initialize_simulation()[0])
+                    upright = shared[0].camera(CAMERA).quat  # a view; the camera hangs upside down
+                    mujoco.mju_mulQuat(upright, upright.copy(), np.array([0.0, 0.0, 0.0, 1.0]))
                 return shared[0], mujoco.MjData(shared[0])
 
             def reset_mocap_welds(self):
