@@ -10,7 +10,7 @@ call during a whole meta-iteration.
     result["families"]["AntDir"]           # 1 would be observations, rewards and bookkeeping that cost nothing
 
 The ratios of the families are those of 200 simulations with tasks of training under random actions, without a policy
-and without resets. Families of extras that are not installed are left out.
+and without resets. Left out are Meta-World, which does not run in a Batch, and extras that are not installed.
 """
 
 import os
@@ -26,7 +26,7 @@ from gymnasium.vector import AutoresetMode
 
 from metarl.compute import keep_freed_memory
 from metarl.config import Config, EnvConfig, MAMLConfig, ProMPConfig
-from metarl.envs import FAMILIES, BatchEnv, MissingExtra
+from metarl.envs import FAMILIES, BatchEnv, MissingExtra, vector_env
 from metarl.learners import make_learner
 from metarl.meta_gradient import MetaGradientLearner
 from metarl.sampling import collect
@@ -118,6 +118,8 @@ def families(
     """
     ratios = {}
     for name in names:
+        if vector_env(name) is not BatchEnv:
+            continue
         try:
             env = BatchEnv(name, SIMULATIONS, horizon=2**31, autoreset_mode=AutoresetMode.DISABLED)
         except MissingExtra:
