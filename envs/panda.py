@@ -72,7 +72,11 @@ class PandaReach(ServoRobot):
     def reset_state(self, rngs, qpos: np.ndarray, qvel: np.ndarray) -> None:
         qpos += uniform(rngs, 7, 0.05)
 
-    def observe(self, batch: Batch, derived: None) -> np.ndarray:
+    def derive(self, batch: Batch) -> np.ndarray:
+        """Place of the flange in the world, (N, 3): as of the last of the physics steps, 5 ms ago."""
+        return batch.bind("site_xpos")[:, batch.model.site("flange").id]
+
+    def observe(self, batch: Batch, derived: np.ndarray) -> np.ndarray:
         joints = batch.bind("qpos") - batch.model.key_qpos[0]
         return np.concatenate([joints, batch.bind("qvel"), self.last_action(batch)], axis=1)
 
@@ -81,9 +85,7 @@ class PandaReach(ServoRobot):
         return (*angles, *velocities, *actions)
 
     def reward_terms(self, batch, derived, qpos_before, ctrl, values):
-        # as of the last of the physics steps, 5 ms ago: no further kinematics for the reward alone
-        flange = batch.bind("site_xpos")[:, batch.model.site("flange").id]
-        distance = np.sqrt(np.square(flange - values[:, :3]).sum(axis=1))
+        distance = np.sqrt(np.square(derived - values[:, :3]).sum(axis=1))
         return {
             "distance": -distance,
             "precision": 0.5 * np.exp(-np.square(distance / _NEAR)),

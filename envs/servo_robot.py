@@ -63,6 +63,7 @@ class ServoRobot(Family):
         return model.key_ctrl[0] - self.reach, model.key_ctrl[0] + self.reach
 
     def advance(self, batch: Batch, ctrl: np.ndarray, ids: np.ndarray | None) -> None:
+        batch.bind("actuator_force")  # bound after the first step, it would be zero there
         batch.bind("userdata")[:] = batch.bind("ctrl")
         super().advance(batch, ctrl, ids)
 
