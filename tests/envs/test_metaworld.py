@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -291,6 +292,14 @@ def test_without_the_package_the_command_line_says_what_to_install(monkeypatch, 
     assert exit_.value.code == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and error.endswith("pip install 'metarl[metaworld]'\n")
+
+
+def test_the_documented_example_runs():
+    text = (Path(__file__).parents[2] / "docs" / "metaworld.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    namespace = {}
+    exec(compile(example, "docs/metaworld.md", "exec"), namespace)
+    assert namespace["success"].shape == (2,) and namespace["truncated"].all()
 
 
 def alive(pid: int) -> bool:
