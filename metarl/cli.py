@@ -3,6 +3,7 @@
     metarl train half_cheetah_dir/promp iterations=50 --run runs/first
     metarl evaluate runs/first --tasks held_out --json
     metarl visualise runs/first
+    metarl export runs/first --task 3
 
 Each command is a few lines over the module that does the work, which is imported when the command runs:
 `metarl --help` needs neither PyTorch nor MuJoCo. Exit codes: 0 done, 1 `doctor` found something broken, 2 the
@@ -118,6 +119,27 @@ def visualise(run: RunFolder) -> None:
 
     for file in visualise_run(run):
         print(file, flush=True)
+
+
+@app.command()
+def export(
+    run: RunFolder,
+    task: Annotated[
+        str | None, typer.Option(metavar="N|FILE", help="Held-out task, or a file with one; the default robot if none.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=0, max=100, help="Adaptation steps; the config's if not given.")
+    ] = None,
+    episodes: Annotated[int | None, typer.Option(min=1, max=100_000, help="Episodes for each step; likewise.")] = None,
+    noise: Annotated[bool, typer.Option("--noise", help="Sampled actions, by noise given as an input.")] = False,
+    out: Annotated[Path | None, typer.Option(help="A new file; one in the run folder if not given.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file of --out.")] = False,
+) -> None:
+    """Write the policy, adapted to a task, as ONNX."""
+    from metarl.export import export_run
+
+    file = export_run(run, task, steps, episodes, noise=noise, out=out, force=force)
+    print(file, file.with_suffix(".json"), sep="\n")
 
 
 @app.command("list")

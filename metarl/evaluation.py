@@ -69,7 +69,9 @@ def measure_run(
 ) -> Evaluation:
     """As `evaluate_run`, but nothing is written."""
     config = run.config
-    chosen = run.tasks(tasks) if tasks in SPLITS else _tasks_from_file(tasks, run)
+    if tasks not in SPLITS and not Path(tasks).is_file():
+        raise UserError(f"tasks {tasks!r}: neither a split nor a file{nearest(tasks, SPLITS)}")
+    chosen = run.tasks(tasks) if tasks in SPLITS else tasks_from_file(Path(tasks), run)
     disjoint, reason = _disjoint(chosen, tasks)
     saved = run.checkpoint()
     with torch_threads(threads(config)):
@@ -89,10 +91,8 @@ def measure_run(
         )
 
 
-def _tasks_from_file(name: str, run: Run) -> Tasks:
-    path = Path(name)
-    if not path.is_file():
-        raise UserError(f"tasks {name!r}: neither a split nor a file{nearest(name, SPLITS)}")
+def tasks_from_file(path: Path, run: Run) -> Tasks:
+    """The tasks, at least one, of a JSON file for a run's family."""
     env = run.config.env
     try:
         tasks = Tasks.from_json(json.loads(path.read_bytes()), make_family(env.family, **env.options).space)
