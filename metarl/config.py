@@ -22,7 +22,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
-from metarl.config_faults import explain, family_faults, one_line, show
+from metarl.config_faults import explain, family_faults, one_line, sb3_faults, show
 from metarl.errors import UserError, nearest
 from metarl.schema import (
     ALGORITHMS,
@@ -33,7 +33,11 @@ from metarl.schema import (
     MAMLConfig,
     PolicyConfig,
     ProMPConfig,
+    RandomConfig,
+    ReptileConfig,
     RL2Config,
+    SB3Config,
+    ScratchConfig,
     Section,
     WandbConfig,
     settings,
@@ -41,8 +45,8 @@ from metarl.schema import (
 
 __all__ = [
     "ALGORITHMS", "Config", "EnvConfig", "EvaluationConfig", "InnerConfig", "MAMLConfig", "PolicyConfig",
-    "ProMPConfig", "RL2Config", "Section", "WandbConfig", "config_names", "find_config", "load_config", "settings",
-    "to_yaml",
+    "ProMPConfig", "RL2Config", "RandomConfig", "ReptileConfig", "SB3Config", "ScratchConfig", "Section",
+    "WandbConfig", "config_names", "find_config", "load_config", "settings", "to_yaml",
 ]
 
 MAX_BYTES = 1_000_000
@@ -76,6 +80,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     except ValidationError as error:
         faults += [f"{place(key)}: {key}: {text}" for key, text in explain(error, data)]
     faults += [f"{place(key)}: {key}: {text}" for key, text in family_faults(data)]
+    faults += [f"{place(key)}: {key}: {text}" for key, text in sb3_faults(data)]
     if config is None or faults:
         raise UserError("\n".join(dict.fromkeys(faults)))
     return config

@@ -5,6 +5,7 @@
     except ValidationError as error:
         list(explain(error, data))    # [("inner.lr", "got -1, expected greater than 0"), ...]
     list(family_faults(data))         # what only the families know: their names, options and splits
+    list(sb3_faults(data))            # what only Stable-Baselines3 knows
 
 `data` is always the nested dict of the file and its overrides, as yet unchecked.
 """
@@ -88,6 +89,22 @@ def family_faults(data: dict) -> Iterator[tuple[str, str]]:
     if split == "extrapolation" and not any(parameter.extrapolation for parameter in space.parameters):
         text = f'got "extrapolation", expected held_out: {name} declares no extrapolation tasks'
         yield "evaluation.split", text
+
+
+def sb3_faults(data: dict) -> Iterator[tuple[str, str]]:
+    """("inner.sb3", "got ..., expected ...") of an algorithm or a setting that Stable-Baselines3 does not have."""
+    sb3 = data
+    for part in ("inner", "sb3"):
+        sb3 = sb3.get(part) if isinstance(sb3, dict) else None
+    algorithm, settings = (sb3.get("algorithm"), sb3.get("settings", {})) if isinstance(sb3, dict) else (None, None)
+    if not isinstance(algorithm, str) or not isinstance(settings, dict):
+        return  # none, or pydantic has said so
+    from metarl.agents.sb3_model import check  # SB3 takes a second to import
+
+    try:
+        check(algorithm, settings)
+    except ValueError as error:
+        yield "inner.sb3", one_line(str(error))
 
 
 def _option_faults(family: str, options: dict) -> Iterator[tuple[str, str]]:

@@ -7,14 +7,25 @@
 
 from gymnasium.vector import AutoresetMode
 
+from metarl.baselines import Random, Scratch
 from metarl.config import Config
 from metarl.envs import FAMILIES, BatchEnv, MissingExtra, make
 from metarl.errors import UserError
 from metarl.maml import MAML
 from metarl.promp import ProMP
+from metarl.reptile import Reptile
 from metarl.rl2 import RL2
 
-LEARNERS = {"promp": ProMP, "maml-trpo": MAML, "rl2": RL2}
+LEARNERS = {
+    "promp": ProMP,
+    "maml-trpo": MAML,
+    "rl2": RL2,
+    "reptile": Reptile,
+    "scratch": Scratch,
+    "random": Random,
+}
+
+Learner = ProMP | MAML | RL2 | Reptile | Scratch | Random
 
 
 def require_extra(config: Config) -> None:
@@ -42,7 +53,7 @@ def make_env(config: Config, num_envs: int) -> BatchEnv:
     )
 
 
-def make_learner(config: Config, env: BatchEnv | None = None) -> MAML | ProMP | RL2:
+def make_learner(config: Config, env: BatchEnv | None = None) -> Learner:
     """An untrained learner; its environment is made here unless given."""
     if env is None:
         env = make_env(config, config.meta_batch * config.episodes)

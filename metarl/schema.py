@@ -20,7 +20,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
-MAX_SIMULATIONS = 1_000_000
+from metarl.misfits import misfits
+
 _WORDS = {int: "integer", float: "number", bool: "true | false", str: "text", dict: "mapping"}
 _SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
@@ -77,6 +78,13 @@ class PolicyConfig(Section):
     )
 
 
+class SB3Config(Section):
+    """An algorithm of Stable-Baselines3 or sb3-contrib as the inner learner, for reptile and scratch."""
+
+    algorithm: Name | None = Field(None, description="Such as PPO or SAC; null: gradient steps on the Gaussian MLP.")
+    settings: dict[str, Any] = Field({}, description="Settings of that algorithm, by its own names.")
+
+
 class InnerConfig(Section):
     """The inner loop: how the policy adapts to one task."""
 
@@ -87,6 +95,7 @@ class InnerConfig(Section):
     )
     head_only: bool = Field(False, description="Adapt the last layer only, as ANIL does.")
     first_order: bool = Field(False, description="No second derivatives, as in first-order MAML.")
+    sb3: SB3Config = Field(SB3Config(), description="An algorithm of Stable-Baselines3 instead of gradient steps.")
 
 
 class ProMPConfig(Section):
@@ -142,7 +151,38 @@ class RL2Config(Section):
     )
 
 
-ALGORITHMS: dict[str, type[Section]] = {"promp": ProMPConfig, "maml-trpo": MAMLConfig, "rl2": RL2Config}
+class ReptileConfig(Section):
+    """Reptile: the weights move toward the average of those that the inner learner made of them in each task."""
+
+    name: Literal["reptile"] = Field("reptile", description="Which meta-learner this is.")
+    lr: Float = Field(1.0, gt=0, le=1000, description="Step toward that average; 1: all the way.")
+    anneal: bool = Field(False, description="Let lr fall linearly, to zero after the last of the iterations.")
+    momentum: Float = Field(0.0, ge=0, lt=1, description="Share of the previous step that goes on.")
+    average: Float = Field(
+        0.0, ge=0, lt=1, description="Share of the past in the moving average of weights that is tested; 0: the newest."
+    )
+
+
+class ScratchConfig(Section):
+    """Baseline: the inner learner from freshly drawn weights; nothing is learned before the new task."""
+
+    name: Literal["scratch"] = Field("scratch", description="Which meta-learner this is.")
+
+
+class RandomConfig(Section):
+    """Baseline: actions drawn evenly, and nothing learned at all."""
+
+    name: Literal["random"] = Field("random", description="Which meta-learner this is.")
+
+
+ALGORITHMS: dict[str, type[Section]] = {
+    "promp": ProMPConfig,
+    "maml-trpo": MAMLConfig,
+    "rl2": RL2Config,
+    "reptile": ReptileConfig,
+    "scratch": ScratchConfig,
+    "random": RandomConfig,
+}
 
 
 class EvaluationConfig(Section):
@@ -173,7 +213,9 @@ class Config(Section):
     env: EnvConfig = Field(description="Which robot, and what varies about it.")
     policy: PolicyConfig = Field(PolicyConfig(), description="The Gaussian MLP policy.")
     inner: InnerConfig = Field(InnerConfig(), description="The inner loop.")
-    algorithm: ProMPConfig | MAMLConfig | RL2Config = Field(discriminator="name", description="The outer loop.")
+    algorithm: ProMPConfig | MAMLConfig | RL2Config | ReptileConfig | ScratchConfig | RandomConfig = Field(
+        discriminator="name", description="The outer loop."
+    )
     meta_batch: Int = Field(40, ge=1, le=100_000, description="Tasks in an iteration.")
     episodes: Int = Field(
         20, ge=1, le=100_000, description="Episodes in a task, before and after each step; for rl2, trials in a task."
@@ -199,33 +241,10 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _fields_fit_together(self) -> "Config":
-        faults = [f"{key}: got {got}, expected {expected}" for key, got, expected in _misfits(self)]
+        faults = [f"{key}: got {got}, expected {expected}" for key, got, expected in misfits(self)]
         if faults:
             raise PydanticCustomError("misfit", "{faults}", {"faults": "\n".join(faults)})
         return self
-
-
-def _misfits(config: Config) -> Iterator[tuple[str, Any, str]]:
-    """(key, what was got, what was expected) of each setting that contradicts another one."""
-    policy, inner = config.policy, config.inner
-    if policy.min_std > policy.init_std:
-        yield "policy.min_std", policy.min_std, f"at most policy.init_std = {policy.init_std}"
-    for switch in ("learn_lr", "head_only", "first_order"):
-        if getattr(inner, switch) and inner.steps == 0:
-            yield f"inner.{switch}", "true", "false with inner.steps = 0: nothing adapts"
-    if inner.head_only and not policy.hidden:
-        yield "inner.head_only", "true", "false with policy.hidden = []: the head is all there is"
-    if isinstance(config.algorithm, RL2Config):
-        for key, value in inner.model_dump(mode="json", exclude_defaults=True).items():
-            yield f"inner.{key}", value, "no such setting: rl2 has no inner loop"
-        if config.algorithm.burn_in and not config.algorithm.window:
-            yield "algorithm.burn_in", config.algorithm.burn_in, "0 with algorithm.window = 0: nothing stands before it"
-    for keys, tasks, episodes in (
-        ("meta_batch * episodes", config.meta_batch, config.episodes),
-        ("evaluation.tasks * evaluation.episodes", config.evaluation.tasks, config.evaluation.episodes),
-    ):
-        if tasks * episodes > MAX_SIMULATIONS:
-            yield keys, tasks * episodes, f"at most {MAX_SIMULATIONS} simulations at once"
 
 
 def section(model: type[BaseModel], key: str, data: dict) -> type[BaseModel] | None:

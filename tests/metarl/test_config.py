@@ -112,6 +112,33 @@ def test_one_fault_is_one_line_with_key_value_and_what_is_allowed(write, text, l
     assert found[0].startswith("c.yaml: " + line)
 
 
+INNER_LEARNERS = [
+    ("algorithm: {name: reptile}\ninner: {steps: 0}", "inner.steps: got 0, expected at least 1 with reptile"),
+    ("algorithm: {name: reptile}\ninner: {learn_lr: true}",
+     "inner.learn_lr: got true, expected false with reptile: no derivative goes through"),
+    ("algorithm: {name: promp}\ninner: {sb3: {algorithm: PPO}}",
+     "inner.sb3.algorithm: got PPO, expected null: only reptile and scratch"),
+    ("algorithm: {name: reptile}\ninner: {sb3: {settings: {gamma: 1}}}",
+     "inner.sb3.settings: got {'gamma': 1}, expected none without inner.sb3.algorithm"),
+    ("algorithm: {name: scratch}\ninner: {lr: 0.2, sb3: {algorithm: PPO}}",
+     "inner.lr: got 0.2, expected no such setting: PPO has its own in inner.sb3.settings"),
+    ("algorithm: {name: scratch}\ninner: {sb3: {algorithm: PPO}}\npolicy: {hidden: [3]}",
+     "policy.hidden: got (3,), expected no such setting: PPO has its own in inner.sb3.settings"),
+    ("algorithm: {name: scratch}\ninner: {sb3: {algorithm: PPO}}\ndiscount: 0.9",
+     "discount: got 0.9, expected no such setting: PPO has its own"),
+    ("algorithm: {name: reptile}\ninner: {sb3: {algorithm: SAK}}",
+     "inner.sb3: got algorithm 'SAK', expected one of A2C, DDPG"),
+    ("algorithm: {name: reptile}\ninner: {sb3: {algorithm: PPO, settings: {gama: 1}}}",
+     "inner.sb3: got 'gama', expected a setting of PPO (did you mean 'gamma'?)"),
+]
+
+
+@pytest.mark.parametrize(("text", "line"), INNER_LEARNERS)
+def test_what_an_inner_learner_does_not_read_is_refused(write, text, line):
+    (found,) = faults(write(f"env: {{family: HalfCheetahDir}}\n{text}"))
+    assert found.startswith("c.yaml: " + line)
+
+
 WITHOUT_BASE = [
     ("", ["env: got nothing, expected a value: Which robot, and what varies about it.",
           "algorithm: got nothing, expected a value: The outer loop."]),
@@ -120,7 +147,7 @@ WITHOUT_BASE = [
     ("env: {}\nalgorithm: {}", ["env.family: got nothing, expected a value: Name of the task family, as `metarl list` "
                                 "shows it.",
                                 "algorithm.name: got null, expected an algorithm "
-                                "(choose from 'promp', 'maml-trpo', 'rl2')"]),
+                                "(choose from 'promp', 'maml-trpo', 'rl2', 'reptile',"]),
     ("env: {family: HalfCheetaDir}\nalgorithm: {name: maml_trpo}",
      ["algorithm.name: got \"maml_trpo\", expected an algorithm (did you mean 'maml-trpo'?)",
       "env.family: got \"HalfCheetaDir\", expected a family (did you mean 'HalfCheetahDir'?)"]),
@@ -253,7 +280,7 @@ def test_shipped_configs_load_and_hold_only_what_differs(name):
     def check(section, data):
         for key, value in data.items():
             field = type(section).model_fields[key]
-            if isinstance(value, dict) and key != "options":
+            if isinstance(value, dict) and key not in ("options", "settings"):
                 check(getattr(section, key), value)
             elif not field.is_required() and key != "name":
                 assert getattr(section, key) != field.default, f"{key} is the default"
@@ -263,7 +290,8 @@ def test_shipped_configs_load_and_hold_only_what_differs(name):
 
 @pytest.mark.parametrize("name", config_names())
 def test_a_config_written_as_yaml_reads_back_equal(name, tmp_path):
-    config = load_config(name, ["discount=0.1234567890123456789", "seed=9223372036854775807", "wandb.tags=[é, '1']"])
+    given = ["env.action_scale=0.1234567890123456789", "seed=9223372036854775807", "wandb.tags=[é, '1']"]
+    config = load_config(name, given)
     path = tmp_path / "config.yaml"
     path.write_text(to_yaml(config))
     assert load_config(path) == config
