@@ -50,10 +50,10 @@ def ten():
     env.close()
 
 
-def mixed(space, goal: int = 0) -> Tasks:
-    """A training task of each of MIXED."""
-    rows = space.goals["train"]
-    return Tasks(space, np.stack([next(c[goal] for c in rows if c[0, 0] == INDICES[name]) for name in MIXED]))
+def mixed(space, *goals: int) -> Tasks:
+    """Training tasks: of these goals the first in each of MIXED, then the next."""
+    rows = {c[0, 0]: c for c in space.goals["train"]}
+    return Tasks(space, np.stack([rows[INDICES[name]][goal] for goal in goals for name in MIXED]))
 
 
 class Published:
@@ -76,10 +76,10 @@ class Published:
 
 def test_workers_equal_single_environments_after_any_history_and_partial_resets(ten):
     rng = np.random.default_rng(0)
-    ten.set_tasks(mixed(ten.space, 1).repeat(2))
+    ten.set_tasks(mixed(ten.space, 2, 3))
     ten.reset(seed=1)
     ten.step(rng.uniform(-2, 2, (12, 4)))
-    tasks = mixed(ten.space).repeat(2)
+    tasks = mixed(ten.space, 0, 1)  # simulations i and i + 6 are in one worker and share a model
     alone = [Published(row) for row in tasks.values]
     observation, _ = ten.reset(seed=0, options={"tasks": tasks})
     assert np.array_equal(observation, [env.reset() for env in alone])
@@ -186,11 +186,11 @@ def test_the_goals_and_splits_are_those_of_metaworld(monkeypatch):
 
 
 def test_tasks_that_metaworld_would_not_accept_are_refused(ten):
-    near = mixed(ten.space).values.copy()
+    near = mixed(ten.space, 0).values.copy()
     near[1, 1:] = 0.0, 0.7, 0.02, 0.0, 0.8, 0.015
     with pytest.raises(ValueError, match=r"task 2: object and goal of push-v3 must be 0\.15 m apart, got 0\.1 m"):
         ten.set_tasks(Tasks(ten.space, near).repeat(2))
-    outside = mixed(ten.space).values.copy()
+    outside = mixed(ten.space, 0).values.copy()
     outside[0, 2] = 0.55
     with pytest.raises(ValueError, match=r"task 0: object_y is 0\.55 m; reach-v3 takes 0\.6 to 0\.7 m"):
         ten.set_tasks(Tasks(ten.space, outside).repeat(2))
@@ -264,17 +264,20 @@ def test_an_error_in_a_worker_comes_with_its_traceback_and_ends_nothing(ten):
 
 def test_workers_end_with_their_parent_however_that_ends():
     script = (
-        "import sys, time; from metarl.envs import make\n"
+        "from metarl.envs import make\n"
         "env = make('MetaWorldML1', 2, num_threads=2); env.reset()\n"
-        "print(*env.workers.pids, flush=True)\n"
-        "time.sleep(100)"
+        "print(*env.workers.pids, flush=True); input()\n"
+        "env.step(env.action_space.sample()); print('stepped', flush=True); input()"
     )
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", script], **pipes) as parent:
         pids = [int(pid) for pid in parent.stdout.readline().split()]
         assert len(pids) == 2 and all(alive(pid) for pid in pids)
         for pid in pids:
             os.kill(pid, signal.SIGINT)  # Ctrl-C reaches the whole group; it is the parent's to handle
-        time.sleep(0.2)
+        parent.stdin.write("\n")
+        parent.stdin.flush()
+        assert parent.stdout.readline() == "stepped\n"
         assert all(alive(pid) for pid in pids)
         parent.kill()
     deadline = time.monotonic() + 60
