@@ -12,6 +12,8 @@ from metarl.config import ALGORITHMS, config_names, find_config, load_config
 from metarl.config import settings as config_settings
 from metarl.envs import FAMILIES, Parameter
 
+_MOST_SHOWN = 12  # choices of a parameter that are listed one by one
+
 
 def families() -> str:
     """Every task family: its doc, its options, and the range of each parameter that varies."""
@@ -63,8 +65,13 @@ def _summary(thing: object) -> str:
 
 def _range(parameter: Parameter) -> str:
     if parameter.distribution == "choice":
-        return "one of " + ", ".join(f"{c:g}" for c in parameter.choices if c not in parameter.held_out)
-    shape = " (log-uniform)" if parameter.distribution == "log_uniform" else ""
+        trained = [c for c in parameter.choices if c not in parameter.held_out]
+        if len(trained) > _MOST_SHOWN:
+            return f"one of {len(trained)} from {min(trained):g} to {max(trained):g}"
+        return "one of " + ", ".join(f"{c:g}" for c in trained)
+    shape = {
+        "log_uniform": " (log-uniform)", "normal": f" (normal, {parameter.mean:g} ± {parameter.std:g})",
+    }.get(parameter.distribution, "")
     return f"{parameter.low:g} to {parameter.high:g}{shape}"
 
 
