@@ -95,12 +95,11 @@ class RecurrentPolicy:
 
     def act(self, params: Params, ys: torch.Tensor, xs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean (..., A) and standard deviation (A,) of the actions."""
-        return self._perceptron(params, "policy", torch.cat([ys, xs], -1)), self._std(params)
+        return self._perceptron(params, "policy", ys, xs), self._std(params)
 
     def __call__(self, params: Params, ys: torch.Tensor, xs: torch.Tensor) -> Output:
         """All that the policy puts out, of memory outputs (..., H) and inputs (..., X)."""
-        z = torch.cat([ys, xs], -1)
-        mean, value = (self._perceptron(params, head, z) for head in ("policy", "value"))
+        mean, value = (self._perceptron(params, head, ys, xs) for head in ("policy", "value"))
         return Output(mean, self._std(params), value.squeeze(-1))
 
     @staticmethod
@@ -110,14 +109,14 @@ class RecurrentPolicy:
     def _std(self, params: Params) -> torch.Tensor:
         return params["log_std"].clamp(min=math.log(self.min_std)).exp()
 
-    def _perceptron(self, params: Params, head: str, x: torch.Tensor) -> torch.Tensor:
+    def _perceptron(self, params: Params, head: str, ys: torch.Tensor, xs: torch.Tensor) -> torch.Tensor:
         activation = ACTIVATIONS[self.activation]
-        shape, x = x.shape[:-1], x.reshape(-1, x.shape[-1])
-        for i in range(len(self.hidden) + 1):
-            x = torch.addmm(params[f"{head}.b{i}"], x, params[f"{head}.w{i}"])
-            if i < len(self.hidden):
-                x = activation(x)
-        return x.reshape(*shape, -1)
+        # the first layer sees (ys, xs) side by side; in two products, what need not be copied together is not
+        of_memory, of_input = params[f"{head}.w0"].split([self.size, self.input_dim])
+        x = torch.addmm(params[f"{head}.b0"], ys.flatten(0, -2), of_memory) + xs.flatten(0, -2) @ of_input
+        for i in range(1, len(self.hidden) + 1):
+            x = torch.addmm(params[f"{head}.b{i}"], activation(x), params[f"{head}.w{i}"])
+        return x.reshape(*ys.shape[:-1], -1)
 
 
 def _part(params: Params, prefix: str) -> Params:

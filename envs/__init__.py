@@ -28,6 +28,7 @@ from .humanoid import HumanoidDir
 from .leap_hand import LeapSpin
 from .metaworld_env import MetaWorld, MetaWorldEnv, MetaWorldML1, MetaWorldML10, MetaWorldML45
 from .navigation import Navigation2D, Navigation2DSparse, Navigation2DWind
+from .oracle import OracleEnv
 from .panda import PandaReach
 from .parameter import Parameter, did_you_mean
 from .pusher import PusherGoal
@@ -41,8 +42,8 @@ from .walker2d import Walker2dDir, Walker2dVel
 from .write import Write
 
 __all__ = [
-    "FAMILIES", "QUANTITIES", "SPLITS", "BatchEnv", "Family", "MetaWorldEnv", "MissingExtra", "Parameter", "SingleEnv",
-    "TaskSpace", "Tasks", "Write", "make", "make_family", "register", "vector_env",
+    "FAMILIES", "QUANTITIES", "SPLITS", "BatchEnv", "Family", "MetaWorldEnv", "MissingExtra", "OracleEnv", "Parameter",
+    "SingleEnv", "TaskSpace", "Tasks", "Write", "make", "make_family", "register", "vector_env",
 ]
 
 FAMILIES: dict[str, type[Family]] = {

@@ -134,6 +134,11 @@ class BatchEnv(VectorEnv):
         """The tasks in force, one per simulation."""
         return Tasks(self.space, self._values)
 
+    @property
+    def parameters(self) -> np.ndarray:
+        """(N, D), the tasks as they stand at this step: what sets in later is still at its default. A copy."""
+        return self._written.copy()
+
     def set_tasks(self, tasks: Tasks) -> None:
         """Give simulation i the task tasks[i] from its next reset on."""
         if tasks.space.family != self.space.family or tasks.names != self.space.names:

@@ -9,7 +9,7 @@ from gymnasium.vector import AutoresetMode
 
 from metarl.baselines import Random, Scratch
 from metarl.config import Config
-from metarl.envs import FAMILIES, BatchEnv, MissingExtra, make
+from metarl.envs import FAMILIES, BatchEnv, MissingExtra, OracleEnv, make
 from metarl.errors import UserError
 from metarl.maml import MAML
 from metarl.promp import ProMP
@@ -42,7 +42,7 @@ def make_env(config: Config, num_envs: int) -> BatchEnv:
     """``num_envs`` simulations of the config's family, for :func:`metarl.sampling.collect`."""
     require_extra(config)
     env = config.env
-    return make(
+    made = make(
         env.family,
         num_envs,
         horizon=env.horizon,
@@ -51,6 +51,7 @@ def make_env(config: Config, num_envs: int) -> BatchEnv:
         num_threads=config.threads,
         **env.options,
     )
+    return OracleEnv(made) if getattr(config.algorithm, "oracle", False) else made
 
 
 def make_learner(config: Config, env: BatchEnv | None = None) -> Learner:

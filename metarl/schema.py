@@ -131,6 +131,7 @@ class RL2Config(Section):
         "gru", description="What carries experience from step to step; none: the reference that cannot adapt."
     )
     memory_size: Width = Field(128, description="Units of the memory.")
+    oracle: bool = Field(False, description="Tell the policy the task's parameters: a reference, not an adaptation.")
     trial_episodes: Int = Field(2, ge=1, le=1000, description="Episodes of a task that the memory is kept over.")
     across_episodes: bool = Field(
         True, description="Returns go on to the end of the trial; false: to the end of the episode."

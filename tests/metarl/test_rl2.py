@@ -406,10 +406,10 @@ def test_a_gradient_that_is_not_finite_stops_before_the_weights():
     assert all(torch.equal(value, before[name]) for name, value in learner.params.items())
 
 
-@pytest.mark.parametrize("oracle", [False])
-def test_the_task_is_not_among_the_inputs(oracle):
-    learner = make_learner(config())
-    assert learner.policy.observation_dim == 2
+@pytest.mark.parametrize("oracle", [False, True])
+def test_the_task_is_not_among_the_inputs_but_of_an_oracle(oracle):
+    learner = make_learner(config(oracle=oracle))
+    assert learner.policy.observation_dim == 2 + 2 * oracle
     env = make_env(learner.config, 4)
     observations = []
     for goal in (-0.4, 0.3):
