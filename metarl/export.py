@@ -24,7 +24,7 @@ import torch
 from metarl.agents import Adapter, GradientAdapter, RecurrentAdapter
 from metarl.checkpoint import Checkpoint, replace
 from metarl.compute import torch_threads
-from metarl.envs import BatchEnv, MissingExtra, Tasks
+from metarl.envs import BatchEnv, MissingExtra, Tasks, vector_env
 from metarl.envs.extra import Extra
 from metarl.errors import UserError
 from metarl.evaluation import tasks_from_file
@@ -70,11 +70,11 @@ def export_run(
     _require_packages()
     target = None if out is None else _target(Path(out), force)
     config = run.config
+    if vector_env(config.env.family) is not BatchEnv:
+        raise UserError(f"export: the actions of {config.env.family} are not controls of actuators; it has no export")
     with torch_threads(threads(config)):
         saved = run.checkpoint()
         adapter, env = run.adapter(saved), make_env(config, 1)
-        if not isinstance(env, BatchEnv):
-            raise UserError(f"export: {config.env.family} is not a robot with actuators of its own to be driven")
         model, document = _adapted(run, saved, adapter, env, task, steps, episodes, noise)
     _put_metadata(model, document)
     content = model.SerializeToString()

@@ -44,7 +44,7 @@ def describe(
         "options": dict(run.config.env.options),
         "control_rate": 1.0 / env.dt,
         "action_scale": run.config.env.action_scale,
-        "observation": _observation(env),
+        "observation": _observation(env, getattr(run.config.algorithm, "oracle", False)),
         "joints": _joints(env.model),
         "actuators": [_actuator(env.model, i, float(low[i]), float(high[i])) for i in range(env.model.nu)],
         "task_space": [_parameter(parameter) for parameter in env.space.parameters],
@@ -54,9 +54,11 @@ def describe(
     }
 
 
-def _observation(env: BatchEnv) -> list[dict[str, Any]]:
+def _observation(env: BatchEnv, oracle: bool) -> list[dict[str, Any]]:
     """Name, unit and element of each number; of a family that does not say, the number's index alone."""
     entries = [{"name": x.name, "unit": x.unit, "element": x.element} for x in env.family.observation_names()]
+    if entries and oracle:  # training ranges are -1 to 1
+        entries += [{"name": name, "unit": "1", "element": "task"} for name in env.space.names]
     return entries or [{"name": str(i)} for i in range(env.single_observation_space.shape[0])]
 
 

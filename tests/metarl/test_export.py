@@ -17,9 +17,19 @@ import torch
 from metarl import checkpoint, cli
 from metarl import run as runs
 from metarl.agents import Normaliser, RecurrentAdapter, RecurrentPolicy
-from metarl.config import Config, EnvConfig, EvaluationConfig, InnerConfig, PolicyConfig, ProMPConfig, WandbConfig
+from metarl.config import (
+    Config,
+    EnvConfig,
+    EvaluationConfig,
+    InnerConfig,
+    PolicyConfig,
+    ProMPConfig,
+    RL2Config,
+    WandbConfig,
+)
 from metarl.envs import make
 from metarl.envs.extra import Extra
+from metarl.errors import UserError
 from metarl.export import _session, export_run, largest_difference
 from metarl.learners import make_env, make_learner
 from metarl.onnx_graph import Scaling
@@ -194,6 +204,33 @@ def test_unlike_controls_are_scaled_each_to_its_own():
     )
 
 
+@pytest.mark.parametrize("oracle", [False, True])
+def test_a_run_of_rl2_is_exported_as_it_was_trained(capsys, tmp_path, oracle):
+    config = Config(
+        env=EnvConfig(family="HalfCheetahMass", horizon=20),
+        algorithm=RL2Config(memory_size=16, oracle=oracle),
+        policy=PolicyConfig(hidden=(8,), normalise_observations=True),
+        meta_batch=2,
+        episodes=1,
+        evaluation=EvaluationConfig(tasks=2, episodes=2, steps=1),
+        wandb=WandbConfig(mode="disabled"),
+        threads=1,
+    )
+    run = runs.start(config, tmp_path / "run")
+    run.lock.release()
+    learner = make_learner(config)
+    learner.iterate(0)
+    checkpoint.save(run.checkpoints, learner.state_dict(), {"iteration": 1, "env_steps": 0})
+    about = json.loads(export_run(run).with_suffix(".json").read_text())
+    assert (about["task"], about["adaptation"]) == (None, {"kind": "memory"})
+    assert about["inputs"]["observation"]["shape"] == ["robots", len(about["observation"])]
+    assert (about["observation"][-1]["name"] == "mass_scale") is oracle
+    assert list(about["inputs"]) == ["observation", "reward", "start", "action", "memory"]
+    assert about["outputs"]["next_memory"] == about["inputs"]["memory"] == {"shape": ["robots", 16], "type": "float32"}
+    line = "export: this policy adapts as it acts; leave out --task, --steps and --episodes"
+    assert command(capsys, run.path, "--steps", "1") == (2, "", f"metarl: error: {line}\n")
+
+
 # ---- adapted to the task
 
 
@@ -345,6 +382,12 @@ def test_a_missing_extra_is_one_line(capsys, run, monkeypatch, missing):
     monkeypatch.setattr(Extra, "installed", lambda extra: extra.module != missing)
     line = f"export needs the package {missing}, which is not installed: pip install 'metarl[export]'"
     assert command(capsys, run.path) == (2, "", f"metarl: error: {line}\n")
+
+
+def test_a_family_without_actuators_is_refused(run):
+    config = run.config.model_copy(update={"env": EnvConfig(family="MetaWorldML1")})
+    with pytest.raises(UserError, match="^export: the actions of MetaWorldML1 are not controls of actuators"):
+        export_run(runs.Run(run.path, config, run.id))
 
 
 def test_what_onnxruntime_does_otherwise_is_not_written(run, monkeypatch, tmp_path):
