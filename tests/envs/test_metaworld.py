@@ -1,5 +1,6 @@
 """Meta-World: equal to its own environments bit for bit, its goals and splits; and what becomes of worker processes."""
 
+import importlib.util
 import json
 import os
 import pickle
@@ -287,7 +288,8 @@ def test_workers_end_with_their_parent_however_that_ends():
 
 
 def test_without_the_package_the_command_line_says_what_to_install(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    find = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *a: None if name == "metaworld" else find(name, *a))
     with pytest.raises(MissingExtra, match="MetaWorldML1 needs"):
         make("MetaWorldML1", 1)
     with pytest.raises(SystemExit) as exit_:
