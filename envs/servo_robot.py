@@ -107,9 +107,10 @@ def uniform(rngs, size: int, width: float) -> np.ndarray:
 
 def to_body(quat: np.ndarray, vector: np.ndarray) -> np.ndarray:
     """World vectors (N, 3) in the frames of bodies of orientation quat (N, 4), w first."""
-    w, u = quat[:, :1], quat[:, 1:]
-    t = 2.0 * np.cross(vector, u)
-    return vector + w * t + np.cross(t, u)
+    (w, x, y, z), (a, b, c) = quat.T, vector.T
+    # v + w t + t x u with t = 2 v x u; numpy.cross takes five times as long
+    p, q, r = 2 * (b * z - c * y), 2 * (c * x - a * z), 2 * (a * y - b * x)
+    return np.stack([a + w * p + q * z - r * y, b + w * q + r * x - p * z, c + w * r + p * y - q * x], axis=1)
 
 
 def gravity_direction(quat: np.ndarray) -> np.ndarray:
