@@ -119,6 +119,31 @@ def test_it_is_gymnasiums_robot(robot):
         assert ends >= 6
 
 
+def test_it_ends_where_gymnasiums_does(robot):
+    """Random walks hardly reach some of the bounds: states on either side of each, put there by hand."""
+    family, (single, *_), _ = robot
+    if not hasattr(single, "is_healthy") or family.name == "AntGoal":
+        assert family.name in ("AntGoal", "SwimmerVel", "ReacherGoal", "PusherGoal")
+        assert BatchEnv(family, 2).family.terminated(None, None) is None
+        return
+    heights = (0.1, 0.199, 0.2, 0.69, 0.71, 0.79, 0.81, 0.99, 1.0, 1.01, 1.99, 2.01)
+    leans = (-1.01, -0.99, -0.21, -0.19, 0.0, 0.19, 0.21, 0.99, 1.01)
+    speeds = (-101.0, -99.0, 0.0, 99.0, 101.0)
+    index = 2 if single.model.nq > 9 else 1  # of the height in qpos
+    cases = [(h, 0.0, 0.0) for h in heights] + [(1.25, a, 0.0) for a in leans] + [(1.25, 0.0, v) for v in speeds]
+    env = BatchEnv(family, len(cases), autoreset_mode="Disabled")
+    env.reset(seed=0)
+    healthy = []
+    for i, (height, lean, speed) in enumerate(cases):
+        qpos, qvel = np.array(single.model.qpos0), np.zeros(single.model.nv)
+        qpos[index], qpos[index + 1], qvel[-1] = height, lean, speed
+        env.batch.bind("qpos")[i], env.batch.bind("qvel")[i] = qpos, qvel
+        single.data.qpos[:], single.data.qvel[:] = qpos, qvel
+        healthy.append(bool(single.is_healthy))
+    assert family.terminated(env.batch, None).tolist() == [not h for h in healthy]
+    assert 3 < sum(healthy) < len(cases)
+
+
 def test_the_model_is_gymnasiums(robot):
     family, theirs, _ = robot
     mine, stock = family.build(), theirs[0].model
