@@ -46,7 +46,6 @@ class Reptile:
     def adapter(self) -> Adapter:
         """Adapts from the present weights, or from their moving average if there is one."""
         params = self.average if self.config.algorithm.average else self.params
-        params = {name: value.clone() for name, value in params.items()}
         return self.inner.adapter(params, self.normaliser, stream(self.config.seed, "minibatches"))
 
     def iterate(self, iteration: int) -> dict[str, float]:
@@ -83,14 +82,11 @@ class Reptile:
             step_size *= 1 - iteration / self.config.iterations
         # a mean of all weights at first, then one that forgets
         keep = min(settings.average, iteration / (iteration + 1))
-        squares = 0.0
-        for name, value in self.params.items():
-            velocity = settings.momentum * self.velocity[name] + (adapted[name] - value).mean(0)
-            self.velocity[name] = velocity
-            self.params[name] = value + step_size * velocity
-            self.average[name] = keep * self.average[name] + (1 - keep) * self.params[name]
-            squares += float((step_size * velocity).square().sum())
-        return squares**0.5
+        toward = {name: (adapted[name] - value).mean(0) for name, value in self.params.items()}
+        self.velocity = {name: settings.momentum * v + toward[name] for name, v in self.velocity.items()}
+        self.params = {name: value + step_size * self.velocity[name] for name, value in self.params.items()}
+        self.average = {name: keep * mean + (1 - keep) * self.params[name] for name, mean in self.average.items()}
+        return step_size * float(sum(v.square().sum() for v in self.velocity.values())) ** 0.5
 
     # ---- resuming
 
