@@ -162,6 +162,7 @@ class AntGoal(Ant):
     """
 
     name = "AntGoal"
+    camera = "arena"
     hidden_positions = 0
     control_cost = 0.1
     space = TaskSpace(name, disc(3.0, beyond=4.5))
@@ -171,6 +172,7 @@ class AntGoal(Ant):
         x, y = disc_position(self.space.default().values)[0]
         spec.worldbody.add_site(name="goal", type=mujoco.mjtGeom.mjGEOM_CYLINDER, pos=[x, y, 0.01],
                                 size=[0.2, 0.005, 0], rgba=[0.1, 0.7, 0.2, 0.8])
+        spec.worldbody.add_camera(name="arena", pos=[0, -7, 6], xyaxes=[1, 0, 0, 0, 0.65, 0.76])
         return spec
 
     def write(self, batch: Batch, ids: np.ndarray, values: np.ndarray) -> None:

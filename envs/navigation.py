@@ -58,12 +58,14 @@ class Navigation(Family):
     horizon = 100
     camera = "track"
     goal_radius = 0.03  # m, of the marker
+    floor = 1.0  # m from the origin to its edges
     camera_height = 2.4  # m
 
     def build(self) -> mujoco.MjModel:
         model = mujoco.MjModel.from_xml_string(_MJCF)
         model.site("goal").pos[:2] = self.goal(self.space.default().values)[0]
         model.site("goal").size[0] = self.goal_radius
+        model.geom("floor").size[:2] = self.floor
         model.camera("track").pos[2] = self.camera_height
         return model
 
@@ -118,7 +120,7 @@ class Navigation2DSparse(Navigation):
 
     name = "Navigation2DSparse"
     goal_radius = 0.2  # m, within which there is a reward
-    camera_height = 3.2
+    floor, camera_height = 1.4, 3.2
 
     space = TaskSpace(name, (
         Parameter("goal_angle", "rad", "direction of the goal, from x towards y", math.pi / 2, "uniform", 0.0, math.pi,
@@ -142,7 +144,7 @@ class Navigation2DWind(Navigation):
 
     name = "Navigation2DWind"
     horizon = 75
-    camera_height = 3.2
+    floor, camera_height = 1.4, 3.2
 
     space = TaskSpace(name, (
         Parameter("wind_x", "m/s", "wind along x", 0.0, "uniform", -0.8, 0.8,

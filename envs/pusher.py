@@ -35,7 +35,7 @@ class PusherGoal(GymnasiumRobot):
     mjcf = "pusher_v5.xml"
     frame_skip = 5
     horizon = 100
-    camera = "front"
+    camera = "top"
     keyframe = 0  # holds the goal of each simulation's task
     space = TaskSpace(name, (
         Parameter("goal_x", "m", "x coordinate of the goal", GOAL_AT_REST[0], "uniform", 0.25, 0.65,
@@ -51,7 +51,7 @@ class PusherGoal(GymnasiumRobot):
 
     def spec(self) -> mujoco.MjSpec:
         spec = super().spec()
-        spec.worldbody.add_camera(name="front", pos=[0.45, -1.9, 1.3], xyaxes=[1, 0, 0, 0, 0.67, 0.74])
+        spec.worldbody.add_camera(name="top", pos=[0.35, -0.3, 1.5])
         spec.add_key(name="start", qpos=np.zeros(_ARM + 4))
         return spec
 

@@ -215,6 +215,26 @@ def test_a_goal_in_a_disc_is_uniform_and_stays_within_its_split():
             assert distance.min() >= radius and distance.max() <= beyond
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "low", "high"),
+    [
+        ("AntVel", {}, 0.0, 3.0),
+        ("AntVel", {"max_velocity": 2}, 0.0, 2.0),
+        ("Walker2dVel", {}, 0.0, 10.0),
+        ("Walker2dVel", {"max_velocity": 2.5}, 0.0, 2.5),
+        ("SwimmerVel", {}, 0.1, 0.2),
+        ("AntDir2D", {}, -math.pi, math.pi),
+        ("HumanoidDir", {}, -math.pi, math.pi),
+        ("Navigation2DSparse", {}, 0.0, math.pi),
+    ],
+)
+def test_ranges_are_the_published_ones(name, options, low, high):
+    (p,) = make_family(name, **options).space.parameters
+    assert (p.low, p.high, p.distribution) == (low, high, "uniform")
+    if p.unit == "m/s":
+        assert p.extrapolation == ((high, 1.5 * high),)
+
+
 def test_sparse_and_windy_navigation_by_hand():
     env = make("Navigation2DSparse", 2, autoreset_mode="Disabled")
     env.reset(seed=0, options={"tasks": env.space.tasks(goal_angle=[0.0, math.pi / 2])})
