@@ -38,12 +38,14 @@ from .reacher import ReacherGoal
 from .single_env import SingleEnv
 from .swimmer import SwimmerVel
 from .task import SPLITS, Tasks, TaskSpace
+from .trial import TrialEnv, TrialVectorEnv
 from .walker2d import Walker2dDir, Walker2dVel
 from .write import Write
 
 __all__ = [
     "FAMILIES", "QUANTITIES", "SPLITS", "BatchEnv", "Family", "MetaWorldEnv", "MissingExtra", "OracleEnv", "Parameter",
-    "SingleEnv", "TaskSpace", "Tasks", "Write", "make", "make_family", "register", "vector_env",
+    "SingleEnv", "TaskSpace", "Tasks", "TrialEnv", "TrialVectorEnv", "Write", "make", "make_family", "register",
+    "vector_env",
 ]
 
 FAMILIES: dict[str, type[Family]] = {
