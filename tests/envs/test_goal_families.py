@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from metarl.envs import make, make_family
+from metarl.envs.humanoid import HumanoidState
 
 N = 4
 
@@ -153,6 +154,14 @@ AROUND = [[math.cos(a), math.sin(a)] for a in np.arange(8) * math.pi / 4]  # eve
 )
 def test_moving_as_the_task_wants_pays_most(name, task, field, states, best):
     assert best_of(name, task, field, states) == best
+
+
+def test_a_hard_fall_costs_a_humanoid_ten_at_most():
+    contact = np.zeros((3, 14, 6))
+    contact[1, 4, 5], contact[2, 4, 5] = 1000.0, 10_000.0  # N
+    costs = make_family("HumanoidDir", contact_forces=True).costs(HumanoidState(None, contact), np.full((3, 17), 0.4))
+    np.testing.assert_allclose(costs["contact"], [0.0, -0.5, -10.0])
+    np.testing.assert_allclose(costs["control"], -0.1 * 17 * 0.16)
 
 
 def test_an_object_near_the_goal_pays_most():
