@@ -53,6 +53,11 @@ class LeapSpin(ServoRobot):
         for geom in list(spec.body("cube").geoms):
             if geom.name != "cube":
                 spec.delete(geom)
+        # the limit of the motors' torque, which the model has at the joints, to where their strength scales it
+        for motor in spec.actuators:
+            joint = spec.joint(motor.target)
+            motor.forcerange, motor.forcelimited = joint.actfrcrange, True
+            joint.actfrclimited = False
         cube = spec.geom("cube")
         cube.group, cube.rgba = 2, [0.85, 0.35, 0.2, 1]
         return spec.compile()

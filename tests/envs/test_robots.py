@@ -227,6 +227,15 @@ def test_go1_carries_its_load_and_its_faults():
     np.testing.assert_allclose(ctrl[4], stock.key_ctrl[0])  # the action is still on its way
 
 
+@pytest.mark.parametrize(("name", "motors"), [("Go1Velocity", 12), ("LeapSpin", 16)])
+def test_weak_motors_have_less_torque_too(name, motors):
+    env = make(name, 2, autoreset_mode="Disabled")
+    env.reset(seed=[0, 0], options={"tasks": env.space.tasks(strength=[1.0, 0.7])})
+    stock, weak = (env.model_of(i) for i in range(2))
+    np.testing.assert_allclose(weak.actuator_forcerange, 0.7 * stock.actuator_forcerange)
+    assert stock.actuator_forcelimited.sum() == motors and not stock.jnt_actfrclimited.any()
+
+
 def test_joints_of_one_leg_fail_in_held_out_tasks_only():
     space, rng = make_family("Go1Velocity").space, np.random.default_rng(0)
     joint = space.names.index("failed_joint")
