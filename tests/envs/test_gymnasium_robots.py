@@ -133,13 +133,16 @@ def test_it_ends_where_gymnasiums_does(robot):
     cases = [(h, 0.0, 0.0) for h in heights] + [(1.25, a, 0.0) for a in leans] + [(1.25, 0.0, v) for v in speeds]
     env = BatchEnv(family, len(cases), autoreset_mode="Disabled")
     env.reset(seed=0)
-    healthy = []
+    healthy, seen = [], []
     for i, (height, lean, speed) in enumerate(cases):
         qpos, qvel = np.array(single.model.qpos0), np.zeros(single.model.nv)
         qpos[index], qpos[index + 1], qvel[-1] = height, lean, speed
         env.batch.bind("qpos")[i], env.batch.bind("qvel")[i] = qpos, qvel
         single.data.qpos[:], single.data.qvel[:] = qpos, qvel
         healthy.append(bool(single.is_healthy))
+        seen.append(single._get_obs())
+    if family.name in ("Hop", "Walk"):  # the others observe what is derived, too
+        np.testing.assert_array_equal(family.observe(env.batch, None), seen)
     assert family.terminated(env.batch, None).tolist() == [not h for h in healthy]
     assert 3 < sum(healthy) < len(cases)
 
