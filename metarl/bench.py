@@ -13,9 +13,12 @@ The ratios of the families are those of 200 simulations with tasks of training u
 and without resets. Left out are Meta-World, which does not run in a Batch, and extras that are not installed.
 """
 
+import contextlib
+import functools
 import os
 import resource
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -24,7 +27,7 @@ import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
 
-from metarl.compute import keep_freed_memory
+from metarl.compute import keep_freed_memory, torch_threads
 from metarl.config import Config, EnvConfig, MAMLConfig, ProMPConfig
 from metarl.envs import FAMILIES, BatchEnv, MissingExtra, vector_env
 from metarl.learners import make_learner
@@ -64,7 +67,7 @@ def run(rounds: int = ROUNDS, config: Config | None = None) -> dict[str, Any]:
         seconds, share = iteration(learner, rounds)
         result |= {f"{name}_seconds": seconds, f"{name}_physics_share": share}
     result["peak_memory_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return result | families()
+    return result | families() | sb3_vecenv_vs_subproc()
 
 
 def collection_vs_physics(learner: MetaGradientLearner, rounds: int) -> dict[str, float]:
@@ -152,6 +155,42 @@ def _steps_vs_physics(env: BatchEnv, rounds: int, seconds: float) -> float:
     return statistics.median(ratios)
 
 
+@torch_threads(1)  # as SB3's users have it: more are slower for such small networks
+def sb3_vecenv_vs_subproc(rounds: int = 3, num_envs: int = 4, num_steps: int = 256) -> dict[str, float]:
+    """Speed of SB3's PPO on HalfCheetahDir through our VecEnv, over that on HalfCheetah-v5 in SB3's SubprocVecEnv.
+
+    Both with PPO's own settings and as many simulations; a round is one `learn` of num_envs * num_steps steps for
+    either, in turn, and the medians of their speeds are compared.
+    """
+    import gymnasium
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.vec_env import SubprocVecEnv
+
+    from metarl.agents.global_random import global_generators
+    from metarl.agents.sb3_vec_env import VectorEnvAdapter
+
+    speeds: dict[str, list[float]] = {"sb3_vecenv": [], "sb3_subproc": []}
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), global_generators(stream(0, "bench")):
+        # in a folder of their own, for MuJoCo's log of Gymnasium's model
+        theirs = SubprocVecEnv([functools.partial(gymnasium.make, "HalfCheetah-v5")] * num_envs)
+        try:
+            ours = VectorEnvAdapter(
+                BatchEnv("HalfCheetahDir", num_envs, horizon=1000, autoreset_mode=AutoresetMode.SAME_STEP)
+            )
+            models = [PPO("MlpPolicy", env, n_steps=num_steps, device="cpu") for env in (ours, theirs)]
+            for i in range(rounds + 1):
+                for speed, model in zip(speeds.values(), models):
+                    start = time.perf_counter()
+                    model.learn(num_envs * num_steps, log_interval=None, reset_num_timesteps=False)
+                    if i:  # the first round warms up
+                        speed.append(num_envs * num_steps / (time.perf_counter() - start))
+        finally:
+            theirs.close()
+    result = {f"{name}_steps_per_second": statistics.median(speed) for name, speed in speeds.items()}
+    ratio = result["sb3_vecenv_steps_per_second"] / result["sb3_subproc_steps_per_second"]
+    return {"sb3_vecenv_vs_subproc": ratio} | result
+
+
 def _record(env: BatchEnv, act: Callable[[], object]) -> tuple[np.ndarray, list[np.ndarray]]:
     """The integration state before the first step of what ``act`` does, and the controls of each step."""
     family, initial, controls = env.family, [], []
@@ -195,6 +234,7 @@ def print_table(result: dict[str, Any]) -> None:
         ("ProMP iteration, share in physics", "promp_physics_share", "{:.2f}", ">= 0.65"),
         ("MAML-TRPO iteration, s", "maml_trpo_seconds", "{:.2f}", ""),
         ("MAML-TRPO iteration, share in physics", "maml_trpo_physics_share", "{:.2f}", ">= 0.50"),
+        ("SB3's PPO, our VecEnv against SubprocVecEnv", "sb3_vecenv_vs_subproc", "{:.2f}", ">= 1"),
         ("peak memory, GiB", "peak_memory_gib", "{:.2f}", "< 1.86"),
     )
     for label, key, form, promise in rows:

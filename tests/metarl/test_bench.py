@@ -33,7 +33,15 @@ def test_families_that_run_in_a_batch_have_a_ratio_each(monkeypatch):
 def test_the_table_shows_families(capsys):
     result = dict.fromkeys(
         ["collection_vs_physics", "collection_steps_per_second", "promp_seconds", "promp_physics_share",
-         "maml_trpo_seconds", "maml_trpo_physics_share", "peak_memory_gib"], 1.0
+         "maml_trpo_seconds", "maml_trpo_physics_share", "sb3_vecenv_vs_subproc", "peak_memory_gib"], 1.0
     )
     bench.print_table({"simulations": 8, "horizon": 9, "threads": 2, "families": {"AntDir": 0.9375}} | result)
     assert "AntDir, steps against open-loop physics" in (out := capsys.readouterr().out) and "0.94" in out
+
+
+def test_sb3_s_ppo_runs_on_both_kinds_of_simulations(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = bench.sb3_vecenv_vs_subproc(rounds=1, num_envs=1, num_steps=64)
+    ours, theirs = (result[f"sb3_{name}_steps_per_second"] for name in ("vecenv", "subproc"))
+    assert result["sb3_vecenv_vs_subproc"] == ours / theirs > 0
+    assert not list(tmp_path.iterdir())
