@@ -6,11 +6,11 @@ This package knows nothing of environments. Everything is batched over tasks (M)
 from .adapter import Adapter, Decision, GradientAdapter
 from .baseline import fit_values
 from .inner_loop import InnerLoop, Samples
-from .memory import MEMORIES, Memory
+from .memory import Memory
 from .normaliser import Normaliser
 from .policy import GaussianMLP, Params
 from .recurrent_adapter import RecurrentAdapter
-from .recurrent_policy import RecurrentPolicy
+from .recurrent_policy import MEMORIES, RecurrentPolicy
 from .returns import discounted_returns, generalised_advantages, normalise_advantages
 from .rollout import Rollout
 

@@ -9,7 +9,8 @@ first axis is the sequence. `step` serves acting, `sequence` learning, and both 
     state, y = memory.step(params, state, x)                    # x (400, 28) -> y (400, 128)
     state, ys = memory.sequence(params, state, xs, resets)      # xs (T, 400, 28) -> ys (T, 400, 128)
 
-`resets` (T, 400) says before which steps the memory is cleared: where another life begins inside a row.
+`resets` (T, 400) says before which steps the memory is cleared: where another life begins inside a row. Others are in
+`agents.plastic` and `agents.transformer`.
 """
 
 import math
@@ -34,6 +35,11 @@ class Memory:
 
     input_dim: int
     size: int
+
+    @property
+    def footprint(self) -> int:
+        """Numbers that a step keeps for the gradient, roughly."""
+        return 8 * self.size
 
     def init(self, rng: np.random.Generator) -> Params:
         """Weights at the start of training."""
@@ -146,6 +152,3 @@ class NoMemory(Memory):
 
     def run(self, params, state, xs):
         return (), torch.tanh(torch.nn.functional.linear(xs, params["w_input"], params["b_input"]))
-
-
-MEMORIES: dict[str, type[Memory]] = {"gru": GRU, "lstm": LSTM, "none": NoMemory}

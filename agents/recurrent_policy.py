@@ -20,9 +20,19 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from .memory import MEMORIES, Memory, State
+from .memory import GRU, LSTM, Memory, NoMemory, State
+from .plastic import Hebbian, NeuromodulatedHebbian
 from .policy import ACTIVATIONS, DiagonalGaussian, Params
+from .transformer import Transformer
 
+MEMORIES: dict[str, type[Memory]] = {
+    "gru": GRU,
+    "lstm": LSTM,
+    "transformer": Transformer,
+    "hebbian": Hebbian,
+    "neuromodulated": NeuromodulatedHebbian,
+    "none": NoMemory,
+}
 SMALL = 0.01
 """Scale of the last layer of the mean at the start: the first actions are noise around nothing."""
 
@@ -49,6 +59,7 @@ class RecurrentPolicy:
         activation: "tanh" or "relu".
         init_std: standard deviation at the start, in the environment's action units.
         min_std: floor of the standard deviation.
+        context, layers, heads: of a transformer.
     """
 
     observation_dim: int
@@ -59,6 +70,9 @@ class RecurrentPolicy:
     activation: str = "tanh"
     init_std: float = 1.0
     min_std: float = 1e-6
+    context: int = 64
+    layers: int = 2
+    heads: int = 4
 
     @property
     def input_dim(self) -> int:
@@ -66,7 +80,8 @@ class RecurrentPolicy:
 
     @cached_property
     def memory(self) -> Memory:
-        return MEMORIES[self.cell](self.input_dim, self.size)
+        options = (self.context, self.layers, self.heads) if self.cell == "transformer" else ()
+        return MEMORIES[self.cell](self.input_dim, self.size, *options)
 
     def init(self, rng: np.random.Generator) -> Params:
         params = {f"memory.{name}": value for name, value in self.memory.init(rng).items()}

@@ -27,6 +27,8 @@ def misfits(config: "Config") -> Iterator[tuple[str, Any, str]]:
     if config.algorithm.name == "rl2":
         for key, value in inner.model_dump(mode="json", exclude_defaults=True).items():
             yield f"inner.{key}", value, "no such setting: rl2 has no inner loop"
+        if config.algorithm.memory == "transformer" and config.algorithm.memory_size % config.algorithm.heads:
+            yield "algorithm.heads", config.algorithm.heads, f"a divisor of {config.algorithm.memory_size}"
         if config.algorithm.burn_in and not config.algorithm.window:
             yield "algorithm.burn_in", config.algorithm.burn_in, "0 with algorithm.window = 0: nothing stands before it"
     if config.algorithm.name in ("reptile", "scratch"):

@@ -29,7 +29,7 @@ from metarl.seeding import stream
 from metarl.state import adam_state, check_state, load_adam_state, normaliser_state, restored
 from metarl.trials import Trials, pack, trial_advantages
 
-CHUNK_ROWS = 32768  # steps differentiated at once, which bounds memory
+CHUNK_NUMBERS = 2**25  # what a memory keeps for the gradient at once
 
 
 class Batch(NamedTuple):
@@ -80,6 +80,9 @@ class RL2:
             config.policy.activation,
             config.policy.init_std,
             config.policy.min_std,
+            settings.context,
+            settings.layers,
+            settings.heads,
         )
         self.params = self.policy.init(np.random.default_rng(stream(config.seed, "init")))
         for value in self.params.values():
@@ -230,7 +233,7 @@ class RL2:
             rows = (np.arange(count)[:, None] * num_trials + np.sort(trials)).reshape(-1)
             yield batch.rows(torch.from_numpy(rows))
 
-    def gradient(self, batch: Batch, chunk_rows: int = CHUNK_ROWS) -> tuple[Params, dict[str, float]]:
+    def gradient(self, batch: Batch, chunk: int = CHUNK_NUMBERS) -> tuple[Params, dict[str, float]]:
         """Gradient of the mean loss over the steps of a minibatch, and what was measured on the way.
 
         FloatingPointError names the first gradient that is not finite, before it reaches the weights.
@@ -238,7 +241,7 @@ class RL2:
         total = max(float(batch.weights.sum()), 1.0)
         gradients = {name: torch.zeros_like(value, requires_grad=False) for name, value in self.params.items()}
         sums: dict[str, float] = {}
-        size = max(1, chunk_rows // len(batch.weights))
+        size = max(1, chunk // (self.policy.memory.footprint * len(batch.weights)))
         for rows in torch.arange(batch.weights.shape[1]).split(size):
             loss, measured = self.loss(self.params, batch.rows(rows))
             for name, g in zip(self.params, torch.autograd.grad(loss / total, list(self.params.values()))):

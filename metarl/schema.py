@@ -127,10 +127,13 @@ class RL2Config(Section):
     """RL²: a policy with a memory that is kept over a trial of several episodes, trained by PPO."""
 
     name: Literal["rl2"] = Field("rl2", description="Which meta-learner this is.")
-    memory: Literal["gru", "lstm", "none"] = Field(
+    memory: Literal["gru", "lstm", "transformer", "hebbian", "neuromodulated", "none"] = Field(
         "gru", description="What carries experience from step to step; none: the reference that cannot adapt."
     )
     memory_size: Width = Field(128, description="Units of the memory.")
+    context: Int = Field(64, ge=1, le=10_000, description="Steps that each layer of a transformer attends to.")
+    layers: Int = Field(2, ge=1, le=100, description="Layers of a transformer.")
+    heads: Int = Field(4, ge=1, le=1000, description="Attention heads of a transformer; they divide memory_size.")
     oracle: bool = Field(False, description="Tell the policy the task's parameters: a reference, not an adaptation.")
     trial_episodes: Int = Field(2, ge=1, le=1000, description="Episodes of a task that the memory is kept over.")
     across_episodes: bool = Field(

@@ -351,7 +351,8 @@ def trained(iterations=30, tasks=None, **changes):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_one_episode_taught_pays_in_the_next_for_whoever_remembers(name):
-    last = trained(memory=name, trial_episodes=2)
+    slow = {"iterations": 50, "layers": 1, "heads": 2, "context": 8} if name == "transformer" else {}
+    last = trained(memory=name, trial_episodes=2, **slow)
     assert abs(last["return_0"]) < 0.25
     assert last["return_1"] > 0.7 if name != "none" else abs(last["return_1"]) < 0.25
 
@@ -420,6 +421,7 @@ def test_the_task_is_not_among_the_inputs_but_of_an_oracle(oracle):
 
 @pytest.mark.parametrize("override, message", [
     ("inner.lr=0.2", r"inner\.lr: got 0\.2, expected no such setting: rl2 has no inner loop"),
+    ("algorithm={memory: transformer, heads: 3}", r"algorithm\.heads: got 3, expected a divisor of 128"),
     ("algorithm.burn_in=5", r"algorithm\.burn_in: got 5, expected 0 with algorithm\.window = 0"),
 ])
 def test_settings_that_contradict_each_other(override, message):
