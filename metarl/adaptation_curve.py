@@ -1,9 +1,10 @@
 """Return after 0, 1, 2, ... adaptation steps in tasks that were never trained on.
 
 The protocol of the MAML and ProMP papers: in each task, K fresh episodes with the policy adapted s times are both the
-measurement of its return after s steps and the experience that step s + 1 learns from. An adapter with a memory lives K
-lives in each task instead, and a step is an episode of each. Returns are undiscounted, actions are sampled. Nothing here
-changes the adapter, and every random draw comes from the "evaluation" streams of the seed, which training never uses.
+measurement of its return after s steps and the experience that step s + 1 learns from. An adapter with a memory lives
+K lives in each task instead, and a step is an episode of each. Returns are undiscounted, actions are sampled. Nothing
+here changes the adapter, and every random draw comes from the "evaluation" streams of the seed, which training never
+uses.
 
     from metarl.adaptation_curve import evaluate
     result = evaluate(adapter, lambda n: make_env(config, n), tasks, steps=3, episodes=20, seed=0)
