@@ -27,6 +27,8 @@ import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
 
+from metarl import bench_recurrent
+from metarl.bench_physics import record, replay
 from metarl.compute import keep_freed_memory, torch_threads
 from metarl.config import Config, EnvConfig, MAMLConfig, ProMPConfig
 from metarl.envs import FAMILIES, BatchEnv, MissingExtra, vector_env
@@ -67,7 +69,7 @@ def run(rounds: int = ROUNDS, config: Config | None = None) -> dict[str, Any]:
         seconds, share = iteration(learner, rounds)
         result |= {f"{name}_seconds": seconds, f"{name}_physics_share": share}
     result["peak_memory_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return result | families() | sb3_vecenv_vs_subproc()
+    return result | families() | sb3_vecenv_vs_subproc() | bench_recurrent.run(rounds)
 
 
 def collection_vs_physics(learner: MetaGradientLearner, rounds: int) -> dict[str, float]:
@@ -84,11 +86,11 @@ def collection_vs_physics(learner: MetaGradientLearner, rounds: int) -> dict[str
         def collection(seed=seed):
             collect(env, adapter, state, episodes, seed)
 
-        initial, controls = _record(env, collection)
+        initial, controls = record(env, collection)
         start = time.perf_counter()
         collection()
         closed = time.perf_counter() - start
-        opened = _replay(env, initial, controls)
+        opened = replay(env, initial, controls)
         if i:  # the first pair warms up
             ratios.append(opened / closed)
             speeds.append(env.num_envs * env.horizon / closed)
@@ -145,9 +147,9 @@ def _steps_vs_physics(env: BatchEnv, rounds: int, seconds: float) -> float:
                 env.step(action)
 
         start = time.perf_counter()
-        initial, controls = _record(env, walk)
+        initial, controls = record(env, walk)
         closed = time.perf_counter() - start
-        opened = _replay(env, initial, controls)
+        opened = replay(env, initial, controls)
         if i:
             ratios.append(opened / closed)
         else:  # the first round warms up, and shows how many steps fit
@@ -191,36 +193,6 @@ def sb3_vecenv_vs_subproc(rounds: int = 3, num_envs: int = 4, num_steps: int = 2
     return {"sb3_vecenv_vs_subproc": ratio} | result
 
 
-def _record(env: BatchEnv, act: Callable[[], object]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The integration state before the first step of what ``act`` does, and the controls of each step."""
-    family, initial, controls = env.family, [], []
-    advance = type(family).advance.__get__(family)
-
-    def recording(batch, ctrl, ids):
-        if not controls:
-            initial.append(batch.state.copy())
-        controls.append(ctrl.copy())
-        advance(batch, ctrl, ids)
-
-    family.advance = recording
-    try:
-        act()
-    finally:
-        del family.advance
-    return initial[0], controls
-
-
-def _replay(env: BatchEnv, initial: np.ndarray, controls: list[np.ndarray]) -> float:
-    """Seconds that the physics alone takes from the same states under the same controls."""
-    batch, ctrl, substeps = env.batch, env.batch.bind("ctrl"), env.family.frame_skip
-    batch.state[:] = initial
-    start = time.perf_counter()
-    for control in controls:
-        ctrl[:] = control
-        batch.step(nstep=substeps)
-    return time.perf_counter() - start
-
-
 def print_table(result: dict[str, Any]) -> None:
     """The result in words."""
     from rich.console import Console
@@ -234,6 +206,8 @@ def print_table(result: dict[str, Any]) -> None:
         ("ProMP iteration, share in physics", "promp_physics_share", "{:.2f}", ">= 0.65"),
         ("MAML-TRPO iteration, s", "maml_trpo_seconds", "{:.2f}", ""),
         ("MAML-TRPO iteration, share in physics", "maml_trpo_physics_share", "{:.2f}", ">= 0.50"),
+        ("RL² training against open-loop physics", "rl2_vs_physics", "{:.2f}", ">= 0.30"),
+        ("RL² training against sb3-contrib's RecurrentPPO", "rl2_vs_recurrent_ppo", "{:.0f}", ">= 20"),
         ("SB3's PPO, our VecEnv against SubprocVecEnv", "sb3_vecenv_vs_subproc", "{:.2f}", ">= 1"),
         ("peak memory, GiB", "peak_memory_gib", "{:.2f}", "< 1.86"),
     )

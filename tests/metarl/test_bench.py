@@ -4,7 +4,8 @@ import json
 
 import numpy as np
 
-from metarl import bench
+from metarl import bench, bench_physics, bench_recurrent
+from metarl.config import load_config
 from metarl.envs import FAMILIES, BatchEnv, MissingExtra
 
 
@@ -12,10 +13,10 @@ def test_the_replay_does_the_physics_of_the_steps():
     env = BatchEnv("Walker2dDir", 3, horizon=100, autoreset_mode="Disabled")
     env.reset(seed=0)
     actions = np.random.default_rng(0).uniform(-1, 1, (6, 3, env.model.nu))
-    initial, controls = bench._record(env, lambda: [env.step(action) for action in actions])
+    initial, controls = bench_physics.record(env, lambda: [env.step(action) for action in actions])
     after = env.batch.state.copy()
     assert len(controls) == 6 and not np.array_equal(initial, after)
-    assert bench._replay(env, initial, controls) > 0
+    assert bench_physics.replay(env, initial, controls) > 0
     np.testing.assert_array_equal(env.batch.state, after)
 
 
@@ -33,7 +34,8 @@ def test_families_that_run_in_a_batch_have_a_ratio_each(monkeypatch):
 def test_the_table_shows_families(capsys):
     result = dict.fromkeys(
         ["collection_vs_physics", "collection_steps_per_second", "promp_seconds", "promp_physics_share",
-         "maml_trpo_seconds", "maml_trpo_physics_share", "sb3_vecenv_vs_subproc", "peak_memory_gib"], 1.0
+         "maml_trpo_seconds", "maml_trpo_physics_share", "sb3_vecenv_vs_subproc", "rl2_vs_physics", "rl2_vs_recurrent_ppo",
+         "peak_memory_gib"], 1.0
     )
     bench.print_table({"simulations": 8, "horizon": 9, "threads": 2, "families": {"AntDir": 0.9375}} | result)
     assert "AntDir, steps against open-loop physics" in (out := capsys.readouterr().out) and "0.94" in out
@@ -45,3 +47,11 @@ def test_sb3_s_ppo_runs_on_both_kinds_of_simulations(tmp_path, monkeypatch):
     ours, theirs = (result[f"sb3_{name}_steps_per_second"] for name in ("vecenv", "subproc"))
     assert result["sb3_vecenv_vs_subproc"] == ours / theirs > 0
     assert not list(tmp_path.iterdir())
+
+
+def test_recurrent_learners_are_measured_on_the_same_environment():
+    config = load_config(bench_recurrent.CONFIG, ["env.horizon=8", "meta_batch=4", "threads=1"])
+    result = bench_recurrent.run(rounds=1, config=config, steps=16)
+    ours = result["rl2_steps_per_second"]
+    assert result["rl2_vs_recurrent_ppo"] == ours / result["recurrent_ppo_steps_per_second"] > 0
+    assert 0 < result["rl2_vs_physics"] < 1
