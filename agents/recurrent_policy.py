@@ -9,7 +9,15 @@ and whether an episode begins (Duan et al. 2016, sec. 2.2).
     state, ys = policy.recall(params, policy.memory.start(N), xs)                    # (T, N, H)
     mean, std, value = policy(params, ys, xs)                                        # in one pass
 
-Only the names of the weights tell the parts apart: "memory.<name>", "policy.<name>", "value.<name>" and "log_std".
+With a hypernetwork (Beck et al. 2022, arXiv:2210.11348) the memory is no input of the two perceptrons but makes their
+weights: a latent z of it goes into a linear map, w = w_0 + z W. At the start W is zero and w_0 what the weights would
+have been without (their Bias-HyperInit), so that at first all memories act alike.
+
+With `predictions` a third perceptron says from the memory what is hidden (the task, as RMA, Kumar et al. 2021) or what
+comes next (as VariBAD, Zintgraf et al. 2020); its error is one more thing to learn from, and nothing acts on it.
+
+Only the names of the weights tell the parts apart: "memory.<name>", "policy.<name>", "value.<name>",
+"prediction.<name>", "latent.<name>" and "log_std".
 """
 
 import math
@@ -49,7 +57,7 @@ class Output(NamedTuple):
 class RecurrentPolicy:
     """A memory, and behind it one multilayer perceptron for the actions and one for the value.
 
-    Both are given the memory's output and the present input.
+    Both are given the memory's output and the present input; with a hypernetwork, the input alone.
 
     Attributes:
         observation_dim, action_dim: sizes O and A.
@@ -60,6 +68,9 @@ class RecurrentPolicy:
         init_std: standard deviation at the start, in the environment's action units.
         min_std: floor of the standard deviation.
         context, layers, heads: of a transformer.
+        hypernetwork: size of the latent that makes the perceptrons' weights; 0: there is none.
+        predictions: numbers that are predicted; 0: nothing is.
+        predict_from_action: whether the present action is known to the prediction.
     """
 
     observation_dim: int
@@ -73,6 +84,9 @@ class RecurrentPolicy:
     context: int = 64
     layers: int = 2
     heads: int = 4
+    hypernetwork: int = 0
+    predictions: int = 0
+    predict_from_action: bool = False
 
     @property
     def input_dim(self) -> int:
@@ -85,13 +99,29 @@ class RecurrentPolicy:
 
     def init(self, rng: np.random.Generator) -> Params:
         params = {f"memory.{name}": value for name, value in self.memory.init(rng).items()}
-        for head, outputs, scale in (("policy", self.action_dim, SMALL), ("value", 1, 1.0)):
-            sizes = (self.size + self.input_dim, *self.hidden, outputs)
-            for i, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:])):
-                bound = math.sqrt(6.0 / (fan_in + fan_out)) * (scale if i == len(self.hidden) else 1.0)
-                weight = rng.uniform(-bound, bound, (fan_in, fan_out)).astype(np.float32)
-                params[f"{head}.w{i}"], params[f"{head}.b{i}"] = torch.from_numpy(weight), torch.zeros(fan_out)
+        inputs = self.input_dim + (0 if self.hypernetwork else self.size)
+        params |= self._init_perceptron(rng, "policy", inputs, self.action_dim, SMALL)
+        params |= self._init_perceptron(rng, "value", inputs, 1)
         params["log_std"] = torch.full((self.action_dim,), math.log(self.init_std))
+        if self.hypernetwork:
+            count = self.hypernetwork
+            made = {name: value for name, value in params.items() if name.startswith(("policy.", "value."))}
+            params |= {f"latent.{name}": torch.zeros(count, *value.shape) for name, value in made.items()}
+            params |= {"latent.w": _glorot(rng, self.size, count), "latent.b": torch.zeros(count)}
+        if self.predictions:
+            inputs = self.size + self.action_dim * self.predict_from_action
+            params |= self._init_perceptron(rng, "prediction", inputs, self.predictions)
+        return params
+
+    def _init_perceptron(
+        self, rng: np.random.Generator, head: str, inputs: int, outputs: int, scale: float = 1.0
+    ) -> Params:
+        """Glorot-uniform weights, those of the last layer times ``scale``, and zero biases."""
+        sizes, params = (inputs, *self.hidden, outputs), {}
+        for i, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:])):
+            weight = _glorot(rng, fan_in, fan_out)
+            params[f"{head}.w{i}"] = weight * scale if i == len(self.hidden) else weight
+            params[f"{head}.b{i}"] = torch.zeros(fan_out)
         return params
 
     def inputs(self, observations, actions, rewards, starts) -> torch.Tensor:
@@ -110,12 +140,19 @@ class RecurrentPolicy:
 
     def act(self, params: Params, ys: torch.Tensor, xs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean (..., A) and standard deviation (A,) of the actions."""
-        return self._perceptron(params, "policy", ys, xs), self._std(params)
+        return self._head(params, "policy", ys, xs, self._latent(params, ys)), self._std(params)
 
     def __call__(self, params: Params, ys: torch.Tensor, xs: torch.Tensor) -> Output:
         """All that the policy puts out, of memory outputs (..., H) and inputs (..., X)."""
-        mean, value = (self._perceptron(params, head, ys, xs) for head in ("policy", "value"))
+        latent = self._latent(params, ys)
+        mean, value = (self._head(params, head, ys, xs, latent) for head in ("policy", "value"))
         return Output(mean, self._std(params), value.squeeze(-1))
+
+    def predict(self, params: Params, ys: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        """(..., predictions) from memory outputs (..., H) and, where they are to be known, actions (..., A)."""
+        known = torch.cat([ys, actions], -1) if self.predict_from_action else ys
+        first = torch.addmm(params["prediction.b0"], known.flatten(0, -2), params["prediction.w0"])
+        return self._rest(params, "prediction", first, None).reshape(*ys.shape[:-1], -1)
 
     @staticmethod
     def distribution(mean: torch.Tensor, std: torch.Tensor) -> DiagonalGaussian:
@@ -124,14 +161,46 @@ class RecurrentPolicy:
     def _std(self, params: Params) -> torch.Tensor:
         return params["log_std"].clamp(min=math.log(self.min_std)).exp()
 
-    def _perceptron(self, params: Params, head: str, ys: torch.Tensor, xs: torch.Tensor) -> torch.Tensor:
+    def _latent(self, params: Params, ys: torch.Tensor) -> torch.Tensor | None:
+        """(rows, latent), of all steps one below the other."""
+        if not self.hypernetwork:
+            return None
+        return torch.tanh(torch.addmm(params["latent.b"], ys.flatten(0, -2), params["latent.w"]))
+
+    def _head(
+        self, params: Params, head: str, ys: torch.Tensor, xs: torch.Tensor, latent: torch.Tensor | None
+    ) -> torch.Tensor:
+        inputs = xs.flatten(0, -2)
+        if latent is None:
+            # the first layer sees (ys, xs) side by side; in two products, what need not be copied together is not
+            of_memory, of_input = params[f"{head}.w0"].split([self.size, self.input_dim])
+            first = torch.addmm(params[f"{head}.b0"], ys.flatten(0, -2), of_memory) + inputs @ of_input
+        else:
+            first = _layer(params, head, 0, inputs, latent)
+        return self._rest(params, head, first, latent).reshape(*ys.shape[:-1], -1)
+
+    def _rest(self, params: Params, head: str, x: torch.Tensor, latent: torch.Tensor | None) -> torch.Tensor:
+        """The layers after the first, whose output (rows, units) is x."""
         activation = ACTIVATIONS[self.activation]
-        # the first layer sees (ys, xs) side by side; in two products, what need not be copied together is not
-        of_memory, of_input = params[f"{head}.w0"].split([self.size, self.input_dim])
-        x = torch.addmm(params[f"{head}.b0"], ys.flatten(0, -2), of_memory) + xs.flatten(0, -2) @ of_input
         for i in range(1, len(self.hidden) + 1):
-            x = torch.addmm(params[f"{head}.b{i}"], activation(x), params[f"{head}.w{i}"])
-        return x.reshape(*ys.shape[:-1], -1)
+            x = _layer(params, head, i, activation(x), latent)
+        return x
+
+
+def _layer(params: Params, head: str, i: int, x: torch.Tensor, latent: torch.Tensor | None) -> torch.Tensor:
+    """Layer i of a perceptron at (rows, fan_in); with latents (rows, K), each row with weights of its own."""
+    y = torch.addmm(params[f"{head}.b{i}"], x, params[f"{head}.w{i}"])
+    if latent is None:
+        return y
+    weights, biases = params[f"latent.{head}.w{i}"], params[f"latent.{head}.b{i}"]  # (K, fan_in, fan_out), (K, fan_out)
+    # sum_k z_k (x W_k), in an order in which no row's weights are ever written down
+    each = (x @ weights.permute(1, 0, 2).flatten(1)).unflatten(1, biases.shape)  # (rows, K, fan_out)
+    return y + latent @ biases + (latent.unsqueeze(1) @ each).squeeze(1)
+
+
+def _glorot(rng: np.random.Generator, fan_in: int, fan_out: int) -> torch.Tensor:
+    bound = math.sqrt(6.0 / (fan_in + fan_out))
+    return torch.from_numpy(rng.uniform(-bound, bound, (fan_in, fan_out)).astype(np.float32))
 
 
 def _part(params: Params, prefix: str) -> Params:

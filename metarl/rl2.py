@@ -4,10 +4,12 @@ The memory is kept from one episode of a trial to the next and cleared between t
 policy knows of its task, so to collect reward over the whole trial it must find out what the task is, and remember.
 The outer loop is PPO (Schulman et al. 2017) over whole trials:
 
-    J(theta) = mean over steps of  min(r A, clip(r, 1 - eps, 1 + eps) A) - c (V - R)^2 / 2 + beta H[pi]
+    J(theta) = mean over steps of
+        min(r A, clip(r, 1 - eps, 1 + eps) A) - c (V - R)^2 / 2 + beta H[pi] - d |p - q|^2 / 2
 
 with r the ratio of the action's likelihood to the one at collection and A the generalised advantage within the trial
-(`metarl.trials`). Gradients run back through the memory to the beginning of the trial, or of a window of it.
+(`metarl.trials`), and p, where it is wanted, what the memory says of the hidden task or of the next observation q.
+Gradients run back through the memory to the beginning of the trial, or of a window of it.
 
 Deviations from the paper: PPO for TRPO (as ProMP's and garage's RL²), a value learned by the same memory, and values in
 units of their own running scale, kept when that scale moves (PopArt, van Hasselt et al. 2016).
@@ -43,6 +45,7 @@ class Batch(NamedTuple):
         resets: (B + W, R) bool, a trial begins at this step.
         actions: (W, R, A).
         log_probs, advantages, targets, weights: (W, R); weights are zero at padding and one elsewhere.
+        hidden: (W, R, P) what is to be predicted, and whether it is there, (W, R); P may be zero.
     """
 
     memory: State
@@ -53,6 +56,8 @@ class Batch(NamedTuple):
     advantages: torch.Tensor
     targets: torch.Tensor
     weights: torch.Tensor
+    hidden: torch.Tensor
+    has_hidden: torch.Tensor
 
     def rows(self, index: torch.Tensor) -> "Batch":
         """Some of the sequences."""
@@ -83,6 +88,9 @@ class RL2:
             settings.context,
             settings.layers,
             settings.heads,
+            settings.hypernetwork,
+            {"nothing": 0, "task": env.space.dim, "next_observation": observation_dim}[settings.predict],
+            settings.predict == "next_observation",
         )
         self.params = self.policy.init(np.random.default_rng(stream(config.seed, "init")))
         for value in self.params.values():
@@ -124,7 +132,7 @@ class RL2:
                 behind.append(self.returns(adapter.values(rollout.state, rollout.last_observations)).reshape(-1))
             state = adapter.adapt(state, rollout)
             rollouts.append(rollout)
-        trials = pack(rollouts, self.policy, self.reward_normaliser)
+        trials = pack(rollouts, self.policy, self.reward_normaliser, self.env.tasks)
         metrics = {f"return_{e}": float(np.nanmean(rollout.returns)) for e, rollout in enumerate(rollouts)}
         metrics["env_steps"] = sum(rollout.num_steps for rollout in rollouts)
         metrics["diverged"] = sum(int(rollout.diverged.sum()) for rollout in rollouts)
@@ -176,6 +184,8 @@ class RL2:
         def learned(x: np.ndarray) -> torch.Tensor:
             return rows(padded(torch.from_numpy(x.T.astype(np.float32))), 0)
 
+        hidden, has_hidden = self._hidden(trials)
+
         return Batch(
             memory=tuple(torch.cat(parts) for parts in zip(*edges)),
             inputs=rows(inputs, burn_in),
@@ -185,7 +195,19 @@ class RL2:
             advantages=learned(advantages),
             targets=learned(targets),
             weights=learned(trials.valid),
+            hidden=rows(padded(hidden), 0),
+            has_hidden=learned(has_hidden),
         )
+
+    def _hidden(self, trials: Trials) -> tuple[torch.Tensor, np.ndarray]:
+        """What the memory is asked for at each step, (L, N, P), and where that is known, (N, L) bool."""
+        length, count = trials.inputs.shape[:2]
+        if self.config.algorithm.predict == "task":
+            return torch.from_numpy(trials.tasks).expand(length, -1, -1), trials.valid
+        if self.config.algorithm.predict == "next_observation":
+            following = trials.inputs[1:, :, : self.policy.observation_dim]
+            return torch.cat([following, torch.zeros_like(following[:1])]), trials.valid & ~trials.ends
+        return trials.inputs.new_zeros(length, count, 0), np.zeros_like(trials.valid)
 
     def replay(
         self, inputs: torch.Tensor, resets: torch.Tensor, actions: torch.Tensor, window: int
@@ -272,13 +294,18 @@ class RL2:
         value_loss = 0.5 * (weights * (values - batch.targets) ** 2).sum()
         entropy = weights.sum() * std.log().sum()  # but for a constant
         loss = settings.value_weight * value_loss - surrogate - settings.entropy * entropy
+        asked = {}
+        if settings.predict != "nothing":
+            error = self.policy.predict(params, ys, batch.actions) - batch.hidden
+            asked["prediction_loss"] = 0.5 * (batch.has_hidden * error.square().sum(-1)).sum()
+            loss = loss + settings.predict_weight * asked["prediction_loss"]
         with torch.no_grad():
             measured = {
                 "value_loss": value_loss,
                 "kl": (weights * (ratio - 1 - change)).sum(),  # never negative, unlike the mean of -change
                 "clipped": (weights * (ratio != clipped)).sum(),
             }
-        return loss, measured
+        return loss, measured | asked
 
     # ---- units of the value
 

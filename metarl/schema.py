@@ -134,21 +134,29 @@ class RL2Config(Section):
     context: Int = Field(64, ge=1, le=10_000, description="Steps that each layer of a transformer attends to.")
     layers: Int = Field(2, ge=1, le=100, description="Layers of a transformer.")
     heads: Int = Field(4, ge=1, le=1000, description="Attention heads of a transformer; they divide memory_size.")
+    hypernetwork: Int = Field(
+        0, ge=0, le=1000,
+        description="Latent of the memory that the policy's weights are made of; 0: the memory is an input instead.",
+    )
+    predict: Literal["nothing", "task", "next_observation"] = Field(
+        "nothing", description="What the memory also learns to predict; it is never told."
+    )
+    predict_weight: Float = Field(1.0, ge=0, le=1000, description="Weight of the squared error of that prediction.")
     oracle: bool = Field(False, description="Tell the policy the task's parameters: a reference, not an adaptation.")
     trial_episodes: Int = Field(2, ge=1, le=1000, description="Episodes of a task that the memory is kept over.")
     across_episodes: bool = Field(
         True, description="Returns go on to the end of the trial; false: to the end of the episode."
     )
-    lr: Float = Field(5e-4, gt=0, le=1000, description="Adam's step size.")
+    lr: Float = Field(1e-3, gt=0, le=1000, description="Adam's step size.")
     anneal: bool = Field(False, description="Let lr fall linearly, to zero after the last of the iterations.")
     epochs: Int = Field(3, ge=1, le=1000, description="Passes over the trials of an iteration.")
-    minibatches: Int = Field(4, ge=1, le=100_000, description="Adam steps in a pass, on as many parts of the trials.")
+    minibatches: Int = Field(10, ge=1, le=100_000, description="Adam steps in a pass, on as many parts of the trials.")
     clip: Float = Field(0.2, gt=0, le=100, description="Likelihood ratios are cut to [1 - clip, 1 + clip].")
     value_weight: Float = Field(0.5, ge=0, le=1000, description="Weight of the value's squared error.")
     entropy: Float = Field(0.0, ge=0, le=1000, description="Weight of the actions' entropy, in nats.")
     max_gradient: Float = Field(1.0, gt=0, le=1_000_000, description="Longer gradients are cut to this length.")
     window: Int = Field(
-        0, ge=0, le=1_000_000, description="Steps that gradients run back through the memory; 0: the whole trial."
+        100, ge=0, le=1_000_000, description="Steps that gradients run back through the memory; 0: the whole trial."
     )
     burn_in: Int = Field(
         0, ge=0, le=1_000_000, description="Steps before a window that warm the memory up without gradients."

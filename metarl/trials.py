@@ -1,6 +1,6 @@
 """Trials: E episodes of one task in a row, as sequences that a memory can be run along.
 
-    trials = pack(rollouts, policy, reward_normaliser)          # rollouts: E of them, one for each episode of a trial
+    trials = pack(rollouts, policy, reward_normaliser, tasks)   # rollouts: E of them, one for each episode of a trial
     advantages = trial_advantages(trials, values, ...)
 
 The steps of a trial stand one behind the other without gaps, whatever the lengths of its episodes; what is missing to
@@ -15,6 +15,8 @@ import numpy as np
 import torch
 
 from metarl.agents import Normaliser, RecurrentPolicy, Rollout, generalised_advantages
+from metarl.envs import Tasks
+from metarl.envs.oracle import scaled
 
 
 class Trials(NamedTuple):
@@ -29,6 +31,7 @@ class Trials(NamedTuple):
         ends: (N, L) bool, the last step of an episode.
         terminated: (N, L) bool, it ended in a terminal state and not by the time limit.
         valid: (N, L) bool.
+        tasks: (N, D) float32, the task of each trial, each parameter's training range being [-1, 1].
     """
 
     inputs: torch.Tensor
@@ -39,10 +42,13 @@ class Trials(NamedTuple):
     ends: np.ndarray
     terminated: np.ndarray
     valid: np.ndarray
+    tasks: np.ndarray
 
 
-def pack(rollouts: Sequence[Rollout], policy: RecurrentPolicy, reward_normaliser: Normaliser) -> Trials:
-    """The trials whose episode e is ``rollouts[e]``."""
+def pack(
+    rollouts: Sequence[Rollout], policy: RecurrentPolicy, reward_normaliser: Normaliser, tasks: Tasks
+) -> Trials:
+    """The trials whose episode e is ``rollouts[e]``, in N tasks."""
     lived = np.logical_and.reduce([~rollout.diverged for rollout in rollouts])  # (M, K)
     valid = _rows([rollout.valid & lived[:, None] for rollout in rollouts])  # (N, E * T)
     length = max(1, int(valid.sum(1).max()))
@@ -52,7 +58,7 @@ def pack(rollouts: Sequence[Rollout], policy: RecurrentPolicy, reward_normaliser
         x = _rows(parts)
         index = order.reshape(*order.shape, *[1] * (x.ndim - 2))
         kept = valid.reshape(*valid.shape, *[1] * (x.ndim - 2))
-        return np.take_along_axis(np.where(kept, x, 0), index, axis=1)
+        return np.take_along_axis(np.where(kept, x, np.zeros((), x.dtype)), index, axis=1)
 
     def steps_first(x: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(np.swapaxes(x, 0, 1), np.float32))
@@ -74,6 +80,7 @@ def pack(rollouts: Sequence[Rollout], policy: RecurrentPolicy, reward_normaliser
         ends=packed([r.terminated | r.truncated for r in rollouts]),
         terminated=packed([r.terminated for r in rollouts]),
         valid=np.take_along_axis(valid, order, axis=1),
+        tasks=scaled(tasks.space, tasks.values).astype(np.float32),
     )
 
 

@@ -137,6 +137,60 @@ def test_a_trial_in_which_physics_diverged_is_left_out():
     assert all(np.isfinite(value) for value in learner.iterate(0).values())
 
 
+# ---- a hypernetwork, and predictions
+
+
+def test_a_hypernetwork_makes_the_weights_of_each_row():
+    policy = RecurrentPolicy(2, 3, size=8, hidden=(5, 4), hypernetwork=6)
+    plain = policy.init(np.random.default_rng(0))
+    xs, rng = torch.randn(7, 2, policy.input_dim, generator=torch.Generator().manual_seed(0)), np.random.default_rng(1)
+    ys = torch.from_numpy(rng.standard_normal((7, 2, 8)).astype(np.float32))
+    alike = policy(plain, ys, xs).mean  # at the start, whatever is remembered
+    assert torch.equal(alike, policy(plain, ys.flip(0), xs).mean) and alike.any()
+
+    params = {k: v + torch.from_numpy(rng.standard_normal(v.shape).astype(np.float32)) for k, v in plain.items()}
+    out = policy(params, ys, xs)
+    assert torch.equal(out.mean, policy.act(params, ys, xs)[0])
+    for t, n in np.ndindex(7, 2):
+        z = torch.tanh(ys[t, n] @ params["latent.w"] + params["latent.b"])
+        for head, got in (("policy", out.mean[t, n]), ("value", out.value[t, n : n + 1])):
+            x = xs[t, n]
+            for i in range(3):
+                w, b = (
+                    params[f"{head}.{k}{i}"] + torch.tensordot(z, params[f"latent.{head}.{k}{i}"], 1) for k in "wb"
+                )
+                x = x @ w + b
+                x = torch.tanh(x) if i < 2 else x
+            torch.testing.assert_close(got, x, rtol=1e-4, atol=1e-4)
+
+
+def test_predictions_are_of_what_is_hidden():
+    learner = ragged(predict="task")
+    trials, bootstrap, _ = learner.collect_trials(1)
+    batch = learner.prepare(trials, bootstrap)
+    np.testing.assert_allclose(batch.hidden[3, :, 0].numpy(), 2 * learner.env.tasks.values[:, 0], atol=1e-6)
+    assert torch.equal(batch.has_hidden, batch.weights)
+
+    learner = ragged(predict="next_observation")
+    trials, bootstrap, _ = learner.collect_trials(1)
+    batch = learner.prepare(trials, bootstrap)
+    for n, length in enumerate(trials.valid.sum(1)):
+        known = np.flatnonzero(~trials.ends[n, :length])
+        assert batch.has_hidden[:, n].nonzero()[:, 0].tolist() == list(known)
+        np.testing.assert_array_equal(batch.hidden[known, n], batch.inputs[known + 1, n, :1])
+
+
+@pytest.mark.parametrize("predict", ["task", "next_observation"])
+def test_predictions_get_better_and_alone_move_no_action(predict):
+    learner = learner_on(Vault(), meta_batch=16, episodes=1, predict=predict, lr=1e-2, predict_weight=10.0)
+    losses = [learner.iterate(i)["prediction_loss"] for i in range(15)]
+    assert losses[-1] < 0.8 * losses[0]
+    batch = learner.prepare(*learner.collect_trials(15)[:2])
+    gradients, measured = learner.gradient(batch._replace(advantages=0 * batch.advantages, has_hidden=batch.weights))
+    assert measured["prediction_loss"] > 0 and gradients["prediction.w0"].any() and gradients["memory.w_input"].any()
+    assert not any(value.any() for name, value in gradients.items() if name.startswith("policy."))
+
+
 # ---- returns
 
 
@@ -179,7 +233,7 @@ def test_the_value_behind_an_episode_is_of_the_memory_at_its_end():
     lengths = rollout.valid.sum(1)
     for m, k in [(0, 0), (1, 2), (3, 1)]:
         length, n = lengths[m, k], 3 * m + k
-        again = pack([rollout], learner.policy, learner.reward_normaliser)
+        again = pack([rollout], learner.policy, learner.reward_normaliser, env.tasks)
         reward = learner.reward_normaliser(again.rewards[n, length - 1 : length])
         last = learner.policy.inputs(
             torch.from_numpy(rollout.last_observations[m, k]), again.actions[length - 1, n],
@@ -366,7 +420,10 @@ def test_nothing_is_carried_from_one_trial_to_the_next():
 # ---- as a learner
 
 
-@pytest.mark.parametrize("changes", [{}, {"window": 7, "burn_in": 2, "anneal": True, "bootstrap_at_horizon": True}])
+@pytest.mark.parametrize("changes", [
+    {}, {"window": 7, "burn_in": 2, "anneal": True, "bootstrap_at_horizon": True},
+    {"memory": "lstm", "hypernetwork": 3, "predict": "task"},
+])
 def test_resumes_to_the_same_bits(changes):
     unbroken = make_learner(config(iterations=3, **changes))
     metrics = [unbroken.iterate(i) for i in range(3)]
@@ -422,7 +479,7 @@ def test_the_task_is_not_among_the_inputs_but_of_an_oracle(oracle):
 @pytest.mark.parametrize("override, message", [
     ("inner.lr=0.2", r"inner\.lr: got 0\.2, expected no such setting: rl2 has no inner loop"),
     ("algorithm={memory: transformer, heads: 3}", r"algorithm\.heads: got 3, expected a divisor of 128"),
-    ("algorithm.burn_in=5", r"algorithm\.burn_in: got 5, expected 0 with algorithm\.window = 0"),
+    ("algorithm={window: 0, burn_in: 5}", r"algorithm\.burn_in: got 5, expected 0 with algorithm\.window = 0"),
 ])
 def test_settings_that_contradict_each_other(override, message):
     with pytest.raises(UserError, match=message):
