@@ -302,6 +302,16 @@ def test_minibatches_are_all_trials_once_with_all_their_windows():
         assert sorted(trials.tolist()) == sorted(trials.unique().tolist() * count)
 
 
+def test_advantages_are_normalised_over_the_steps_that_were_lived():
+    learner = ragged()
+    batch = learner.prepare(*learner.collect_trials(1)[:2])
+    lived = batch.weights > 0
+    assert not lived.all() and not batch.advantages[~lived].any()
+    advantages = batch.advantages[lived].double()
+    assert float(advantages.mean()) == pytest.approx(0, abs=1e-6)
+    assert float(advantages.std(correction=0)) == pytest.approx(1, abs=1e-6)
+
+
 def test_values_stay_what_they_are_when_their_scale_moves():
     learner = ragged()
     trials, bootstrap, _ = learner.collect_trials(1)

@@ -120,3 +120,7 @@ def test_a_replay_shows_the_first_episode_and_a_later_one_of_the_same_life(run):
     begins = [state for state in states if state.starts.all()]
     assert [any(x.any() for x in state.memory) for state in begins] == [False, False, True]
     assert all(torch.isfinite(x).all() for x in begins[-1].memory)
+    later = [state for state in states if not state.starts.any() and not state.over.any()]
+    assert len(later) == 3 * 9  # and what a step earned is known in the next
+    assert all(state.rewards.all() for state in later)
+    assert all(not torch.equal(a.rewards, b.rewards) for a, b in zip(later, later[1:]))
