@@ -1,11 +1,15 @@
 """Trials as Gymnasium environments: one trial is one episode, and what is known in it is what was lived in it."""
 
+import re
+from pathlib import Path
+
 import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
+from metarl.agents.global_random import global_generators
 from metarl.envs import SingleEnv, TrialEnv, TrialVectorEnv, make
 
 ACTION = np.array([0.5, -0.25], np.float32)
@@ -193,3 +197,12 @@ def test_any_environment_with_tasks():
 def test_what_cannot_be_a_trial(wrong, error, message):
     with pytest.raises(error, match=message):
         wrong()
+
+
+def test_the_snippet_of_the_documentation_runs():
+    text = (Path(__file__).parents[2] / "docs" / "rl2.md").read_text(encoding="utf-8")
+    (snippet,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    namespace = {}
+    with global_generators(np.random.SeedSequence(0)):
+        exec(compile(snippet, "docs/rl2.md", "exec"), namespace)
+    assert namespace["model"].num_timesteps == 100
