@@ -114,9 +114,9 @@ class Workers:
         self.close()
 
     def _answers(self, chosen) -> dict[int, Any]:
-        """The answers of these workers; raises what the first of them to fail raised, when all have answered."""
+        """The answers of these workers; raises what the first that failed, by number, raised, when all have answered."""
         answers: dict[int, Any] = {}
-        failed: str | None = None
+        failed: dict[int, str] = {}
         waiting = {self._connections[number]: number for number in chosen}
         while waiting:
             for connection in wait(list(waiting)):
@@ -129,10 +129,10 @@ class Workers:
                     raise WorkerDied(text) from None
                 self._unanswered.discard(number)
                 answers[number] = answer
-                if not good and failed is None:
-                    failed = f"worker {number} of {self.count} failed at {self._row(number)}:\n{answer}"
-        if failed is not None:
-            raise RuntimeError(failed)
+                if not good:
+                    failed[number] = f"worker {number} of {self.count} failed at {self._row(number)}:\n{answer}"
+        if failed:
+            raise RuntimeError(failed[min(failed)])
         return answers
 
     def _obituary(self, number: int) -> str:
