@@ -114,7 +114,7 @@ class Workers:
         self.close()
 
     def _answers(self, chosen) -> dict[int, Any]:
-        """The answers of these workers; raises what the first that failed, by number, raised, when all have answered."""
+        """The answers of these workers; raises, once all have answered, what the first of those that failed said."""
         answers: dict[int, Any] = {}
         failed: dict[int, str] = {}
         waiting = {self._connections[number]: number for number in chosen}
