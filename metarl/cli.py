@@ -85,7 +85,7 @@ def train(
         if not Path(config).is_file():
             raise UserError(f"--run: got {run}, expected a run folder: it has no config.yaml")
     settings = load_config(config, overrides or [])
-    from metarl.train import train as train_run
+    from metarl.runs.train import train as train_run
 
     train_run(settings, run, resume)
 
@@ -106,7 +106,7 @@ def evaluate(
 ) -> None:
     """Measure how fast a run adapts to tasks it never saw."""
     with _stdout_for_json(as_json):
-        from metarl.evaluation import evaluate_run, print_table
+        from metarl.evaluation.evaluate import evaluate_run, print_table
 
         result = evaluate_run(run, tasks, steps, episodes)
     _report(result, print_table, as_json)
@@ -115,7 +115,7 @@ def evaluate(
 @app.command()
 def visualise(run: RunFolder) -> None:
     """Write the figures and replays of a run."""
-    from metarl.visualise import visualise_run
+    from metarl.visual.visualise import visualise_run
 
     for file in visualise_run(run):
         print(file, flush=True)
@@ -136,7 +136,7 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace the file of --out.")] = False,
 ) -> None:
     """Write the policy, adapted to a task, as ONNX."""
-    from metarl.export import export_run
+    from metarl.export.onnx import export_run
 
     file = export_run(run, task, steps, episodes, noise=noise, out=out, force=force)
     print(file, file.with_suffix(".json"), sep="\n")
@@ -171,7 +171,7 @@ def doctor() -> None:
 def bench(as_json: AsJson = False) -> None:
     """Time training against bare physics."""
     with _stdout_for_json(as_json):
-        from metarl import bench as benchmark
+        from metarl.bench import suite as benchmark
 
         result = benchmark.run()
     _report(result, benchmark.print_table, as_json)

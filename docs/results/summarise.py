@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from metarl.evaluation import load_evaluation
-from metarl.lines import read_lines
-from metarl.run import open_run
-from metarl.statistics import summarise
+from metarl.evaluation.evaluate import load_evaluation
+from metarl.evaluation.statistics import summarise
+from metarl.runs.lines import read_lines
+from metarl.runs.run import open_run
 
 VERSIONS = ("python", "torch", "mujoco", "gymnasium", "numpy", "cpu", "threads")
 

@@ -14,15 +14,15 @@ from pathlib import Path
 
 import torch
 
-from metarl import checkpoint, interruption
+from metarl.algorithms.promp import ProMP
 from metarl.cli import main
 from metarl.config import Config, load_config
 from metarl.errors import UserError
-from metarl.promp import ProMP
-from metarl.run import start
+from metarl.runs import checkpoint, interruption
+from metarl.runs.run import start
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["metarl.train", "metarl.cli", "torch._dynamo"])  # Adam imports the last
+CONTEXT.set_forkserver_preload(["metarl.runs.train", "metarl.cli", "torch._dynamo"])  # Adam imports the last
 
 TINY = """
 env: {family: Navigation2D, horizon: 10}

@@ -4,7 +4,9 @@ import json
 
 import numpy as np
 
-from metarl import bench, bench_physics, bench_recurrent
+from metarl.bench import physics as bench_physics
+from metarl.bench import recurrent as bench_recurrent
+from metarl.bench import suite as bench
 from metarl.config import load_config
 from metarl.envs import FAMILIES, BatchEnv, MissingExtra
 

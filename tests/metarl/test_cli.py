@@ -141,7 +141,7 @@ def test_errors_of_the_work_itself(capsys, calls, monkeypatch):
         def function(*args):
             raise error
 
-        monkeypatch.setattr(sys.modules["metarl.visualise"], "visualise_run", function)
+        monkeypatch.setattr(sys.modules["metarl.visual.visualise"], "visualise_run", function)
 
     fail(UserError("runs/x: no such run"))
     assert run(capsys, "visualise", "runs/x") == (2, "", "metarl: error: runs/x: no such run\n")

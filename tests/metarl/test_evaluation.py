@@ -11,19 +11,21 @@ import pytest
 import torch
 from rich.console import Console
 
-from metarl import adaptation_curve, checkpoint, meta_gradient
-from metarl import run as runs
-from metarl.adaptation_curve import Evaluation, evaluate
 from metarl.agents import Decision
+from metarl.algorithms import meta_gradient
+from metarl.algorithms.learners import make_env as learner_env
+from metarl.algorithms.learners import make_learner
 from metarl.config import Config, EnvConfig, EvaluationConfig, ProMPConfig, WandbConfig
 from metarl.envs import make_family
 from metarl.errors import UserError
-from metarl.evaluation import evaluate_run, print_table
-from metarl.evaluation_file import document_digest, load_evaluation, to_json
-from metarl.evaluation_report import caption, sentence, where
-from metarl.learners import make_env as learner_env
-from metarl.learners import make_learner
-from metarl.statistics import interquartile_mean
+from metarl.evaluation import adaptation_curve
+from metarl.evaluation.adaptation_curve import Evaluation, evaluate
+from metarl.evaluation.evaluate import evaluate_run, print_table
+from metarl.evaluation.file import document_digest, load_evaluation, to_json
+from metarl.evaluation.statistics import interquartile_mean
+from metarl.evaluation.tables import caption, sentence, where
+from metarl.runs import checkpoint
+from metarl.runs import run as runs
 
 from .navigator import Navigator, make_env, walk
 

@@ -14,9 +14,10 @@ import onnx
 import pytest
 import torch
 
-from metarl import checkpoint, cli
-from metarl import run as runs
+from metarl import cli
 from metarl.agents import Normaliser, RecurrentAdapter, RecurrentPolicy
+from metarl.algorithms.learners import make_env, make_learner
+from metarl.algorithms.sampling import collect
 from metarl.config import (
     Config,
     EnvConfig,
@@ -30,11 +31,11 @@ from metarl.config import (
 from metarl.envs import make
 from metarl.envs.extra import Extra
 from metarl.errors import UserError
-from metarl.export import _session, export_run, largest_difference
-from metarl.learners import make_env, make_learner
-from metarl.onnx_graph import Scaling
-from metarl.onnx_memory import recurrent
-from metarl.sampling import collect
+from metarl.export.onnx import _session, export_run, largest_difference
+from metarl.export.onnx_graph import Scaling
+from metarl.export.onnx_memory import recurrent
+from metarl.runs import checkpoint
+from metarl.runs import run as runs
 from metarl.seeding import stream
 
 STEPS = 1000
@@ -391,7 +392,7 @@ def test_a_family_without_actuators_is_refused(run):
 
 
 def test_what_onnxruntime_does_otherwise_is_not_written(run, monkeypatch, tmp_path):
-    monkeypatch.setattr("metarl.export.TOLERANCE", -1.0)
+    monkeypatch.setattr("metarl.export.onnx.TOLERANCE", -1.0)
     with pytest.raises(RuntimeError, match="onnxruntime and PyTorch differ by"):
         export_run(run, out=tmp_path / "policy.onnx")
     assert not list(tmp_path.iterdir())

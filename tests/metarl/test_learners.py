@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from metarl.algorithms.learners import make_env, make_learner
+from metarl.algorithms.sampling import collect
 from metarl.config import Config, EnvConfig, InnerConfig, MAMLConfig, PolicyConfig, ProMPConfig
-from metarl.learners import make_env, make_learner
-from metarl.sampling import collect
 from metarl.seeding import stream
 
 ALGORITHMS = {"promp": ProMPConfig(epochs=2), "maml-trpo": MAMLConfig(name="maml-trpo", cg_iterations=3)}

@@ -16,13 +16,13 @@ import torch
 from torch.distributions import Categorical, Independent
 from torch.nn.utils import parameters_to_vector
 
-from metarl import meta_gradient
 from metarl.agents import GaussianMLP, InnerLoop, Samples
 from metarl.agents.inner_loop import per_task
+from metarl.algorithms import meta_gradient
+from metarl.algorithms.maml import MAML
+from metarl.algorithms.meta_gradient import Round
+from metarl.algorithms.promp import ProMP
 from metarl.config import Config, EnvConfig, InnerConfig, MAMLConfig, ProMPConfig
-from metarl.maml import MAML
-from metarl.meta_gradient import Round
-from metarl.promp import ProMP
 
 TASKS, CONTEXTS, DIMS, CHOICES, LR = 3, 2, 2, 3, 0.7
 CONTEXT_PROBS = np.array([0.3, 0.7])

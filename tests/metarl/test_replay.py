@@ -18,12 +18,13 @@ import viser
 import zstandard
 from gymnasium.vector import AutoresetMode
 
-from metarl import replay_draw, replay_video
 from metarl.agents import Adapter, Decision
 from metarl.envs import make, make_family
-from metarl.replay import extreme_tasks, record
-from metarl.replay_html import write_html
-from metarl.replay_video import VideoError, find_backend, write_video
+from metarl.visual import draw as replay_draw
+from metarl.visual import video as replay_video
+from metarl.visual.html import write_html
+from metarl.visual.replay import extreme_tasks, record
+from metarl.visual.video import VideoError, find_backend, write_video
 
 from .navigator import Navigator, make_env
 
@@ -298,7 +299,7 @@ def test_video_where_opengl_is_found(tmp_path):
 
 def test_the_child_imports_little_and_no_pickle_is_read():
     """It starts in a second, not in the ten that PyTorch takes on a busy machine; a crafted file can run no code."""
-    code = "import metarl.replay_draw, sys; print('torch' in sys.modules, 'scipy' in sys.modules)"
+    code = "import metarl.visual.draw, sys; print('torch' in sys.modules, 'scipy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False False\n"
     source = Path(replay_draw.__file__).read_text()

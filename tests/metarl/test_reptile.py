@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from metarl import reptile
 from metarl.agents import Rollout
+from metarl.algorithms import reptile
+from metarl.algorithms.learners import make_env, make_learner
 from metarl.config import (
     Config,
     EnvConfig,
@@ -21,9 +22,8 @@ from metarl.config import (
     WandbConfig,
 )
 from metarl.errors import UserError
-from metarl.evaluation import evaluate
-from metarl.learners import make_env, make_learner
-from metarl.train import train
+from metarl.evaluation.evaluate import evaluate
+from metarl.runs.train import train
 
 SB3 = {
     "PPO": {"n_epochs": 2, "batch_size": 25, "policy_kwargs": {"net_arch": [6]}},

@@ -7,14 +7,14 @@ import torch
 from gymnasium.vector import AutoresetMode
 
 from metarl.agents import MEMORIES, Normaliser, RecurrentAdapter, RecurrentPolicy
+from metarl.algorithms.learners import make_env, make_learner
+from metarl.algorithms.rl2 import RL2
+from metarl.algorithms.sampling import collect
+from metarl.algorithms.trials import pack, trial_advantages
 from metarl.config import Config, EnvConfig, PolicyConfig, RL2Config, load_config
 from metarl.envs import BatchEnv, Family, Parameter, TaskSpace, make
 from metarl.errors import UserError
-from metarl.learners import make_env, make_learner
-from metarl.rl2 import RL2
-from metarl.sampling import collect
 from metarl.seeding import stream
-from metarl.trials import pack, trial_advantages
 
 NAMES = sorted(MEMORIES)
 

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from metarl import checkpoint
-from metarl.adaptation_curve import evaluate
+from metarl.algorithms.learners import make_env, make_learner
 from metarl.cli import main
 from metarl.config import load_config
-from metarl.evaluation_file import load_evaluation
-from metarl.figures import adaptation_figure
-from metarl.learners import make_env, make_learner
-from metarl.lines import read_lines
-from metarl.replay import record
-from metarl.run import open_run
-from metarl.train import train
+from metarl.evaluation.adaptation_curve import evaluate
+from metarl.evaluation.file import load_evaluation
+from metarl.runs import checkpoint
+from metarl.runs.lines import read_lines
+from metarl.runs.run import open_run
+from metarl.runs.train import train
+from metarl.visual.figures import adaptation_figure
+from metarl.visual.replay import record
 
 TINY = """
 env: {family: Navigation2D, horizon: 10}
@@ -53,7 +53,7 @@ def test_a_resumed_run_ends_where_the_unbroken_one_does(run, tmp_path, monkeypat
         return iterate(self, iteration)
 
     config = open_run(run).config
-    monkeypatch.setattr("metarl.rl2.RL2.iterate", power_cut)
+    monkeypatch.setattr("metarl.algorithms.rl2.RL2.iterate", power_cut)
     with pytest.raises((KeyboardInterrupt, SystemExit)):
         train(config, tmp_path / "run")
     monkeypatch.undo()

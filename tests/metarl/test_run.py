@@ -10,13 +10,13 @@ import pytest
 import yaml
 from run_processes import CONTEXT, finish, launch, start_and_hold, tiny
 
-from metarl import run as runs
-from metarl import versions
 from metarl.config import Config
 from metarl.envs import make_family
 from metarl.errors import UserError
-from metarl.lines import LineLog, read_lines
-from metarl.run import open_run, resume, start
+from metarl.runs import run as runs
+from metarl.runs import versions
+from metarl.runs.lines import LineLog, read_lines
+from metarl.runs.run import open_run, resume, start
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from metarl.agents import Adapter, Decision
+from metarl.algorithms.sampling import collect
 from metarl.envs import make
-from metarl.sampling import collect
 from metarl.seeding import PURPOSES, stream
 
 

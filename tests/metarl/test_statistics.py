@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from metarl.statistics import (
+from metarl.evaluation.statistics import (
     Summary,
     bootstrap_interval,
     format_interval,

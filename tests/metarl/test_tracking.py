@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from run_processes import finish, launch, tiny, train_command, wait_for
 
-from metarl import tracking
 from metarl.config import WandbConfig
-from metarl.lines import read_lines
-from metarl.tracking import Tracker, publish
+from metarl.runs import tracking
+from metarl.runs.lines import read_lines
+from metarl.runs.tracking import Tracker, publish
 
 CANARY = "c0ffee" * 6 + "cafe"
 

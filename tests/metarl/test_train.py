@@ -15,14 +15,14 @@ import torch
 from rich.console import Console
 from run_processes import finish, launch, tiny, train_command, wait_for
 
-from metarl import checkpoint, lines
+from metarl.algorithms.promp import ProMP
 from metarl.errors import UserError
-from metarl.interruption import Interruption
-from metarl.lines import read_lines
-from metarl.progress import Progress
-from metarl.promp import ProMP
-from metarl.run import open_run
-from metarl.train import train
+from metarl.runs import checkpoint, lines
+from metarl.runs.interruption import Interruption
+from metarl.runs.lines import read_lines
+from metarl.runs.progress import Progress
+from metarl.runs.run import open_run
+from metarl.runs.train import train
 
 ITERATIONS = 30
 

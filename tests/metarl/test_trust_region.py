@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from metarl.trust_region import line_search, natural_step
+from metarl.algorithms.trust_region import line_search, natural_step
 
 
 def quadratic(dim=8):

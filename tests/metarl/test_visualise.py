@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metarl import checkpoint, visualise
-from metarl import run as runs
-from metarl.adaptation_curve import Evaluation
+from metarl.algorithms.learners import make_learner
 from metarl.config import Config, EnvConfig, EvaluationConfig, ProMPConfig, WandbConfig
 from metarl.envs import make_family
-from metarl.evaluation import evaluate_run
-from metarl.figures import adaptation_figure, learning_figure, running_mean, save_figure
-from metarl.learners import make_learner
-from metarl.replay_video import ADVICE, VideoError
-from metarl.visualise import newest_evaluations, visualise_run
+from metarl.evaluation.adaptation_curve import Evaluation
+from metarl.evaluation.evaluate import evaluate_run
+from metarl.runs import checkpoint
+from metarl.runs import run as runs
+from metarl.visual import visualise
+from metarl.visual.figures import adaptation_figure, learning_figure, running_mean, save_figure
+from metarl.visual.video import ADVICE, VideoError
+from metarl.visual.visualise import newest_evaluations, visualise_run
 
 
 def made_up(family, count=8, steps=3):

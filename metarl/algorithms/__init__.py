@@ -1,0 +1,8 @@
+"""What learns across tasks: the meta-learners, one file each that reads like its paper, and what they share.
+
+promp, maml          policy gradients through inner loops; meta_gradient is what the two share
+rl2                  memories trained over trials
+reptile              outer loop over any inner learner
+baselines            what meta-learning has to beat
+learners             from a config to the learner it names
+"""

@@ -1,0 +1,70 @@
+"""What meta-learning has to beat: baselines that are not trained on any task before the one they are measured in.
+
+`scratch` gives the inner learner freshly drawn weights in each new task; `random` draws actions evenly and learns
+nothing. Both cost no environment steps before evaluation, and the same ones as every method within it. The baselines
+that do train beforehand are settings of other learners: see `configs/half_cheetah_mass/`.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from metarl.agents import Adapter, Decision, Normaliser
+from metarl.algorithms.inner_learners import make_inner
+from metarl.algorithms.state import check_state
+from metarl.config import Config
+from metarl.envs import BatchEnv
+from metarl.seeding import stream
+
+
+class Scratch:
+    """The inner learner alone, from the weights that the seed draws."""
+
+    def __init__(self, config: Config, env: BatchEnv):
+        self.config, self.env = config, env
+        self.inner = make_inner(config, env)
+
+    def iterate(self, iteration: int) -> dict[str, float]:
+        """Nothing: there is nothing to learn before the task."""
+        return {"env_steps": 0, "diverged": 0}
+
+    def adapter(self) -> Adapter:
+        observations = self.env.single_observation_space.shape[0]
+        seed = stream(self.config.seed, "minibatches")
+        return self.inner.adapter(self.inner.params, Normaliser.identity(observations, False), seed)
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        return {f"params.{name}": value.clone() for name, value in self.inner.params.items()}
+
+    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+        check_state(self.state_dict(), state)
+        for name, value in self.inner.params.items():
+            value.copy_(state[f"params.{name}"])
+
+
+class Random(Scratch):
+    """Actions drawn evenly from the action space."""
+
+    def adapter(self) -> Adapter:
+        space = self.env.single_action_space
+        return RandomAdapter(space.low, space.high)
+
+
+class RandomAdapter(Adapter):
+    """Acts evenly between (A,) low and high; nothing changes it."""
+
+    def __init__(self, low: np.ndarray, high: np.ndarray):
+        self.low, self.high = low, high
+
+    def start(self, num_tasks: int) -> None:
+        return None
+
+    def act(self, state: Any, observations: np.ndarray, rng: np.random.Generator | None) -> Decision:
+        shape = (*observations.shape[:2], len(self.low))
+        share = np.full(shape, 0.5, np.float32) if rng is None else rng.random(shape, np.float32)
+        log_probs = np.full(shape[:2], -np.log(self.high - self.low).sum(), np.float32)
+        return Decision(self.low + (self.high - self.low) * share, log_probs, observations.astype(np.float32), state)
+
+    def adapt(self, state: Any, rollout: Any) -> None:
+        return None

@@ -1,0 +1,62 @@
+"""What adapts inside a task, for outer loops that need no more of it than weights before and after.
+
+    inner = make_inner(config, env)
+    adapter = inner.adapter(inner.params, normaliser, seed)      # starts every task from these weights
+    state = adapter.adapt(adapter.start(40), rollout)
+    state.params                                                 # each with a leading task axis
+
+Either the gradient steps of `config.inner` on the project's own policy, in all tasks at once, or, with
+`inner.sb3.algorithm`, an algorithm of Stable-Baselines3 with its own policy and settings.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from metarl.agents import Adapter, GradientAdapter, Normaliser, Params
+from metarl.algorithms.meta_gradient import MetaGradientLearner
+from metarl.config import Config
+from metarl.envs import BatchEnv
+from metarl.errors import UserError
+from metarl.seeding import stream
+
+
+class Inner(NamedTuple):
+    """Freshly drawn weights, and what makes an adapter: of weights, a normaliser, and the seed of what it draws."""
+
+    params: Params
+    adapter: Callable[[Params, Normaliser, np.random.SeedSequence], Adapter]
+
+
+def make_inner(config: Config, env: BatchEnv) -> Inner:
+    """The inner learner that the config names."""
+    return _sb3(config, env) if config.inner.sb3.algorithm else _gradient(config, env)
+
+
+def _gradient(config: Config, env: BatchEnv) -> Inner:
+    learner = MetaGradientLearner(config, env)
+    params, step_sizes = learner.split({name: value.detach() for name, value in learner.meta.items()})
+
+    def adapter(params: Params, normaliser: Normaliser, seed: np.random.SeedSequence) -> GradientAdapter:
+        return GradientAdapter(learner.inner_loop, params, step_sizes, normaliser, learner.prepare)
+
+    return Inner(params, adapter)
+
+
+def _sb3(config: Config, env: BatchEnv) -> Inner:
+    from metarl.agents.sb3 import SB3Adapter  # SB3 takes a second to import
+    from metarl.agents.sb3_model import build, weights
+
+    sb3 = config.inner.sb3
+    spaces = env.single_observation_space, env.single_action_space
+    try:
+        model = build(sb3.algorithm, sb3.settings, *spaces, stream(config.seed, "init"))
+    except ValueError as error:
+        raise UserError(f"inner.sb3: {error}") from error
+    noise = float(sb3.settings.get("action_noise") or 0.0)
+
+    def adapter(params: Params, normaliser: Normaliser, seed: np.random.SeedSequence) -> SB3Adapter:
+        return SB3Adapter(model, params, normaliser, seed, noise)
+
+    return Inner(weights(model), adapter)

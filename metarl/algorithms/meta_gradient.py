@@ -1,0 +1,218 @@
+"""What the gradient-based meta-learners share: meta-parameters, the inner loops of an iteration, and their data.
+
+An iteration samples a meta-batch of tasks and, in all of them at once, alternates between collecting episodes and
+taking an inner gradient step. Round k holds the episodes of the k-times adapted policies; the outer update then
+differentiates through the same chain of adaptations as a function of the meta-parameters:
+
+    rounds, metrics = learner.inner_loops(iteration)      # inner_steps + 1 rounds
+    outputs = learner.outputs(meta, rounds)               # of theta_0, ..., theta_K, differentiable in meta
+
+Meta-parameters are one flat dict of leaf tensors: "params.<name>", and "step_sizes.<name>" when they are learned: one
+for each weight (Meta-SGD, Li et al. 2017) in each inner step (MAML++, Antoniou et al. 2019).
+"""
+
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.distributions import kl_divergence
+
+from metarl.agents import (
+    GaussianMLP,
+    GradientAdapter,
+    InnerLoop,
+    Normaliser,
+    Params,
+    Rollout,
+    Samples,
+    discounted_returns,
+    fit_values,
+    generalised_advantages,
+    normalise_advantages,
+)
+from metarl.agents.inner_loop import per_task
+from metarl.agents.policy import GaussianStatistics
+from metarl.algorithms.sampling import collect
+from metarl.algorithms.state import check_state, normaliser_state, restored
+from metarl.config import Config
+from metarl.envs import BatchEnv
+from metarl.seeding import stream
+
+CHUNK_ROWS = 16384  # steps differentiated at once: fewer are slower, more are no faster and take more memory
+
+
+class Round(NamedTuple):
+    """Experience of M tasks, collected with the k-times adapted policies, and what those policies put out."""
+
+    samples: Samples
+    statistics: GaussianStatistics
+
+    def tasks(self, part: slice) -> "Round":
+        """Some of the tasks."""
+        return Round(self.samples.tasks(part), type(self.statistics)(*(x[part] for x in self.statistics)))
+
+
+class MetaGradientLearner:
+    """Base of MAML and ProMP: a policy initialisation trained so that inner gradient steps improve it.
+
+    Args:
+        config: of the run.
+        env: ``config.meta_batch * config.episodes`` simulations, autoreset disabled.
+    """
+
+    def __init__(self, config: Config, env: BatchEnv):
+        self.config, self.env = config, env
+        observation_dim = env.single_observation_space.shape[0]
+        self.policy = GaussianMLP(
+            observation_dim,
+            env.single_action_space.shape[0],
+            config.policy.hidden,
+            config.policy.activation,
+            config.policy.init_std,
+            config.policy.min_std,
+        )
+        self.inner_loop = InnerLoop(self.policy, config.inner.head_only, config.inner.first_order)
+        params = self.policy.init(np.random.default_rng(stream(config.seed, "init")))
+        self.meta = {f"params.{name}": value for name, value in params.items()}
+        if config.inner.learn_lr:
+            for name, value in params.items():
+                self.meta[f"step_sizes.{name}"] = torch.full((config.inner.steps, *value.shape), config.inner.lr)
+        for value in self.meta.values():
+            value.requires_grad_(True)
+        self.normaliser = Normaliser.identity(observation_dim, config.policy.normalise_observations)
+
+    # ---- the meta-parameters
+
+    def split(self, meta: Params) -> tuple[Params, list[Params]]:
+        """(policy weights, step sizes of each inner step, at least one) of a dict of meta-parameters."""
+        params = {name[7:]: value for name, value in meta.items() if name.startswith("params.")}
+        inner = self.config.inner
+        if inner.learn_lr:
+            return params, [{name: meta[f"step_sizes.{name}"][k] for name in params} for k in range(inner.steps)]
+        return params, [dict.fromkeys(params, inner.lr)] * max(1, inner.steps)
+
+    def outputs(self, meta: Params, rounds: list[Round]) -> list[GaussianStatistics]:
+        """What theta_0, theta_1, ... put out at the observations of round 0, 1, ..., as functions of ``meta``.
+
+        theta_0 is the initialisation, theta_{k+1} comes from theta_k by an inner step on the samples of round k.
+        """
+        params, step_sizes = self.split(meta)
+        params = per_task(params, rounds[0].samples.num_tasks)
+        outputs = []
+        for r, sizes in zip(rounds[:-1], step_sizes):
+            params, statistics = self.inner_loop.adapt(params, sizes, r.samples)
+            outputs.append(statistics)
+        return [*outputs, self.policy(params, rounds[-1].samples.observations)]
+
+    def kl(self, old: Round, statistics: GaussianStatistics) -> torch.Tensor:
+        """(M,) mean KL from the policies that collected a round to what ``statistics`` describe at its observations."""
+        before, after = self.policy.distribution(old.statistics), self.policy.distribution(statistics)
+        return (old.samples.weights * kl_divergence(before, after)).sum(-1)
+
+    def adapter(self) -> GradientAdapter:
+        """Adapts from the present meta-parameters."""
+        params, step_sizes = self.split({name: value.detach().clone() for name, value in self.meta.items()})
+        return GradientAdapter(self.inner_loop, params, step_sizes, self.normaliser, self.prepare)
+
+    # ---- experience
+
+    def prepare(self, rollout: Rollout) -> Samples:
+        """Samples with advantages, normalised in each task, over the linear feature baseline."""
+        discount, valid = self.config.discount, rollout.valid
+        values, bootstrap = fit_values(rollout, discounted_returns(rollout.rewards, valid, discount))
+        if not self.config.bootstrap_at_horizon:
+            bootstrap = np.zeros_like(bootstrap)
+        advantages = normalise_advantages(
+            generalised_advantages(
+                rollout.rewards, values, bootstrap, rollout.terminated, valid, discount, self.config.gae_lambda
+            ),
+            valid,
+        )
+        weights = valid / np.maximum(valid.sum(axis=(1, 2), keepdims=True), 1)
+
+        def rows(x: np.ndarray) -> torch.Tensor:  # (M, T, K, ...) -> (M, T * K, ...)
+            return torch.from_numpy(x.reshape(x.shape[0], -1, *x.shape[3:]).astype(np.float32, copy=False))
+
+        return Samples(
+            rows(rollout.observations), rows(rollout.actions), rows(rollout.log_probs), rows(advantages), rows(weights)
+        )
+
+    def inner_loops(self, iteration: int) -> tuple[list[Round], dict[str, float]]:
+        """Sample tasks; collect episodes and adapt in all of them, ``inner.steps`` times; collect once more."""
+        config = self.config
+        start = time.perf_counter()
+        rng = np.random.default_rng(stream(config.seed, "tasks", iteration))
+        tasks = self.env.space.sample(config.meta_batch, "train", rng)
+        self.env.set_tasks(tasks.repeat(config.episodes))
+
+        adapter = self.adapter()
+        state, rounds = adapter.start(config.meta_batch), []
+        metrics = {"env_steps": 0, "diverged": 0}
+        moments = 0.0
+        for k in range(config.inner.steps + 1):
+            seed = stream(config.seed, "rollouts", iteration, k)
+            rollout = collect(self.env, adapter, state, config.episodes, seed)
+            samples = self.prepare(rollout)
+            with torch.no_grad():
+                if k < config.inner.steps:
+                    state, statistics = adapter.step(state, samples)
+                else:
+                    statistics = self.policy(state.params, samples.observations)
+                # once more from the statistics, so that the first likelihood ratios are one to the last bit
+                log_probs = self.policy.distribution(statistics).log_prob(samples.actions)
+            rounds.append(Round(samples._replace(log_probs=log_probs), statistics))
+            metrics[f"return_{k}"] = float(np.nanmean(rollout.returns))
+            metrics["env_steps"] += rollout.num_steps
+            metrics["diverged"] += int(rollout.diverged.sum())
+            moments = moments + rollout.raw_moments
+        self.normaliser = self.normaliser.update(moments)  # for the next iteration: this one is all collected
+        metrics["std"] = float(self.meta["params.log_std"].detach().exp().mean())
+        metrics["seconds_sampling"] = time.perf_counter() - start
+        return rounds, metrics
+
+    def chunks(self, rounds: list[Round]) -> Iterator[list[Round]]:
+        """The rounds, a few tasks at a time."""
+        num_tasks, num_rows = rounds[0].samples.weights.shape
+        size = max(1, CHUNK_ROWS // num_rows)
+        for first in range(0, num_tasks, size):
+            yield [r.tasks(slice(first, first + size)) for r in rounds]
+
+    # ---- the outer gradient
+
+    def loss(self, meta: Params, rounds: list[Round]) -> torch.Tensor:
+        """What the outer update lowers, summed over tasks; each learner has its own."""
+        raise NotImplementedError
+
+    def meta_gradient(self, rounds: list[Round]) -> tuple[Params, float]:
+        """Gradient of the mean loss over the tasks, through their adaptation, and its value.
+
+        FloatingPointError names the first gradient that is not finite, before it reaches the weights.
+        """
+        num_tasks, total = rounds[0].samples.num_tasks, 0.0
+        gradients = {name: torch.zeros_like(value, requires_grad=False) for name, value in self.meta.items()}
+        for part in self.chunks(rounds):
+            gradient, loss = torch.func.grad_and_value(self.loss)(self.meta, part)
+            total += float(loss.detach())
+            for name, g in gradient.items():
+                gradients[name] += g.detach() / num_tasks
+        for name, gradient in gradients.items():
+            if not torch.isfinite(gradient).all():
+                raise FloatingPointError(f"the meta-gradient of {name} is not finite; the weights are unchanged")
+        return gradients, total / num_tasks
+
+    # ---- resuming
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Everything a bit-identical resume needs, as flat tensors."""
+        meta = {f"meta.{name}": value.detach().clone() for name, value in self.meta.items()}
+        return meta | normaliser_state("normaliser", self.normaliser)
+
+    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+        """Restore :meth:`state_dict`; ValueError names a tensor that is missing, unexpected or of another shape."""
+        check_state(self.state_dict(), state)
+        with torch.no_grad():
+            for name, value in self.meta.items():
+                value.copy_(state[f"meta.{name}"])
+        self.normaliser = restored("normaliser", self.normaliser, state)

@@ -1,0 +1,105 @@
+"""Reptile (Nichol, Achiam and Schulman 2018; arXiv:1803.02999), batched over tasks, for reinforcement learning.
+
+Their algorithm 2. In each iteration, n tasks are sampled, the inner learner adapts the weights phi to each of them in
+k steps, U_tau^k(phi), and phi moves toward the average of what came out:
+
+    phi <- phi + epsilon * (1/n) sum_i (phi_i - phi),        phi_i = U_i^k(phi)
+
+No derivative goes through the adaptation, so the inner learner may be anything with weights: gradient steps, or an
+algorithm of Stable-Baselines3 (`metarl.algorithms.inner_learners`). With epsilon = 1 it is the averaging of the
+adapted models.
+What is added to the paper: momentum of the outer step, v <- mu v + (the average), phi <- phi + epsilon v (their sec. 6
+names it); and a moving average of phi over the iterations, which is then what the adapter starts from.
+"""
+
+import time
+
+import numpy as np
+import torch
+
+from metarl.agents import Adapter, Normaliser, Params
+from metarl.algorithms.inner_learners import make_inner
+from metarl.algorithms.sampling import collect
+from metarl.algorithms.state import check_state, normaliser_state, restored
+from metarl.config import Config
+from metarl.envs import BatchEnv
+from metarl.seeding import stream
+
+
+class Reptile:
+    """See the module; settings are :class:`metarl.config.ReptileConfig`.
+
+    Args:
+        config: of the run.
+        env: ``config.meta_batch * config.episodes`` simulations, autoreset disabled.
+    """
+
+    def __init__(self, config: Config, env: BatchEnv):
+        self.config, self.env = config, env
+        self.inner = make_inner(config, env)
+        self.params = {name: value.clone() for name, value in self.inner.params.items()}
+        self.velocity = {name: torch.zeros_like(value) for name, value in self.params.items()}
+        self.average = {name: value.clone() for name, value in self.params.items()}
+        self.normaliser = Normaliser.identity(
+            env.single_observation_space.shape[0], config.policy.normalise_observations
+        )
+
+    def adapter(self) -> Adapter:
+        """Adapts from the present weights, or from their moving average if there is one."""
+        params = self.average if self.config.algorithm.average else self.params
+        return self.inner.adapter(params, self.normaliser, stream(self.config.seed, "minibatches"))
+
+    def iterate(self, iteration: int) -> dict[str, float]:
+        """One iteration of algorithm 2; returns its metrics."""
+        config = self.config
+        start, metrics, moments = time.perf_counter(), {"env_steps": 0, "diverged": 0}, 0.0
+        sampling = 0.0
+        rng = np.random.default_rng(stream(config.seed, "tasks", iteration))
+        self.env.set_tasks(self.env.space.sample(config.meta_batch, "train", rng).repeat(config.episodes))
+
+        adapter = self.inner.adapter(self.params, self.normaliser, stream(config.seed, "minibatches", iteration))
+        state = adapter.start(config.meta_batch)
+        for k in range(config.inner.steps):  # U^k, in all tasks
+            began = time.perf_counter()
+            seed = stream(config.seed, "rollouts", iteration, k)
+            rollout = collect(self.env, adapter, state, config.episodes, seed)
+            sampling += time.perf_counter() - began
+            state = adapter.adapt(state, rollout)
+            metrics[f"return_{k}"] = float(np.nanmean(rollout.returns))
+            metrics["env_steps"] += rollout.num_steps
+            metrics["diverged"] += int(rollout.diverged.sum())
+            moments = moments + rollout.raw_moments
+
+        metrics["moved"] = self.step(state.params, iteration)
+        self.normaliser = self.normaliser.update(moments)  # for the next iteration: this one is all collected
+        metrics |= {"seconds_sampling": sampling, "seconds_update": time.perf_counter() - start - sampling}
+        return metrics
+
+    def step(self, adapted: Params, iteration: int) -> float:
+        """Move toward the average of adapted weights, each (M, ...); returns the distance."""
+        settings = self.config.algorithm
+        step_size = settings.lr
+        if settings.anneal:
+            step_size *= 1 - iteration / self.config.iterations
+        # a mean of all weights at first, then one that forgets
+        keep = min(settings.average, iteration / (iteration + 1))
+        toward = {name: (adapted[name] - value).mean(0) for name, value in self.params.items()}
+        self.velocity = {name: settings.momentum * v + toward[name] for name, v in self.velocity.items()}
+        self.params = {name: value + step_size * self.velocity[name] for name, value in self.params.items()}
+        self.average = {name: keep * mean + (1 - keep) * self.params[name] for name, mean in self.average.items()}
+        return step_size * float(sum(v.square().sum() for v in self.velocity.values())) ** 0.5
+
+    # ---- resuming
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Everything a bit-identical resume needs, as flat tensors."""
+        kinds = {"params": self.params, "velocity": self.velocity, "average": self.average}
+        tensors = {f"{kind}.{name}": value.clone() for kind, part in kinds.items() for name, value in part.items()}
+        return tensors | normaliser_state("normaliser", self.normaliser)
+
+    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+        """Restore :meth:`state_dict`; ValueError names a tensor that is missing, unexpected or of another shape."""
+        check_state(self.state_dict(), state)
+        for kind in ("params", "velocity", "average"):
+            setattr(self, kind, {name: state[f"{kind}.{name}"].clone() for name in self.params})
+        self.normaliser = restored("normaliser", self.normaliser, state)

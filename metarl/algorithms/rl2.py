@@ -1,0 +1,354 @@
+"""RL² (Duan et al. 2016, arXiv:1611.02779): a policy with a memory, trained over trials of several episodes of a task.
+
+The memory is kept from one episode of a trial to the next and cleared between trials; what it holds is all that the
+policy knows of its task, so to collect reward over the whole trial it must find out what the task is, and remember.
+The outer loop is PPO (Schulman et al. 2017) over whole trials:
+
+    J(theta) = mean over steps of
+        min(r A, clip(r, 1 - eps, 1 + eps) A) - c (V - R)^2 / 2 + beta H[pi] - d |p - q|^2 / 2
+
+with r the ratio of the action's likelihood to the one at collection and A the generalised advantage within the trial
+(`metarl.algorithms.trials`), and p, where it is wanted, what the memory says of the hidden task or of the next
+observation q.
+Gradients run back through the memory to the beginning of the trial, or of a window of it.
+
+Deviations from the paper: PPO for TRPO (as ProMP's and garage's RL²), a value learned by the same memory, and values in
+units of their own running scale, kept when that scale moves (PopArt, van Hasselt et al. 2016).
+"""
+
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from metarl.agents import Normaliser, Params, RecurrentAdapter, RecurrentPolicy, Rollout
+from metarl.agents.memory import State
+from metarl.algorithms.sampling import collect
+from metarl.algorithms.state import adam_state, check_state, load_adam_state, normaliser_state, restored
+from metarl.algorithms.trials import Trials, pack, trial_advantages
+from metarl.config import Config
+from metarl.envs import BatchEnv
+from metarl.seeding import stream
+
+CHUNK_NUMBERS = 2**25  # what a memory keeps for the gradient at once
+
+
+class Batch(NamedTuple):
+    """Windows of W steps as R sequences of their own, each with B steps of burn-in before it. Steps come first.
+
+    Window i of trial n is row ``i * N + n``. The B steps only warm the memory up; the W steps are learned from.
+
+    Attributes:
+        memory: (R, ...) before the burn-in, as the policy that collected the trials had it.
+        inputs: (B + W, R, X).
+        resets: (B + W, R) bool, a trial begins at this step.
+        actions: (W, R, A).
+        log_probs, advantages, targets, weights: (W, R); weights are zero at padding and one elsewhere.
+        hidden: (W, R, P) what is to be predicted, and whether it is there, (W, R); P may be zero.
+    """
+
+    memory: State
+    inputs: torch.Tensor
+    resets: torch.Tensor
+    actions: torch.Tensor
+    log_probs: torch.Tensor
+    advantages: torch.Tensor
+    targets: torch.Tensor
+    weights: torch.Tensor
+    hidden: torch.Tensor
+    has_hidden: torch.Tensor
+
+    def rows(self, index: torch.Tensor) -> "Batch":
+        """Some of the sequences."""
+        return Batch(tuple(x[index] for x in self.memory), *(x[:, index] for x in self[1:]))
+
+
+class RL2:
+    """See the module; settings are :class:`metarl.config.RL2Config`.
+
+    Args:
+        config: of the run. In an iteration there are `meta_batch` tasks with `episodes` trials each.
+        env: ``config.meta_batch * config.episodes`` simulations, autoreset disabled.
+    """
+
+    def __init__(self, config: Config, env: BatchEnv):
+        self.config, self.env = config, env
+        settings = config.algorithm
+        observation_dim = env.single_observation_space.shape[0]
+        self.policy = RecurrentPolicy(
+            observation_dim,
+            env.single_action_space.shape[0],
+            settings.memory,
+            settings.memory_size,
+            config.policy.hidden,
+            config.policy.activation,
+            config.policy.init_std,
+            config.policy.min_std,
+            settings.context,
+            settings.layers,
+            settings.heads,
+            settings.hypernetwork,
+            {"nothing": 0, "task": env.space.dim, "next_observation": observation_dim}[settings.predict],
+            settings.predict == "next_observation",
+        )
+        self.params = self.policy.init(np.random.default_rng(stream(config.seed, "init")))
+        for value in self.params.values():
+            value.requires_grad_(True)
+        self.optimiser = torch.optim.Adam(self.params.values(), lr=settings.lr)
+        self.normaliser = Normaliser.identity(observation_dim, config.policy.normalise_observations)
+        self.reward_normaliser = Normaliser.identity(1)
+        self.return_normaliser = Normaliser.identity(1)
+
+    def adapter(self) -> RecurrentAdapter:
+        """Acts with the present weights."""
+        params = {name: value.detach().clone() for name, value in self.params.items()}
+        return RecurrentAdapter(self.policy, params, self.normaliser, self.reward_normaliser)
+
+    # ---- one iteration
+
+    def iterate(self, iteration: int) -> dict[str, float]:
+        """Collect trials and learn from them; returns metrics."""
+        start = time.perf_counter()
+        trials, bootstrap, metrics = self.collect_trials(iteration)
+        metrics["seconds_sampling"] = time.perf_counter() - start
+        start = time.perf_counter()
+        batch = self.prepare(trials, bootstrap)
+        metrics |= self.update(batch, iteration)
+        metrics["seconds_update"] = time.perf_counter() - start
+        return metrics
+
+    def collect_trials(self, iteration: int) -> tuple[Trials, np.ndarray | None, dict[str, float]]:
+        """A trial in every simulation; (N, E) values behind its episodes, if they are wanted; metrics."""
+        config = self.config
+        rng = np.random.default_rng(stream(config.seed, "tasks", iteration))
+        tasks = self.env.space.sample(config.meta_batch, "train", rng)
+        self.env.set_tasks(tasks.repeat(config.episodes))
+        adapter = self.adapter()
+        state, rollouts, behind = adapter.start(config.meta_batch), [], []
+        for e in range(config.algorithm.trial_episodes):
+            rollout = collect(self.env, adapter, state, config.episodes, stream(config.seed, "rollouts", iteration, e))
+            if config.bootstrap_at_horizon:
+                behind.append(self.returns(adapter.values(rollout.state, rollout.last_observations)).reshape(-1))
+            state = adapter.adapt(state, rollout)
+            rollouts.append(rollout)
+        trials = pack(rollouts, self.policy, self.reward_normaliser, self.env.tasks)
+        metrics = {f"return_{e}": float(np.nanmean(rollout.returns)) for e, rollout in enumerate(rollouts)}
+        metrics["env_steps"] = sum(rollout.num_steps for rollout in rollouts)
+        metrics["diverged"] = sum(int(rollout.diverged.sum()) for rollout in rollouts)
+        metrics["std"] = float(self.params["log_std"].detach().exp().mean())
+        self._normalise_with(rollouts)
+        return trials, np.stack(behind, axis=1) if behind else None, metrics
+
+    def _normalise_with(self, rollouts: list[Rollout]) -> None:
+        """For the next iteration: this one is all collected."""
+        for rollout in rollouts:
+            self.normaliser = self.normaliser.update(rollout.raw_moments)
+            self.reward_normaliser = self.reward_normaliser.update(_moments(rollout.rewards[rollout.valid]))
+
+    @torch.no_grad()
+    def prepare(self, trials: Trials, bootstrap: np.ndarray | None) -> Batch:
+        """Values and advantages of the trials, and the trials in windows."""
+        config, length = self.config, len(trials.inputs)
+        window = min(config.algorithm.window or length, length)
+        burn_in = config.algorithm.burn_in
+        count = -(-length // window)
+
+        def padded(x: torch.Tensor) -> torch.Tensor:  # (L, N, ...) -> (B + count * W, N, ...)
+            before, after = (x.new_zeros(n, *x.shape[1:]) for n in (burn_in, count * window - length))
+            return torch.cat([before, x, after])
+
+        inputs, resets = padded(trials.inputs), torch.zeros(burn_in + count * window, trials.inputs.shape[1]) > 0
+        resets[burn_in] = True
+        edges, log_probs, values = self.replay(inputs, resets, padded(trials.actions), window)
+
+        values = self.returns(values[burn_in : burn_in + length].T.numpy())
+        advantages = trial_advantages(
+            trials,
+            values,
+            config.discount,
+            config.gae_lambda,
+            across_episodes=config.algorithm.across_episodes,
+            bootstrap=bootstrap,
+        )
+        targets = values + advantages
+        self._rescale_values(_moments(targets[trials.valid]))
+        targets = (targets - self.return_normaliser.mean) / self.return_normaliser.std
+        lived = advantages[trials.valid]
+        advantages = np.where(trials.valid, (advantages - lived.mean()) / (lived.std() + 1e-8), 0.0)
+
+        def rows(x: torch.Tensor, lead: int) -> torch.Tensor:  # (B + count * W, N, ...) -> (lead + W, count * N, ...)
+            first = burn_in - lead
+            return torch.cat([x[first + i * window : burn_in + (i + 1) * window] for i in range(count)], dim=1)
+
+        def learned(x: np.ndarray) -> torch.Tensor:
+            return rows(padded(torch.from_numpy(x.T.astype(np.float32))), 0)
+
+        hidden, has_hidden = self._hidden(trials)
+
+        return Batch(
+            memory=tuple(torch.cat(parts) for parts in zip(*edges)),
+            inputs=rows(inputs, burn_in),
+            resets=rows(resets, burn_in),
+            actions=rows(padded(trials.actions), 0),
+            log_probs=rows(log_probs, 0),
+            advantages=learned(advantages),
+            targets=learned(targets),
+            weights=learned(trials.valid),
+            hidden=rows(padded(hidden), 0),
+            has_hidden=learned(has_hidden),
+        )
+
+    def _hidden(self, trials: Trials) -> tuple[torch.Tensor, np.ndarray]:
+        """What the memory is asked for at each step, (L, N, P), and where that is known, (N, L) bool."""
+        length, count = trials.inputs.shape[:2]
+        if self.config.algorithm.predict == "task":
+            return torch.from_numpy(trials.tasks).expand(length, -1, -1), trials.valid
+        if self.config.algorithm.predict == "next_observation":
+            following = trials.inputs[1:, :, : self.policy.observation_dim]
+            return torch.cat([following, torch.zeros_like(following[:1])]), trials.valid & ~trials.ends
+        return trials.inputs.new_zeros(length, count, 0), np.zeros_like(trials.valid)
+
+    def replay(
+        self, inputs: torch.Tensor, resets: torch.Tensor, actions: torch.Tensor, window: int
+    ) -> tuple[list[State], torch.Tensor, torch.Tensor]:
+        """The policy once more along the trials, by the very code that learns from them.
+
+        So the first likelihood ratios are one to the last bit, whatever the acting code rounds otherwise.
+
+        Returns:
+            The memory at the beginning of each window's burn-in; (L, N) log-probabilities and values of all steps.
+        """
+        memory = self.policy.memory.start(inputs.shape[1], inputs.dtype)
+        edges, log_probs, values = [], [], []
+        for first in range(0, len(inputs), window):
+            part = slice(first, first + window)
+            edges.append(memory)
+            memory, ys = self.policy.recall(self.params, memory, inputs[part], resets[part])
+            mean, std, value = self.policy(self.params, ys, inputs[part])
+            log_probs.append(self.policy.distribution(mean, std).log_prob(actions[part]))
+            values.append(value)
+        count = (len(inputs) - self.config.algorithm.burn_in) // window
+        return edges[:count], torch.cat(log_probs), torch.cat(values)
+
+    def update(self, batch: Batch, iteration: int) -> dict[str, float]:
+        """Adam steps on minibatches of trials; returns means over them."""
+        settings, totals = self.config.algorithm, []
+        if settings.anneal:
+            self.optimiser.param_groups[0]["lr"] = settings.lr * (1 - iteration / self.config.iterations)
+        for epoch in range(settings.epochs):
+            rng = np.random.default_rng(stream(self.config.seed, "minibatches", iteration, epoch))
+            for part in self.minibatches(batch, rng):
+                gradients, measured = self.gradient(part)
+                for name, value in self.params.items():
+                    value.grad = gradients[name]
+                torch.nn.utils.clip_grad_norm_(self.params.values(), settings.max_gradient)
+                self.optimiser.step()
+                totals.append(measured)
+        return {name: float(np.mean([row[name] for row in totals])) for name in totals[0]}
+
+    def minibatches(self, batch: Batch, rng: np.random.Generator) -> Iterator[Batch]:
+        """All trials once, in random order, each with all of its windows."""
+        num_trials = self.env.num_envs
+        count = batch.weights.shape[1] // num_trials
+        for trials in np.array_split(rng.permutation(num_trials), min(self.config.algorithm.minibatches, num_trials)):
+            rows = (np.arange(count)[:, None] * num_trials + np.sort(trials)).reshape(-1)
+            yield batch.rows(torch.from_numpy(rows))
+
+    def gradient(self, batch: Batch, chunk: int = CHUNK_NUMBERS) -> tuple[Params, dict[str, float]]:
+        """Gradient of the mean loss over the steps of a minibatch, and what was measured on the way.
+
+        FloatingPointError names the first gradient that is not finite, before it reaches the weights.
+        """
+        total = max(float(batch.weights.sum()), 1.0)
+        gradients = {name: torch.zeros_like(value, requires_grad=False) for name, value in self.params.items()}
+        sums: dict[str, float] = {}
+        size = max(1, chunk // (self.policy.memory.footprint * len(batch.weights)))
+        for rows in torch.arange(batch.weights.shape[1]).split(size):
+            loss, measured = self.loss(self.params, batch.rows(rows))
+            for name, g in zip(self.params, torch.autograd.grad(loss / total, list(self.params.values()))):
+                gradients[name] += g
+            for name, value in measured.items():
+                sums[name] = sums.get(name, 0.0) + float(value.detach()) / total
+        for name, gradient in gradients.items():
+            if not torch.isfinite(gradient).all():
+                raise FloatingPointError(f"the gradient of {name} is not finite; the weights are unchanged")
+        return gradients, sums
+
+    def loss(self, params: Params, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Negative of J, summed over the steps; sums of the value's loss, the KL and the steps that were clipped."""
+        settings, weights = self.config.algorithm, batch.weights
+        memory, burn_in = batch.memory, len(batch.inputs) - len(weights)
+        if burn_in:
+            with torch.no_grad():
+                memory, _ = self.policy.recall(params, memory, batch.inputs[:burn_in], batch.resets[:burn_in])
+        inputs = batch.inputs[burn_in:]
+        _, ys = self.policy.recall(params, memory, inputs, batch.resets[burn_in:])
+        mean, std, values = self.policy(params, ys, inputs)
+
+        # clipped surrogate (Schulman et al. 2017, eq. 7)
+        change = self.policy.distribution(mean, std).log_prob(batch.actions) - batch.log_probs
+        ratio = change.exp()
+        clipped = ratio.clamp(1 - settings.clip, 1 + settings.clip)
+        surrogate = (weights * torch.minimum(ratio * batch.advantages, clipped * batch.advantages)).sum()
+        value_loss = 0.5 * (weights * (values - batch.targets) ** 2).sum()
+        entropy = weights.sum() * std.log().sum()  # but for a constant
+        loss = settings.value_weight * value_loss - surrogate - settings.entropy * entropy
+        asked = {}
+        if settings.predict != "nothing":
+            error = self.policy.predict(params, ys, batch.actions) - batch.hidden
+            asked["prediction_loss"] = 0.5 * (batch.has_hidden * error.square().sum(-1)).sum()
+            loss = loss + settings.predict_weight * asked["prediction_loss"]
+        with torch.no_grad():
+            measured = {
+                "value_loss": value_loss,
+                "kl": (weights * (ratio - 1 - change)).sum(),  # never negative, unlike the mean of -change
+                "clipped": (weights * (ratio != clipped)).sum(),
+            }
+        return loss, measured | asked
+
+    # ---- units of the value
+
+    def returns(self, values: np.ndarray) -> np.ndarray:
+        """What the policy puts out as value, in units of reward."""
+        scale = self.return_normaliser
+        return scale.mean + scale.std * values.astype(np.float64)
+
+    @torch.no_grad()
+    def _rescale_values(self, moments: np.ndarray) -> None:
+        """Move the scale, and the last layer with it, so that every value stays what it is (PopArt, eqs. 3-4)."""
+        before, after = self.return_normaliser, self.return_normaliser.update(moments)
+        last = len(self.config.policy.hidden)
+        weight, bias = self.params[f"value.w{last}"], self.params[f"value.b{last}"]
+        weight.mul_(float((before.std / after.std)[0]))
+        bias.copy_(float(before.std[0]) * bias + float((before.mean - after.mean)[0])).div_(float(after.std[0]))
+        self.return_normaliser = after
+
+    # ---- resuming
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Everything a bit-identical resume needs, as flat tensors."""
+        return {
+            **{f"params.{name}": value.detach().clone() for name, value in self.params.items()},
+            **adam_state(self.optimiser, self.params),
+            **{k: v for name in _NORMALISERS for k, v in normaliser_state(name, getattr(self, name)).items()},
+        }
+
+    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+        """Restore :meth:`state_dict`; ValueError names a tensor that is missing, unexpected or of another shape."""
+        check_state(self.state_dict(), state)
+        with torch.no_grad():
+            for name, value in self.params.items():
+                value.copy_(state[f"params.{name}"])
+        load_adam_state(self.optimiser, self.params, state)
+        for name in _NORMALISERS:
+            setattr(self, name, restored(name, getattr(self, name), state))
+
+
+_NORMALISERS = ("normaliser", "reward_normaliser", "return_normaliser")
+
+
+def _moments(x: np.ndarray) -> np.ndarray:
+    """(3, 1) count, sum and sum of squares of (n,) numbers."""
+    return np.array([[len(x)], [x.sum()], [np.square(x).sum()]], np.float64)

@@ -1,0 +1,220 @@
+"""How much of the time goes into physics: the work of reference, measured as ratios within one run.
+
+40 tasks x 20 episodes x 100 steps of HalfCheetahDir before and after one inner step, a 64 x 64 tanh policy. Physics
+alone replays the recorded controls of a closed-loop collection from the same initial states with
+`mujoco.batch.Batch.step`, on the same threads, in turn with the collections; `physics share` is the time inside that
+call during a whole meta-iteration.
+
+    result = run()
+    result["collection_vs_physics"]        # 1 would be a policy, observations, rewards and resets that cost nothing
+    result["families"]["AntDir"]           # 1 would be observations, rewards and bookkeeping that cost nothing
+
+The ratios of the families are those of 200 simulations with tasks of training under random actions, without a policy
+and without resets. Left out are Meta-World, which does not run in a Batch, and extras that are not installed.
+"""
+
+import contextlib
+import functools
+import os
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode
+
+from metarl.algorithms.learners import make_learner
+from metarl.algorithms.meta_gradient import MetaGradientLearner
+from metarl.algorithms.sampling import collect
+from metarl.bench import recurrent as bench_recurrent
+from metarl.bench.physics import record, replay
+from metarl.compute import keep_freed_memory, torch_threads
+from metarl.config import Config, EnvConfig, MAMLConfig, ProMPConfig
+from metarl.envs import FAMILIES, BatchEnv, MissingExtra, vector_env
+from metarl.seeding import stream
+
+ROUNDS = 5
+SIMULATIONS = 200  # of each family
+
+
+class Stopwatch:
+    """Wraps a function and adds up the time spent in it."""
+
+    def __init__(self, function: Callable):
+        self.function, self.seconds = function, 0.0
+
+    def __call__(self, *args, **kwargs):
+        start = time.perf_counter()
+        try:
+            return self.function(*args, **kwargs)
+        finally:
+            self.seconds += time.perf_counter() - start
+
+
+def run(rounds: int = ROUNDS, config: Config | None = None) -> dict[str, Any]:
+    """Measure; see the module. ``rounds`` repetitions of everything, medians reported."""
+    keep_freed_memory()
+    config = config or Config(env=EnvConfig(family="HalfCheetahDir", action_scale=10), algorithm=ProMPConfig())
+    torch.set_num_threads(config.threads or os.cpu_count())
+    maml = config.model_copy(update={"algorithm": MAMLConfig(name="maml-trpo")})
+    promp_learner = make_learner(config)
+    env = promp_learner.env
+    result = {"threads": torch.get_num_threads(), "simulations": env.num_envs, "horizon": env.horizon}
+    result |= collection_vs_physics(promp_learner, rounds)
+    for name, learner in (("promp", promp_learner), ("maml_trpo", make_learner(maml, env))):
+        seconds, share = iteration(learner, rounds)
+        result |= {f"{name}_seconds": seconds, f"{name}_physics_share": share}
+    result["peak_memory_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return result | families() | sb3_vecenv_vs_subproc() | bench_recurrent.run(rounds)
+
+
+def collection_vs_physics(learner: MetaGradientLearner, rounds: int) -> dict[str, float]:
+    """Time of open-loop physics over time of a closed-loop collection, in pairs."""
+    env, episodes = learner.env, learner.config.episodes
+    adapter = learner.adapter()
+    tasks = env.space.sample(learner.config.meta_batch, "train", np.random.default_rng(stream(0, "bench")))
+    env.set_tasks(tasks.repeat(episodes))
+    state = adapter.start(len(tasks))
+    ratios, speeds = [], []
+    for i in range(rounds + 1):
+        seed = stream(0, "bench", i)
+
+        def collection(seed=seed):
+            collect(env, adapter, state, episodes, seed)
+
+        initial, controls = record(env, collection)
+        start = time.perf_counter()
+        collection()
+        closed = time.perf_counter() - start
+        opened = replay(env, initial, controls)
+        if i:  # the first pair warms up
+            ratios.append(opened / closed)
+            speeds.append(env.num_envs * env.horizon / closed)
+    return {"collection_vs_physics": statistics.median(ratios), "collection_steps_per_second":
+    statistics.median(speeds)}
+
+
+def iteration(learner: MetaGradientLearner, rounds: int) -> tuple[float, float]:
+    """Median seconds of a meta-iteration, and median share of it spent in physics."""
+    seconds, shares = [], []
+    family = learner.env.family
+    for i in range(rounds + 1):
+        family.advance = Stopwatch(type(family).advance.__get__(family))
+        start = time.perf_counter()
+        learner.iterate(i)
+        elapsed = time.perf_counter() - start
+        if i:
+            seconds.append(elapsed)
+            shares.append(family.advance.seconds / elapsed)
+        del family.advance
+    return statistics.median(seconds), statistics.median(shares)
+
+
+def families(
+    names: Iterable[str] = tuple(FAMILIES), rounds: int = ROUNDS, seconds: float = 0.15
+) -> dict[str, dict[str, float]]:
+    """{"families": {name: time of open-loop physics over time of the environment's steps}}, medians of rounds.
+
+    Each round takes about seconds for either, on all cores.
+    """
+    ratios = {}
+    for name in names:
+        if vector_env(name) is not BatchEnv:
+            continue
+        try:
+            env = BatchEnv(name, SIMULATIONS, horizon=2**31, autoreset_mode=AutoresetMode.DISABLED)
+        except MissingExtra:
+            continue
+        ratios[name] = _steps_vs_physics(env, rounds, seconds)
+        env.close()
+    return {"families": ratios}
+
+
+def _steps_vs_physics(env: BatchEnv, rounds: int, seconds: float) -> float:
+    rng = np.random.default_rng(stream(0, "bench"))
+    env.set_tasks(env.space.sample(env.num_envs, "train", rng))
+    ratios, steps = [], 3
+    for i in range(rounds + 1):
+        env.reset(seed=stream(0, "bench", i))
+        actions = rng.uniform(-1, 1, (steps, env.num_envs, env.model.nu))
+
+        def walk(actions=actions):
+            for action in actions:
+                env.step(action)
+
+        start = time.perf_counter()
+        initial, controls = record(env, walk)
+        closed = time.perf_counter() - start
+        opened = replay(env, initial, controls)
+        if i:
+            ratios.append(opened / closed)
+        else:  # the first round warms up, and shows how many steps fit
+            steps = int(np.clip(steps * seconds / closed, steps, 500))
+    return statistics.median(ratios)
+
+
+@torch_threads(1)  # as SB3's users have it: more are slower for such small networks
+def sb3_vecenv_vs_subproc(rounds: int = 3, num_envs: int = 4, num_steps: int = 256) -> dict[str, float]:
+    """Speed of SB3's PPO on HalfCheetahDir through our VecEnv, over that on HalfCheetah-v5 in SB3's SubprocVecEnv.
+
+    Both with PPO's own settings and as many simulations; a round is one `learn` of num_envs * num_steps steps for
+    either, in turn, and the medians of their speeds are compared.
+    """
+    import gymnasium
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.vec_env import SubprocVecEnv
+
+    from metarl.agents.global_random import global_generators
+    from metarl.agents.sb3_vec_env import VectorEnvAdapter
+
+    speeds: dict[str, list[float]] = {"sb3_vecenv": [], "sb3_subproc": []}
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), global_generators(stream(0, "bench")):
+        # in a folder of their own, for MuJoCo's log of Gymnasium's model
+        theirs = SubprocVecEnv([functools.partial(gymnasium.make, "HalfCheetah-v5")] * num_envs)
+        try:
+            ours = VectorEnvAdapter(
+                BatchEnv("HalfCheetahDir", num_envs, horizon=1000, autoreset_mode=AutoresetMode.SAME_STEP)
+            )
+            models = [PPO("MlpPolicy", env, n_steps=num_steps, device="cpu") for env in (ours, theirs)]
+            for i in range(rounds + 1):
+                for speed, model in zip(speeds.values(), models):
+                    start = time.perf_counter()
+                    model.learn(num_envs * num_steps, log_interval=None, reset_num_timesteps=False)
+                    if i:  # the first round warms up
+                        speed.append(num_envs * num_steps / (time.perf_counter() - start))
+        finally:
+            theirs.close()
+    result = {f"{name}_steps_per_second": statistics.median(speed) for name, speed in speeds.items()}
+    ratio = result["sb3_vecenv_steps_per_second"] / result["sb3_subproc_steps_per_second"]
+    return {"sb3_vecenv_vs_subproc": ratio} | result
+
+
+def print_table(result: dict[str, Any]) -> None:
+    """The result in words."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("measure", "value", "promise")
+    rows = (
+        ("collection against open-loop physics", "collection_vs_physics", "{:.2f}", ">= 0.85"),
+        ("collection, environment steps/s", "collection_steps_per_second", "{:,.0f}", ""),
+        ("ProMP iteration, s", "promp_seconds", "{:.2f}", ""),
+        ("ProMP iteration, share in physics", "promp_physics_share", "{:.2f}", ">= 0.65"),
+        ("MAML-TRPO iteration, s", "maml_trpo_seconds", "{:.2f}", ""),
+        ("MAML-TRPO iteration, share in physics", "maml_trpo_physics_share", "{:.2f}", ">= 0.50"),
+        ("RL² training against open-loop physics", "rl2_vs_physics", "{:.2f}", ">= 0.30"),
+        ("RL² training against sb3-contrib's RecurrentPPO", "rl2_vs_recurrent_ppo", "{:.0f}", ">= 20"),
+        ("SB3's PPO, our VecEnv against SubprocVecEnv", "sb3_vecenv_vs_subproc", "{:.2f}", ">= 1"),
+        ("peak memory, GiB", "peak_memory_gib", "{:.2f}", "< 1.86"),
+    )
+    for label, key, form, promise in rows:
+        table.add_row(label, form.format(result[key]), promise)
+    for name, ratio in result["families"].items():
+        table.add_row(f"{name}, steps against open-loop physics", f"{ratio:.2f}", ">= 0.85")
+    console = Console()
+    console.print(f"{result['simulations']} simulations of {result['horizon']} steps on {result['threads']} threads")
+    console.print(table)

@@ -1,0 +1,138 @@
+"""Evaluating a run: which checkpoint, which tasks, measured how, and where the result is kept.
+
+    from metarl.evaluation.evaluate import evaluate_run, print_table
+    result = evaluate_run("runs/first")                          # held-out tasks, the config's steps and episodes
+    result = evaluate_run("runs/first", "my_tasks.json", steps=5, episodes=10)
+    print_table(result)
+    result["curve"][1]["mean"], result["path"]      # return after one step; runs/first/evaluations/...json
+
+A result is named after its tasks, its checkpoint and a key of all that it depends on, so that it can only ever be
+replaced by itself. `metarl.evaluation.adaptation_curve` measures; this module finds, checks and files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from metarl.algorithms.learners import make_env
+from metarl.compute import torch_threads
+from metarl.envs import SPLITS, Tasks, make_family
+from metarl.errors import UserError, nearest
+from metarl.evaluation.adaptation_curve import Evaluation, evaluate
+from metarl.evaluation.file import load_evaluation, save_evaluation, to_json
+from metarl.evaluation.tables import print_table
+from metarl.runs import versions
+from metarl.runs.checkpoint import Checkpoint
+from metarl.runs.run import Run, open_run, threads
+
+__all__ = ["Evaluation", "evaluate", "evaluate_run", "load_evaluation", "measure_run", "print_table"]
+
+
+def evaluate_run(
+    run: Run | str | Path,
+    tasks: str = "held_out",
+    steps: int | None = None,
+    episodes: int | None = None,
+    *,
+    seed: int | None = None,
+    deterministic: bool = False,
+) -> dict[str, Any]:
+    """Evaluate the newest intact checkpoint of a run, and keep the result in its folder.
+
+    Args:
+        run: a run folder.
+        tasks: a split, or a JSON file {"family": ..., "tasks": [{parameter: value}, ...]}.
+        steps, episodes, seed: the config's if None.
+        deterministic: mean actions.
+
+    Returns:
+        What was written, as plain data, and its "path".
+    """
+    run = run if isinstance(run, Run) else open_run(Path(run))
+    evaluation = measure_run(run, tasks, steps, episodes, seed=seed, deterministic=deterministic)
+    path = save_evaluation(evaluation, run.path / "evaluations" / _file_name(evaluation))
+    return to_json(evaluation) | {"path": str(path)}
+
+
+def measure_run(
+    run: Run,
+    tasks: str = "held_out",
+    steps: int | None = None,
+    episodes: int | None = None,
+    *,
+    seed: int | None = None,
+    deterministic: bool = False,
+) -> Evaluation:
+    """As `evaluate_run`, but nothing is written."""
+    config = run.config
+    if tasks not in SPLITS and not Path(tasks).is_file():
+        raise UserError(f"tasks {tasks!r}: neither a split nor a file{nearest(tasks, SPLITS)}")
+    chosen = run.tasks(tasks) if tasks in SPLITS else tasks_from_file(Path(tasks), run)
+    disjoint, reason = _disjoint(chosen, tasks)
+    saved = run.checkpoint()
+    with torch_threads(threads(config)):
+        return evaluate(
+            run.adapter(saved),
+            lambda num_envs: make_env(config, num_envs),
+            chosen,
+            steps=config.evaluation.steps if steps is None else steps,
+            episodes=config.evaluation.episodes if episodes is None else episodes,
+            seed=config.seed if seed is None else seed,
+            deterministic=deterministic,
+            env=config.env,
+            split=tasks,
+            disjoint=disjoint,
+            disjoint_reason=reason,
+            origin=_origin(run, saved, chosen),
+        )
+
+
+def tasks_from_file(path: Path, run: Run) -> Tasks:
+    """The tasks, at least one, of a JSON file for a run's family."""
+    env = run.config.env
+    try:
+        tasks = Tasks.from_json(json.loads(path.read_bytes()), make_family(env.family, **env.options).space)
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise UserError(f"{path}: {error}") from error
+    if not len(tasks):
+        raise UserError(f"{path}: got no tasks, expected at least one")
+    return tasks
+
+
+def _disjoint(tasks: Tasks, source: str) -> tuple[bool, str]:
+    """Whether none of the tasks can have been trained on, and the reason in words."""
+    if tasks.space.exhaustive:
+        return False, "the family has no other tasks than those trained on; the episodes are new"
+    trained = int((tasks.space.split_of(tasks) == "train").sum())
+    if source in ("held_out", "extrapolation") and trained:
+        raise UserError(f"tasks {source!r}: {trained} of {len(tasks)} are training tasks; restore the run's task set")
+    if trained:
+        return False, f"{trained} of {len(tasks)} belong to the training split"
+    return True, "by content digest, none belongs to the training split"
+
+
+def _origin(run: Run, saved: Checkpoint, tasks: Tasks) -> dict[str, Any]:
+    return {
+        "run": run.id,
+        "checkpoint": {"iteration": saved.iteration, "sha256": saved.meta["sha256"]},
+        "tasks_sha256": hashlib.sha256("\n".join(tasks.digests).encode()).hexdigest(),
+        "versions": versions.describe(threads(run.config)),
+    }
+
+
+def _file_name(evaluation: Evaluation) -> str:
+    """`held_out-40-1a2b3c4d.json`: tasks, iteration, and a key of all that the numbers depend on."""
+    checkpoint = evaluation.origin["checkpoint"]
+    depends_on = [
+        checkpoint["sha256"], evaluation.origin["tasks_sha256"], evaluation.steps, evaluation.episodes, evaluation.seed,
+        evaluation.deterministic,
+    ]  # fmt: skip
+    key = hashlib.sha256(json.dumps(depends_on).encode()).hexdigest()[:8]
+    name = evaluation.split
+    if name not in SPLITS:
+        name = "file-" + re.sub(r"[^\w-]+", "_", Path(name).stem)[:40]
+    return f"{name}-{checkpoint['iteration']}-{key}.json"

@@ -1,0 +1,260 @@
+"""Run folders: what a training run is given, what it writes, and who may write there.
+
+    run = start(config)                        # a new folder under runs/, locked by this process
+    run = resume(config, Path("runs/first"))   # the same folder again
+    run = open_run(Path("runs/first"))         # to read: no lock, nothing written
+    run.config, run.tasks("held_out"), run.metrics(), run.checkpoint(), run.adapter()
+
+    config.yaml      the resolved config: `metarl train RUN/config.yaml` repeats the run
+    versions.json    format of the folder, id, and versions, machine and code state at the start and at each resume
+    tasks/           the frozen task sets that evaluations use, with content digests
+    metrics.jsonl    one line per iteration i, measured with the weights after i updates; "env_steps" is the sum so
+                     far. Wall-clock times stand in timings.jsonl, so that this file is the same in each repetition
+    evaluations.jsonl   one line per evaluation during training
+    checkpoints/, wandb/, lock; evaluations/, figures/, replays/: what other commands write
+
+Reading one runs no code and needs no lock.
+"""
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from metarl.runs import versions
+from metarl.agents import Adapter
+from metarl.runs.checkpoint import Checkpoint, load_latest, replace
+from metarl.config import Config, load_config, to_yaml
+from metarl.envs import SPLITS, Tasks, TaskSpace, make_family
+from metarl.errors import UserError
+from metarl.algorithms.learners import make_env, make_learner
+from metarl.runs.lines import read_lines
+from metarl.runs.lock import Lock, locked
+from metarl.seeding import stream
+
+FORMAT = 1
+FREE_TO_CHANGE = ("iterations", "checkpoint_every", "keep_checkpoints", "wandb.", "evaluation.")
+"""Settings that do not alter training: a resumed run may change them."""
+WRITTEN_BEFORE_CONFIG = {"lock", "tasks", "versions.json", ".versions.json.partial", ".config.yaml.partial"}
+"""config.yaml is written last: a folder of only these is one whose start was cut short."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder and its config. `lock` is held by whoever trains in it."""
+
+    path: Path
+    config: Config
+    id: str
+    lock: Lock | None = None
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    def tasks(self, split: str) -> Tasks:
+        """The frozen task set of a split."""
+        path = self.path / "tasks" / f"{split}.json"
+        space = _space(self.config)
+        try:
+            data = json.loads(path.read_bytes())
+            tasks = Tasks.from_json(data, space)
+        except FileNotFoundError:
+            there = ", ".join(sorted(file.stem for file in path.parent.glob("*.json"))) or "none"
+            raise UserError(f"{path}: this run has no task set {split!r}, only: {there}") from None
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{path}: not a task set: {error}") from error
+        if data.get("digests") != list(tasks.digests):
+            raise UserError(f"{path}: its tasks do not fit their digests, so it was edited; restore it from a copy")
+        return tasks
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """A record for each iteration."""
+        return read_lines(self.path / "metrics.jsonl")
+
+    def checkpoint(self) -> Checkpoint:
+        """The newest intact checkpoint."""
+        return load_latest(self.checkpoints)
+
+    def adapter(self, saved: Checkpoint | None = None) -> Adapter:
+        """What was trained, as of a checkpoint (the newest intact one)."""
+        learner = make_learner(self.config, make_env(self.config, 1))
+        restore(learner, saved or self.checkpoint())
+        return learner.adapter()
+
+
+def start(config: Config, path: Path | None = None) -> Run:
+    """A new run in folder `path` (empty or not there yet), or in a new folder of its own under runs/."""
+    try:
+        path = _new_folder(config) if path is None else path
+        path.mkdir(parents=True, exist_ok=True)
+        _refuse_others(path)
+        with locked(path) as lock:
+            if (path / "config.yaml").exists():
+                advice = "add --resume to go on with it, or choose another --run"
+                raise UserError(f"run folder {path} already holds a run; {advice}")
+            return _fill(path, config, lock)
+    except OSError as error:
+        raise _not_writable(path, error, "choose another --run") from error
+
+
+def resume(config: Config, path: Path | None, warn: Callable[[str], None]) -> Run:
+    """The run in folder `path` with `config`, which may differ from the run's only in what does not alter training."""
+    if path is None:
+        raise UserError("--resume: got no run folder, expected --run DIR as well")
+    if not (path / "config.yaml").exists() and path.is_dir() and any(path.iterdir()):
+        _refuse_others(path)
+        warn(f"run folder {path} was cut short before it began; starting at iteration 0")
+        return start(config, path)
+    open_run(path)
+    try:
+        with locked(path) as lock:
+            before, document = open_run(path), _versions(path)
+            altered = _altered(before.config, config)
+            if altered:
+                raise UserError(
+                    "\n".join(
+                        f"--resume: {key}: got {new}, expected {old} as in {path}/config.yaml: it alters training; "
+                        "keep it, or start a new run" for key, old, new in altered
+                    )
+                )
+            identity = versions.describe(threads(config))
+            changed = versions.differences(document["sessions"][-1], identity)
+            if changed:
+                warn(f"resuming under other conditions, so bits may differ from an unbroken run: {'; '.join(changed)}")
+            document["sessions"].append({"started": _now(), **identity})
+            _write_json(path / "versions.json", document)
+            if config.evaluation != before.config.evaluation:
+                _write_tasks(path, config)
+            replace(path / "config.yaml", to_yaml(config).encode())
+            return Run(path, config, before.id, lock)
+    except OSError as error:
+        raise _not_writable(path, error, "see to that, then --resume") from error
+
+
+def open_run(path: Path) -> Run:
+    """The run in folder `path`, to read."""
+    path = Path(path)
+    if not (path / "config.yaml").is_file():
+        raise UserError(f"{path}: not a run folder (it has no config.yaml); give one that `metarl train` wrote")
+    document = _versions(path)
+    return Run(path, load_config(path / "config.yaml"), document["id"])
+
+
+def restore(learner: Any, saved: Checkpoint) -> None:
+    """Put a checkpoint's tensors into a learner of the same config."""
+    try:
+        learner.load_state_dict(saved.tensors)
+    except ValueError as error:
+        raise UserError(f"{saved.path}: {error}") from error
+
+
+def threads(config: Config) -> int:
+    """Threads that the run uses, for physics and PyTorch each."""
+    return config.threads or versions.available_threads()
+
+
+def _not_writable(path: Path | None, error: OSError, advice: str) -> UserError:
+    return UserError(f"run folder {path or 'runs'} cannot be written: {error.strerror}; {advice}")
+
+
+def _new_folder(config: Config) -> Path:
+    """runs/<family>-<algorithm>-<time>, with a number behind it if another process was given that name."""
+    name = re.sub(r"[^\w.-]", "_", f"{config.env.family}-{config.algorithm.name}-{time.strftime('%Y%m%d-%H%M%S')}")
+    Path("runs").mkdir(exist_ok=True)
+    number = 1
+    while True:
+        path = Path("runs") / (name if number == 1 else f"{name}-{number}")
+        try:
+            os.mkdir(path)
+            return path
+        except FileExistsError:
+            number += 1
+
+
+def _refuse_others(path: Path) -> None:
+    names = {entry.name for entry in path.iterdir()}
+    if "config.yaml" not in names and not names <= WRITTEN_BEFORE_CONFIG:
+        other = sorted(names - WRITTEN_BEFORE_CONFIG)[0]
+        raise UserError(f"folder {path} is not empty and not a run folder (it has {other!r}); choose another --run")
+
+
+def _fill(path: Path, config: Config, lock: Lock) -> Run:
+    _write_tasks(path, config)
+    session = {"started": _now(), **versions.describe(threads(config))}
+    document = {"format": FORMAT, "id": secrets.token_hex(4), "sessions": [session]}
+    _write_json(path / "versions.json", document)
+    replace(path / "config.yaml", to_yaml(config).encode())
+    return Run(path, config, document["id"], lock)
+
+
+def _write_tasks(path: Path, config: Config) -> None:
+    """The task sets that evaluations use, drawn from the seed: the same ones whenever they are written."""
+    folder, space = path / "tasks", _space(config)
+    folder.mkdir(exist_ok=True)
+    for index, split in enumerate(SPLITS):
+        if split == "train" and config.evaluation.split != "train":
+            continue
+        if split == "extrapolation" and not any(parameter.extrapolation for parameter in space.parameters):
+            continue
+        rng = np.random.default_rng(stream(config.seed, "evaluation_tasks", index))
+        tasks = space.sample(config.evaluation.tasks, split, rng)
+        digest = hashlib.sha256("\n".join(tasks.digests).encode()).hexdigest()
+        document = {"split": split, "digest": digest, "digests": list(tasks.digests), **tasks.to_json()}
+        _write_json(folder / f"{split}.json", document)
+
+
+def _space(config: Config) -> TaskSpace:
+    return make_family(config.env.family, **config.env.options).space
+
+
+def _versions(path: Path) -> dict[str, Any]:
+    """{"format", "id", "sessions"}: what made the run, and what resumed it."""
+    try:
+        document = json.loads((path / "versions.json").read_bytes())
+        if document["format"] == FORMAT:
+            return {"format": FORMAT, "id": str(document["id"]), "sessions": [dict(x) for x in document["sessions"]]}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(f"{path}/versions.json: cannot be read ({type(error).__name__}); restore a copy") from error
+    raise UserError(
+        f"{path}: got a run folder of format {document['format']!r}, expected {FORMAT}; "
+        "use the version of metarl that wrote it"
+    )
+
+
+def _altered(before: Config, now: Config) -> list[tuple[str, Any, Any]]:
+    old, new = _flat(before.model_dump(mode="json")), _flat(now.model_dump(mode="json"))
+    return [
+        (key, old.get(key, "nothing"), new.get(key, "nothing"))
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key) and not (key.startswith(FREE_TO_CHANGE) and not _schedules(key, before))
+    ]
+
+
+def _schedules(key: str, config: Config) -> bool:
+    """Whether a step size falls over as many iterations as there are."""
+    return key == "iterations" and getattr(config.algorithm, "anneal", False)
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _write_json(path: Path, document: dict[str, Any]) -> None:
+    replace(path, (json.dumps(document, indent=1) + "\n").encode())
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat("T", "seconds")

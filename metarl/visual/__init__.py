@@ -1,0 +1,1 @@
+"""Something to look at: figures, and replays of a task before and after adaptation."""

@@ -1,0 +1,202 @@
+"""The same task before and after adaptation, recorded from the same initial state.
+
+    from metarl.visual.replay import extreme_tasks, record
+    replay = record(adapter, lambda n: make_env(config, n), extreme_tasks(tasks), steps=1, episodes=20, seed=0)
+    write_html(replay, "replay.html")        # metarl.replay_html: opens in any browser, needs no OpenGL here
+    write_video(replay, "replay.mp4")        # metarl.replay_video: needs OpenGL, in a process of its own
+
+A recording holds positions, not pictures: `poses` turns them into those of all bodies, with the model of each task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+from scipy.spatial.distance import cdist
+
+from metarl.agents import Adapter
+from metarl.algorithms.sampling import collect
+from metarl.envs import BatchEnv, Tasks
+from metarl.evaluation.statistics import format_number
+from metarl.seeding import stream
+
+ADAPTING, SHOWN, NOISE = 0, 1, 2  # the kinds of "replay" streams
+MAX_FPS = 30
+COLUMNS = ("before adaptation", "after adaptation")
+
+
+@dataclass(frozen=True)
+class Replay:
+    """One episode before and one after adaptation in each of M tasks; column 0 is before, 1 after.
+
+    Attributes:
+        models: the model of each task.
+        camera: name of the models' camera to look through.
+        qpos: (2, M, T + 1, nq) positions; those after an episode's end repeat its last.
+        rewards: (2, M, T), zero after the end.
+        lengths: (2, M) steps until the end.
+        dt: seconds in a step.
+        steps, episodes: adaptation steps, and episodes in each of them.
+        deterministic: whether the episodes shown took mean actions.
+        pooled: whether a step is a change of weights after its episodes, or an episode that is remembered.
+    """
+
+    tasks: Tasks
+    models: tuple[mujoco.MjModel, ...]
+    camera: str
+    qpos: np.ndarray
+    rewards: np.ndarray
+    lengths: np.ndarray
+    dt: float
+    steps: int
+    episodes: int
+    deterministic: bool
+    pooled: bool = True
+
+    @property
+    def follows(self) -> bool:
+        """Whether the models' camera follows the robot, as it does where robots run far."""
+        model = self.models[0]
+        camera = mujoco.mj_name2id(model, int(mujoco.mjtObj.mjOBJ_CAMERA), self.camera)
+        moving = (int(mujoco.mjtCamLight.mjCAMLIGHT_TRACK), int(mujoco.mjtCamLight.mjCAMLIGHT_TRACKCOM))
+        return camera >= 0 and int(model.cam_mode[camera]) in moving
+
+    @property
+    def title(self) -> str:
+        unit = "adaptation step" if self.pooled else "episode"
+        return f"{self.tasks.space.family}: the same task before and after {self.steps} {unit}{_s(self.steps)}"
+
+    @property
+    def caption(self) -> str:
+        """What is shown, in one line."""
+        lived = self.steps * self.episodes
+        actions = "mean actions, without exploration noise" if self.deterministic else "sampled actions"
+        return (
+            f"In between: {lived} episode{_s(lived)} of experience in the task."
+            f" One episode each from the same initial state, {actions}."
+        )
+
+    @property
+    def root(self) -> int:
+        """The first body that joints move."""
+        return int(np.flatnonzero(self.models[0].body_dofnum > 0)[0])
+
+    @property
+    def frames(self) -> list[int]:
+        """The steps to show: the first, the last, and between them no more than look smooth."""
+        end = self.rewards.shape[2]
+        return [*range(0, end, max(1, round(1 / (MAX_FPS * self.dt)))), end]
+
+    def text(self, column: int, task: int, t: int, x: float) -> str:
+        """What stands beside an episode at step t, with the robot at x (m)."""
+        total = format_number(float(self.rewards[column, task, :t].sum()))
+        where = f"{x:+.1f} m, " if self.follows else ""
+        return f"{COLUMNS[column]}\n{self.tasks.describe(task)}\n{where}return {total} in {t * self.dt:.1f} s"
+
+    def poses(self, column: int, task: int) -> tuple[np.ndarray, np.ndarray]:
+        """Positions (T + 1, nbody, 3) and rotation matrices (T + 1, nbody, 3, 3) of all bodies."""
+        model = self.models[task]
+        data = mujoco.MjData(model)
+        frames = self.qpos[column, task]
+        xpos = np.empty((len(frames), model.nbody, 3))
+        xmat = np.empty((len(frames), model.nbody, 3, 3))
+        for t, qpos in enumerate(frames):
+            data.qpos[:] = qpos
+            mujoco.mj_kinematics(model, data)
+            xpos[t], xmat[t] = data.xpos, data.xmat.reshape(-1, 3, 3)
+        return xpos, xmat
+
+    def cells(self) -> Iterator[tuple[int, int]]:
+        """(column, task) of each episode."""
+        return ((column, task) for task in range(len(self.tasks)) for column in range(2))
+
+
+def record(
+    adapter: Adapter,
+    make_env: Callable[[int], BatchEnv],
+    tasks: Tasks,
+    *,
+    steps: int,
+    episodes: int,
+    seed: int,
+    deterministic: bool = True,
+) -> Replay:
+    """Adapt to the tasks, and record an episode of each before and after.
+
+    Args:
+        adapter: whoever was trained.
+        make_env: from a number of simulations to an environment with autoreset disabled.
+        tasks: M tasks.
+        steps: adaptation steps between before and after.
+        episodes: of experience for each step; one for an adapter that remembers.
+        seed: of everything random here.
+        deterministic: show mean actions. The experience to adapt from is always of sampled ones.
+    """
+    episodes = episodes if adapter.pooled else 1
+    env = make_env(len(tasks) * episodes)
+    env.set_tasks(tasks.repeat(episodes))
+    before = after = adapter.start(len(tasks))
+    for step in range(steps):
+        after = adapter.adapt(after, collect(env, adapter, after, episodes, stream(seed, "replay", ADAPTING, step)))
+
+    env = make_env(len(tasks))
+    env.set_tasks(tasks)
+    shown = [_episode(env, adapter, state, seed, deterministic) for state in (before, after)]
+    qpos, rewards, lengths = (np.stack(parts) for parts in zip(*shown, strict=True))
+    end = int(lengths.max())
+    return Replay(
+        tasks=tasks,
+        models=tuple(env.model_of(i) for i in range(len(tasks))),
+        camera=env.family.camera,
+        qpos=qpos[:, :, : end + 1],
+        rewards=rewards[:, :, :end],
+        lengths=lengths,
+        dt=env.dt,
+        steps=steps,
+        episodes=episodes,
+        deterministic=deterministic,
+        pooled=adapter.pooled,
+    )
+
+
+def _episode(
+    env: BatchEnv, adapter: Adapter, state, seed: int, deterministic: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """qpos (M, T + 1, nq), rewards (M, T) and lengths (M,) of one episode in each simulation."""
+    noise = None if deterministic else np.random.default_rng(stream(seed, "replay", NOISE))
+    observation, _ = env.reset(seed=stream(seed, "replay", SHOWN))
+    frames, rewards = [env.state()], []
+    running, lengths = np.ones(env.num_envs, bool), np.zeros(env.num_envs, np.int64)
+    for _ in range(env.horizon):
+        decision = adapter.act(state, observation[:, None], noise)
+        observation, reward, terminated, truncated, info = env.step(decision.actions[:, 0])
+        state = adapter.observe(decision.state, reward[:, None], (terminated | truncated)[:, None])
+        # a diverged simulation has been reset: what it shows is not where the robot was
+        moved = running & ~info["diverged"]
+        frames.append(np.where(moved[:, None], env.state(), frames[-1]))
+        rewards.append(np.where(moved, reward, 0.0))
+        lengths += running
+        running = running & ~(terminated | truncated)
+    qpos = np.stack(frames, axis=1)[..., : env.model.nq]
+    return qpos, np.stack(rewards, axis=1), lengths
+
+
+def extreme_tasks(tasks: Tasks) -> Tasks:
+    """The two tasks that differ most, each parameter in units of its spread among them; one if all are the same."""
+    spread = np.ptp(tasks.values, axis=0)
+    scaled = tasks.values / np.where(spread > 0, spread, 1.0)
+    # for each parameter its extremes, so that the search stays small for any number of tasks
+    candidates = np.unique(np.concatenate([scaled.argmin(0), scaled.argmax(0), np.arange(min(len(tasks), 200))]))
+    distances = cdist(scaled[candidates], scaled[candidates])
+    first, second = np.unravel_index(distances.argmax(), distances.shape)
+    if distances[first, second] == 0.0:
+        return tasks[0]
+    pair = sorted((candidates[first], candidates[second]), key=lambda i: tuple(-tasks.values[i]))
+    return tasks[np.array(pair)]
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"

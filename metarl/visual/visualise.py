@@ -1,0 +1,99 @@
+"""Pictures of a run: figures of how it learned and adapts, and a replay of a task before and after adaptation.
+
+    for path in visualise_run("runs/first"):
+        print(path)                     # runs/first/figures/learning.png, ..., runs/first/replays/before_after.html
+
+    figures/learning.png .svg           return on training tasks against environment steps
+    figures/adaptation-held_out.png ... return against adaptation steps; one for each set of tasks that was evaluated
+    replays/before_after.html           opens in any browser
+    replays/before_after.mp4            where OpenGL is found
+
+Each is drawn anew from the run's records, of the newest checkpoint. A run without an evaluation is evaluated first.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from metarl.algorithms.learners import make_env
+from metarl.compute import torch_threads
+from metarl.evaluation.adaptation_curve import Evaluation
+from metarl.evaluation.evaluate import evaluate_run
+from metarl.evaluation.file import load_evaluation
+from metarl.runs.run import Run, open_run, threads
+from metarl.runs.tracking import publish
+from metarl.visual.figures import adaptation_figure, learning_figure, save_figure
+from metarl.visual.html import write_html
+from metarl.visual.replay import Replay, extreme_tasks, record
+from metarl.visual.video import ADVICE, VideoError, find_backend, write_video
+
+
+def visualise_run(run: Run | str | Path, say: Callable[[str], None] | None = None) -> Iterator[Path]:
+    """Draw everything that a run has to show; yields each file when it is written, and sends all to the W&B run.
+
+    Args:
+        run: a run folder.
+        say: gets a line about what could not be drawn; standard error if None.
+    """
+    run = run if isinstance(run, Run) else open_run(Path(run))
+    say = say or (lambda line: print(line, file=sys.stderr))
+    files = []
+    for file in _draw(run, say):
+        files.append(file)
+        yield file
+    publish(run, files)
+
+
+def _draw(run: Run, say: Callable[[str], None]) -> Iterator[Path]:
+    rows = run.metrics()
+    if rows:
+        unit = "step" if run.adapter().pooled else "episode"
+        yield from save_figure(learning_figure(rows, run.config.env.family, unit), run.path / "figures" / "learning")
+    for name, evaluation in newest_evaluations(run).items():
+        yield from save_figure(adaptation_figure(evaluation), run.path / "figures" / f"adaptation-{name}")
+
+    replay = replay_run(run)
+    folder = run.path / "replays"
+    folder.mkdir(exist_ok=True)
+    yield write_html(replay, folder / "before_after.html")
+    backend = find_backend()
+    if backend is None:
+        say(ADVICE)
+        return
+    try:
+        yield write_video(replay, folder / "before_after.mp4", backend)
+    except VideoError as error:
+        say(str(error))
+
+
+def replay_run(run: Run) -> Replay:
+    """The two held-out tasks that differ most, before and after as many adaptation steps as the run trained with."""
+    config = run.config
+    with torch_threads(threads(config)):
+        return record(
+            run.adapter(),
+            lambda num_envs: make_env(config, num_envs),
+            extreme_tasks(run.tasks("held_out")),
+            steps=max(1, config.adaptation_steps),
+            episodes=config.evaluation.episodes,
+            seed=config.seed,
+        )
+
+
+def newest_evaluations(run: Run) -> dict[str, Evaluation]:
+    """The evaluation of the newest checkpoint for each set of tasks; held-out tasks are evaluated if there is none."""
+    folder = run.path / "evaluations"
+    if not any(folder.glob("*.json")):
+        evaluate_run(run)
+    newest: dict[str, Path] = {}
+    # of two of the same checkpoint, the one written last
+    for path in sorted(folder.glob("*.json"), key=lambda path: (_iteration(path), path.stat().st_mtime)):
+        newest[path.stem.rsplit("-", 2)[0]] = path
+    return {name: load_evaluation(path) for name, path in sorted(newest.items())}
+
+
+def _iteration(path: Path) -> int:
+    number = path.stem.rsplit("-", 2)[-2:][0]
+    return int(number) if number.isdecimal() else -1
