@@ -16,7 +16,7 @@ from metarl.config import config_names
 
 ROOT = Path(__file__).parents[2]
 FILES = ["pyproject.toml", "README.md", "LICENSE"]
-SOURCES = [*FILES, "metarl/*.py", "envs/**/*.py", "agents/**/*.py", "configs/**/*.yaml"]
+SOURCES = [*FILES, "metarl/**/*.py", "envs/**/*.py", "agents/**/*.py", "configs/**/*.yaml"]
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_the_wheel_has_one_top_level_package(wheel):
 
 def test_the_wheel_has_every_module_and_config(wheel, checkout):
     names = set(zipfile.ZipFile(wheel).namelist())
-    expected = {f"metarl/{file.name}" for file in (checkout / "metarl").glob("*.py")}
+    expected = {f"{file.relative_to(checkout)}" for file in (checkout / "metarl").rglob("*.py")}
     for folder in ("envs", "agents"):
         expected |= {f"metarl/{file.relative_to(checkout)}" for file in (checkout / folder).rglob("*.py")}
     expected |= {f"metarl/configs/{name}.yaml" for name in config_names()}
@@ -97,7 +97,7 @@ def imported(file: Path, package: str) -> set[str]:
 )
 def test_imports_run_one_way(folder, package):
     """envs and agents know themselves only; nothing imports a bare `envs` or `agents`."""
-    files = list((ROOT / folder).glob("*.py"))
+    files = list((ROOT / folder).rglob("*.py"))
     assert files
     for file in files:
         for name in imported(file, package):

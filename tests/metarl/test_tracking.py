@@ -198,6 +198,6 @@ def test_figures_and_replays_are_added_to_the_run(tmp_path, fake):
 
 def test_only_one_module_imports_wandb():
     root = Path(__file__).parents[2]
-    sources = [path for folder in ("metarl", "envs", "agents") for path in (root / folder).glob("*.py")]
+    sources = [path for folder in ("metarl", "envs", "agents") for path in (root / folder).rglob("*.py")]
     imports = [path.name for path in sources if re.search(r"^ *(import|from) wandb", path.read_text(), re.MULTILINE)]
     assert imports == ["tracking.py"]
