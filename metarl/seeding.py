@@ -10,7 +10,9 @@ Streams of different seeds, purposes or positions are independent (numpy's SeedS
 
 import numpy as np
 
-PURPOSES = ("init", "tasks", "rollouts", "evaluation_tasks", "evaluation", "replay", "bench", "minibatches", "export")
+PURPOSES = (
+    "init", "tasks", "rollouts", "evaluation_tasks", "evaluation", "replay", "bench", "minibatches", "export", "tuning",
+)  # fmt: skip
 
 
 def stream(seed: int, purpose: str, *position: int) -> np.random.SeedSequence:

@@ -4,6 +4,7 @@
 
     config = load_config("half_cheetah_dir/promp", ["iterations=50", "inner.lr=0.05"])
     text = to_yaml(config)        # all settings; load_config reads it back to an equal Config
+    config = changed(config, {"inner.lr": 0.1})
 
 A fault is one line, `file: key: got value, expected what is allowed (did you mean 'nearest'?)`, so that a
 search for the file or the key finds it. Reading a config runs no code and looks at no environment variable:
@@ -11,8 +12,9 @@ tags and aliases of YAML and OmegaConf's `${...}` are refused. The settings them
 `metarl.config.schema`.
 """
 
+import copy
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -23,9 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from metarl.config.faults import explain, family_faults, one_line, sb3_faults, show
-from metarl.config.schema import (
-    Config,
-)
+from metarl.config.schema import Config
 from metarl.errors import UserError, nearest
 
 MAX_BYTES = 1_000_000
@@ -53,21 +53,39 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         overridden = any(f"{key}.".startswith(f"{name}.") or name.startswith(f"{key}.") for name in given)
         return "command line" if overridden else one_line(str(path))
 
-    config = None
-    try:
-        config = Config.model_validate(data)
-    except ValidationError as error:
-        faults += [f"{place(key)}: {key}: {text}" for key, text in explain(error, data)]
-    faults += [f"{place(key)}: {key}: {text}" for key, text in family_faults(data)]
-    faults += [f"{place(key)}: {key}: {text}" for key, text in sb3_faults(data)]
+    config, found = _checked(data)
+    faults += [f"{place(key)}: {key}: {text}" for key, text in found]
     if config is None or faults:
         raise UserError("\n".join(dict.fromkeys(faults)))
     return config
 
 
+def changed(config: Config, values: Mapping[str, Any]) -> Config:
+    """The config with other values under dotted keys, in this order; a mapping takes the place of its section."""
+    data = config.model_dump(mode="json", exclude_unset=True)
+    data["algorithm"]["name"] = config.algorithm.name
+    for key, value in values.items():
+        *sections, last = key.split(".")
+        part = data
+        for name in sections:
+            part = part.setdefault(name, {})
+        part[last] = copy.deepcopy(value)
+    result, faults = _checked(data)
+    if result is None or faults:
+        raise UserError("\n".join(dict.fromkeys(f"{key}: {text}" for key, text in faults)))
+    return result
+
+
 def to_yaml(config: Config) -> str:
     """All settings of `config` as YAML."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def to_short_yaml(config: Config) -> str:
+    """The settings of `config` that differ from the defaults, as YAML: what a config file holds."""
+    data = config.model_dump(mode="json", exclude_defaults=True)
+    data["algorithm"] = {"name": config.algorithm.name} | data.get("algorithm", {})
+    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
 
 
 def config_names() -> list[str]:
@@ -86,6 +104,16 @@ def find_config(path: str | Path) -> Path:
         return shipped[name]
     hint = nearest(name, sorted(shipped))
     raise UserError(f"config {show(str(path))}: neither a file nor a shipped config{hint}")
+
+
+def _checked(data: dict[str, Any]) -> tuple[Config | None, list[tuple[str, str]]]:
+    """The config that `data` makes, if pydantic takes it, and all (key, what is wrong with it)."""
+    config, faults = None, []
+    try:
+        config = Config.model_validate(data)
+    except ValidationError as error:
+        faults += explain(error, data)
+    return config, [*faults, *family_faults(data), *sb3_faults(data)]
 
 
 def _shipped() -> dict[str, Path]:

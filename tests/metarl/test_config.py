@@ -15,9 +15,11 @@ from metarl.config import (
     EnvConfig,
     MAMLConfig,
     ProMPConfig,
+    changed,
     config_names,
     find_config,
     load_config,
+    to_short_yaml,
     to_yaml,
 )
 from metarl.config import settings as config_settings
@@ -395,3 +397,33 @@ def test_mutated_bytes_never_end_in_a_traceback(data, tmp_path_factory):
        value=st.text(max_size=12) | VALUES.map(json.dumps))  # fmt: skip
 def test_mutated_overrides_never_end_in_a_traceback(key, value):
     load_or_faults("half_cheetah_vel/promp", [f"{key}={value}"])
+
+
+def test_a_config_with_other_values():
+    config = load_config("half_cheetah_mass/reptile_ppo")
+    other = changed(config, {"inner.steps": 1, "inner.sb3.settings.learning_rate": 0.01, "evaluation.tasks": 5})
+    assert other == load_config(
+        "half_cheetah_mass/reptile_ppo", ["inner.steps=1", "inner.sb3.settings.learning_rate=0.01", "evaluation.tasks=5"]
+    )
+    assert config == load_config("half_cheetah_mass/reptile_ppo")
+    # a mapping takes the place of the section: nothing of PPO's settings is left
+    other = changed(config, {"inner.sb3": {"algorithm": "SAC", "settings": {}}, "inner.sb3.settings.tau": 0.01})
+    assert other.inner.sb3.model_dump() == {"algorithm": "SAC", "settings": {"tau": 0.01}}
+    made_in_python = Config(env=EnvConfig(family="Navigation2D"), algorithm=ProMPConfig())
+    assert changed(made_in_python, {"algorithm.lr": 0.5}).algorithm == ProMPConfig(lr=0.5)
+
+
+def test_other_values_are_checked_as_a_file_is():
+    config = load_config("half_cheetah_mass/reptile_ppo")
+    with pytest.raises(UserError, match=r"^inner.stps: got 3, expected no such key \(did you mean 'inner.steps'\?\)$"):
+        changed(config, {"inner.stps": 3})
+    with pytest.raises(UserError, match="^inner.sb3: got 'n_epoch', expected a setting of PPO"):
+        changed(config, {"inner.sb3.settings.n_epoch": 3})
+
+
+@pytest.mark.parametrize("name", ["demo", "half_cheetah_mass/reptile_ppo", "half_cheetah_mass/random", "go1/promp"])
+def test_the_short_form_reads_back(name, tmp_path):
+    config = load_config(name)
+    (tmp_path / "short.yaml").write_text(to_short_yaml(config))
+    assert load_config(tmp_path / "short.yaml") == config
+    assert len(to_short_yaml(config)) < len(to_yaml(config)) / 2
