@@ -91,6 +91,37 @@ def train(
 
 
 @app.command()
+def tune(
+    config: Annotated[
+        str | None, typer.Argument(help="A YAML file, a shipped config's name, or a run folder; none with --resume.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings put over the config's.")
+    ] = None,
+    space: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="What varies, as YAML; by the algorithm if not given.")
+    ] = None,
+    trials: Annotated[int | None, typer.Option(min=1, max=100_000, help="Strategies to try; 30 if not given.")] = None,
+    search: Annotated[
+        str | None, typer.Option(metavar="random|tpe|halving", help="How they are chosen; tpe if not given.")
+    ] = None,
+    iterations: Annotated[
+        int | None, typer.Option(min=1, help="To train each for, of the config as it is; the config's if not given.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, max=1024, help="Strategies that are tried at the same time.")] = 1,
+    run: Annotated[Path | None, typer.Option(help="Folder of the search; a new one under runs/ if not given.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the search in --run.")] = False,
+) -> None:
+    """Search for the settings that adapt best."""
+    from metarl.tuning.search import tune as search_strategies
+
+    search_strategies(
+        config, overrides or [], space=space, trials=trials, search=search, iterations=iterations, jobs=jobs,
+        folder=run, resume=resume,
+    )  # fmt: skip
+
+
+@app.command()
 def evaluate(
     run: RunFolder,
     tasks: Annotated[

@@ -34,7 +34,7 @@ MAX_DEPTH = 16
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """The config in the file `path`, or the shipped one of that name, with `key=value` overrides over it."""
-    data = _read(find_config(path))
+    data = read_yaml(find_config(path))
     given: set[str] = set()
     faults: list[str] = []
     for override in overrides:
@@ -121,7 +121,8 @@ def _shipped() -> dict[str, Path]:
     return {file.relative_to(folder).with_suffix("").as_posix(): file for file in folder.glob("**/*.yaml")}
 
 
-def _read(source: Path) -> dict[str, Any]:
+def read_yaml(source: Path) -> dict[str, Any]:
+    """The mapping in a YAML file, of plain values only."""
     name = one_line(str(source))
     try:
         with source.open("rb") as file:

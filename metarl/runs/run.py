@@ -95,7 +95,7 @@ class Run:
 def start(config: Config, path: Path | None = None) -> Run:
     """A new run in folder `path` (empty or not there yet), or in a new folder of its own under runs/."""
     try:
-        path = _new_folder(config) if path is None else path
+        path = new_folder(config) if path is None else path
         path.mkdir(parents=True, exist_ok=True)
         _refuse_others(path)
         with locked(path) as lock:
@@ -167,9 +167,10 @@ def _not_writable(path: Path | None, error: OSError, advice: str) -> UserError:
     return UserError(f"run folder {path or 'runs'} cannot be written: {error.strerror}; {advice}")
 
 
-def _new_folder(config: Config) -> Path:
+def new_folder(config: Config, prefix: str = "") -> Path:
     """runs/<family>-<algorithm>-<time>, with a number behind it if another process was given that name."""
-    name = re.sub(r"[^\w.-]", "_", f"{config.env.family}-{config.algorithm.name}-{time.strftime('%Y%m%d-%H%M%S')}")
+    name = f"{prefix}{config.env.family}-{config.algorithm.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    name = re.sub(r"[^\w.-]", "_", name)
     Path("runs").mkdir(exist_ok=True)
     number = 1
     while True:

@@ -403,7 +403,8 @@ def test_a_config_with_other_values():
     config = load_config("half_cheetah_mass/reptile_ppo")
     other = changed(config, {"inner.steps": 1, "inner.sb3.settings.learning_rate": 0.01, "evaluation.tasks": 5})
     assert other == load_config(
-        "half_cheetah_mass/reptile_ppo", ["inner.steps=1", "inner.sb3.settings.learning_rate=0.01", "evaluation.tasks=5"]
+        "half_cheetah_mass/reptile_ppo",
+        ["inner.steps=1", "inner.sb3.settings.learning_rate=0.01", "evaluation.tasks=5"],
     )
     assert config == load_config("half_cheetah_mass/reptile_ppo")
     # a mapping takes the place of the section: nothing of PPO's settings is left

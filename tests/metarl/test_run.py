@@ -112,7 +112,7 @@ def test_runs_without_a_name_get_folders_of_their_own(config, tmp_path, monkeypa
 
     def make():
         barrier.wait()
-        found.append(runs._new_folder(config))
+        found.append(runs.new_folder(config))
 
     threads = [threading.Thread(target=make) for _ in range(100)]
     for thread in threads:

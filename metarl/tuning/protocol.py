@@ -1,0 +1,105 @@
+"""What every strategy is given, to be compared: validation tasks, environment steps, episodes in a task.
+
+    tasks = validation_tasks(config, 20)              # of the training range; never held out, never extrapolation
+    config = fitted(config, chosen, base)             # as many iterations and adaptation steps as the base's budget buys
+    score = measure(adapter, config, tasks)
+
+Training: strategies differ in tasks, episodes and inner steps, hence in environment steps an iteration; each is
+trained for as many iterations as come nearest to the environment steps of the config that the search began with.
+Adaptation: one that takes K episodes a step takes as many steps as fit into evaluation.steps * evaluation.episodes of
+that config. All are measured with the same seed, so in the same tasks from the same initial states.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from metarl.agents import Adapter
+from metarl.algorithms.learners import make_env
+from metarl.config import Config, changed
+from metarl.envs import Tasks, make_family
+from metarl.errors import UserError
+from metarl.evaluation.evaluate import evaluate
+from metarl.seeding import stream
+
+MAX_STEPS = 100  # of adaptation; the largest that a config may have
+_VALIDATION, _FROZEN_TRAIN = 0, 0
+_ROUNDS = 20
+
+
+class Score(NamedTuple):
+    """What a strategy earned in the validation tasks.
+
+    Attributes:
+        value: mean over tasks of the return after adaptation.
+        curve: the same after 0, 1, ... steps.
+        env_steps: lived in the tasks, all steps together.
+    """
+
+    value: float
+    curve: tuple[float, ...]
+    env_steps: int
+
+
+def validation_tasks(config: Config, count: int) -> Tasks:
+    """Tasks of the training range that are not in the frozen set of training tasks, and differ if there are enough."""
+    space = make_family(config.env.family, **config.env.options).space
+    frozen = stream(config.seed, "evaluation_tasks", _FROZEN_TRAIN)
+    taken = set(space.sample(config.evaluation.tasks, "train", np.random.default_rng(frozen)).digests)
+    rng = np.random.default_rng(stream(config.seed, "tuning", _VALIDATION))
+    kept = np.empty((0, space.dim))
+    for _ in range(_ROUNDS):
+        drawn = space.sample(count, "train", rng)
+        new = [d not in taken for d in drawn.digests]
+        taken.update(drawn.digests)
+        # two of one draw may be the same task where there are few
+        _, first = np.unique(np.array(drawn.digests), return_index=True)
+        new = [m for m in sorted(first) if new[m]]
+        kept = np.concatenate([kept, drawn.values[new]])[:count]
+        if len(kept) == count:
+            return Tasks(space, kept)
+    # a space of few tasks: there are no others than those trained on
+    return space.sample(count, "train", rng)
+
+
+def steps_per_iteration(config: Config) -> int:
+    """Environment steps of an iteration in which no episode ends early."""
+    algorithm, env = config.algorithm, config.env
+    rounds = {"rl2": getattr(algorithm, "trial_episodes", 0), "reptile": config.inner.steps, "scratch": 0, "random": 0}
+    horizon = env.horizon or make_family(env.family, **env.options).horizon
+    return rounds.get(algorithm.name, config.inner.steps + 1) * config.meta_batch * config.episodes * horizon
+
+
+def fitted(config: Config, chosen: Mapping[str, Any], base: Config) -> Config:
+    """The base's budget of environment steps in training and of episodes in a task, spent by another config."""
+    values: dict[str, Any] = {}
+    if steps_per_iteration(config):
+        values["iterations"] = max(1, round(base.iterations * steps_per_iteration(base) / steps_per_iteration(config)))
+    if config.algorithm.name == "rl2":  # K lives of its own in each task: a step is an episode of each
+        return changed(config, values)
+    budget, episodes = base.evaluation.steps * base.evaluation.episodes, config.evaluation.episodes
+    if episodes > budget > 0:
+        raise UserError(f"evaluation.episodes: got {episodes}, expected at most {budget}, which are all the episodes")
+    most = min(MAX_STEPS, budget // episodes)
+    values["evaluation.steps"] = min(config.evaluation.steps, most) if "evaluation.steps" in chosen else most
+    return changed(config, values)
+
+
+def measure(adapter: Adapter, config: Config, tasks: Tasks) -> Score:
+    """The return after adaptation; UserError if the physics broke down in every episode."""
+    settings = config.evaluation
+    result = evaluate(
+        adapter,
+        lambda num_envs: make_env(config, num_envs),
+        tasks,
+        steps=settings.steps,
+        episodes=settings.episodes,
+        seed=config.seed,
+        env=config.env,
+        split="train",
+    )
+    if np.isnan(result.per_task[-1]).any():
+        raise UserError("in a validation task the physics broke down in every episode after adaptation")
+    curve = tuple(float(value) for value in np.nanmean(result.per_task, axis=1))
+    return Score(curve[-1], curve, int(result.env_steps.sum()))
