@@ -16,6 +16,7 @@ import torch
 from metarl.agents import Params
 from metarl.algorithms.meta_gradient import MetaGradientLearner, Round
 from metarl.algorithms.state import adam_state, load_adam_state
+from metarl.algorithms.surrogate import clipped_surrogate
 
 
 class ProMP(MetaGradientLearner):
@@ -47,11 +48,10 @@ class ProMP(MetaGradientLearner):
         settings = self.config.algorithm
         outputs = self.outputs(meta, rounds)
 
-        # clipped surrogate on the episodes of the adapted policy (Schulman et al. 2017, eq. 7)
+        # clipped surrogate on the episodes of the adapted policy
         samples = rounds[-1].samples
-        ratio = torch.exp(self.policy.distribution(outputs[-1]).log_prob(samples.actions) - samples.log_probs)
-        clipped = ratio.clamp(1 - settings.clip, 1 + settings.clip)
-        surrogate = (samples.weights * torch.minimum(ratio * samples.advantages, clipped * samples.advantages)).sum()
+        change = self.policy.distribution(outputs[-1]).log_prob(samples.actions) - samples.log_probs
+        surrogate = (samples.weights * clipped_surrogate(change, samples.advantages, settings.clip)).sum()
 
         # the policies that collected the earlier rounds may not move far either
         penalty = 0.0

@@ -27,6 +27,7 @@ from metarl.agents import Normaliser, Params, RecurrentAdapter, RecurrentPolicy,
 from metarl.agents.memory import State
 from metarl.algorithms.sampling import collect
 from metarl.algorithms.state import adam_state, check_state, load_adam_state, normaliser_state, restored
+from metarl.algorithms.surrogate import clipped_surrogate
 from metarl.algorithms.trials import Trials, pack, trial_advantages
 from metarl.config import Config
 from metarl.envs import BatchEnv
@@ -287,11 +288,8 @@ class RL2:
         _, ys = self.policy.recall(params, memory, inputs, batch.resets[burn_in:])
         mean, std, values = self.policy(params, ys, inputs)
 
-        # clipped surrogate (Schulman et al. 2017, eq. 7)
         change = self.policy.distribution(mean, std).log_prob(batch.actions) - batch.log_probs
-        ratio = change.exp()
-        clipped = ratio.clamp(1 - settings.clip, 1 + settings.clip)
-        surrogate = (weights * torch.minimum(ratio * batch.advantages, clipped * batch.advantages)).sum()
+        surrogate = (weights * clipped_surrogate(change, batch.advantages, settings.clip)).sum()
         value_loss = 0.5 * (weights * (values - batch.targets) ** 2).sum()
         entropy = weights.sum() * std.log().sum()  # but for a constant
         loss = settings.value_weight * value_loss - surrogate - settings.entropy * entropy
@@ -303,8 +301,8 @@ class RL2:
         with torch.no_grad():
             measured = {
                 "value_loss": value_loss,
-                "kl": (weights * (ratio - 1 - change)).sum(),  # never negative, unlike the mean of -change
-                "clipped": (weights * (ratio != clipped)).sum(),
+                "kl": (weights * (change.expm1() - change)).sum(),  # never negative, unlike the mean of -change
+                "clipped": (weights * (change.exp() - 1).abs().gt(settings.clip)).sum(),
             }
         return loss, measured | asked
 

@@ -47,6 +47,7 @@ def collect(
     terminated, truncated, valid = (np.zeros(shape, bool) for _ in range(3))
     diverged = np.zeros((num_tasks, num_episodes), bool)
     running = np.ones((num_tasks, num_episodes), bool)
+    successes = np.full((num_tasks, num_episodes), np.nan)
     last = np.zeros((num_tasks, num_episodes, observation.shape[-1]))
 
     for t in range(steps):
@@ -58,6 +59,8 @@ def collect(
         terminated[:, t] = tasks_first(done) & running
         truncated[:, t] = tasks_first(cut) & running
         diverged |= tasks_first(info["diverged"]) & running
+        if "success" in info:
+            successes = np.fmax(successes, tasks_first(info["success"]) & running)
         ended = terminated[:, t] | truncated[:, t]
         state = adapter.observe(decision.state, tasks_first(reward), ended)
         if ended.any():
@@ -81,6 +84,7 @@ def collect(
         diverged=diverged,
         last_observations=adapter.act(state, last, None).observations,
         state=state,
+        successes=np.where(diverged & ~np.isnan(successes), 0.0, successes),
     )
 
 

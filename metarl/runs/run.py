@@ -30,13 +30,13 @@ from typing import Any
 
 import numpy as np
 
-from metarl.runs import versions
 from metarl.agents import Adapter
-from metarl.runs.checkpoint import Checkpoint, load_latest, replace
+from metarl.algorithms.learners import make_env, make_learner
 from metarl.config import Config, load_config, to_yaml
 from metarl.envs import SPLITS, Tasks, TaskSpace, make_family
 from metarl.errors import UserError
-from metarl.algorithms.learners import make_env, make_learner
+from metarl.runs import versions
+from metarl.runs.checkpoint import Checkpoint, load_latest, replace
 from metarl.runs.lines import read_lines
 from metarl.runs.lock import Lock, locked
 from metarl.seeding import stream

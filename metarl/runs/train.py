@@ -20,14 +20,14 @@ from typing import Any
 
 import torch
 
-from metarl.runs import checkpoint
-from metarl.runs import run as runs
+from metarl.algorithms.learners import make_env, make_learner, require_extra
 from metarl.compute import keep_freed_memory, torch_threads
 from metarl.config import Config
 from metarl.errors import UserError
 from metarl.evaluation.evaluate import evaluate, evaluate_run, print_table
+from metarl.runs import checkpoint
+from metarl.runs import run as runs
 from metarl.runs.interruption import Dropped, Interruption
-from metarl.algorithms.learners import make_env, make_learner, require_extra
 from metarl.runs.lines import LineLog
 from metarl.runs.progress import Progress
 from metarl.runs.tracking import Tracker
