@@ -31,6 +31,8 @@ class Rollout:
         diverged: (M, K) bool, the simulation broke down and the episode was discarded.
         last_observations: (M, K, O) float32, the observation after the last step.
         state: the adapter's state after the last step.
+        successes: (M, K) 1 where the environment said at any step that the task is done, 0 where not, an episode that
+            diverged included; NaN where it does not say. None: not recorded.
     """
 
     observations: np.ndarray
@@ -44,6 +46,7 @@ class Rollout:
     diverged: np.ndarray
     last_observations: np.ndarray
     state: Any = None
+    successes: np.ndarray | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:

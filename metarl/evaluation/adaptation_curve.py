@@ -11,6 +11,9 @@ uses.
     result.returns                    # (S + 1, M, K): adaptation steps, tasks, episodes; NaN where the physics diverged
     result.curve[1].summary           # 212 [190, 230] (95 % interval, 40 tasks)
 
+Where the environment says whether a task was done, the share of all started episodes in which it was is measured with
+it. `rates` shows what happened within the episodes: a memory may have adapted after two seconds of its first one.
+
 Averages and intervals are over tasks (`metarl.evaluation.statistics`), and always recomputed from the returns of the
 episodes. Words and tables of it are in `metarl.evaluation.tables`, its file in `metarl.evaluation.file`.
 """
@@ -24,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from metarl.agents import Adapter
+from metarl.agents import Adapter, Rollout
 from metarl.algorithms.sampling import collect
 from metarl.config.schema import EnvConfig
 from metarl.envs import BatchEnv, Tasks
@@ -32,6 +35,7 @@ from metarl.evaluation.statistics import METHOD, METHOD_GROUPED, Summary, bootst
 from metarl.seeding import stream
 
 EPISODES, RESAMPLING = 0, 1  # the two kinds of "evaluation" streams
+PARTS = 20  # of the horizon, of which `rates` knows the average rewards
 MAX_SIMULATIONS = 1600
 """Simulations stepped at once: more tasks are measured in chunks, which bounds memory."""
 
@@ -46,6 +50,7 @@ class Point:
     summary: Summary | None  # of the mean return of each task; None when every episode diverged
     worst: float | None  # mean return in the worst task
     diverged: int  # episodes left out because the physics broke down
+    success: float | None  # share of all started episodes in which the task was done; None: nobody says
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,9 @@ class Evaluation:
         disjoint: whether none of the tasks was trained on, and why (not).
         pooled: whether the K episodes of a step are one experience (`metarl.agents.Adapter`).
         origin: the checkpoint (iteration, digest), versions and commit, where known.
+        successes: (S + 1, M, K) 1 where the task was done, 0 where not or the physics diverged; None: nobody says.
+        rates: (S + 1, M, B) reward per second in each of B equal parts of the horizon, over the K episodes, those that
+            ended before and not those that diverged included; NaN where all did. None: not kept (older files).
     """
 
     env: EnvConfig
@@ -76,6 +84,8 @@ class Evaluation:
     confidence: float = 0.95
     pooled: bool = True
     origin: Mapping[str, Any] = field(default_factory=dict)
+    successes: np.ndarray | None = None
+    rates: np.ndarray | None = None
 
     @property
     def steps(self) -> int:
@@ -92,11 +102,24 @@ class Evaluation:
         sums, counts = np.where(finite, self.returns, 0.0).sum(-1), finite.sum(-1)
         return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
 
+    @property
+    def lives(self) -> int:
+        """In each task: 1, or K for an adapter with a memory."""
+        return 1 if self.pooled else self.episodes
+
+    @property
+    def episodes_before(self) -> np.ndarray:
+        """(S + 1,) episodes of experience in a life before each measurement."""
+        return np.arange(self.steps + 1) * (self.episodes // self.lives)
+
+    @property
+    def env_steps_before(self) -> np.ndarray:
+        """(S + 1, M) environment steps of experience in a life before each measurement."""
+        return (np.cumsum(self.env_steps, axis=0) - self.env_steps) / self.lives
+
     @cached_property
     def curve(self) -> tuple[Point, ...]:
         """A point for each number of adaptation steps."""
-        lived = np.cumsum(self.env_steps, axis=0) - self.env_steps
-        lives = 1 if self.pooled else self.episodes
         points = []
         for s, scores in enumerate(self.per_task):
             known = np.isfinite(scores)
@@ -104,11 +127,12 @@ class Evaluation:
             points.append(
                 Point(
                     step=s,
-                    episodes=s * self.episodes // lives,
-                    seconds=float(lived[s].mean() * self.dt / lives),
+                    episodes=int(self.episodes_before[s]),
+                    seconds=float(self.env_steps_before[s].mean() * self.dt),
                     summary=summarise(scores[known], self._resampling(s), **options) if known.any() else None,
                     worst=float(scores[known].min()) if known.any() else None,
                     diverged=int(np.isnan(self.returns[s]).sum()),
+                    success=None if self.successes is None else float(self.successes[s].mean()),
                 )
             )
         return tuple(points)
@@ -171,6 +195,7 @@ def evaluate(
     starts = range(0, len(tasks), size)
     returns = np.empty((steps + 1, len(tasks), episodes))
     env_steps = np.empty((steps + 1, len(tasks)), np.int64)
+    successes, rates = np.empty_like(returns), []
     env = None
     for number, first in enumerate(starts):
         part = tasks[first : first + size]
@@ -179,11 +204,14 @@ def evaluate(
             env = make_env(len(part) * episodes)
         env.set_tasks(part.repeat(episodes))
         state = adapter.start(len(part))
+        rates.append([])
         for step in range(steps + 1):
             draws = stream(seed, "evaluation", EPISODES, step, number)
             rollout = collect(env, adapter, state, episodes, draws, deterministic=deterministic)
             returns[step, rows] = rollout.returns
             env_steps[step, rows] = rollout.valid.sum((1, 2))
+            successes[step, rows] = rollout.successes
+            rates[-1].append(_rates(rollout) / env.dt)
             if step < steps:
                 state = adapter.adapt(state, rollout)
             if progress:
@@ -197,5 +225,17 @@ def evaluate(
         seed=seed,
         deterministic=deterministic,
         pooled=adapter.pooled,
+        successes=None if np.isnan(successes).any() else successes,
+        rates=np.concatenate([np.stack(of_chunk) for of_chunk in rates], axis=1),
         **labels,
     )
+
+
+def _rates(rollout: Rollout) -> np.ndarray:
+    """(M, B) reward per step in equal parts of the horizon; rewards after the end of an episode are zero."""
+    rewards = rollout.rewards.sum(2)  # (M, T), without episodes that diverged
+    starts = np.linspace(0, rewards.shape[1], min(PARTS, rewards.shape[1]), endpoint=False).astype(int)
+    lengths = np.diff(np.append(starts, rewards.shape[1]))
+    lived = (~rollout.diverged).sum(1)[:, None]
+    sums = np.add.reduceat(rewards, starts, axis=1) / lengths
+    return np.divide(sums, lived, out=np.full(sums.shape, np.nan), where=lived > 0)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from metarl.compute import torch_threads
 from metarl.envs import SPLITS, Tasks, make_family
 from metarl.errors import UserError, nearest
 from metarl.evaluation.adaptation_curve import Evaluation, evaluate
+from metarl.evaluation.definition import definition
 from metarl.evaluation.file import load_evaluation, save_evaluation, to_json
 from metarl.evaluation.tables import print_table
 from metarl.runs import versions
@@ -54,8 +56,33 @@ def evaluate_run(
     """
     run = run if isinstance(run, Run) else open_run(Path(run))
     evaluation = measure_run(run, tasks, steps, episodes, seed=seed, deterministic=deterministic)
-    path = save_evaluation(evaluation, run.path / "evaluations" / _file_name(evaluation))
-    return to_json(evaluation) | {"path": str(path)}
+    return to_json(evaluation) | {"path": str(_keep(run, evaluation))}
+
+
+def evaluation_of(
+    run: Run,
+    split: str,
+    tasks: Tasks,
+    steps: int | None = None,
+    episodes: int | None = None,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """The evaluation of a run in given tasks: the one in its folder, or measured now and kept there.
+
+    One that was made of another definition of the environment is measured again.
+    """
+    steps = run.config.evaluation.steps if steps is None else steps
+    episodes = run.config.evaluation.episodes if episodes is None else episodes
+    name = _file_name(split, _about(run.checkpoint()), tasks, steps, episodes, run.config.seed, False)
+    path = run.path / "evaluations" / name
+    if path.is_file():
+        kept = load_evaluation(path)
+        if kept.origin.get("definition", {}).get("digest") == definition(run.config.env)["digest"]:
+            return kept
+    evaluation = measure_run(run, split, steps, episodes, frozen=tasks, progress=progress)
+    _keep(run, evaluation)
+    return evaluation
 
 
 def measure_run(
@@ -66,12 +93,12 @@ def measure_run(
     *,
     seed: int | None = None,
     deterministic: bool = False,
+    frozen: Tasks | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """As `evaluate_run`, but nothing is written."""
+    """As `evaluate_run`, but nothing is written; of `frozen` tasks `tasks` says what they are."""
     config = run.config
-    if tasks not in SPLITS and not Path(tasks).is_file():
-        raise UserError(f"tasks {tasks!r}: neither a split nor a file{nearest(tasks, SPLITS)}")
-    chosen = run.tasks(tasks) if tasks in SPLITS else tasks_from_file(Path(tasks), run)
+    chosen = named_tasks(run, tasks) if frozen is None else frozen
     disjoint, reason = _disjoint(chosen, tasks)
     saved = run.checkpoint()
     with torch_threads(threads(config)):
@@ -88,7 +115,15 @@ def measure_run(
             disjoint=disjoint,
             disjoint_reason=reason,
             origin=_origin(run, saved, chosen),
+            progress=progress,
         )
+
+
+def named_tasks(run: Run, name: str) -> Tasks:
+    """The run's frozen tasks of a split, or those of a file."""
+    if name not in SPLITS and not Path(name).is_file():
+        raise UserError(f"tasks {name!r}: neither a split nor a file{nearest(name, SPLITS)}")
+    return run.tasks(name) if name in SPLITS else tasks_from_file(Path(name), run)
 
 
 def tasks_from_file(path: Path, run: Run) -> Tasks:
@@ -118,21 +153,38 @@ def _disjoint(tasks: Tasks, source: str) -> tuple[bool, str]:
 def _origin(run: Run, saved: Checkpoint, tasks: Tasks) -> dict[str, Any]:
     return {
         "run": run.id,
-        "checkpoint": {"iteration": saved.iteration, "sha256": saved.meta["sha256"]},
-        "tasks_sha256": hashlib.sha256("\n".join(tasks.digests).encode()).hexdigest(),
+        "checkpoint": _about(saved),
+        "tasks_sha256": tasks_digest(tasks),
+        "definition": definition(run.config.env),
         "versions": versions.describe(threads(run.config)),
     }
 
 
-def _file_name(evaluation: Evaluation) -> str:
+def _about(saved: Checkpoint) -> dict[str, Any]:
+    return {"iteration": saved.iteration, "sha256": saved.meta["sha256"]}
+
+
+def tasks_digest(tasks: Tasks) -> str:
+    """SHA-256 of the tasks' own digests, in their order."""
+    return hashlib.sha256("\n".join(tasks.digests).encode()).hexdigest()
+
+
+def _keep(run: Run, evaluation: Evaluation) -> Path:
+    e = evaluation
+    name = _file_name(e.split, e.origin["checkpoint"], e.tasks, e.steps, e.episodes, e.seed, e.deterministic)
+    try:
+        return save_evaluation(evaluation, run.path / "evaluations" / name)
+    except OSError as error:
+        advice = "make room, or copy the run to a folder of yours"
+        raise UserError(f"{run.path}/evaluations cannot be written: {error.strerror}; {advice}") from error
+
+
+def _file_name(
+    split: str, checkpoint: dict[str, Any], tasks: Tasks, steps: int, episodes: int, seed: int, deterministic: bool
+) -> str:
     """`held_out-40-1a2b3c4d.json`: tasks, iteration, and a key of all that the numbers depend on."""
-    checkpoint = evaluation.origin["checkpoint"]
-    depends_on = [
-        checkpoint["sha256"], evaluation.origin["tasks_sha256"], evaluation.steps, evaluation.episodes, evaluation.seed,
-        evaluation.deterministic,
-    ]  # fmt: skip
+    depends_on = [checkpoint["sha256"], tasks_digest(tasks), steps, episodes, seed, deterministic]
     key = hashlib.sha256(json.dumps(depends_on).encode()).hexdigest()[:8]
-    name = evaluation.split
-    if name not in SPLITS:
-        name = "file-" + re.sub(r"[^\w-]+", "_", Path(name).stem)[:40]
-    return f"{name}-{checkpoint['iteration']}-{key}.json"
+    if split not in SPLITS:
+        split = "file-" + re.sub(r"[^\w-]+", "_", Path(split).stem)[:40]
+    return f"{split}-{checkpoint['iteration']}-{key}.json"

@@ -51,6 +51,7 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
                 "seconds": p.seconds,
                 "worst_task": p.worst,
                 "diverged": p.diverged,
+                **({} if p.success is None else {"success": p.success}),
                 **(p.summary.to_json() if p.summary else {}),
             }
             for p in evaluation.curve
@@ -58,7 +59,9 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
         "tasks": evaluation.tasks.to_json(),
         "task_digests": list(evaluation.tasks.digests),
         "env_steps": evaluation.env_steps.tolist(),
-        "returns": [[[_plain(x) for x in row] for row in task] for task in evaluation.returns.tolist()],
+        "returns": _nested(evaluation.returns),
+        "successes": None if evaluation.successes is None else evaluation.successes.astype(int).tolist(),
+        "rates": None if evaluation.rates is None else _nested(evaluation.rates),
         "origin": dict(evaluation.origin),
     }
     return document | {"digest": document_digest(document)}
@@ -100,14 +103,15 @@ def load_evaluation(path: str | Path) -> Evaluation:
 
 def _from_document(document: Mapping[str, Any]) -> Evaluation:
     env = EnvConfig.model_validate(document["env"])
-    returns = [[[math.nan if x is None else x for x in row] for row in task] for task in document["returns"]]
     labels = ("dt", "seed", "deterministic", "split", "disjoint", "disjoint_reason", "confidence", "origin")
     return Evaluation(
         env=env,
         tasks=Tasks.from_json(document["tasks"], make_family(env.family, **env.options).space),
-        returns=np.array(returns),
+        returns=_array(document["returns"]),
         env_steps=np.array(document["env_steps"]),
         pooled=document.get("pooled", True),
+        successes=None if document.get("successes") is None else _array(document["successes"]),
+        rates=None if document.get("rates") is None else _array(document["rates"]),
         **{label: document[label] for label in labels},
     )
 
@@ -116,5 +120,10 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
-def _plain(x: float) -> float | None:
-    return None if math.isnan(x) else x
+def _nested(array: np.ndarray) -> list:
+    """Three levels of lists; JSON has no NaN, null stands for it."""
+    return [[[None if math.isnan(x) else x for x in row] for row in task] for task in array.tolist()]
+
+
+def _array(nested: list) -> np.ndarray:
+    return np.array([[[math.nan if x is None else x for x in row] for row in task] for task in nested], float)

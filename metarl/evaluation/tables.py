@@ -55,6 +55,8 @@ def caption(evaluation: Evaluation) -> str:
         f"Undiscounted return of {measured}, {actions}; mean and interquartile mean"
         f" (IQM) over tasks with {100 * evaluation.confidence:g} % intervals ({evaluation.method})."
     ]
+    if evaluation.successes is not None:
+        lines.append("done: share of all started episodes in which the task was done at some step.")
     notes = dict.fromkeys(p.summary.note for p in evaluation.curve if p.summary and p.summary.note)
     lines += [f"Note: {note}." for note in notes]
     if not evaluation.disjoint:
@@ -73,8 +75,10 @@ def print_table(result: dict[str, Any], console: Console | None = None) -> None:
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=0)
     for header in ("steps", "episodes", "time", "mean return", "IQM", "worst"):
         table.add_column(header, justify="right", no_wrap=True)
-    if any(point["diverged"] for point in curve):
-        table.add_column("diverged", justify="right", no_wrap=True)
+    done = any("success" in point for point in curve)
+    diverged = any(point["diverged"] for point in curve)
+    for header in ("done",) * done + ("diverged",) * diverged:
+        table.add_column(header, justify="right", no_wrap=True)
     for point in curve:
         cells = [str(point["step"]), str(point["episodes"]), f"{format_number(point['seconds'])} s"]
         if "mean" in point:
@@ -83,7 +87,9 @@ def print_table(result: dict[str, Any], console: Console | None = None) -> None:
             cells.append(format_number(point["worst_task"]))
         else:
             cells += ["-"] * 3
-        if len(table.columns) > len(cells):
+        if done:
+            cells.append(f"{100 * point['success']:.0f} %")
+        if diverged:
             cells.append(str(point["diverged"]))
         table.add_row(*cells)
     console.print(table)

@@ -16,11 +16,12 @@ from metarl.algorithms import meta_gradient
 from metarl.algorithms.learners import make_env as learner_env
 from metarl.algorithms.learners import make_learner
 from metarl.config import Config, EnvConfig, EvaluationConfig, ProMPConfig, WandbConfig
-from metarl.envs import make_family
+from metarl.envs import BatchEnv, make_family
 from metarl.errors import UserError
 from metarl.evaluation import adaptation_curve
 from metarl.evaluation.adaptation_curve import Evaluation, evaluate
-from metarl.evaluation.evaluate import evaluate_run, print_table
+from metarl.evaluation.definition import _definition, definition
+from metarl.evaluation.evaluate import evaluate_run, evaluation_of, print_table
 from metarl.evaluation.file import document_digest, load_evaluation, to_json
 from metarl.evaluation.statistics import interquartile_mean
 from metarl.evaluation.tables import caption, sentence, where
@@ -453,3 +454,111 @@ def test_training_tasks_among_the_held_out_ones_are_noticed(run):
     path.write_text(json.dumps(document))
     with pytest.raises(UserError, match="3 of 3 are training tasks"):
         evaluate_run(run.path)
+
+
+# ---- more of what is kept
+
+
+class Solvable(BatchEnv):
+    """Says that a task is done where the reward is small: Navigation's is minus the distance to the goal."""
+
+    def step(self, actions):
+        observation, reward, terminated, truncated, info = super().step(actions)
+        return observation, reward, terminated, truncated, info | {"success": reward > -0.3}
+
+
+def test_where_the_environment_says_what_was_done_each_started_episode_counts():
+    def solvable(num_envs):
+        return Solvable("Navigation2D", num_envs, horizon=25, autoreset_mode="Disabled", num_threads=1)
+
+    result = evaluate(Navigator(), solvable, tasks(6), steps=1, episodes=4, seed=0)
+    assert result.successes.shape == (2, 6, 4) and result.successes[1].all()  # the goal is reached
+    assert result.curve[0].success == result.successes[0].mean() < 1.0
+    text = shown(to_json(result))
+    assert "done" in text and "100 %" in text and "share of all started episodes" in text
+    assert evaluate(Navigator(), make_env, tasks(2), steps=0, episodes=2, seed=0).successes is None
+
+
+def test_an_episode_that_diverged_was_not_done():
+    class Exploding(Solvable):
+        def step(self, actions):
+            actions = np.where(np.arange(self.num_envs)[:, None] == 1, np.nan, actions)
+            observation, reward, *rest, info = super().step(actions)
+            return observation, reward, *rest, info | {"success": np.ones(self.num_envs, bool)}
+
+    def exploding(num_envs):
+        return Exploding("Navigation2D", num_envs, horizon=5, autoreset_mode="Disabled", num_threads=1)
+
+    result = evaluate(Navigator(), exploding, tasks(2), steps=0, episodes=2, seed=0)
+    assert result.successes.tolist() == [[[1.0, 0.0], [1.0, 1.0]]]
+    assert result.curve[0].success == 0.75 and result.curve[0].diverged == 1
+    assert np.isfinite(result.rates).all()
+
+
+def test_rates_are_the_rewards_of_each_part_of_the_episodes():
+    result = evaluate(Navigator(), make_env, tasks(3), steps=1, episodes=4, seed=0)
+    assert result.rates.shape == (2, 3, adaptation_curve.PARTS)
+    starts = np.linspace(0, 25, adaptation_curve.PARTS, endpoint=False).astype(int)
+    lengths = np.diff(np.append(starts, 25)) * result.dt
+    np.testing.assert_allclose(result.rates @ lengths, result.per_task, rtol=1e-9)
+    chunked = evaluate(Navigator(), make_env, tasks(3), steps=1, episodes=4, seed=0, max_simulations=1)
+    assert chunked.rates.shape == result.rates.shape
+
+
+def test_an_evaluation_from_before_rates_and_successes_is_still_read(run):
+    path = Path(evaluate_run(run.path, steps=1)["path"])
+    document = json.loads(path.read_text())
+    for key in ("rates", "successes", "digest"):
+        del document[key]
+    path.write_text(json.dumps(document | {"digest": document_digest(document)}))
+    assert load_evaluation(path).rates is None
+
+
+def test_an_evaluation_of_frozen_tasks_is_made_once(run, monkeypatch):
+    frozen = tasks(4, seed=5)
+    first = evaluation_of(run, "held_out", frozen, 1)
+    assert first.tasks == frozen and first.split == "held_out" and first.disjoint
+    [path] = (run.path / "evaluations").iterdir()
+    with monkeypatch.context() as patch:
+        patch.setattr("metarl.evaluation.evaluate.evaluate", None)  # nothing is measured
+        assert to_json(evaluation_of(run, "held_out", frozen, 1)) == to_json(first)
+    changed = definition(run.config.env) | {"digest": "of a changed reward"}
+    monkeypatch.setattr("metarl.evaluation.evaluate.definition", lambda env: changed)
+    again = evaluation_of(run, "held_out", frozen, 1)
+    assert again.origin["definition"]["digest"] == "of a changed reward"
+    np.testing.assert_array_equal(again.returns, first.returns)
+    assert [path] == list((run.path / "evaluations").iterdir())
+
+
+def test_a_task_of_training_is_never_evaluated_as_held_out(run):
+    trained = tasks(4, split="train")
+    with pytest.raises(UserError, match="tasks 'held_out': 4 of 4 are training tasks"):
+        evaluation_of(run, "held_out", trained)
+
+
+# ---- the definition of an environment
+
+
+def test_a_definition_follows_what_the_environment_does():
+    base = definition(EnvConfig(family="HalfCheetahMass", horizon=20))
+    assert base["parameters"][0]["name"] == make_family("HalfCheetahMass").space.names[0] and base["dt"] == pytest.approx(0.05)
+    assert definition(EnvConfig(family="HalfCheetahMass", horizon=20, action_scale=10)) == base
+    for other in (EnvConfig(family="HalfCheetahMass", horizon=21), EnvConfig(family="HalfCheetahVel", horizon=20),
+                  EnvConfig(family="HalfCheetahDir", horizon=20, options={"variant": "maml"})):  # fmt: skip
+        assert definition(other)["digest"] != base["digest"]
+    plain, variant = (EnvConfig(family="HalfCheetahDir", horizon=20, options=o) for o in ({}, {"variant": "maml"}))
+    assert definition(plain)["behaviour"] != definition(variant)["behaviour"]
+
+
+def test_an_edited_reward_is_another_definition(monkeypatch):
+    env = EnvConfig(family="Navigation2D", horizon=12)
+    before = definition(env)
+    _definition.cache_clear()
+    assert definition(env) == before
+    family = type(make_family("Navigation2D"))
+    terms = family.reward_terms
+    monkeypatch.setattr(family, "reward_terms", lambda *args: {k: 1.01 * v for k, v in terms(*args).items()})
+    _definition.cache_clear()
+    changed = definition(env)
+    assert changed["behaviour"] != before["behaviour"] and changed["digest"] != before["digest"]
+    _definition.cache_clear()
