@@ -1,7 +1,7 @@
-"""What every strategy is given, to be compared: validation tasks, environment steps, episodes in a task.
+"""What every strategy is given: validation tasks, environment steps in training, episodes in a new task.
 
     tasks = validation_tasks(config, 20)              # of the training range; never held out, never extrapolation
-    config = fitted(config, chosen, base)             # as many iterations and adaptation steps as the base's budget buys
+    config = fitted(config, chosen, base)             # as many iterations and adaptation steps as the budget buys
     score = measure(adapter, config, tasks)
 
 Training: strategies differ in tasks, episodes and inner steps, hence in environment steps an iteration; each is

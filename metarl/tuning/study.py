@@ -46,7 +46,7 @@ class Trial:
         env_steps, adaptation_env_steps: environment steps of training so far, and of measuring at the last rung.
         seconds: of work on it.
         error: why it failed.
-        memory: what the pruner keeps of it.
+        memory: what sampler and pruner keep of it.
     """
 
     number: int
@@ -99,6 +99,7 @@ class Study:
             self.config(trial)
         except UserError as error:
             self._fail(trial, str(error))
+        trial.memory = self._memory(trial)
         return trial
 
     def tell(self, trial: Trial, answer: dict[str, Any]) -> bool:
@@ -118,7 +119,7 @@ class Study:
         elif handle.should_prune():
             trial.state = "pruned"
             self._study.tell(handle, state=optuna.trial.TrialState.PRUNED)
-        trial.memory = dict(self._study.trials[trial.number].system_attrs)
+        trial.memory = self._memory(trial)
         return trial.state == "running"
 
     def config(self, trial: Trial, base: Config | None = None) -> Config:
@@ -155,6 +156,9 @@ class Study:
             )
             self._handles[trial.number] = optuna.trial.Trial(self._study, self._study.trials[-1]._trial_id)
             self.trials.append(trial)
+
+    def _memory(self, trial: Trial) -> dict[str, Any]:
+        return dict(self._study.trials[trial.number].system_attrs)
 
     def _present(self, settings: dict[str, Any]) -> list[Dimension]:
         return [d for d in self.space.dimensions if d.key in settings]

@@ -56,6 +56,8 @@ class Trials:
                     finally:
                         training.save()
                         training.close()
+                    if self._orphaned:
+                        os._exit(1)  # at once: nobody waits for a tidy end
                     if not finished:
                         return {"stopped": True}
                     answer = self._measured(training.learner.adapter(), config, tasks)
@@ -79,13 +81,15 @@ class Trials:
             return {"error": str(error)}
         return answer | {"env_steps": 0, "seconds": time.perf_counter() - started}
 
+    @property
+    def _orphaned(self) -> bool:
+        return os.getppid() != self.parent
+
     def _iterate(self, training: Training, iterations: int) -> bool:
         unhandled = Interruption(logger.warning)  # signals are the search's
         while training.done < iterations:
             self.done[...] = training.done
-            if os.getppid() != self.parent:
-                raise SystemExit("the search has gone")
-            if self.stop.any():
+            if self.stop.any() or self._orphaned:
                 return False
             training.iterate(unhandled)
             if training.save_due:

@@ -94,6 +94,14 @@ def train_command(arguments: list[str], stderr: str, fault: str = "", **variable
     main(["train", *arguments])
 
 
+def tune_command(arguments: list[str], log: str) -> None:
+    """`metarl tune ARGUMENTS`, its output going to a file."""
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    main(["tune", *arguments])
+
+
 def save_and_die(directory: str, call: int) -> None:
     """Save checkpoint 3 and be killed at system call number `call` of it."""
     remaining = [call]

@@ -1,0 +1,387 @@
+"""The search for a learning strategy: what it tries, what it is measured on, and that it can be cut off anywhere."""
+
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+import run_processes
+import torch
+
+from metarl.algorithms.learners import make_learner
+from metarl.config import changed, config_names, load_config
+from metarl.envs import BatchEnv
+from metarl.envs.extra import Extra
+from metarl.errors import UserError
+from metarl.evaluation.evaluate import measure_run
+from metarl.runs.run import open_run
+from metarl.runs.train import train
+from metarl.tuning import search as searching
+from metarl.tuning.protocol import fitted, steps_per_iteration, validation_tasks
+from metarl.tuning.search import tune
+from metarl.tuning.space import default_space, read_space
+
+pytest.importorskip("optuna", reason="the extra tune is not installed")
+
+from metarl.tuning.study import Study
+
+TINY = """
+env: {family: HalfCheetahMass, horizon: 4, action_scale: 4}
+algorithm: {name: promp, epochs: 1}
+policy: {hidden: [4]}
+meta_batch: 3
+episodes: 2
+iterations: 9
+threads: 1
+checkpoint_every: 2
+evaluation: {tasks: 4, episodes: 2, steps: 2}
+wandb: {mode: disabled}
+"""
+SPACE = "inner.lr: {log_uniform: [0.01, 1.0]}\ninner.steps: {int: [1, 2]}\n"
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    (tmp_path / "space.yaml").write_text(SPACE)
+    return tmp_path / "tiny.yaml"
+
+
+def results(folder):
+    """Everything that a search found, but how long it took."""
+    document = json.loads((folder / "trials.json").read_bytes())
+    return [{key: value for key, value in trial.items() if key != "seconds"} for trial in document["trials"]]
+
+
+# ---- the search
+
+
+def test_the_chosen_strategy_is_the_best_and_trains(tiny, tmp_path, capsys):
+    folder = tune(tiny, space=tmp_path / "space.yaml", trials=4, iterations=3, jobs=0, folder=tmp_path / "s")
+    document = json.loads((folder / "trials.json").read_bytes())
+    trials = document["trials"]
+    assert [trial["state"] for trial in trials] == ["complete"] * 4
+    assert trials[0]["settings"] == {"inner.lr": 0.1, "inner.steps": 1}  # the config as it was given
+    best = max(trials, key=lambda trial: trial["value"])
+    assert document["chosen"] == best["number"] and best["value"] == best["curve"][-1]
+    chosen = load_config(folder / "chosen.yaml")
+    base = load_config(tiny)
+    assert chosen == fitted(changed(base, best["settings"]), best["settings"], base)
+    assert steps_per_iteration(chosen) * chosen.iterations == pytest.approx(9 * steps_per_iteration(base), rel=0.1)
+    assert (folder / "search.png").stat().st_size > 10_000
+    # a strategy is a run, and its value is what evaluating that run in the validation tasks gives
+    run = open_run(folder / "trials" / "0003")
+    assert run.checkpoint().iteration == run.config.iterations == len(run.metrics())
+    assert run.config.inner.lr == trials[3]["settings"]["inner.lr"]
+    tasks = tmp_path / "validation.json"
+    tasks.write_text(json.dumps(validation_tasks(base, 4).to_json()))
+    assert measure_run(run, str(tasks)).per_task[-1].mean() == pytest.approx(trials[3]["value"], rel=1e-12)
+    assert trials[3]["env_steps"] == run.metrics()[-1]["env_steps"]
+    assert trials[3]["adaptation_env_steps"] == 4 * 2 * 3 * 4  # tasks, episodes, 0 to 2 steps, horizon
+    assert "strategy 0" in capsys.readouterr().out
+
+
+def test_no_held_out_and_no_extrapolation_task_is_ever_seen(tiny, tmp_path, monkeypatch):
+    seen = []
+    set_tasks = BatchEnv.set_tasks
+
+    def spy(self, tasks):
+        seen.append(tasks)
+        set_tasks(self, tasks)
+
+    monkeypatch.setattr(BatchEnv, "set_tasks", spy)
+    overrides = ["evaluation.every=1", "evaluation.split=held_out"]
+    folder = tune(tiny, overrides, trials=2, iterations=2, jobs=0, folder=tmp_path / "s")
+    assert len(seen) > 4
+    assert {split for tasks in seen for split in tasks.space.split_of(tasks)} == {"train"}
+    measured = set(json.loads((folder / "search.json").read_bytes())["validation"]["digests"])
+    trained = [tasks for tasks in seen if not set(tasks.digests) <= measured]
+    assert len(trained) < len(seen) and not measured & {d for tasks in trained for d in tasks.digests}
+
+
+@pytest.mark.parametrize("family", ["HalfCheetahMass", "HalfCheetahDisabledJoint", "HalfCheetahDir"])
+def test_validation_tasks_are_not_the_frozen_ones(family):
+    config = load_config("demo", [f"env.family={family}", "evaluation.tasks=30", "seed=4"])
+    tasks = validation_tasks(config, 30)
+    space = tasks.space
+    frozen = space.sample(30, "train", np.random.default_rng(searching_stream(config)))
+    assert len(tasks) == 30 and set(space.split_of(tasks)) == {"train"}
+    assert validation_tasks(config, 30) == tasks
+    if any(p.continuous for p in space.parameters):
+        assert len(set(tasks.digests)) == 30 and not set(tasks.digests) & set(frozen.digests)
+
+
+def searching_stream(config):
+    """What a run draws its frozen training tasks from, where it has them."""
+    from metarl.seeding import stream
+
+    return stream(config.seed, "evaluation_tasks", 0)
+
+
+def test_the_frozen_training_tasks_are_those_of_a_run(tiny, tmp_path):
+    config = load_config(tiny, ["evaluation.split=train", "iterations=1"])
+    run = open_run(train(config, tmp_path / "r"))
+    expected = run.tasks("train").space.sample(4, "train", np.random.default_rng(searching_stream(config)))
+    assert run.tasks("train") == expected
+
+
+def test_a_search_that_was_cut_off_goes_on_as_if_it_had_not(tiny, tmp_path):
+    options = {"space": tmp_path / "space.yaml", "iterations": 2, "jobs": 0}
+    whole = tune(tiny, trials=4, folder=tmp_path / "whole", **options)
+    part = tune(tiny, trials=2, folder=tmp_path / "part", **options)
+    tune(None, folder=part, resume=True, trials=4, jobs=0)
+    assert results(part) == results(whole)
+    assert (part / "chosen.yaml").read_bytes() == (whole / "chosen.yaml").read_bytes()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_signals(tiny, tmp_path, number):
+    """SIGTERM: saved, told how to go on, exit code 143. SIGKILL: its processes end too. After both it goes on."""
+    options = ["--space", str(tmp_path / "space.yaml"), "--trials", "2", "--iterations", "2000"]
+    folder, log = tmp_path / "s", tmp_path / "log"
+    process = run_processes.launch(run_processes.tune_command, [str(tiny), *options, "--run", str(folder)], str(log))
+    metrics = folder / "trials" / "0000" / "metrics.jsonl"
+    run_processes.wait_for(lambda: metrics.exists() and metrics.read_bytes().count(b"\n") > 3)
+    worker = json.loads((folder / "trials" / "0000" / "lock").read_bytes())["pid"]
+    assert worker != process.pid
+    os.kill(process.pid, number)
+    assert run_processes.finish(process) == (143 if number == signal.SIGTERM else -signal.SIGKILL)
+    run_processes.wait_for(lambda: not alive(worker), 10)
+    assert results(folder)[0]["state"] == "running"
+    if number == signal.SIGTERM:
+        assert f"metarl tune --run {folder} --resume" in log.read_text()
+        done = metrics.read_bytes().count(b"\n")
+        assert open_run(folder / "trials" / "0000").checkpoint().iteration == done  # nothing is lost
+    with pytest.raises(UserError, match="--resume: got --iterations, expected none"):
+        tune(None, iterations=3, folder=folder, resume=True)
+
+
+def test_processes_find_the_same(tiny, tmp_path):
+    options = {"space": tmp_path / "space.yaml", "search": "random", "trials": 3, "iterations": 2}
+    alone = tune(tiny, jobs=0, folder=tmp_path / "alone", **options)
+    together = tune(tiny, jobs=2, folder=tmp_path / "together", **options)
+    assert results(together) == results(alone)
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    # a zombie of the test's own is dead
+    return open(f"/proc/{pid}/stat").read().split(")")[-1].split()[0] != "Z"
+
+
+# ---- how a finished run adapts
+
+
+def test_a_run_s_adaptation_is_tuned_without_training(tiny, tmp_path):
+    config = load_config(tiny, ["iterations=2"])
+    run = open_run(train(config, tmp_path / "r"))
+    before = {file: file.read_bytes() for file in run.path.rglob("*") if file.is_file()}
+    folder = tune(run.path, trials=4, search="halving", jobs=0, folder=tmp_path / "s")
+    assert before == {file: file.read_bytes() for file in run.path.rglob("*") if file.is_file()}
+    assert not (folder / "trials").exists()
+    trials = results(folder)
+    assert set(trials[1]["settings"]) == {"evaluation.episodes", "inner.lr", "inner.head_only", "gae_lambda"}
+    assert all(trial["env_steps"] == 0 for trial in trials)
+    # the same experience for each: 4 episodes
+    lengths = {trial["settings"]["evaluation.episodes"]: len(trial["curve"]) for trial in trials if trial["curve"]}
+    assert all(episodes * (length - 1) == 4 for episodes, length in lengths.items())
+    chosen = open_run(folder / "chosen")
+    tensors, others = run.checkpoint().tensors, chosen.checkpoint().tensors
+    assert all(torch.equal(tensors[name], others[name]) for name in tensors)
+    best = max((t for t in trials if t["value"] is not None), key=lambda t: t["value"])
+    assert chosen.config.inner.lr == best["settings"]["inner.lr"]
+    assert chosen.tasks("held_out") == run.tasks("held_out")
+    assert measure_run(chosen).returns.shape[2] == best["settings"]["evaluation.episodes"]
+    train(config.model_copy(update={"iterations": 3}), run.path, resume=True)
+    with pytest.raises(UserError, match="was trained on since the search began; start a new search"):
+        tune(None, folder=folder, resume=True)
+
+
+def test_what_the_weights_depend_on_is_no_adaptation(tiny, tmp_path):
+    config = load_config(tiny)
+    with pytest.raises(UserError, match=r"inner.steps: got a range, expected one of inner.lr, .*the run's weights"):
+        read_space(tmp_path / "space.yaml", config, trained=False)
+    with pytest.raises(UserError, match="rl2 has no settings that adaptation alone depends on"):
+        default_space(load_config("half_cheetah_mass/rl2"), trained=False)
+
+
+# ---- spaces
+
+
+@pytest.mark.parametrize("name", [name for name in config_names() if not name.endswith("/random")])
+def test_every_shipped_config_has_a_space_that_reads_back(name, tmp_path):
+    config = load_config(name)
+    space = default_space(config)
+    (tmp_path / "space.yaml").write_text(space.to_yaml())
+    assert read_space(tmp_path / "space.yaml", config) == space and len(space.dimensions) > 1
+
+
+CONDITIONAL = """
+inner.sb3: {choice: [{algorithm: PPO, settings: {n_epochs: 2}}, {algorithm: SAC}]}
+inner.sb3.settings.n_epochs: {int: [1, 3], when: {inner.sb3.algorithm: PPO}}
+inner.sb3.settings.tau: {log_uniform: [0.01, 0.1], when: {inner.sb3.algorithm: [SAC, TD3]}}
+"""
+
+
+def test_settings_that_depend_on_the_algorithm(tmp_path):
+    config = load_config("half_cheetah_mass/reptile_ppo")
+    (tmp_path / "space.yaml").write_text(CONDITIONAL)
+    study = Study("random", read_space(tmp_path / "space.yaml", config), config, rungs=1)
+    found = {}
+    for _ in range(12):
+        trial = study.ask()
+        assert trial.state == "running", trial.error
+        sb3 = study.config(trial).inner.sb3
+        found.setdefault(sb3.algorithm, set()).update(sb3.settings)
+    assert found == {"PPO": {"n_epochs"}, "SAC": {"tau"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("inner.lrr: {uniform: [0.1, 1]}", r"inner.lrr: got 0.1, expected no such key \(did you mean 'inner.lr'\?\)"),
+        ("inner.lr: {uniform: [-1, 1]}", "inner.lr: got -1, expected greater than 0"),
+        ("inner.lr: {uniform: [1, 0.1]}", "inner.lr: got .*, expected two numbers, the lower first"),
+        ("inner.lr: {log_uniform: [0, 0.1]}", "inner.lr: got .*, expected two numbers, the lower first, both above 0"),
+        ("inner.steps: {int: [1, 2.5]}", "inner.steps: got .*, expected two whole numbers, the lower first"),
+        ("inner.lr: {normal: [0, 1]}", r"inner.lr: got \[\"normal\"\], expected one of uniform, log_uniform, int"),
+        ("inner.lr: 3", "inner.lr: got 3, expected such as"),
+        ("seed: {int: [1, 3]}", "seed: got a range, expected none: it is no part of a strategy"),
+        ("evaluation.tasks: {int: [1, 3]}", "evaluation.tasks: got a range, expected none"),
+        ("env.horizon: {int: [1, 3]}", "env.horizon: got a range, expected none"),
+        ("{}", "got no settings, expected at least one"),
+        ("inner.lr: !!python/name:os.system {}", "got the YAML tag"),
+    ],
+)
+def test_a_space_with_a_fault(text, message, tmp_path):
+    (tmp_path / "space.yaml").write_text(text)
+    with pytest.raises(UserError, match=f"space.yaml: .*{message}"):
+        read_space(tmp_path / "space.yaml", load_config("half_cheetah_mass/promp"))
+
+
+# ---- budgets
+
+
+@pytest.mark.parametrize("name", ["promp", "promp_1", "maml", "rl2", "reptile_ppo", "scratch_ppo"])
+def test_steps_of_an_iteration_are_counted_right(name):
+    changes = {"env.horizon": 3, "meta_batch": 2, "episodes": 2, "threads": 1}
+    if name == "promp_1":
+        name, changes["inner.steps"] = "promp", 3
+    if name == "rl2":
+        changes |= {"algorithm.minibatches": 1, "algorithm.epochs": 1, "algorithm.trial_episodes": 3}
+    folder = "half_cheetah_dir" if name == "maml" else "half_cheetah_mass"
+    config = changed(load_config(f"{folder}/{name}"), changes)
+    assert steps_per_iteration(config) == make_learner(config).iterate(0)["env_steps"]
+
+
+def test_all_get_the_same_experience(tiny):
+    base = load_config(tiny, ["iterations=90", "evaluation.steps=3", "evaluation.episodes=8"])
+    for chosen, iterations, steps in (
+        ({"meta_batch": 6}, 45, 3),
+        ({"inner.steps": 2}, 60, 3),
+        ({"evaluation.episodes": 4}, 90, 6),
+        ({"evaluation.episodes": 5}, 90, 4),
+        ({"evaluation.episodes": 4, "evaluation.steps": 2}, 90, 2),
+        ({"evaluation.episodes": 12, "evaluation.steps": 9}, 90, 2),
+    ):
+        config = fitted(changed(base, chosen), chosen, base)
+        assert (config.iterations, config.evaluation.steps) == (iterations, steps), chosen
+    with pytest.raises(UserError, match="evaluation.episodes: got 25, expected at most 24"):
+        fitted(changed(base, {"evaluation.episodes": 25}), {}, base)
+
+
+# ---- what is tried next
+
+
+def told(study, number, value):
+    answer = {"value": value, "curve": [value], "env_steps": 1, "adaptation_env_steps": 1, "seconds": 1.0}
+    return study.tell(study.trials[number], answer)
+
+
+def new_study(search, tiny, rungs=1):
+    config = load_config(tiny)
+    return Study(search, read_space(tiny.with_name("space.yaml"), config), config, rungs)
+
+
+def test_halving_gives_the_better_ones_more(tiny):
+    study = new_study("halving", tiny, rungs=3)
+    going = []
+    for number in range(9):  # of growing value, then of falling value
+        study.ask()
+        going.append(told(study, number, float(number if number < 5 else -number)))
+    assert going == [True] * 5 + [False] * 4
+    assert [trial.state for trial in study.trials] == ["running"] * 5 + ["pruned"] * 4
+    assert told(study, 4, 10.0) and not told(study, 4, 20.0)  # two more rungs, and complete
+    assert study.trials[4].state == "complete" and study.best is study.trials[4]
+    assert not told(study, 0, 1.0)  # worse than what number 4 had there
+
+
+@pytest.mark.parametrize("search", ["random", "tpe", "halving"])
+def test_a_study_comes_back_from_its_file(search, tiny):
+    study = new_study(search, tiny, rungs=3 if search == "halving" else 1)
+    for number in range(12):
+        trial = study.ask()
+        if number != 11:
+            told(study, number, -abs(np.log(trial.settings["inner.lr"]) + 3) - number % 2)
+    again = new_study(search, tiny, rungs=study.rungs)
+    again.load(json.loads(json.dumps(study.to_json())))
+    assert again.to_json() == study.to_json()
+    assert again.ask() == study.ask()
+    running = [trial.number for trial in study.trials if trial.state == "running"]
+    for number in running:
+        assert told(again, number, 0.5) == told(study, number, 0.5)
+    assert again.to_json() == study.to_json()
+
+
+def test_tpe_comes_closer_and_random_does_not(tiny):
+    def distances(search):
+        study = new_study(search, tiny)
+        found = []
+        for number in range(40):
+            away = abs(np.log(study.ask().settings["inner.lr"]) - np.log(0.03))
+            told(study, number, -away)
+            found.append(away)
+        return np.mean(found[25:])
+
+    assert distances("tpe") < 0.5 * distances("random")
+
+
+def test_a_strategy_that_fails_does_not_end_the_search(tiny, tmp_path):
+    space = "inner.lr: {choice: [0.1]}\nevaluation.episodes: {choice: [2, 5]}\n"  # 5 episodes are more than there are
+    (tmp_path / "space.yaml").write_text(space)
+    options = {"space": tmp_path / "space.yaml", "trials": 6, "search": "random", "iterations": 1, "jobs": 0}
+    trials = results(tune(tiny, folder=tmp_path / "s", **options))
+    assert {(trial["state"], trial["settings"]["evaluation.episodes"]) for trial in trials} == {
+        ("complete", 2), ("failed", 5),
+    }  # fmt: skip
+    assert {trial["error"] for trial in trials if trial["state"] == "failed"} == {
+        "evaluation.episodes: got 5, expected at most 4, which are all the episodes"
+    }
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda tiny: tune(tiny, search="grid"), "--search: got 'grid', expected one of random, tpe, halving"),
+        (lambda tiny: tune(None), "tune: got no config, expected a YAML file, a name from"),
+        (lambda tiny: tune(None, resume=True), "--resume: got no folder, expected --run DIR with"),
+        (lambda tiny: tune(tiny, folder=tiny.parent), "is not empty; add --resume"),
+        (lambda tiny: tune("half_cheetah_mass/random"), "random has no settings that adaptation alone depends on"),
+        (lambda tiny: tune("half_cheetah_mass/scratch_ppo", iterations=3), "--iterations: got 3, expected none"),
+    ],
+)
+def test_a_wrong_call(call, message, tiny, monkeypatch):
+    monkeypatch.chdir(tiny.parent)
+    with pytest.raises(UserError, match=message):
+        call(tiny)
+    assert not (tiny.parent / "runs").exists()
+
+
+def test_without_the_package_one_line_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(searching, "PACKAGE", Extra("tune", "no_such_package"))
+    with pytest.raises(UserError, match=r"^metarl tune needs .*not installed: pip install 'metarl\[tune\]'$"):
+        tune("demo")
