@@ -29,6 +29,7 @@ from .leap_hand import LeapSpin
 from .metaworld_env import MetaWorld, MetaWorldEnv, MetaWorldML1, MetaWorldML10, MetaWorldML45
 from .navigation import Navigation2D, Navigation2DSparse, Navigation2DWind
 from .oracle import OracleEnv
+from .own_robot import OwnRobot
 from .panda import PandaReach
 from .parameter import Parameter, did_you_mean
 from .pusher import PusherGoal
@@ -43,9 +44,9 @@ from .walker2d import Walker2dDir, Walker2dVel
 from .write import Write
 
 __all__ = [
-    "FAMILIES", "QUANTITIES", "SPLITS", "BatchEnv", "Family", "MetaWorldEnv", "MissingExtra", "OracleEnv", "Parameter",
-    "SingleEnv", "TaskSpace", "Tasks", "TrialEnv", "TrialVectorEnv", "Write", "make", "make_family", "register",
-    "vector_env",
+    "FAMILIES", "QUANTITIES", "SPLITS", "BatchEnv", "Family", "MetaWorldEnv", "MissingExtra", "OracleEnv", "OwnRobot",
+    "Parameter", "SingleEnv", "TaskSpace", "Tasks", "TrialEnv", "TrialVectorEnv", "Write", "make", "make_family",
+    "register", "vector_env",
 ]
 
 FAMILIES: dict[str, type[Family]] = {

@@ -1,0 +1,463 @@
+"""Robots from YAML: against a plain loop of single simulations, under any valid file, one line for each fault."""
+
+import copy
+from pathlib import Path
+
+import mujoco
+import numpy as np
+import pytest
+import yaml
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from metarl.envs import BatchEnv
+from metarl.envs.checks import assert_effective
+from metarl.envs.mjcf import Limits, compile_mjcf, files_of
+from metarl.envs.own_robot import OwnRobot
+
+MJCF = """
+<mujoco model="leg">
+  <option timestep="0.005"/>
+  <worldbody>
+    <geom name="floor" type="plane" size="5 5 .1"/>
+    <body name="trunk" pos="0 0 0.5">
+      <freejoint name="root"/>
+      <geom name="trunk" type="box" size=".1 .08 .05" mass="2"/>
+      <site name="imu"/>
+      <body name="thigh" pos="0 0 -.05">
+        <joint name="hip" axis="0 1 0" range="-60 60" damping=".5"/>
+        <geom name="thigh" type="capsule" fromto="0 0 0 0 0 -.2" size=".03"/>
+        <body name="foot" pos="0 0 -.2">
+          <joint name="leg" type="slide" axis="0 0 1" range="-.1 .05" stiffness="300" damping="5"/>
+          <geom name="foot" type="sphere" size=".04" pos="0 0 -.05"/>
+          <site name="toe" pos="0 0 -.09"/>
+        </body>
+      </body>
+    </body>
+  </worldbody>
+  <actuator><motor name="hip" joint="hip" gear="5" ctrlrange="-1 1"/></actuator>
+  <sensor><gyro name="gyro" site="imu"/><touch name="touch" site="toe"/></sensor>
+  <keyframe>
+    <key name="home" qpos="0 0 0.35 1 0 0 0 0.2 0"/>
+    <key name="high" qpos="0 0 0.45 1 0 0 0 0 0"/>
+  </keyframe>
+</mujoco>
+"""
+# one signal of each kind that there is
+OBSERVATION = """
+- {signal: joint_position, joints: [hip, leg]}
+- {signal: joint_velocity}
+- {signal: joint_direction, joints: hip}
+- {signal: sensor}
+- {signal: body_position, of: [foot, imu], axes: xz}
+- {signal: body_velocity, of: trunk}
+- {signal: body_velocity, of: [trunk, toe], axes: zx, frame: body}
+- {signal: body_spin, of: trunk, axes: xy, frame: body}
+- {signal: body_orientation, of: trunk}
+- {signal: body_gravity, of: trunk}
+- {signal: body_upright, of: [trunk, foot]}
+- {signal: offset, from: trunk, to: toe}
+- {signal: distance, from: trunk, to: toe}
+- {signal: action}
+- {signal: actuator_force}
+- {signal: actuator_velocity}
+- {signal: clock, period: 0.7}
+- {signal: parameter, parameters: speed}
+"""
+ROBOT = """
+name: Leg
+mjcf: leg.xml
+horizon: 40
+control: {kind: position, rate: 50, kp: 40, kd: 1, limit: {hip: 8, leg: 60}, reach: 0.2}
+start: {keyframe: home, position_noise: {hip: 0.1}, velocity_noise: 0.2}
+reward:
+  forward: {signal: body_velocity, of: trunk, axes: x, frame: body, shape: near, target: speed, tolerance: 0.5,
+            weight: 2}
+  drift: {signal: body_position, of: trunk, axes: xy, shape: absolute, target: [0.1, speed], weight: -0.5}
+  effort: {signal: action, shape: square, weight: -0.1}
+  jerk: {signal: action_change, shape: norm, weight: -0.3}
+  alive: {signal: one, weight: 1e-1}
+termination:
+  fallen: {signal: body_upright, of: trunk, below: 0.9}
+  high: {signal: body_position, of: trunk, axes: z, above: 0.55, below: -1}
+parameters:
+  speed: {unit: m/s, default: 0, low: -1, high: 1, extrapolation: [[1, 2]]}
+  load: {unit: kg, default: 0, low: 0, high: 1, writes: {quantity: payload, elements: trunk, at: [0, 0.02, 0.1]}}
+  legs: {default: 1, low: 0.8, high: 1.3, writes: [{quantity: limb_length, elements: thigh}]}
+  motor: {default: -1, choices: [-1, 0, 1], held_out: 1, onset: 10,
+          writes: {quantity: strength, elements: [hip, leg], mode: pick, factor: 0.5}}
+  delay: {unit: steps, default: 0, choices: [0, 1], writes: {quantity: action_delay}}
+"""
+
+
+def robot() -> dict:
+    return yaml.safe_load(ROBOT) | {"observation": yaml.safe_load(OBSERVATION)}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("leg")
+    (folder / "leg.xml").write_text(MJCF)
+    (folder / "robot.yaml").write_text(ROBOT + "observation:" + OBSERVATION)
+    return folder
+
+
+class Dumper(yaml.SafeDumper):
+    """Writes what is in several places several times."""
+
+    def ignore_aliases(self, data):
+        return True
+
+
+def write(folder: Path, data: dict | str, name: str = "other.yaml") -> Path:
+    text = data if isinstance(data, str) else yaml.dump(data, Dumper=Dumper, sort_keys=False)
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def refused(path: Path, **limits) -> list[str]:
+    """What is said of a robot that cannot be, a line for each fault, without the name of the file."""
+    with pytest.raises(ValueError) as refusal:
+        OwnRobot(path, Limits(**limits) if limits else None)
+    lines = str(refusal.value).splitlines()
+    assert all(line.startswith(f"{path}: ") and line.isprintable() and len(line) < 600 for line in lines), lines
+    return [line.removeprefix(f"{path}: ") for line in lines]
+
+
+class Plain:
+    """One simulation of the robot above, in plain MuJoCo: its actuators, payload and rewards written out by hand."""
+
+    def __init__(self, task: dict[str, float], qpos, qvel):
+        spec = mujoco.MjSpec.from_string(MJCF)
+        spec.delete(spec.actuators[0])
+        for name, limit in (("hip", 8.0), ("leg", 60.0)):
+            servo = spec.add_actuator(name=name, target=name, trntype=mujoco.mjtTrn.mjTRN_JOINT)
+            servo.set_to_position(kp=40, kv=1)
+            servo.forcelimited, servo.forcerange = True, [-limit, limit]
+        for key in spec.keys:
+            key.ctrl = [key.qpos[7], 0]
+        self.model, self.task, self.elapsed = spec.compile(), task, 0
+        self.data = mujoco.MjData(self.model)
+        mujoco.mj_resetDataKeyframe(self.model, self.data, 0)
+        self.data.qpos[:], self.data.qvel[:] = qpos, qvel
+        mujoco.mj_forward(self.model, self.data)
+        self.sent, self.ctrl = np.array([0.2, 0.0]), np.array([0.2, 0.0])
+
+    def step(self, action):
+        if self.elapsed == 10 and self.task["motor"] >= 0:
+            servo = int(self.task["motor"])
+            for field in (self.model.actuator_gainprm, self.model.actuator_biasprm):
+                field[servo, :3] *= 0.5
+            self.model.actuator_forcerange[servo] *= 0.5
+        ctrl = np.clip(action * 0.2 + [0.2, 0.0], np.array([0.2, 0.0]) - 0.2, np.array([0.2, 0.0]) + 0.2)
+        now = self.sent if self.task["delay"] else ctrl
+        before, self.sent, self.ctrl = self.ctrl, ctrl, now
+        self.data.ctrl[:] = now
+        for _ in range(4):
+            mujoco.mj_step(self.model, self.data)
+        self.elapsed += 1
+        trunk = self.data.body("trunk")
+        velocity = np.zeros(6)
+        mujoco.mj_objectVelocity(self.model, self.data, mujoco.mjtObj.mjOBJ_XBODY, trunk.id, velocity, 1)
+        effort, was = (now - [0.2, 0.0]) / 0.2, (before - [0.2, 0.0]) / 0.2
+        return {
+            "forward": 2 * np.exp(-(((velocity[3] - self.task["speed"]) / 0.5) ** 2)),
+            "drift": -0.5 * (abs(trunk.xpos[0] - 0.1) + abs(trunk.xpos[1] - self.task["speed"])),
+            "effort": -0.1 * (effort**2).sum(),
+            "jerk": -0.3 * np.sqrt(((effort - was) ** 2).sum()),
+            "alive": 0.1,
+        }, bool(trunk.xmat[8] < 0.9 or trunk.xpos[2] > 0.55)
+
+
+def test_it_is_a_loop_of_single_simulations(folder):
+    """States bit for bit; rewards and observations, which are written otherwise here, to rounding."""
+    env = BatchEnv(OwnRobot(folder), 6, autoreset_mode="Disabled", num_threads=2)
+    tasks = env.space.tasks(speed=[0, 0.5, -1, 0, 0.3, 0], motor=[-1, 0, 1, -1, 0, 1], delay=[0, 0, 1, 1, 1, 0])
+    first, _ = env.reset(seed=3, options={"tasks": tasks})
+    qpos, qvel = env.batch.bind("qpos").copy(), env.batch.bind("qvel").copy()
+    plain = [Plain(dict(zip(tasks.names, row, strict=True)), *start)
+             for row, *start in zip(tasks.values, qpos, qvel, strict=True)]  # fmt: skip
+    assert (np.abs(qpos[:, 7] - 0.2) <= 0.1).all() and len(set(qpos[:, 7])) == 6 and (qpos[:, 8] == 0).all()
+    assert len(env.family.observation_names()) == first.shape[1] == env.single_observation_space.shape[0]
+    rng = np.random.default_rng(0)
+    for step in range(40):
+        actions = rng.uniform(-1.2, 1.2, (6, 2))
+        observation, _, terminated, truncated, info = env.step(actions)
+        for i, one in enumerate(plain):
+            terms, ended = one.step(actions[i])
+            assert np.array_equal(one.data.qpos, env.batch.bind("qpos")[i]), (step, i)
+            for name, value in terms.items():
+                assert info["reward_terms"][name][i] == pytest.approx(value, rel=1e-12, abs=1e-15), (name, step)
+            assert terminated[i] == ended
+        assert truncated.all() == (step == 39)
+    for i in range(6):
+        data, model = env.data_of(i), env.model_of(i)
+        data.sensordata[:] = env.batch.bind("sensordata")[i]
+        fields = {name: getattr(data, name) for name in ("qpos", "qvel", "ctrl", "sensordata", "time")}
+        fields |= {name: env.batch.bind(name)[i] for name in ("actuator_force", "actuator_velocity")}
+        fields |= {"numeric_data": model.numeric_data} | {n: getattr(np, n) for n in ("cos", "sin", "sqrt")}
+        expected = [eval(entry.source, {}, fields) for entry in env.family.observation_names()]
+        np.testing.assert_allclose(observation[i], expected, rtol=1e-14, atol=1e-15)
+
+
+def test_what_is_seen_of_bodies_is_what_mujoco_says(folder):
+    env = BatchEnv(OwnRobot(folder), 1)
+    observation, _ = env.reset(seed=0)
+    model, data = env.model_of(0), env.data_of(0)
+    mujoco.mj_forward(model, data)
+    seen = dict(zip((entry.name for entry in env.family.observation_names()), observation[0], strict=True))
+    trunk, velocity = data.body("trunk"), np.zeros(6)
+    mujoco.mj_objectVelocity(model, data, mujoco.mjtObj.mjOBJ_XBODY, trunk.id, velocity, 1)
+    expected = {
+        "foot position z": data.body("foot").xpos[2], "trunk velocity z in its frame": velocity[5],
+        "trunk spin y in its frame": velocity[1], "trunk gravity x": -trunk.xmat[6], "trunk upright": trunk.xmat[8],
+        "toe from trunk x": data.site("toe").xpos[0] - trunk.xpos[0], "hip cosine": np.cos(data.qpos[7]),
+        "distance of toe from trunk": np.linalg.norm(data.site("toe").xpos - trunk.xpos), "clock cosine": 1.0,
+        "speed": 0.0, "hip action": 0.0, "gyro 1": data.sensor("gyro").data[1],
+    }  # fmt: skip
+    for name, value in expected.items():
+        assert seen[name] == pytest.approx(value, abs=1e-12), name
+
+
+@pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
+def test_a_simulation_does_not_know_how_many_there_are(folder, mode):
+    robot = OwnRobot(folder)
+    tasks = robot.space.sample(9, "train", np.random.default_rng(1))
+    actions = np.random.default_rng(2).uniform(-1, 1, (60, 9, 2))
+    recorded = {}
+    for ids in (range(9), (4,)):
+        env = BatchEnv(robot, len(ids), autoreset_mode=mode, num_threads=len(ids) % 4)
+        env.reset(seed=[10 + i for i in ids], options={"tasks": tasks[list(ids)]})
+        steps = [env.step(action[list(ids)])[:3] for action in actions]
+        recorded[len(ids)] = [np.concatenate([np.reshape(part[list(ids).index(4)], -1) for part in s]) for s in steps]
+    assert np.array_equal(recorded[9], recorded[1])
+
+
+def test_every_parameter_does_something_and_goals_are_told(folder):
+    robot = OwnRobot(folder)
+    assert_effective(robot, steps=30)
+    env = BatchEnv(robot, 2, autoreset_mode="Disabled")
+    column = [entry.name for entry in robot.observation_names()].index("speed")
+    observation, _ = env.reset(seed=0, options={"tasks": robot.space.tasks(speed=[0.25, -0.5])})
+    assert observation[:, column].tolist() == [0.25, -0.5]
+
+
+def test_actuators_are_kept_or_replaced_by_motors(folder):
+    data = robot()
+    data["observation"] = [{"signal": "action"}]
+    data["parameters"].pop("motor")
+    data["control"] = {"rate": 100, "scale": 0.5}
+    kept = OwnRobot(write(folder, data))
+    assert kept.frame_skip == 2 and kept.build().actuator_gear[0, 0] == 5
+    assert [float(bound[0]) for bound in kept.control_range(kept.build())] == [-0.5, 0.5]
+    data["control"] = {"kind": "torque", "limit": 3, "joints": "h*"}
+    motors = OwnRobot(write(folder, data)).build()
+    assert motors.actuator_ctrlrange.tolist() == [[-3, 3]] and motors.actuator(0).name == "hip"
+    free = mujoco.MjData(motors)
+    free.ctrl[:] = 2.0
+    mujoco.mj_forward(motors, free)
+    assert free.qfrc_actuator[motors.joint("hip").dofadr[0]] == 2.0
+
+
+def test_every_fault_is_told_at_once(folder):
+    data = robot()
+    data["horizont"] = data.pop("horizon")
+    data["control"] |= {"rate": 60, "kp": -1}
+    data["start"]["keyframe"] = "hom"
+    data["observation"][0] = {"signal": "joint_position", "joints": ["hipp"]}
+    data["observation"][1] = {"signal": "body_speed", "of": "trunk"}
+    data["reward"]["effort"] |= {"shape": "squared", "weight": True}
+    data["reward"]["drift"]["target"] = [1, 2, 3]
+    data["termination"]["fallen"] = {"signal": "body_upright", "of": "trunc"}
+    data["parameters"]["speed"]["low"] = 2
+    data["parameters"]["load"]["writes"]["quantity"] = "paylod"
+    data["parameters"]["legs"].pop("default")
+    assert sorted(refused(write(folder, data))) == [
+        "control.kp: got -1, expected a number above 0",
+        "control.rate: got 60, expected a rate that divides the 200 physics steps a second, such as 50, 66.6667",
+        "horizont: got 40, expected no such key (did you mean 'horizon'?)",
+        "observation.0.joints: got [\"hipp\"], expected names of joints (did you mean 'hip'?)",
+        'observation.1.signal: got "body_speed", expected another name (did you mean \'body_spin\'?)',
+        "parameters.legs.default: got nothing, expected a number",
+        "parameters.load.writes.quantity: got \"paylod\", expected another name (did you mean 'payload'?)",
+        "parameters.speed: need finite low < high, got 2.0, 1.0",
+        "reward.drift.target: got 3 values, expected 1 or 2",
+        "reward.effort.shape: got \"squared\", expected one of linear, absolute, square, norm, near, within, above, "
+        "below (did you mean 'square'?)",
+        "reward.effort.weight: got true, expected a number",
+        "start.keyframe: got \"hom\", expected one of the keyframes (did you mean 'home'?)",
+        "termination.fallen.of: got \"trunc\", expected names of bodies or sites (did you mean 'trunk'?)",
+        "termination.fallen: got no bound, expected below, above or both",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"spare": {"default": 0, "low": 0, "high": 1}},
+         "parameters.spare: nothing uses it: let it write a quantity, or be the target of a reward term"),
+        ({"load": {"default": 0, "low": 0, "high": 1, "writes": {"quantity": "payload", "elements": "trunkk"}}},
+         "parameters.load.writes: the model has no body 'trunkk' (did you mean 'trunk'?)"),
+        ({"load": {"default": 1, "low": 0, "high": 1, "writes": {"quantity": "payload", "elements": "trunk"}}},
+         "parameters.load.writes: the default must be 0 for mode 'add'"),
+        ({"load": {"default": 0, "low": 0, "high": 1, "onset": "never", "writes": {"quantity": "payload"}}},
+         "parameters.load.onset: got 'never', expected a step or a parameter (choices: speed, legs, motor, delay)"),
+    ],
+)  # fmt: skip
+def test_parameters_are_checked_against_the_model(folder, change, line):
+    data = robot()
+    data["parameters"] |= change
+    assert refused(write(folder, data)) == [line]
+
+
+BOMB = "<mujoco><worldbody><replicate count='100000000' offset='1 0 0'><body><geom size='.1'/></body></replicate>" \
+       "</worldbody></mujoco>"  # fmt: skip
+LARGE = "<mujoco><asset><texture name='t' type='2d' builtin='flat' width='32000' height='32000'/></asset></mujoco>"
+DEEP = "<mujoco><worldbody>" + "<body>" * 5000 + "</body>" * 5000 + "</worldbody></mujoco>"
+
+
+@pytest.mark.parametrize(
+    ("mjcf", "limits", "line"),
+    [
+        (BOMB, {"cpu": 1}, "bad.xml: compiling it took more than 1 s of processor time; look for a <replicate>"),
+        (BOMB, {"wall": 1.0}, "bad.xml: compiling it took more than 1 s; look for a <replicate>"),
+        (LARGE, {"memory": 2 << 30}, "bad.xml: compiling it took more than 2 GiB of memory"),
+        ("<mujoco><worldbody>", {}, "bad.xml: not valid XML: no element found: line 1, column 19"),
+        ("<mujoco><worlbody/></mujoco>", {}, "bad.xml: XML Error: Schema violation: unrecognized element"),
+        (DEEP, {}, "bad.xml: XML parse error"),
+        ("<robot name='urdf'/>", {}, "bad.xml: got URDF, expected MJCF"),
+        ("<mujoco/>", {}, "bad.xml: got a model without joints"),
+        ("<!DOCTYPE x [<!ENTITY a 'b'>]><mujoco/>", {}, "bad.xml: got a document type declaration"),
+        ("<mujoco><asset><mesh file='no.stl'/></asset></mujoco>", {}, "bad.xml: Error: Error opening file 'no.stl'"),
+        ("<mujoco><include file='../../x.xml'/></mujoco>", {}, "bad.xml: '../../x.xml' is outside of the"),
+        ("<mujoco><asset><hfield name='h' file='/etc/passwd'/></asset></mujoco>", {},
+         "bad.xml: got the path '/etc/passwd', expected one inside the robot's folder"),
+        ("<mujoco><compiler meshdir='C:/x'/></mujoco>", {}, "bad.xml: got the path 'C:/x', expected one inside"),
+        ("<mujoco><include file='link.xml'/></mujoco>", {}, "bad.xml: 'link.xml' is a link out of the robot's folder"),
+    ],
+    ids=lambda value: value[:25] if isinstance(value, str) else None,
+)  # fmt: skip
+def test_an_mjcf_that_cannot_be_is_told_in_one_line(folder, mjcf, limits, line):
+    (folder / "bad.xml").write_text(mjcf)
+    if not (folder / "link.xml").is_symlink():
+        (folder / "link.xml").symlink_to(Path(__file__))
+    (told,) = refused(write(folder, robot() | {"mjcf": "bad.xml"}), **limits)
+    assert told.startswith(f"mjcf: {line}"), told
+
+
+def test_a_crash_of_the_compiler_is_told(folder, monkeypatch, tmp_path):
+    child = tmp_path / "child.py"
+    child.write_text("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    monkeypatch.setattr("metarl.envs.mjcf._CHILD", child)
+    (folder / "bad.xml").write_text(MJCF + "<!-- never compiled before -->")
+    (told,) = refused(write(folder, robot() | {"mjcf": "bad.xml"}))
+    assert told.startswith("mjcf: bad.xml: MuJoCo's compiler crashed on it (SIGSEGV)")
+
+
+def test_an_mjcf_of_several_files_compiles_where_it_is(tmp_path):
+    (tmp_path / "parts" / "meshes").mkdir(parents=True)
+    main = "<mujoco><compiler meshdir='parts/meshes'/><include file='parts/body.xml'/></mujoco>"
+    (tmp_path / "main.xml").write_text(main)
+    (tmp_path / "parts" / "body.xml").write_text(
+        "<mujoco><asset><mesh name='m' file='tetrahedron.obj'/></asset>"
+        "<worldbody><body><joint name='j'/><geom type='mesh' mesh='m'/></body></worldbody></mujoco>"
+    )
+    corners = "v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nf 1 3 2\nf 1 2 4\nf 1 4 3\nf 2 3 4\n"
+    (tmp_path / "parts" / "meshes" / "tetrahedron.obj").write_text(corners)
+    (tmp_path / "unused.txt").write_text("not of the robot")
+    files = files_of(tmp_path, "main.xml")
+    assert sorted(files) == ["main.xml", "parts/body.xml", "parts/meshes/tetrahedron.obj"]
+    assert len(compile_mjcf(tmp_path, "main.xml", files)) > 1000
+
+
+quick = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture],
+         "phases": [Phase.explicit, Phase.reuse, Phase.generate]}  # fmt: skip
+entries = st.sampled_from(yaml.safe_load(OBSERVATION))
+weights = st.floats(-10, 10, allow_nan=False)
+shapes = st.sampled_from(["linear", "absolute", "square", "norm", "above", "below"])
+
+
+@given(
+    more=st.lists(entries, max_size=5),
+    terms=st.lists(st.tuples(entries, weights, shapes, st.floats(-2, 2)), min_size=1, max_size=4),
+    low=st.floats(-1, 0), width=st.floats(0.1, 2), rate=st.sampled_from([25, 50, 100, 200]), seed=st.integers(0, 99),
+)  # fmt: skip
+@settings(max_examples=25, **quick)
+def test_any_valid_robot_builds_and_steps(folder, more, terms, low, width, rate, seed):
+    data = robot()
+    data["observation"] += copy.deepcopy(more)
+    data["control"]["rate"] = rate
+    data["parameters"]["speed"] |= {"low": low, "high": low + width, "extrapolation": [[low + width, low + 9]]}
+    data["reward"] |= {
+        f"term_{i}": copy.deepcopy(entry) | {"weight": weight, "shape": shape, "target": target}
+        for i, (entry, weight, shape, target) in enumerate(terms)
+    }
+    env = BatchEnv(OwnRobot(write(folder, data)), 3)
+    env.set_tasks(env.space.sample(3, "train", np.random.default_rng(seed)))
+    first, _ = env.reset(seed=seed)
+    assert first.shape == env.observation_space.shape and env.dt == pytest.approx(1 / rate)
+    for _ in range(5):
+        observation, reward, _, _, info = env.step(np.full((3, 2), 0.5))
+    assert np.isfinite(observation).all() and np.isfinite(reward).all() and not info["diverged"].any()
+
+
+junk = st.one_of(
+    st.none(), st.booleans(), st.integers(-(10**400), 10**400), st.floats(), st.text(max_size=8), st.just([]),
+    st.lists(st.integers(-5, 5), max_size=4), st.dictionaries(st.text(max_size=4), st.integers(), max_size=2),
+    st.sampled_from(["trunk", "hip", "speed", "choice", "linear", "*", "../..", "[[0, 1]]", "1e5"]),
+)  # fmt: skip
+
+
+def places(value, path=()):
+    """Every place in a nested value."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in inner:
+        yield (*path, key)
+        yield from places(item, (*path, key))
+
+
+@given(data=st.data())
+@settings(max_examples=50, **quick)
+def test_any_mutation_is_a_robot_or_told_in_lines(folder, data):
+    changed = robot()
+    changed.pop("mjcf")
+    for place in data.draw(st.lists(st.sampled_from(list(places(changed))), min_size=1, max_size=3)):
+        within = changed
+        try:
+            for key in place[:-1]:
+                within = within[key]
+            if data.draw(st.booleans()):
+                within[place[-1]] = data.draw(junk)
+            else:
+                del within[place[-1]]
+        except (KeyError, IndexError, TypeError):
+            continue  # an earlier change took it away
+    path = write(folder, changed | {"mjcf": "leg.xml"}, "mutated.yaml")
+    try:
+        BatchEnv(OwnRobot(path), 2).reset(seed=0)
+    except ValueError as error:
+        lines = str(error).splitlines()
+        begin = (f"{path}: ", f"{changed.get('name')}: ")
+        assert all(line.startswith(begin) and line.isprintable() for line in lines), lines
+
+
+@given(text=st.text(max_size=60))
+@settings(max_examples=40, **quick)
+def test_any_text_is_told_in_lines(folder, text):
+    (folder / "text.yaml").write_text(text, encoding="utf-8", errors="replace")
+    refused(folder / "text.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("name: A\nname: B", 'line 2, column 1: not valid YAML: key "name" stands twice'),
+        ("a: &x [1]\nb: *x", "line 2, column 4: not valid YAML: aliases (*name) are not used here"),
+        ("a: !!python/object/apply:os.system [ls]", "line 1, column 4: not valid YAML: could not determine a"),
+        ("[" * 5000, "line 1, column 17: not valid YAML: nested deeper than 16 levels"),
+        ("- 1", "got [1], expected `key: value` lines"),
+    ],
+)
+def test_yaml_that_is_not_plain_is_refused(folder, text, line):
+    (told,) = refused(write(folder, text))
+    assert told.startswith(line)
