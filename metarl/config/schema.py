@@ -102,6 +102,7 @@ class ProMPConfig(Section):
     """Proximal meta-policy search: a clipped surrogate, Adam, and a KL penalty on the inner steps."""
 
     name: Literal["promp"] = Field("promp", description="Which meta-learner this is.")
+    oracle: bool = Field(False, description="Tell the policy the task's parameters: a reference, not an adaptation.")
     lr: Float = Field(1e-3, gt=0, le=1000, description="Adam's step size in the outer update.")
     anneal: bool = Field(False, description="Let lr fall linearly, to zero after the last of the iterations.")
     epochs: Int = Field(5, ge=1, le=1000, description="Adam steps in an iteration, on the same episodes.")
@@ -113,6 +114,7 @@ class MAMLConfig(Section):
     """MAML with a trust-region outer update."""
 
     name: Literal["maml-trpo"] = Field("maml-trpo", description="Which meta-learner this is.")
+    oracle: bool = Field(False, description="Tell the policy the task's parameters: a reference, not an adaptation.")
     max_kl: Float = Field(0.01, gt=0, le=100, description="Trust region: mean KL of an outer step, in nats.")
     cg_iterations: Int = Field(10, ge=1, le=1000, description="Conjugate-gradient iterations.")
     damping: Float = Field(1e-5, ge=0, le=1000, description="Added to the diagonal of the curvature.")
@@ -167,6 +169,7 @@ class ReptileConfig(Section):
     """Reptile: the weights move toward the average of those that the inner learner made of them in each task."""
 
     name: Literal["reptile"] = Field("reptile", description="Which meta-learner this is.")
+    oracle: bool = Field(False, description="Tell the policy the task's parameters: a reference, not an adaptation.")
     lr: Float = Field(1.0, gt=0, le=1000, description="Step toward that average; 1: all the way.")
     anneal: bool = Field(False, description="Let lr fall linearly, to zero after the last of the iterations.")
     momentum: Float = Field(0.0, ge=0, lt=1, description="Share of the previous step that goes on.")
@@ -179,6 +182,7 @@ class ScratchConfig(Section):
     """Baseline: the inner learner from freshly drawn weights; nothing is learned before the new task."""
 
     name: Literal["scratch"] = Field("scratch", description="Which meta-learner this is.")
+    oracle: bool = Field(False, description="Tell the policy the task's parameters: a reference, not an adaptation.")
 
 
 class RandomConfig(Section):

@@ -154,6 +154,7 @@ def _origin(run: Run, saved: Checkpoint, tasks: Tasks) -> dict[str, Any]:
     return {
         "run": run.id,
         "checkpoint": _about(saved),
+        "training_env_steps": saved.meta.get("env_steps"),
         "tasks_sha256": tasks_digest(tasks),
         "definition": definition(run.config.env),
         "versions": versions.describe(threads(run.config)),

@@ -1,0 +1,76 @@
+"""The references that adaptation is compared to: one config each, at equal budgets; those that are told the task."""
+
+import numpy as np
+import pytest
+
+from metarl.algorithms.learners import make_env, make_learner
+from metarl.config import changed, load_config
+from metarl.evaluation.adaptation_curve import evaluate
+from metarl.runs.checkpoint import save
+from metarl.runs.run import open_run, start
+from metarl.tuning.protocol import steps_per_iteration
+
+METHODS = ("promp", "maml", "reptile_ppo", "rl2")
+TRAINED = ("domain_randomised", "pretrained", "oracle")
+UNTRAINED = ("random", "scratch_ppo")
+SMALL = {"env.horizon": 4, "meta_batch": 3, "episodes": 2, "threads": 1}
+
+
+@pytest.mark.parametrize("robot", ["half_cheetah_mass", "half_cheetah_disabled_joint"])
+def test_every_method_has_a_config_and_the_same_budget(robot):
+    configs = {name: load_config(f"{robot}/{name}") for name in (*METHODS, *TRAINED, *UNTRAINED)}
+    assert len({config.env.family for config in configs.values()}) == 1
+    budgets = {name: steps_per_iteration(config) * config.iterations for name, config in configs.items()}
+    if robot == "half_cheetah_mass":
+        budgets["rl2"] *= 300 / 750  # its published run is longer
+    assert {budgets[name] for name in (*METHODS, *TRAINED)} == {12_000_000}
+    assert {budgets[name] for name in UNTRAINED} == {0}
+
+
+LEARNERS = {
+    "promp": {"algorithm.oracle": True},
+    "domain_randomised": {"algorithm.oracle": True},
+    "maml": {"algorithm.oracle": True},
+    "reptile_ppo": {"algorithm.oracle": True, "inner.sb3.settings.n_epochs": 1},
+    "scratch_ppo": {"algorithm.oracle": True, "inner.sb3.settings.n_epochs": 1},
+    "oracle": {},
+}
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_a_policy_that_is_told_the_task_acts_on_it(name):
+    config = changed(load_config(f"half_cheetah_mass/{name}"), SMALL | LEARNERS[name])
+    learner = make_learner(config)
+    learner.iterate(0)
+    adapter = learner.adapter()
+    told = learner.env.single_observation_space.shape[0]
+    assert told == make_env(changed(config, {"algorithm.oracle": False}), 1).single_observation_space.shape[0] + 1
+    observations = np.zeros((2, 1, told))
+    observations[1, 0, -1] = 1.0  # the heaviest robot, all else alike
+    light, heavy = adapter.act(adapter.start(2), observations, None).actions
+    assert np.abs(light - heavy).max() > 1e-4
+    tasks = learner.env.space.sample(2, "held_out", np.random.default_rng(0))
+    result = evaluate(adapter, lambda n: make_env(config, n), tasks, steps=1, episodes=2, seed=0)
+    assert np.isfinite(result.returns).all()
+
+
+def test_it_is_told_the_parameters_in_force():
+    env = make_env(changed(load_config("half_cheetah_disabled_joint/oracle"), SMALL), 7)
+    env.set_tasks(env.space.tasks(disabled_joint=[-1, 0, 1, 2, 3, 4, 5]))
+    observation, _ = env.reset(seed=0)
+    np.testing.assert_allclose(observation[:, -1], np.linspace(-1, 1, 7))
+
+
+def test_both_budgets_are_in_the_files(tmp_path):
+    """Environment steps of training and of adaptation, each where it is spent."""
+    from metarl.evaluation.evaluate import evaluate_run
+
+    changes = SMALL | {"iterations": 3, "evaluation.tasks": 2, "evaluation.episodes": 2, "evaluation.steps": 1}
+    config = changed(load_config("half_cheetah_disabled_joint/promp"), changes)
+    run = start(config, tmp_path / "run")
+    learner = make_learner(config)
+    save(run.checkpoints, learner.state_dict(), {"iteration": 3, "env_steps": 3 * steps_per_iteration(config)})
+    run.lock.release()
+    result = evaluate_run(open_run(tmp_path / "run"))
+    assert result["origin"]["training_env_steps"] == 3 * 2 * 3 * 2 * 4  # iterations, rounds, tasks, episodes, horizon
+    assert result["env_steps"] == [[8, 8], [8, 8]]  # rounds, tasks; episodes times horizon
