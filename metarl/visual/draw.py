@@ -17,7 +17,7 @@ import mujoco
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-WIDTH, HEIGHT, BAR = 400, 288, 64  # pixels of a picture and of the text under it; in all multiples of 16, for H.264
+WIDTH, HEIGHT, LINE = 400, 288, 17  # pixels of a picture, and of a line of the text under it
 MIN_FPS = 10  # players do not like fewer
 
 
@@ -26,7 +26,9 @@ def draw(folder: Path, path: str) -> None:
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     qpos = np.load(folder / "qpos.npy", allow_pickle=False)
     rows = [_Row(mujoco.MjModel.from_binary_path(str(folder / f"{t}.mjb"))) for t in range(qpos.shape[1])]
-    size = (2 * WIDTH, len(rows) * (HEIGHT + BAR))
+    lines = max(text[0].count("\n") + 1 for column in about["texts"] for text in column)
+    bar = -(-(lines * LINE + 8) // 16) * 16  # in all multiples of 16, for H.264
+    size = (2 * WIDTH, len(rows) * (HEIGHT + bar))
     font = ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), 14)
     repeat = max(1, round(MIN_FPS * about["dt"]))
     writer = imageio_ffmpeg.write_frames(
@@ -43,7 +45,7 @@ def draw(folder: Path, path: str) -> None:
         text = ImageDraw.Draw(sheet)
         for task, row in enumerate(rows):
             for column in range(2):
-                x, y = column * WIDTH, task * (HEIGHT + BAR)
+                x, y = column * WIDTH, task * (HEIGHT + bar)
                 sheet.paste(Image.fromarray(row.picture(qpos[column, task, t], about["camera"])), (x, y))
                 text.multiline_text((x + 10, y + HEIGHT + 4), about["texts"][column][task][t], fill="black", font=font)
         for _ in range(repeat):
@@ -60,7 +62,7 @@ class _Row:
         self.renderer = mujoco.Renderer(model, HEIGHT, WIDTH)
 
     def picture(self, qpos: np.ndarray, camera: str) -> np.ndarray:
-        self.data.qpos[:] = qpos
+        self.data.qpos[:] = qpos[: self.model.nq]
         mujoco.mj_forward(self.model, self.data)
         self.renderer.update_scene(self.data, camera=camera)
         # four times as fast where OpenGL is software

@@ -15,6 +15,7 @@ import html
 import io
 import math
 from pathlib import Path
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -29,7 +30,7 @@ COLOURS = ((86, 110, 140), (213, 94, 0))  # before: slate, after: vermilion; the
 STRIPE = 0.5  # m between stripes on moving ground
 PAUSE = 1.0  # s at the end, before it starts again
 FIELD_OF_VIEW = math.radians(38.0)  # upright
-HIDDEN_GROUP = 5  # MuJoCo's viewers leave out this group of sites
+HIDDEN_GROUP, HIDDEN_GEOMS = 5, 3  # MuJoCo's viewers leave out groups from 3 on
 BOX, PLANE = int(mujoco.mjtGeom.mjGEOM_BOX), int(mujoco.mjtGeom.mjGEOM_PLANE)
 LABEL_PERIOD = 0.2  # s between updates of the numbers
 
@@ -63,19 +64,21 @@ def _with_header(document: str, replay: Replay) -> str:
 
 def _scene(replay: Replay, server: viser.ViserServer) -> str:
     cells = list(replay.cells())
-    poses = [replay.poses(*cell) for cell in cells]
-    xpos = np.stack([p for p, _ in poses])  # (N, T + 1, nbody, 3)
-    xmat = np.stack([m for _, m in poses])
-    root = xpos[:, :, replay.root]  # (N, T + 1, 3)
+    xpos, xmat = zip(*(replay.poses(*cell) for cell in cells), strict=True)  # N of (T + 1, nbody, 3), (..., 3, 3)
+    root = np.stack([x[:, replay.root(task)] for x, (_, task) in zip(xpos, cells, strict=True)])  # (N, T + 1, 3)
     centre = root * [1.0, 1.0, 0.0] if replay.follows else np.zeros_like(root)  # what each cell's origin is kept at
-    low, high = _bounds(replay.models, xpos - centre[:, :, None])
+    boxes = [_bounds(replay.models[task], x - c[:, None]) for x, c, (_, task) in zip(xpos, centre, cells, strict=True)]
+    low, high = np.min([low for low, _ in boxes], axis=0), np.max([high for _, high in boxes], axis=0)
     places = _places(cells, low, high)
     _aim(server, places, low, high, replay.follows)
 
     # with mjviser's own light the player loads it anew, and flashes, at each repetition
     server.scene.configure_environment_map = lambda **_: None
-    scene = ViserMujocoScene(server, _moving_parts(replay.models[0]), len(cells))
-    scene.camera_tracking_enabled = False
+    scenes = [
+        ViserMujocoScene(_Under(f"/task {m}", server), _moving_parts(model), 2) for m, model in enumerate(replay.models)
+    ]
+    for scene in scenes:
+        scene.camera_tracking_enabled = False
     stripes, labels = [], []
     for n, ((column, task), place) in enumerate(zip(cells, places, strict=True)):
         cell = f"/{'before' if column == 0 else 'after'} {task}"
@@ -91,7 +94,11 @@ def _scene(replay: Replay, server: viser.ViserServer) -> str:
     every = max(1, round(LABEL_PERIOD / (replay.dt * frames[1])))
     for i, t in enumerate(frames):
         shift = places - centre[:, t]
-        scene.update_from_arrays(xpos[:, t] + shift[:, None], xmat[:, t])
+        for task, scene in enumerate(scenes):
+            pair = [n for n, cell in enumerate(cells) if cell[1] == task]
+            scene.update_from_arrays(
+                np.stack([xpos[n][t] + shift[n] for n in pair]), np.stack([xmat[n][t] for n in pair])
+            )
         for n, cell in enumerate(cells):
             if replay.follows:
                 stripes[n].position = places[n] - [centre[n, t, 0] % STRIPE, 0.0, 0.0]
@@ -102,33 +109,59 @@ def _scene(replay: Replay, server: viser.ViserServer) -> str:
     return recording.as_html()
 
 
+class _Under:
+    """A viser server, or its scene, all of whose nodes get a folder of their own: bodies differ from task to task."""
+
+    def __init__(self, folder: str, target: Any):
+        self._folder, self._target = folder, target
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._target, name)
+        if name == "scene":
+            return _Under(self._folder, value)
+        if name.startswith("add_"):
+            return lambda path, *args, **kwargs: value(self._folder + path, *args, **kwargs)
+        return value
+
+
 def _moving_parts(model: mujoco.MjModel) -> mujoco.MjModel:
     """A copy for mjviser, which writes to it, without what is fixed to the world: that is not the same in each cell."""
     model = copy.deepcopy(model)
-    model.geom_type[model.geom_bodyid == 0] = BOX  # of planes it makes an endless grid, transparent or not
-    model.geom_rgba[model.geom_bodyid == 0, 3] = 0.0
-    model.site_group[model.site_bodyid == 0] = HIDDEN_GROUP
+    standing = _standing(model)
+    model.geom_type[standing[model.geom_bodyid]] = BOX  # of planes it makes an endless grid, transparent or not
+    model.geom_rgba[standing[model.geom_bodyid], 3] = 0.0
+    model.site_group[standing[model.site_bodyid]] = HIDDEN_GROUP
     return model
+
+
+def _standing(model: mujoco.MjModel) -> np.ndarray:
+    """(nbody,) whether a body is the world or fixed to it."""
+    return (model.body_weldid == 0) & (model.body_mocapid < 0)
 
 
 def _standing_parts(server: viser.ViserServer, cell: str, model: mujoco.MjModel, place: np.ndarray) -> None:
     """What belongs to the world in one task: obstacles and marked places, but no planes."""
-    geoms = np.flatnonzero((model.geom_bodyid == 0) & (model.geom_type != PLANE) & (model.geom_rgba[:, 3] > 0))
-    sites = np.flatnonzero(model.site_bodyid == 0)
-    if len(geoms):
-        server.scene.add_mesh_trimesh(f"{cell}/geoms", merge_geoms(model, geoms.tolist()), position=place)
-    if len(sites):
-        server.scene.add_mesh_trimesh(f"{cell}/sites", merge_sites(model, sites.tolist()), position=place)
+    data = mujoco.MjData(model)
+    mujoco.mj_kinematics(model, data)
+    seen = (model.geom_type != PLANE) & (model.geom_rgba[:, 3] > 0) & (model.geom_group < HIDDEN_GEOMS)
+    for body in np.flatnonzero(_standing(model)):
+        geoms = np.flatnonzero((model.geom_bodyid == body) & seen)
+        sites = np.flatnonzero((model.site_bodyid == body) & (model.site_group < HIDDEN_GEOMS))
+        where = {"position": place + data.xpos[body], "wxyz": data.xquat[body]}
+        if len(geoms):
+            server.scene.add_mesh_trimesh(f"{cell}/geoms {body}", merge_geoms(model, geoms.tolist()), **where)
+        if len(sites):
+            server.scene.add_mesh_trimesh(f"{cell}/sites {body}", merge_sites(model, sites.tolist()), **where)
 
 
-def _bounds(models: tuple[mujoco.MjModel, ...], xpos: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Corners (3,) of a box with room for everything that any cell shows; xpos (N, T + 1, nbody, 3)."""
-    geoms = np.flatnonzero(models[0].geom_bodyid > 0)
-    radius = models[0].geom_rbound[geoms, None]
-    centres = xpos[:, :, models[0].geom_bodyid[geoms]]  # a body's origin is near enough to its geoms
-    sites = np.concatenate([model.site_pos[model.site_bodyid == 0] for model in models])
-    low = np.minimum((centres - radius).min((0, 1, 2)), sites.min(0, initial=np.inf))
-    high = np.maximum((centres + radius).max((0, 1, 2)), sites.max(0, initial=-np.inf))
+def _bounds(model: mujoco.MjModel, xpos: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Corners (3,) of a box with room for everything that a cell shows; xpos (T + 1, nbody, 3)."""
+    geoms = np.flatnonzero(model.geom_bodyid > 0)
+    radius = model.geom_rbound[geoms, None]
+    centres = xpos[:, model.geom_bodyid[geoms]]  # a body's origin is near enough to its geoms
+    sites = model.site_pos[model.site_bodyid == 0]
+    low = np.minimum((centres - radius).min((0, 1)), sites.min(0, initial=np.inf))
+    high = np.maximum((centres + radius).max((0, 1)), sites.max(0, initial=-np.inf))
     return low * [1.0, 1.0, 0.0], high
 
 

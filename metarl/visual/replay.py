@@ -10,6 +10,7 @@ A recording holds positions, not pictures: `poses` turns them into those of all 
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -25,6 +26,7 @@ from metarl.seeding import stream
 
 ADAPTING, SHOWN, NOISE = 0, 1, 2  # the kinds of "replay" streams
 MAX_FPS = 30
+LINE, LINES = 34, 4  # characters in a line that names a task's parameters, and lines at most
 COLUMNS = ("before adaptation", "after adaptation")
 
 
@@ -35,7 +37,7 @@ class Replay:
     Attributes:
         models: the model of each task.
         camera: name of the models' camera to look through.
-        qpos: (2, M, T + 1, nq) positions; those after an episode's end repeat its last.
+        qpos: (2, M, T + 1, nq) positions, nq the largest of the models; those after an episode's end repeat its last.
         rewards: (2, M, T), zero after the end.
         lengths: (2, M) steps until the end.
         dt: seconds in a step.
@@ -79,10 +81,9 @@ class Replay:
             f" One episode each from the same initial state, {actions}."
         )
 
-    @property
-    def root(self) -> int:
+    def root(self, task: int) -> int:
         """The first body that joints move."""
-        return int(np.flatnonzero(self.models[0].body_dofnum > 0)[0])
+        return int(np.flatnonzero(self.models[task].body_dofnum > 0)[0])
 
     @property
     def frames(self) -> list[int]:
@@ -94,7 +95,8 @@ class Replay:
         """What stands beside an episode at step t, with the robot at x (m)."""
         total = format_number(float(self.rewards[column, task, :t].sum()))
         where = f"{x:+.1f} m, " if self.follows else ""
-        return f"{COLUMNS[column]}\n{self.tasks.describe(task)}\n{where}return {total} in {t * self.dt:.1f} s"
+        parameters = textwrap.wrap(self.tasks.describe(task), LINE, max_lines=LINES, placeholder=" ...")
+        return "\n".join([COLUMNS[column], *parameters, f"{where}return {total} in {t * self.dt:.1f} s"])
 
     def poses(self, column: int, task: int) -> tuple[np.ndarray, np.ndarray]:
         """Positions (T + 1, nbody, 3) and rotation matrices (T + 1, nbody, 3, 3) of all bodies."""
@@ -104,7 +106,7 @@ class Replay:
         xpos = np.empty((len(frames), model.nbody, 3))
         xmat = np.empty((len(frames), model.nbody, 3, 3))
         for t, qpos in enumerate(frames):
-            data.qpos[:] = qpos
+            data.qpos[:] = qpos[: model.nq]
             mujoco.mj_kinematics(model, data)
             xpos[t], xmat[t] = data.xpos, data.xmat.reshape(-1, 3, 3)
         return xpos, xmat
@@ -145,13 +147,14 @@ def record(
     env = make_env(len(tasks))
     env.set_tasks(tasks)
     shown = [_episode(env, adapter, state, seed, deterministic) for state in (before, after)]
-    qpos, rewards, lengths = (np.stack(parts) for parts in zip(*shown, strict=True))
-    end = int(lengths.max())
+    states, rewards, lengths = (np.stack(parts) for parts in zip(*shown, strict=True))
+    models = tuple(env.model_of(i) for i in range(len(tasks)))
+    end, nq = int(lengths.max()), max(model.nq for model in models)
     return Replay(
         tasks=tasks,
-        models=tuple(env.model_of(i) for i in range(len(tasks))),
+        models=models,
         camera=env.family.camera,
-        qpos=qpos[:, :, : end + 1],
+        qpos=states[:, :, : end + 1, :nq],
         rewards=rewards[:, :, :end],
         lengths=lengths,
         dt=env.dt,
@@ -165,7 +168,7 @@ def record(
 def _episode(
     env: BatchEnv, adapter: Adapter, state, seed: int, deterministic: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """qpos (M, T + 1, nq), rewards (M, T) and lengths (M,) of one episode in each simulation."""
+    """States (M, T + 1, nq + ...), rewards (M, T) and lengths (M,) of one episode in each simulation."""
     noise = None if deterministic else np.random.default_rng(stream(seed, "replay", NOISE))
     observation, _ = env.reset(seed=stream(seed, "replay", SHOWN))
     frames, rewards = [env.state()], []
@@ -180,8 +183,7 @@ def _episode(
         rewards.append(np.where(moved, reward, 0.0))
         lengths += running
         running = running & ~(terminated | truncated)
-    qpos = np.stack(frames, axis=1)[..., : env.model.nq]
-    return qpos, np.stack(rewards, axis=1), lengths
+    return np.stack(frames, axis=1), np.stack(rewards, axis=1), lengths
 
 
 def extreme_tasks(tasks: Tasks) -> Tasks:

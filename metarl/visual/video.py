@@ -89,5 +89,5 @@ def _save(replay: Replay, folder: Path) -> None:
 
 
 def _texts(replay: Replay, column: int, task: int) -> list[str]:
-    x = replay.poses(column, task)[0][:, replay.root, 0]
+    x = replay.poses(column, task)[0][:, replay.root(task), 0]
     return [replay.text(column, task, t, x[t]) for t in replay.frames]

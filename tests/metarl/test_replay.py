@@ -195,6 +195,45 @@ def test_html_is_self_contained_and_holds_the_replay(tmp_path, capfd, replay):
     assert "EnvironmentMapMessage" not in kinds  # loaded anew at each repetition
 
 
+TWO_ROBOTS = (
+    """<mujoco><worldbody><camera name="front" pos="0 -3 0" xyaxes="1 0 0 0 0 1"/>
+    <body name="shelf" pos="0.5 0 0"><geom size="0.1"/></body>
+    <body name="arm"><joint name="a"/><geom size="0.1"/></body></worldbody></mujoco>""",
+    """<mujoco><worldbody><camera name="front" pos="0 -3 0" xyaxes="1 0 0 0 0 1"/>
+    <body name="shelf" pos="0.25 0 0"><geom size="0.2"/></body>
+    <body name="arm"><joint name="a"/><geom size="0.1"/>
+    <body name="hand" pos="0 0 0.3"><joint name="b"/><geom size="0.05"/></body></body></worldbody></mujoco>""",
+)
+
+
+@pytest.fixture
+def two_robots():
+    """A replay of two tasks whose robots have different bodies, and obstacles that are fixed in different places."""
+    models = tuple(mujoco.MjModel.from_xml_string(xml) for xml in TWO_ROBOTS)
+    replay = navigation()
+    qpos = np.zeros((*replay.qpos.shape[:3], 2))
+    qpos[:, 1, :, 1] = 1.5
+    return dataclasses.replace(replay, models=models, qpos=qpos, camera="front")
+
+
+def test_robots_may_differ_in_their_bodies_from_task_to_task(tmp_path, two_robots):
+    assert two_robots.poses(0, 0)[0].shape[1:] == (3, 3) and two_robots.poses(0, 1)[0].shape[1:] == (4, 3)
+    scene = scene_of(write_html(two_robots, tmp_path / "replay.html").read_text())
+    names = {message["name"]: message for _, message in scene["messages"] if "name" in message}
+    assert any("/task 1/bodies/hand" in name for name in names)
+    assert not any("/task 0/bodies/hand" in name for name in names)
+    messages = [message for _, message in scene["messages"]]
+    place = {message["name"]: message["position"] for message in messages if {"name", "position"} <= message.keys()}
+    for task, x in enumerate((0.5, 0.25)):  # an obstacle stands in each cell, in its task's place
+        for when in ("before", "after"):
+            assert place[f"/{when} {task}/geoms 1"][0] - place[f"/{when} {task}/stripes"][0] == pytest.approx(x)
+
+
+def test_a_video_of_robots_that_differ(tmp_path, two_robots):
+    path = write_video(two_robots, tmp_path / "replay.mp4", find_backend())
+    assert imageio_ffmpeg.count_frames_and_secs(str(path))[0] == len(two_robots.frames)
+
+
 def test_html_escapes_what_it_is_given(tmp_path, monkeypatch):
     replay = navigation()
     monkeypatch.setattr(type(replay), "title", "<script>alert(1)</script>")
