@@ -133,13 +133,16 @@ def evaluate(
     episodes: Annotated[
         int | None, typer.Option(min=1, max=100_000, help="Episodes in a task at each step; likewise.")
     ] = None,
+    average: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="How many of the newest checkpoints to average the weights of.")
+    ] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Measure how fast a run adapts to tasks it never saw."""
     with _stdout_for_json(as_json):
         from metarl.evaluation.evaluate import evaluate_run, print_table
 
-        result = evaluate_run(run, tasks, steps, episodes)
+        result = evaluate_run(run, tasks, steps, episodes, average=average)
     _report(result, print_table, as_json)
 
 

@@ -28,6 +28,7 @@ from metarl.evaluation.definition import definition
 from metarl.evaluation.file import load_evaluation, save_evaluation, to_json
 from metarl.evaluation.tables import print_table
 from metarl.runs import versions
+from metarl.runs.average import averaged
 from metarl.runs.checkpoint import Checkpoint
 from metarl.runs.run import Run, open_run, threads
 
@@ -42,6 +43,7 @@ def evaluate_run(
     *,
     seed: int | None = None,
     deterministic: bool = False,
+    average: int = 1,
 ) -> dict[str, Any]:
     """Evaluate the newest intact checkpoint of a run, and keep the result in its folder.
 
@@ -50,12 +52,13 @@ def evaluate_run(
         tasks: a split, or a JSON file {"family": ..., "tasks": [{parameter: value}, ...]}.
         steps, episodes, seed: the config's if None.
         deterministic: mean actions.
+        average: how many of the newest checkpoints, whose weights are averaged.
 
     Returns:
         What was written, as plain data, and its "path".
     """
     run = run if isinstance(run, Run) else open_run(Path(run))
-    evaluation = measure_run(run, tasks, steps, episodes, seed=seed, deterministic=deterministic)
+    evaluation = measure_run(run, tasks, steps, episodes, seed=seed, deterministic=deterministic, average=average)
     return to_json(evaluation) | {"path": str(_keep(run, evaluation))}
 
 
@@ -93,6 +96,7 @@ def measure_run(
     *,
     seed: int | None = None,
     deterministic: bool = False,
+    average: int = 1,
     frozen: Tasks | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
@@ -100,7 +104,7 @@ def measure_run(
     config = run.config
     chosen = named_tasks(run, tasks) if frozen is None else frozen
     disjoint, reason = _disjoint(chosen, tasks)
-    saved = run.checkpoint()
+    saved = averaged(run.checkpoints, average)
     with torch_threads(threads(config)):
         return evaluate(
             run.adapter(saved),
@@ -162,7 +166,8 @@ def _origin(run: Run, saved: Checkpoint, tasks: Tasks) -> dict[str, Any]:
 
 
 def _about(saved: Checkpoint) -> dict[str, Any]:
-    return {"iteration": saved.iteration, "sha256": saved.meta["sha256"]}
+    about = {"iteration": saved.iteration, "sha256": saved.meta["sha256"]}
+    return about | {"averaged": saved.meta["averaged"]} if "averaged" in saved.meta else about
 
 
 def tasks_digest(tasks: Tasks) -> str:

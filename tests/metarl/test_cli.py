@@ -53,10 +53,11 @@ def calls(monkeypatch):
         return function
 
     result = {"returns": (1.0, math.nan), "tasks": 2}
-    stand_in("train", train=record("train", Path("runs/x")))
-    stand_in("evaluation", evaluate_run=record("evaluate", result), print_table=lambda result: print("table"))
-    stand_in("visualise", visualise_run=record("visualise", [Path("a.png"), Path("b.html")]))
-    stand_in("bench", run=record("bench", {"ratio": 0.9}), print_table=lambda result: print("bench table"))
+    stand_in("runs.train", train=record("train", Path("runs/x")))
+    stand_in("evaluation.evaluate", evaluate_run=record("evaluate", result), print_table=lambda result: print("table"))
+    stand_in("visual.visualise", visualise_run=record("visualise", [Path("a.png"), Path("b.html")]))
+    stand_in("tuning.search", tune=record("tune", Path("runs/tune-x")))
+    stand_in("bench.suite", run=record("bench", {"ratio": 0.9}), print_table=lambda result: print("bench table"))
     return calls
 
 
@@ -73,6 +74,16 @@ def test_train_takes_options_before_overrides_too(capsys, calls):
     assert calls[1:] == [("train", load_config("demo"), None, False)]
 
 
+def test_tune_hands_everything_on(capsys, calls):
+    assert run(capsys, "tune", "demo", "seed=3", "--trials", "9", "--search", "halving", "--iterations", "5",
+               "--jobs", "2", "--run", "s", "--space", "f.yaml")[0] == 0  # fmt: skip
+    assert run(capsys, "tune", "--resume", "--run", "s")[0] == 0
+    assert calls == [
+        ("tune", "demo", ["seed=3"], Path("f.yaml"), 9, "halving", 5, 2, Path("s"), False),
+        ("tune", None, [], None, None, None, None, 1, Path("s"), True),
+    ]
+
+
 def test_resume_needs_no_config_but_the_run_s_own(capsys, calls, tmp_path):
     (tmp_path / "config.yaml").write_text(to_yaml(load_config("demo", ["seed=5"])))
     assert run(capsys, "train", "--resume", "--run", str(tmp_path))[0] == 0
@@ -82,10 +93,10 @@ def test_resume_needs_no_config_but_the_run_s_own(capsys, calls, tmp_path):
 def test_evaluate_prints_a_table(capsys, calls):
     code, out, _ = run(capsys, "evaluate", "runs/x")
     assert (code, out) == (0, "progress\ntable\n")
-    run(capsys, "evaluate", "runs/x", "--tasks", "my.json", "--steps", "0", "--episodes", "7")
+    run(capsys, "evaluate", "runs/x", "--tasks", "my.json", "--steps", "0", "--episodes", "7", "--average", "3")
     assert calls == [
-        ("evaluate", Path("runs/x"), "held_out", None, None),
-        ("evaluate", Path("runs/x"), "my.json", 0, 7),
+        ("evaluate", Path("runs/x"), "held_out", None, None, 1),
+        ("evaluate", Path("runs/x"), "my.json", 0, 7, 3),
     ]
 
 

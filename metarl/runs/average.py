@@ -1,0 +1,45 @@
+"""The mean of a run's newest checkpoints: a policy that is less at the mercy of its last few updates.
+
+    saved = averaged(run.checkpoints, count=3)
+    saved.meta["averaged"]                    # [140, 145, 150]
+    adapter = run.adapter(saved)
+
+Weights are averaged, as stochastic weight averaging does (Izmailov et al. 2018; arXiv:1803.05407). All else, such
+as the statistics that scale observations and the state of optimisers, is the newest one's. Whether the mean of weights
+is a good policy is to be measured: the checkpoints have to lie close together.
+"""
+
+import hashlib
+from pathlib import Path
+
+import torch
+
+from metarl.errors import UserError
+from metarl.runs.checkpoint import Checkpoint, Corrupt, iterations, load, load_latest
+
+WEIGHTS = ("params.", "meta.", "average.")
+"""What the names of the tensors that a policy is made of begin with, in the states of all learners."""
+
+
+def averaged(directory: Path, count: int) -> Checkpoint:
+    """The newest intact checkpoint, with the mean weights of the newest `count`."""
+    newest = load_latest(directory)
+    if count == 1:
+        return newest
+    chosen = [iteration for iteration in iterations(directory) if iteration <= newest.iteration][-count:]
+    if len(chosen) < count:
+        raise UserError(
+            f"--average: got {count}, expected at most {len(chosen)}, the checkpoints in {directory}; "
+            "train with a larger keep_checkpoints to have more"
+        )
+    try:
+        members = [*(load(directory / str(iteration)) for iteration in chosen[:-1]), newest]
+    except Corrupt as error:
+        raise UserError(f"--average: one of checkpoints {chosen} in {directory} is corrupt ({error})") from error
+    tensors = dict(newest.tensors)
+    for name, value in tensors.items():
+        if name.startswith(WEIGHTS):
+            total = torch.stack([member.tensors[name] for member in members]).sum(0, dtype=torch.float64)
+            tensors[name] = (total / count).to(value.dtype)
+    sha256 = hashlib.sha256("\n".join(member.meta["sha256"] for member in members).encode()).hexdigest()
+    return newest._replace(tensors=tensors, meta=newest.meta | {"sha256": sha256, "averaged": chosen})
