@@ -45,8 +45,8 @@ from .write import Write
 
 __all__ = [
     "FAMILIES", "QUANTITIES", "SPLITS", "BatchEnv", "Family", "MetaWorldEnv", "MissingExtra", "OracleEnv", "OwnRobot",
-    "Parameter", "SingleEnv", "TaskSpace", "Tasks", "TrialEnv", "TrialVectorEnv", "Write", "make", "make_family",
-    "register", "vector_env",
+    "Parameter", "SingleEnv", "TaskSpace", "Tasks", "TrialEnv", "TrialVectorEnv", "Write", "family_class", "make",
+    "make_family", "register", "vector_env",
 ]
 
 FAMILIES: dict[str, type[Family]] = {
@@ -61,16 +61,24 @@ FAMILIES: dict[str, type[Family]] = {
 }
 
 
-def make_family(name: str, **options: Any) -> Family:
-    """The family called name, with its options."""
+def family_class(name: str) -> type[Family]:
+    """The class of the family called name; "OwnRobot" is a person's own, which is not in FAMILIES: it needs a file."""
+    if name == OwnRobot.__name__:
+        return OwnRobot
     if name not in FAMILIES:
         raise ValueError(f"unknown family {name!r}" + did_you_mean(name, FAMILIES))
-    known = inspect.signature(FAMILIES[name]).parameters
+    return FAMILIES[name]
+
+
+def make_family(name: str, **options: Any) -> Family:
+    """The family called name, with its options."""
+    family = family_class(name)
+    known = inspect.signature(family).parameters
     for option in options:
         if option not in known:
             settings = [*known, "horizon", "action_scale", "autoreset_mode", "num_threads"]
             raise TypeError(f"{name} has no option {option!r}" + did_you_mean(option, settings))
-    return FAMILIES[name](**options)
+    return family(**options)
 
 
 def vector_env(family: str | Family) -> type[BatchEnv] | type[MetaWorldEnv]:
@@ -86,7 +94,7 @@ def make(family: str | Family, num_envs: int, **kwargs: Any) -> BatchEnv | MetaW
 
 def register() -> None:
     """Register every family with Gymnasium as metarl/<name>-v0, for make and make_vec; again is harmless."""
-    for name in FAMILIES:
+    for name in (*FAMILIES, OwnRobot.__name__):
         env_id = f"metarl/{name}-v0"
         if env_id not in gymnasium.registry:
             gymnasium.register(

@@ -9,7 +9,6 @@ it (docs/own_robot.md). It becomes a `Family` like any other: batched, with spli
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import mujoco
 import numpy as np
@@ -17,9 +16,9 @@ from mujoco.batch import Batch
 
 from .family import Family
 from .gymnasium_robot import uniform
-from .mjcf import Limits, load
+from .mjcf import load
 from .observation import Observed
-from .own_robot_schema import Robot, read_robot
+from .own_robot_schema import read_robot
 from .signals import TASK, Signal, field_of
 
 _OF_THE_STATE = ("qpos", "qvel", "time", "ctrl", "numeric_data")  # needs no stage of the physics to be known
@@ -29,12 +28,17 @@ class OwnRobot(Family):
     """The robot of a YAML file.
 
     Args:
-        robot: the file, a folder with a robot.yaml, or what `read_robot` made of it.
-        limits: of the process that compiles the MJCF.
+        robot: the file, or a folder with a robot.yaml.
+        sha256: digest that its files must have; any if None.
     """
 
-    def __init__(self, robot: str | Path | Robot, limits: Limits | None = None):
-        self.robot = robot if isinstance(robot, Robot) else read_robot(robot, limits)
+    def __init__(self, robot: str, sha256: str | None = None):
+        self.robot = read_robot(robot)
+        if sha256 not in (None, self.robot.digest):
+            raise ValueError(
+                f"{robot}: its files have changed: got digest {self.robot.digest[:16]}..., expected {sha256[:16]}...;"
+                " restore them, or start a new run"
+            )
         self.name, self.space, self.horizon = self.robot.name, self.robot.space, self.robot.horizon
         self.frame_skip, self.keyframe = self.robot.frame_skip, self.robot.keyframe
         self.state_limit, self.camera = self.robot.state_limit, self.robot.camera

@@ -8,7 +8,6 @@ mean ...?)". What the MJCF names (joints, bodies, sites, sensors, actuators, key
 is what the YAML adds to it: actuators, sensors, a camera.
 """
 
-import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,6 +58,10 @@ class Robot:
     observation: tuple[Signal, ...]
     reward: dict[str, RewardTerm]
     termination: dict[str, TerminationTerm]
+
+    def copy_to(self, folder: Path) -> None:
+        """Copy its files to the same places in another folder."""
+        mjcf.copy_files(self.folder, self.files, folder)
 
 
 @dataclass(frozen=True)
@@ -307,8 +310,3 @@ def _control_range(
         top.fault("control", f"actuators {', '.join(unlimited)} have no ctrlrange in the MJCF, expected one, or reach")
     middle, half = 0.5 * (low + high), 0.5 * control.scale * (high - low)
     return (low, high) if control.scale == 1.0 else (middle - half, middle + half)
-
-
-def with_folder(robot: Robot, folder: Path) -> Robot:
-    """The same robot, its files being elsewhere."""
-    return dataclasses.replace(robot, folder=folder)

@@ -26,6 +26,7 @@ from metarl.errors import UserError, close
 
 app = typer.Typer(name="metarl", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
+RunFolders = Annotated[list[Path], typer.Argument(metavar="RUN ...", help="Run folders of one environment.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder that `metarl train` wrote.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
@@ -147,6 +148,43 @@ def evaluate(
 
 
 @app.command()
+def compare(
+    runs: RunFolders,
+    tasks: Annotated[
+        str, typer.Option(metavar="held_out|extrapolation|FILE", help="Which split, or a file of tasks.")
+    ] = "held_out",
+    baseline: Annotated[
+        str | None, typer.Option(metavar="METHOD|RUN", help="What others must beat; the first method if not given.")
+    ] = None,
+    oracle: Annotated[
+        str | None, typer.Option(metavar="METHOD|RUN", help="What regret is measured to; the one told the task.")
+    ] = None,
+    threshold: Annotated[float | None, typer.Option(help="Return to reach; near the best one if not given.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=0, max=100, help="Adaptation steps; each config's if not given.")
+    ] = None,
+    episodes: Annotated[
+        int | None, typer.Option(min=1, max=100_000, help="Episodes in a task at each step; likewise.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write figures and JSON there.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare methods in the same tasks, with statistics."""
+    with _stdout_for_json(as_json):
+        from metarl.evaluation.compare import compare_runs
+        from metarl.evaluation.compare_table import print_comparison
+
+        options = {"baseline": baseline, "oracle": oracle, "threshold": threshold, "steps": steps, "episodes": episodes}
+        comparison = compare_runs(runs, tasks, **options, say=_say)
+        result = comparison.to_json()
+        if out is not None:
+            from metarl.visual.comparison import write_comparison
+
+            result["files"] = [str(file) for file in write_comparison(comparison, out)]
+    _report(result, print_comparison, as_json)
+
+
+@app.command()
 def visualise(run: RunFolder) -> None:
     """Write the figures and replays of a run."""
     from metarl.visual.visualise import visualise_run
@@ -214,6 +252,10 @@ def bench(as_json: AsJson = False) -> None:
 def _stdout_for_json(as_json: bool) -> contextlib.AbstractContextManager:
     """With --json whatever else is printed goes to standard error."""
     return contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _report(result: dict, print_table: Any, as_json: bool) -> None:

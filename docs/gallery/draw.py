@@ -9,8 +9,6 @@ import gymnasium
 import numpy as np
 from PIL import Image
 
-import metarl.envs  # registers the environments
-
 ROBOTS = {  # the family, and the task of which the picture is, where the default one shows nothing
     "Navigation2D": {}, "HalfCheetahMass": {}, "HalfCheetahSlopes": {"terrain": 66}, "HalfCheetahPier": {},
     "AntDir": {}, "AntCrippled": {"leg": 1}, "HopperRandParams": {}, "Walker2dRandParams": {},
@@ -21,7 +19,7 @@ SIZE = 200
 
 
 def picture(family: str, task: dict[str, float]) -> Image.Image:
-    env = gymnasium.make(f"metarl/{family}-v0", render_mode="rgb_array", disable_env_checker=True)
+    env = gymnasium.make(f"metarl.envs:metarl/{family}-v0", render_mode="rgb_array", disable_env_checker=True)
     if task:
         env.unwrapped.set_task(env.unwrapped.space.tasks(**task))
     env.reset(seed=1)

@@ -13,7 +13,7 @@ from metarl.algorithms.promp import ProMP
 from metarl.algorithms.reptile import Reptile
 from metarl.algorithms.rl2 import RL2
 from metarl.config import Config
-from metarl.envs import FAMILIES, BatchEnv, MissingExtra, OracleEnv, make
+from metarl.envs import BatchEnv, MissingExtra, OracleEnv, family_class, make
 from metarl.errors import UserError
 
 LEARNERS = {
@@ -30,7 +30,7 @@ Learner = ProMP | MAML | RL2 | Reptile | Scratch | Random
 
 def require_extra(config: Config) -> None:
     """UserError if the config's family needs a package that is not installed."""
-    family = FAMILIES[config.env.family]
+    family = family_class(config.env.family)
     try:
         if family.extra:
             family.extra.require(family.name)

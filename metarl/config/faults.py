@@ -20,7 +20,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from metarl.config.schema import ALGORITHMS, Config, keys, section
-from metarl.envs import FAMILIES
+from metarl.envs import FAMILIES, OwnRobot, family_class
 from metarl.errors import close, nearest
 
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
@@ -69,7 +69,8 @@ def family_faults(data: dict) -> Iterator[tuple[str, str]]:
     if isinstance(name, bool) or not isinstance(name, str | int | float):
         return  # pydantic has said so
     name = str(name)
-    if name not in FAMILIES:
+    own = name == OwnRobot.__name__
+    if name not in FAMILIES and not own:
         yield "env.family", f"got {show(name)}, expected a family{nearest(name, FAMILIES)}"
         return
     options = env.get("options", {})
@@ -79,10 +80,16 @@ def family_faults(data: dict) -> Iterator[tuple[str, str]]:
     yield from faults
     if faults:
         return
+    if own and "robot" not in options:
+        yield "env.robot", "got nothing, expected the path of a robot's YAML file"
+        return
     try:
-        space = FAMILIES[name](**options).space
+        space = family_class(name)(**options).space
     except ValueError as error:
-        yield "env.options", f"got {show(options)}: {one_line(str(error))}"
+        if own:  # names the file and the key in it
+            yield from (("env.robot", line) for line in str(error).splitlines())
+        else:
+            yield "env.options", f"got {show(options)}: {one_line(str(error))}"
         return
     evaluation = data.get("evaluation")
     split = evaluation.get("split") if isinstance(evaluation, dict) else None
@@ -108,7 +115,7 @@ def sb3_faults(data: dict) -> Iterator[tuple[str, str]]:
 
 
 def _option_faults(family: str, options: dict) -> Iterator[tuple[str, str]]:
-    known = {p.name: p.annotation for p in inspect.signature(FAMILIES[family]).parameters.values()}
+    known = {p.name: p.annotation for p in inspect.signature(family_class(family)).parameters.values()}
     for option, value in options.items():
         key, got = f"env.options.{_word(option)}", f"got {show(value)}"
         if option not in known:

@@ -25,7 +25,9 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from metarl.config.faults import explain, family_faults, one_line, sb3_faults, show
+from metarl.config.robots import settle
 from metarl.config.schema import Config
+from metarl.envs.own_robot_schema import FILE as ROBOT_FILE
 from metarl.errors import UserError, nearest
 
 MAX_BYTES = 1_000_000
@@ -34,7 +36,8 @@ MAX_DEPTH = 16
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """The config in the file `path`, or the shipped one of that name, with `key=value` overrides over it."""
-    data = read_yaml(find_config(path))
+    source = find_config(path)
+    data = read_yaml(source)
     given: set[str] = set()
     faults: list[str] = []
     for override in overrides:
@@ -53,8 +56,10 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         overridden = any(f"{key}.".startswith(f"{name}.") or name.startswith(f"{key}.") for name in given)
         return "command line" if overridden else one_line(str(path))
 
-    config, found = _checked(data)
-    faults += [f"{place(key)}: {key}: {text}" for key, text in found]
+    here = any(f"{key}.".startswith(("env.robot.", "env.options.robot.")) for key in given)
+    found = list(settle(data, Path() if here else source.parent))
+    config, more = _checked(data)
+    faults += [f"{place(key)}: {key}: {text}" for key, text in [*found, *more]]
     if config is None or faults:
         raise UserError("\n".join(dict.fromkeys(faults)))
     return config
@@ -118,7 +123,8 @@ def _checked(data: dict[str, Any]) -> tuple[Config | None, list[tuple[str, str]]
 
 def _shipped() -> dict[str, Path]:
     folder = Path(str(resources.files("metarl"))) / "configs"  # in this repository a link to configs/
-    return {file.relative_to(folder).with_suffix("").as_posix(): file for file in folder.glob("**/*.yaml")}
+    return {file.relative_to(folder).with_suffix("").as_posix(): file for file in folder.glob("**/*.yaml")
+            if file.name != ROBOT_FILE}
 
 
 def read_yaml(source: Path) -> dict[str, Any]:

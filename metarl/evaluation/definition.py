@@ -44,7 +44,7 @@ def _definition(key: str) -> str:
     try:
         about = {
             "family": family,
-            "options": options,
+            "options": {name: value for name, value in options.items() if name != "robot"},  # a path says nothing
             "dt": env.dt,
             "horizon": env.horizon,
             "parameters": [_plain(asdict(parameter)) for parameter in env.space.parameters],

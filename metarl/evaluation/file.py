@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from metarl.config.robots import located, portable
 from metarl.config.schema import EnvConfig
 from metarl.envs import Tasks, make_family
 from metarl.errors import UserError
@@ -71,6 +73,7 @@ def save_evaluation(evaluation: Evaluation, path: str | Path) -> Path:
     """Write `path`, or leave what is there as it was."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    evaluation = dataclasses.replace(evaluation, env=portable(evaluation.env, path.parent))
     replace(path, json.dumps(to_json(evaluation), allow_nan=False, indent=1).encode())
     return path
 
@@ -96,13 +99,13 @@ def load_evaluation(path: str | Path) -> Evaluation:
     if document.get("digest") != document_digest(document):
         raise UserError(f"{path}: edited, its digest does not fit its content; run `metarl evaluate RUN` again")
     try:
-        return _from_document(document)
+        return _from_document(document, path.parent)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: this version cannot read it ({error!r}); run `metarl evaluate RUN` again") from error
 
 
-def _from_document(document: Mapping[str, Any]) -> Evaluation:
-    env = EnvConfig.model_validate(document["env"])
+def _from_document(document: Mapping[str, Any], folder: Path) -> Evaluation:
+    env = located(EnvConfig.model_validate(document["env"]), folder)
     labels = ("dt", "seed", "deterministic", "split", "disjoint", "disjoint_reason", "confidence", "origin")
     return Evaluation(
         env=env,

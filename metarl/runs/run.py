@@ -7,6 +7,7 @@
 
     config.yaml      the resolved config: `metarl train RUN/config.yaml` repeats the run
     versions.json    format of the folder, id, and versions, machine and code state at the start and at each resume
+    robot/           of a person's own robot, a copy of its files
     tasks/           the frozen task sets that evaluations use, with content digests
     metrics.jsonl    one line per iteration i, measured with the weights after i updates; "env_steps" is the sum so
                      far. Wall-clock times stand in timings.jsonl, so that this file is the same in each repetition
@@ -33,6 +34,7 @@ import numpy as np
 from metarl.agents import Adapter
 from metarl.algorithms.learners import make_env, make_learner
 from metarl.config import Config, load_config, to_yaml
+from metarl.config.robots import keep, portable
 from metarl.envs import SPLITS, Tasks, TaskSpace, make_family
 from metarl.errors import UserError
 from metarl.runs import versions
@@ -42,9 +44,12 @@ from metarl.runs.lock import Lock, locked
 from metarl.seeding import stream
 
 FORMAT = 1
-FREE_TO_CHANGE = ("iterations", "checkpoint_every", "keep_checkpoints", "wandb.", "evaluation.")
+FREE_TO_CHANGE = (
+    "iterations", "checkpoint_every", "keep_checkpoints", "wandb.", "evaluation.",
+    "env.options.robot",  # where its files are: what is in them is env.options.sha256
+)
 """Settings that do not alter training: a resumed run may change them."""
-WRITTEN_BEFORE_CONFIG = {"lock", "tasks", "versions.json", ".versions.json.partial", ".config.yaml.partial"}
+WRITTEN_BEFORE_CONFIG = {"lock", "tasks", "robot", "versions.json", ".versions.json.partial", ".config.yaml.partial"}
 """config.yaml is written last: a folder of only these is one whose start was cut short."""
 
 
@@ -135,8 +140,7 @@ def resume(config: Config, path: Path | None, warn: Callable[[str], None]) -> Ru
             _write_json(path / "versions.json", document)
             if config.evaluation != before.config.evaluation:
                 _write_tasks(path, config)
-            replace(path / "config.yaml", to_yaml(config).encode())
-            return Run(path, config, before.id, lock)
+            return Run(path, _write_config(path, config), before.id, lock)
     except OSError as error:
         raise _not_writable(path, error, "see to that, then --resume") from error
 
@@ -169,7 +173,7 @@ def _not_writable(path: Path | None, error: OSError, advice: str) -> UserError:
 
 def new_folder(config: Config, prefix: str = "") -> Path:
     """runs/<family>-<algorithm>-<time>, with a number behind it if another process was given that name."""
-    name = f"{prefix}{config.env.family}-{config.algorithm.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    name = f"{prefix}{_space(config).family}-{config.algorithm.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     name = re.sub(r"[^\w.-]", "_", name)
     Path("runs").mkdir(exist_ok=True)
     number = 1
@@ -194,8 +198,15 @@ def _fill(path: Path, config: Config, lock: Lock) -> Run:
     session = {"started": _now(), **versions.describe(threads(config))}
     document = {"format": FORMAT, "id": secrets.token_hex(4), "sessions": [session]}
     _write_json(path / "versions.json", document)
-    replace(path / "config.yaml", to_yaml(config).encode())
-    return Run(path, config, document["id"], lock)
+    return Run(path, _write_config(path, config), document["id"], lock)
+
+
+def _write_config(path: Path, config: Config) -> Config:
+    """Write config.yaml, and beside it the files of a person's own robot; the config with those."""
+    config = config.model_copy(update={"env": keep(config.env, path)})
+    written = config.model_copy(update={"env": portable(config.env, path)})
+    replace(path / "config.yaml", to_yaml(written).encode())
+    return config
 
 
 def _write_tasks(path: Path, config: Config) -> None:

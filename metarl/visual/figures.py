@@ -33,7 +33,7 @@ INK, GREY = "#222222", "#8a8a8a"
 TITLE_WIDTH = 68
 FEW_VALUES = 5
 """A parameter with at most so many values among the tasks gets a legend, one with more a colour bar."""
-_STYLE = {
+STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 11,
     "axes.titlesize": 13,
@@ -46,8 +46,8 @@ _STYLE = {
 
 def adaptation_figure(evaluation: Evaluation) -> Figure:
     """Return against adaptation steps: mean over tasks with its interval, and a faint line for each task."""
-    with matplotlib.rc_context(_STYLE):
-        figure, axes = _empty()
+    with matplotlib.rc_context(STYLE):
+        figure, axes = empty()
         steps = np.arange(evaluation.steps + 1)
         _task_lines(figure, axes, evaluation, steps)
         points = [p for p in evaluation.curve if p.summary]
@@ -117,8 +117,8 @@ def learning_figure(rows: Sequence[dict[str, Any]], family: str, unit: str = "st
         family: name for the title.
         unit: of adaptation, "step" or "episode".
     """
-    with matplotlib.rc_context(_STYLE):
-        figure, axes = _empty()
+    with matplotlib.rc_context(STYLE):
+        figure, axes = empty()
         names = sorted((k for k in rows[0] if k.startswith("return_")), key=lambda name: int(name.split("_")[1]))
         steps = [row["env_steps"] for row in rows]
         window = max(1, len(rows) // 40)
@@ -148,14 +148,14 @@ def save_figure(figure: Figure, stem: Path) -> list[Path]:
     files = []
     for kind, metadata in (("png", None), ("svg", {"Date": None})):
         content = io.BytesIO()
-        with matplotlib.rc_context(_STYLE):
+        with matplotlib.rc_context(STYLE):
             figure.savefig(content, format=kind, dpi=150, metadata=metadata)
         files.append(stem.with_name(f"{stem.name}.{kind}"))
         replace(files[-1], content.getvalue())
     return files
 
 
-def _empty():
+def empty():
     figure = Figure(figsize=(7.6, 4.8), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.08)
     FigureCanvasAgg(figure)
