@@ -1,4 +1,4 @@
-"""Draws the README's gallery: one picture per robot, a second into an episode of its first extreme task.
+"""Draws the README's gallery: one picture per robot, 0.3 s into an episode of random actions.
 
     python docs/gallery/draw.py        # needs OpenGL, and metarl[robots,metaworld]
 """
