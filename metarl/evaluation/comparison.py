@@ -1,0 +1,278 @@
+"""What a comparison of methods says, computed from the evaluations of their runs in the same tasks.
+
+    from metarl.evaluation.compare import compare_runs
+    comparison = compare_runs(["runs/promp0", "runs/promp1", "runs/rl2_0"])
+    row = comparison["ProMP"]
+    row.curve[1].mean, row.curve[1].episodes       # Estimate(value=428.1, low=401.3, high=452.8), 20
+    row.improvement                                # chance to do better than the baseline; None for itself
+    comparison.to_json()                           # everything, with the returns that it was computed from
+
+Nothing here is measured: each number is a statistic (`metarl.evaluation.scores`) of a measure of the adaptation curves
+(`metarl.evaluation.experience`), and is computed when it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from metarl.envs import Tasks
+from metarl.evaluation.adaptation_curve import Evaluation
+from metarl.evaluation.evaluate import tasks_digest
+from metarl.evaluation.experience import area, first_reaching
+from metarl.evaluation.methods import Method, differences
+from metarl.evaluation.scores import (
+    METHOD,
+    METHOD_GROUPED,
+    Estimate,
+    cvar,
+    estimate,
+    iqm,
+    mean,
+    mean_regret,
+    probability_of_improvement,
+    seeds_note,
+)
+from metarl.runs import versions
+from metarl.seeding import stream
+
+FORMAT = "metarl-comparison-1"
+COMPARING = 2  # the kind of "evaluation" streams that draws bootstrap samples here
+
+
+@dataclass(frozen=True)
+class Point:
+    """What a method returns after `episodes` or `seconds` of experience in a task, over seeds and tasks."""
+
+    episodes: int
+    seconds: float
+    mean: Estimate
+    iqm: Estimate
+    cvar: Estimate
+    success: float | None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A method with the evaluations of its runs, R of them, in the M tasks that every method has returns in.
+
+    Attributes:
+        returns: (R, S + 1, M) mean return of each run in each task after s adaptation steps.
+        lived: (S + 1,) episodes of experience before.
+        seconds: (S + 1,) the same as simulated time, averaged over runs and tasks.
+    """
+
+    method: Method
+    evaluations: tuple[Evaluation, ...]
+    returns: np.ndarray
+    lived: np.ndarray
+    seconds: np.ndarray
+
+    @property
+    def name(self) -> str:
+        return self.method.name
+
+    @property
+    def final(self) -> np.ndarray:
+        """(R, M) after all of its adaptation steps."""
+        return self.returns[:, -1]
+
+    @property
+    def episodes_lived(self) -> int:
+        """In a life, with those of the last measurement."""
+        evaluation = self.evaluations[0]
+        return int(self.lived[-1]) + evaluation.episodes // evaluation.lives
+
+    @property
+    def training_steps(self) -> float:
+        """Environment steps of meta-training, average of the runs."""
+        return float(np.mean([run.checkpoint().meta["env_steps"] for run in self.method.runs]))
+
+    @property
+    def adaptation_steps(self) -> float:
+        """Environment steps in a task before the last measurement, average of runs and tasks."""
+        return float(np.mean([e.env_steps_before[-1].mean() for e in self.evaluations]))
+
+    def per_run(self, measure: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """(R, M) a measure of the curve (S + 1, M) of each run."""
+        return np.stack([measure(curve) for curve in self.returns])
+
+
+@dataclass(frozen=True)
+class Row:
+    """All that the tables say of a method; see docs/evaluation.md for each."""
+
+    name: str
+    seeds: tuple[int, ...]
+    curve: tuple[Point, ...]
+    gain: Estimate  # from before adaptation to its end, paired
+    area: Estimate
+    reached: Estimate
+    episodes_to_threshold: float
+    seconds_to_threshold: float
+    improvement: Estimate | None
+    regret: Estimate | None
+    training_steps: float
+    adaptation_steps: float
+    note: str | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Methods measured in the same tasks.
+
+    Attributes:
+        tasks: all M of them; `known` are those in which every method has a return.
+        baseline, oracle: names of methods; None without one.
+        threshold: the return that is to be reached.
+    """
+
+    tasks: Tasks
+    split: str
+    known: np.ndarray
+    measured: tuple[Measured, ...]
+    baseline: str
+    oracle: str | None
+    threshold: float
+    confidence: float = 0.95
+    definition: dict[str, Any] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Row:
+        return next(row for row in self.rows if row.name == name)
+
+    def method(self, name: str) -> Measured:
+        return next(m for m in self.measured if m.name == name)
+
+    @property
+    def methods(self) -> list[Method]:
+        return [m.method for m in self.measured]
+
+    @property
+    def budget(self) -> int:
+        """Episodes of experience that areas are taken over: the most that any method lived."""
+        return max(m.episodes_lived for m in self.measured)
+
+    @property
+    def groups(self) -> list[str] | None:
+        """Of the tasks, where there are only a few and each was measured several times."""
+        return [self.tasks.digests[i] for i in np.flatnonzero(self.known)] if self.tasks.space.exhaustive else None
+
+    @property
+    def interval_method(self) -> str:
+        return METHOD if self.groups is None else METHOD_GROUPED
+
+    def estimate(self, position: tuple[int, ...], statistic: Callable, *scores: np.ndarray) -> Any:
+        """With random draws that belong to the `position` in the tables."""
+        rng = np.random.default_rng(stream(0, "evaluation", COMPARING, *position))
+        return estimate(statistic, *scores, rng=rng, confidence=self.confidence, groups=self.groups)
+
+    @cached_property
+    def rows(self) -> tuple[Row, ...]:
+        return tuple(self._row(i, m) for i, m in enumerate(self.measured))
+
+    @cached_property
+    def improvements(self) -> list[list[Estimate | None]]:
+        """[i][j]: the chance that a run of method i returns more in a task than one of j, after all adaptation."""
+        return [
+            [None if a is b else self.estimate((1, i, j), probability_of_improvement, a.final, b.final)
+             for j, b in enumerate(self.measured)]
+            for i, a in enumerate(self.measured)
+        ]  # fmt: skip
+
+    def _row(self, i: int, m: Measured) -> Row:
+        reached = m.per_run(lambda curve: first_reaching(curve, m.lived, self.threshold))
+        seconds = m.per_run(lambda curve: first_reaching(curve, m.seconds, self.threshold))
+        names = [other.name for other in self.measured]
+        oracle = None if self.oracle in (None, m.name) else self.method(self.oracle).final
+        return Row(
+            name=m.name,
+            seeds=tuple(run.config.seed for run in m.method.runs),
+            curve=tuple(self._point(i, m, s) for s in range(len(m.lived))),
+            gain=self.estimate((0, i, 3), mean, m.final - m.returns[:, 0]),
+            area=self.estimate((0, i, 0), mean, m.per_run(lambda curve: area(curve, m.lived, self.budget))),
+            reached=self.estimate((0, i, 1), mean, np.isfinite(reached).astype(float)),
+            episodes_to_threshold=_median(reached),
+            seconds_to_threshold=_median(seconds),
+            improvement=None if m.name == self.baseline else self.improvements[i][names.index(self.baseline)],
+            regret=None if oracle is None else self.estimate((0, i, 2), mean_regret, m.final, oracle),
+            training_steps=m.training_steps,
+            adaptation_steps=m.adaptation_steps,
+            note=seeds_note(len(m.returns)),
+        )
+
+    def _point(self, i: int, m: Measured, s: int) -> Point:
+        scores = m.returns[:, s]
+        successes = [e.successes[s].mean() for e in m.evaluations if e.successes is not None]
+        return Point(
+            episodes=int(m.lived[s]),
+            seconds=float(m.seconds[s]),
+            **{
+                name: self.estimate((2, i, s, k), statistic, scores)
+                for k, (name, statistic) in enumerate({"mean": mean, "iqm": iqm, "cvar": cvar}.items())
+            },
+            success=float(np.mean(successes)) if len(successes) == len(m.evaluations) else None,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as plain data; infinite times are None."""
+        return {
+            "format": FORMAT,
+            "environment": self.definition,
+            "split": self.split,
+            "tasks": self.tasks.to_json(),
+            "tasks_sha256": tasks_digest(self.tasks),
+            "task_digests": list(self.tasks.digests),
+            "tasks_left_out": [self.tasks.digests[i] for i in np.flatnonzero(~self.known)],
+            "threshold": self.threshold,
+            "budget_episodes": self.budget,
+            "baseline": self.baseline,
+            "oracle": self.oracle,
+            "confidence": self.confidence,
+            "interval_method": self.interval_method,
+            "methods": [_row_to_json(row, m) for row, m in zip(self.rows, self.measured, strict=True)],
+            "improvement": [[e and e.to_json() for e in row] for row in self.improvements],
+            "differences": differences(self.methods),
+            "versions": versions.describe(versions.available_threads()),
+        }
+
+
+def _median(times: np.ndarray) -> float:
+    """Of all runs in all tasks; that by which half of them have arrived, infinite if fewer ever do."""
+    ordered = np.sort(times, axis=None)
+    return float(ordered[(len(ordered) - 1) // 2])
+
+
+def _row_to_json(row: Row, m: Measured) -> dict[str, Any]:
+    runs = [
+        {"path": str(run.path), "id": run.id, "seed": run.config.seed, **e.origin}
+        for run, e in zip(m.method.runs, m.evaluations, strict=True)
+    ]
+    return {
+        "name": row.name,
+        "seeds": list(row.seeds),
+        "note": row.note,
+        "curve": [
+            {"episodes": p.episodes, "seconds": p.seconds, "success": p.success}
+            | {name: getattr(p, name).to_json() for name in ("mean", "iqm", "cvar")}
+            for p in row.curve
+        ],
+        "gain": row.gain.to_json(),
+        "area": row.area.to_json(),
+        "reached": row.reached.to_json(),
+        "episodes_to_threshold": _finite(row.episodes_to_threshold),
+        "seconds_to_threshold": _finite(row.seconds_to_threshold),
+        "improvement": row.improvement and row.improvement.to_json(),
+        "regret": row.regret and row.regret.to_json(),
+        "training_steps": row.training_steps,
+        "adaptation_steps": row.adaptation_steps,
+        "returns": m.returns.tolist(),
+        "runs": runs,
+    }  # fmt: skip
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None

@@ -1,0 +1,264 @@
+"""Methods compared: who is one, the same tasks for all, and numbers that follow from the episodes."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from metarl.algorithms.learners import make_learner
+from metarl.cli import main
+from metarl.config import (
+    Config,
+    EnvConfig,
+    EvaluationConfig,
+    InnerConfig,
+    MAMLConfig,
+    ProMPConfig,
+    RandomConfig,
+    ReptileConfig,
+    RL2Config,
+    SB3Config,
+    ScratchConfig,
+    WandbConfig,
+)  # fmt: skip
+from metarl.errors import UserError
+from metarl.evaluation.compare import compare_runs
+from metarl.evaluation.compare_table import print_comparison
+from metarl.evaluation.file import load_evaluation
+from metarl.evaluation.methods import base_name, differences, find, group, open_runs
+from metarl.evaluation.scores import cvar, iqm
+from metarl.runs import checkpoint
+from metarl.runs import run as runs
+
+STEPS, TASKS, EPISODES = 2, 6, 3
+
+
+def config(algorithm=None, seed=0, env=None, **changes):
+    settings = {
+        "env": env or EnvConfig(family="Navigation2D", horizon=8),
+        "algorithm": algorithm or ProMPConfig(epochs=1),
+        "meta_batch": 2,
+        "episodes": 2,
+        "evaluation": EvaluationConfig(tasks=TASKS, episodes=EPISODES, steps=STEPS),
+        "wandb": WandbConfig(mode="disabled"),
+        "threads": 1,
+        "seed": seed,
+    }
+    return Config(**settings | changes)
+
+
+def a_run(path, *args, env_steps=1000, **changes):
+    """A run folder with an untrained learner as its checkpoint."""
+    made = config(*args, **changes)
+    run = runs.start(made, path)
+    meta = {"iteration": 0, "env_steps": env_steps}
+    checkpoint.save(run.checkpoints, make_learner(made).state_dict(), meta)
+    run.lock.release()
+    return path
+
+
+MEMORY = RL2Config(memory_size=4, minibatches=1, window=0)
+TOLD = RL2Config(memory_size=4, minibatches=1, window=0, oracle=True)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Two seeds of ProMP, and one each of what is random, remembers, and is told."""
+    root = tmp_path_factory.mktemp("runs")
+    return [
+        a_run(root / "promp0"),
+        a_run(root / "promp1", seed=1, env_steps=3000),
+        a_run(root / "random", RandomConfig(), env_steps=0),
+        a_run(root / "rl2", MEMORY),
+        a_run(root / "told", TOLD),
+    ]
+
+
+@pytest.fixture(scope="module")
+def comparison(folders):
+    return compare_runs(folders)
+
+
+# ---- who is a method
+
+
+def test_runs_that_differ_only_in_their_seed_are_one_method(comparison):
+    assert [(row.name, row.seeds) for row in comparison.rows] == [
+        ("ProMP", (0, 1)), ("random actions", (0,)), ("RL²", (0,)), ("RL² told the task", (0,)),
+    ]  # fmt: skip
+    assert comparison.baseline == "ProMP" and comparison.oracle == "RL² told the task"
+
+
+def test_methods_are_told_apart_by_what_they_differ_in(tmp_path):
+    paths = [
+        a_run(tmp_path / "a", evaluation=EvaluationConfig(tasks=3, episodes=2, steps=2)),
+        a_run(tmp_path / "b", seed=1, threads=2, checkpoint_every=3),
+        a_run(tmp_path / "c", inner=InnerConfig(lr=0.5)),
+    ]
+    methods = group(open_runs(paths))
+    named = {method.name: len(method.runs) for method in methods}
+    assert named == {"ProMP, inner.lr=0.1": 2, "ProMP, inner.lr=0.5": 1}
+    assert differences(methods) == {"inner.lr": [0.1, 0.5]}
+    assert find(methods, "promp, INNER.LR=0.5", "--oracle") is methods[1]
+    assert find(methods, str(paths[1]), "--oracle") is methods[0]
+    with pytest.raises(UserError, match=r"--oracle: got 'PROMP inner.lr=0.5', .*did you mean 'ProMP, inner.lr=0.5'"):
+        find(methods, "PROMP inner.lr=0.5", "--oracle")
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"algorithm": MAMLConfig()}, "MAML-TRPO"),
+        ({"algorithm": ScratchConfig()}, "policy gradient from scratch"),
+        ({"algorithm": ReptileConfig(), "inner": InnerConfig(sb3=SB3Config(algorithm="PPO"))}, "Reptile over PPO"),
+        ({"algorithm": RL2Config(memory="none")}, "RL² without memory"),
+        ({"inner": InnerConfig(steps=0)}, "fine-tuned"),
+        ({"inner": InnerConfig(steps=0), "algorithm": ProMPConfig(oracle=True),
+          "evaluation": EvaluationConfig(steps=0)}, "oracle"),
+        ({"inner": InnerConfig(steps=0), "evaluation": EvaluationConfig(steps=0)}, "domain-randomised"),
+    ],
+)
+def test_names(changes, name):
+    assert base_name(config(**changes)) == name
+
+
+def test_what_cannot_be_compared_is_refused_in_one_line(tmp_path, folders, capsys):
+    other = a_run(tmp_path / "other", env=EnvConfig(family="Navigation2D", horizon=9))
+    with pytest.raises(SystemExit) as caught:
+        main(["compare", str(folders[0]), str(other)])
+    assert caught.value.code == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"metarl: error: {other}: got the environment Navigation2D, horizon=9, expected that of")
+    with pytest.raises(UserError, match="expected each run once"):
+        compare_runs([folders[0], folders[0]])
+    with pytest.raises(UserError, match="got seed 0 of the same method as in .*promp0, expected another seed"):
+        compare_runs([folders[0], a_run(tmp_path / "again")])
+    with pytest.raises(UserError, match="not a run folder"):
+        compare_runs([tmp_path])
+    with pytest.raises(UserError, match="--tasks: HalfCheetahDir declares no extrapolation tasks"):
+        compare_runs([a_run(tmp_path / "dir", env=EnvConfig(family="HalfCheetahDir", horizon=2))], "extrapolation")
+
+
+# ---- the same tasks
+
+
+def test_all_runs_are_measured_in_the_same_frozen_tasks_and_once(folders, comparison):
+    kept = [sorted((folder / "evaluations").iterdir()) for folder in folders]
+    loaded = [load_evaluation(path) for paths in kept for path in paths]
+    assert len(loaded) == 5 and all(e.tasks == comparison.tasks for e in loaded)
+    own = [runs.open_run(folder).tasks("held_out") for folder in folders]
+    assert own[0] == comparison.tasks != own[1]
+    written = [path.stat().st_mtime_ns for paths in kept for path in paths]
+    again = compare_runs(folders)
+    assert again.to_json() == comparison.to_json()
+    assert [path.stat().st_mtime_ns for paths in kept for path in paths] == written
+    space = comparison.tasks.space
+    assert set(space.split_of(comparison.tasks)) == {"held_out"}
+
+
+# ---- the numbers
+
+
+def test_every_number_follows_from_the_files_of_the_episodes(folders, comparison):
+    files = [next((folder / "evaluations").iterdir()) for folder in folders]
+    promp = [json.loads(path.read_text()) for path in files[:2]]
+    row = comparison["ProMP"]
+    by_hand = np.array([[[sum(task) / EPISODES for task in step] for step in d["returns"]] for d in promp])
+    assert comparison.budget == (STEPS + 1) * EPISODES
+    for s, point in enumerate(row.curve):
+        assert point.mean.value == pytest.approx(by_hand[:, s].mean())
+        assert point.iqm.value == pytest.approx(iqm(by_hand[None, :, s])[0])
+        assert point.cvar.value == pytest.approx(cvar(by_hand[None, :, s])[0])
+        assert point.episodes == s * EPISODES
+        assert point.seconds == pytest.approx(np.mean([np.sum(d["env_steps"][:s]) / TASKS * d["dt"] for d in promp]))
+    assert row.area.value == pytest.approx(by_hand.mean())  # all episodes of the budget were lived
+    lived = np.array([0, EPISODES, 2 * EPISODES])
+    reached = by_hand >= comparison.threshold
+    assert row.reached.value == pytest.approx(reached.any(1).mean())
+    columns = [r[:, m] for r in reached for m in range(TASKS)]
+    times = np.sort([lived[np.flatnonzero(c)[0]] if c.any() else np.inf for c in columns])
+    assert row.episodes_to_threshold == times[TASKS - 1]  # half of 2 * TASKS
+    random = np.array(json.loads(files[2].read_text())["returns"]).mean(2)[-1]
+    wins = [float(a > b) for run in by_hand[:, -1] for a, b in zip(run, random, strict=True)]
+    assert comparison.improvements[0][1].value == pytest.approx(np.mean(wins))
+    assert comparison.improvements[1][0].value == pytest.approx(1 - np.mean(wins))
+    oracle = np.array(json.loads(files[4].read_text())["returns"]).mean(2)[-1]
+    assert row.regret.value == pytest.approx(oracle.mean() - by_hand[:, -1].mean())
+    assert row.training_steps == 2000 and comparison["random actions"].training_steps == 0
+    steps = np.mean([np.sum(d["env_steps"][:STEPS], axis=0).mean() for d in promp])
+    assert row.adaptation_steps == pytest.approx(steps)
+
+
+def test_a_memory_counts_the_episodes_of_its_trials(comparison):
+    row = comparison["RL²"]
+    assert [point.episodes for point in row.curve] == [0, 1, 2]
+    m = comparison.method("RL²")
+    lived = m.evaluations[0].env_steps / EPISODES * m.evaluations[0].dt
+    assert [point.seconds for point in row.curve] == pytest.approx([0, lived[0].mean(), lived[:2].sum(0).mean()])
+    # of nine episodes it lives one each with its first two memories, and seven with its last
+    means = m.returns.mean((0, 2))
+    assert row.area.value == pytest.approx((means[0] + means[1] + 7 * means[2]) / 9)
+
+
+def test_the_threshold_and_the_baseline_can_be_chosen(folders):
+    names = {"baseline": "random actions", "oracle": str(folders[3])}
+    chosen = compare_runs(folders, **names, threshold=1e6, steps=1, episodes=2)
+    assert [point.episodes for point in chosen["ProMP"].curve] == [0, 2]
+    assert chosen["ProMP"].episodes_to_threshold == np.inf and chosen["ProMP"].reached.value == 0.0
+    assert chosen["random actions"].improvement is None and chosen["RL²"].regret is None
+    document = chosen.to_json()
+    assert document["methods"][0]["episodes_to_threshold"] is None and document["oracle"] == "RL²"
+
+
+def test_few_seeds_are_said(comparison):
+    assert comparison["ProMP"].note == "only 2 seeds: the interval is unreliable"
+    assert "one seed only" in comparison["RL²"].note
+    text = shown(comparison.to_json())
+    assert "only 2 seeds" in text and "one seed only" in text
+
+
+def shown(document, width=80):
+    console = Console(width=width, file=io.StringIO())
+    print_comparison(document, console)
+    return console.file.getvalue()
+
+
+def test_the_tables_fit_80_columns_and_say_what_was_computed(comparison):
+    text = shown(comparison.to_json())
+    assert "…" not in text and max(map(len, text.splitlines())) <= 80
+    lines = [line.split() for line in text.splitlines()]
+    curve = next(line for line in lines if line[:2] == ["ProMP", "0"])
+    assert curve[2:4] == ["0", "s"] and curve[4] == f"{comparison['ProMP'].curve[0].mean.value:.3g}"
+    summary = next(line for line in lines if line[:1] == ["random"] and "+" in line)  # actions: below
+    assert summary[-3:] == ["0", "+", "48"]
+    assert "Navigation2D: 6 held-out tasks" in text
+
+
+# ---- the command
+
+
+def test_the_command_writes_figures_and_json(folders, comparison, tmp_path, capsys):
+    out = tmp_path / "out"
+    with pytest.raises(SystemExit) as caught:
+        main(["compare", *map(str, folders), "--json", "--out", str(out)])
+    assert not caught.value.code
+    captured = capsys.readouterr()
+    document = json.loads(captured.out)
+    assert [m["name"] for m in document["methods"]] == ["ProMP", "random actions", "RL²", "RL² told the task"]
+    assert captured.err.count("held_out tasks") == 5
+    names = {Path(file).name for file in document.pop("files")}
+    assert {"comparison.json", "tasks.json", "adaptation.png", "profiles.svg", "failure-map.png"} <= names
+    assert names == {path.name for path in out.iterdir()}
+    assert json.loads((out / "comparison.json").read_text()) == document
+    assert all((out / name).read_bytes()[:4] == b"\x89PNG" for name in names if name.endswith("png"))
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(folders, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit) as caught:
+        main(["compare", str(folders[0]), "--out", str(tmp_path / "file")])
+    assert caught.value.code == 2
+    assert "--out: " in capsys.readouterr().err.splitlines()[-1]
