@@ -60,6 +60,10 @@ class Adapter(Protocol):
     def adapt(self, state: Any, rollout: Rollout) -> Any:
         """The state after one adaptation step on fresh experience."""
 
+    def next_episode(self, state: Any) -> Any:
+        """The state at the start of an episode that follows another one, with no step of adaptation in between."""
+        return state
+
 
 class Adapted(NamedTuple):
     """The state of a GradientAdapter: weights, each with a leading task axis, and the steps taken so far."""

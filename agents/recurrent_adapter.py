@@ -90,8 +90,10 @@ class RecurrentAdapter(Adapter):
 
     def adapt(self, state, rollout):
         """The next episode of each life: the memory goes on from where the rollout left it."""
-        lived = rollout.state
-        return lived._replace(starts=torch.ones_like(lived.starts), over=torch.zeros_like(lived.over))
+        return self.next_episode(rollout.state)
+
+    def next_episode(self, state):
+        return state._replace(starts=torch.ones_like(state.starts), over=torch.zeros_like(state.over))
 
     @torch.no_grad()
     def values(self, state: Life, seen: np.ndarray) -> np.ndarray:

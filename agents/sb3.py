@@ -161,6 +161,9 @@ class SB3Adapter(Adapter):
         stacked = {name: torch.stack([own[name] for own in params]) for name in params[0]}
         return SB3State(stacked, tuple(learning), lived if self._replays else (), state.steps + 1)
 
+    def next_episode(self, state):
+        return state._replace(memory=None)  # SB3's recurrent policies forget at the end of an episode
+
     def _train(self, lived: tuple[Rollout, ...], task: int) -> None:
         """SB3's training on the experience of one task; none if there is too little."""
         model = self.model

@@ -150,6 +150,16 @@ class BatchEnv(VectorEnv):
         # made anew in this environment's own space: the ranges of two spaces of a family may differ
         self._next_values = Tasks(self.space, tasks.values).values
 
+    def change_tasks(self, tasks: Tasks) -> None:
+        """Give simulation i the task tasks[i] at once, in mid-episode, and from its next resets on.
+
+        Positions and velocities stay as they are; what sets in at a step does so if that step has come.
+        """
+        self.set_tasks(tasks)
+        if self._observation is not None:
+            self._values = self._next_values.copy()
+            self._set_in(np.arange(self.num_envs))
+
     def state(self) -> np.ndarray:
         """Positions and velocities of all simulations, (N, nq + nv), a copy."""
         return np.concatenate([self._qpos, self._qvel], axis=1)

@@ -12,6 +12,7 @@ import numpy as np
 
 PURPOSES = (
     "init", "tasks", "rollouts", "evaluation_tasks", "evaluation", "replay", "bench", "minibatches", "export", "tuning",
+    "watch",
 )  # fmt: skip
 
 

@@ -303,3 +303,42 @@ def test_a_batch_inherited_by_a_forked_process_is_refused(monkeypatch):
     monkeypatch.setattr("os.getpid", lambda: -1)
     with pytest.raises(RuntimeError, match="made in another process and would hang"):
         env.step(np.zeros((2, 6)))
+
+
+@pytest.mark.parametrize(("family", "values"), [("HalfCheetahMass", {"mass_scale": [0.5, 2.0]}),
+                                                ("HalfCheetahDisabledJoint", {"disabled_joint": [2, -1]})])  # fmt: skip
+def test_a_task_changed_in_mid_episode_is_that_task_from_there_on(family, values):
+    env, other = (make(family, 2, autoreset_mode="Disabled", num_threads=1) for _ in range(2))
+    new = env.space.tasks(**values)
+    env.change_tasks(env.space.default().repeat(2))  # before the first reset: as set_tasks
+    env.reset(seed=0)
+    actions = np.random.default_rng(0).uniform(-1, 1, (12, 2, 6))
+    for action in actions[:6]:
+        env.step(action)
+    before = env.state()
+    env.change_tasks(new)
+    assert np.array_equal(env.state(), before)
+    assert np.array_equal(env.parameters, new.values) and env.tasks == new
+    # the same state in an environment that had that task from the start
+    other.set_tasks(new)
+    other.reset(seed=0)
+    other.batch.bind("qpos")[:], other.batch.bind("qvel")[:] = np.split(before, [9], axis=1)
+    other.batch.bind("qacc_warmstart")[:] = env.batch.bind("qacc_warmstart")
+    for action in actions[6:]:
+        assert np.array_equal(env.step(action)[0], other.step(action)[0])
+    env.reset(seed=1)
+    assert env.tasks == new
+
+
+def test_a_change_in_mid_episode_waits_for_its_onset():
+    env = make("HalfCheetahDisabledJoint", 1, onset=3, autoreset_mode="Disabled")
+    env.reset(seed=0)
+    env.step(np.zeros((1, 6)))
+    env.change_tasks(env.space.tasks(disabled_joint=2))
+    found = []
+    for _ in range(4):
+        found.append(env.parameters[0, 0])
+        env.step(np.zeros((1, 6)))
+    assert found == [-1, -1, -1, 2]
+    env.change_tasks(env.space.tasks(disabled_joint=4))
+    assert env.parameters[0, 0] == 4
