@@ -103,9 +103,12 @@ class Graph:
 
     def split(self, value: str, parts: int, size: int) -> list[str]:
         """Parts of equal size along the last axis."""
-        names = [f"split_{len(self.nodes)}_{part}" for part in range(parts)]
-        sizes = self.constant(np.full(parts, size, np.int64))
-        self.nodes.append(helper.make_node("Split", [value, sizes], names, axis=-1))
+        return self.several("Split", parts, value, self.constant(np.full(parts, size, np.int64)), axis=-1)
+
+    def several(self, kind: str, count: int, *inputs: str, **attributes) -> list[str]:
+        """An operator with several results."""
+        names = [f"{kind.lower()}_{len(self.nodes)}_{part}" for part in range(count)]
+        self.nodes.append(helper.make_node(kind, inputs, names, **attributes))
         return names
 
     def linear(self, x: str, weight: torch.Tensor, bias: torch.Tensor) -> str:

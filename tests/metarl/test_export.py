@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from metarl import cli
-from metarl.agents import Normaliser, RecurrentAdapter, RecurrentPolicy
+from metarl.agents import MEMORIES, Normaliser, RecurrentAdapter, RecurrentPolicy
 from metarl.algorithms.learners import make_env, make_learner
 from metarl.algorithms.sampling import collect
 from metarl.config import (
@@ -33,7 +33,7 @@ from metarl.envs.extra import Extra
 from metarl.errors import UserError
 from metarl.export.onnx import _session, export_run, largest_difference
 from metarl.export.onnx_graph import Scaling
-from metarl.export.onnx_memory import recurrent
+from metarl.export.onnx_memory import CELLS, recurrent
 from metarl.runs import checkpoint
 from metarl.runs import run as runs
 from metarl.seeding import stream
@@ -115,7 +115,13 @@ def test_a_thousand_steps_in_closed_loop_are_those_of_the_adapted_policy(run, no
     assert 0.0 < clipped < 0.5 if noisy else clipped < 0.5
 
 
-@pytest.mark.parametrize(("cell", "noisy"), [("gru", False), ("gru", True), ("lstm", False), ("none", True)])
+@pytest.mark.parametrize(
+    ("cell", "noisy"),
+    [
+        ("gru", False), ("gru", True), ("lstm", False), ("none", True), ("hebbian", False), ("neuromodulated", False),
+        ("transformer", False), ("gru with a hypernetwork", True),
+    ],
+)  # fmt: skip
 def test_a_thousand_recurrent_steps_are_those_of_the_policy(cell, noisy):
     """Trials of three episodes: memory goes on between episodes and is cleared between trials."""
     env, adapter, scaling = remembering(cell)
@@ -144,21 +150,30 @@ def test_a_thousand_recurrent_steps_are_those_of_the_policy(cell, noisy):
         assert np.abs(got["control"] - env.batch.bind("ctrl")).max() < 1e-5, t
 
 
-def test_every_weight_of_a_memory_is_in_the_graph():
-    env, adapter, scaling = remembering("gru", horizon=20)
+def test_every_memory_has_a_graph():
+    assert CELLS.keys() == MEMORIES.keys()
+
+
+@pytest.mark.parametrize("cell", [*MEMORIES, "gru with a hypernetwork"])
+def test_every_weight_of_a_memory_is_in_the_graph(cell):
+    env, adapter, scaling = remembering(cell, horizon=20)
     parts = (adapter.policy, adapter.params, adapter.normaliser, adapter.reward_normaliser, scaling)
-    model = recurrent(*parts, noise=True).SerializeToString()
+    model, generator = recurrent(*parts, noise=True).SerializeToString(), torch.Generator().manual_seed(0)
     for name in adapter.params:
-        if not name.startswith("value."):
-            adapter.params[name] += 0.1
-            assert largest_difference(model, adapter, adapter.start(1), env, scaling, 0) > 1e-4, name
-            adapter.params[name] -= 0.1
+        if not name.startswith(("value.", "latent.value.")):
+            value = adapter.params[name]
+            adapter.params[name] = value + 0.3 * torch.randn(value.shape, generator=generator)
+            assert largest_difference(model, adapter, adapter.start(1), env, scaling, 0) > 1e-5, name
+            adapter.params[name] = value
 
 
 def remembering(cell: str, horizon: int = 200):
     """An environment with one simulation, and a policy with a memory that all of its inputs move."""
     env = make("HalfCheetahMass", 1, horizon=horizon, action_scale=2.0, autoreset_mode="Disabled", num_threads=1)
-    policy = RecurrentPolicy(20, 6, cell=cell, size=16, hidden=(8,))
+    cell, _, hypernetwork = cell.partition(" with a ")
+    policy = RecurrentPolicy(
+        20, 6, cell=cell, size=16, hidden=(8,), context=6, heads=2, hypernetwork=5 if hypernetwork else 0
+    )
     rng = np.random.default_rng(0)
     params = {
         name: value + torch.from_numpy(0.2 * rng.standard_normal(value.shape).astype(np.float32))
