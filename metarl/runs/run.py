@@ -63,6 +63,11 @@ class Run:
     lock: Lock | None = None
 
     @property
+    def family(self) -> str:
+        """The name of the robot and of what varies about it."""
+        return _space(self.config).family
+
+    @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 

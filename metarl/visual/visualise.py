@@ -50,7 +50,7 @@ def _draw(run: Run, say: Callable[[str], None]) -> Iterator[Path]:
     rows = run.metrics()
     if rows:
         unit = "step" if run.adapter().pooled else "episode"
-        yield from save_figure(learning_figure(rows, run.config.env.family, unit), run.path / "figures" / "learning")
+        yield from save_figure(learning_figure(rows, run.family, unit), run.path / "figures" / "learning")
     for name, evaluation in newest_evaluations(run).items():
         yield from save_figure(adaptation_figure(evaluation), run.path / "figures" / f"adaptation-{name}")
 
