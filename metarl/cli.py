@@ -6,7 +6,7 @@
     metarl export runs/first --task 3
 
 Each command is a few lines over the module that does the work, which is imported when the command runs:
-`metarl --help` needs neither PyTorch nor MuJoCo. Exit codes: 0 done, 1 `doctor` found something broken, 2 the
+`metarl --help` needs neither PyTorch nor MuJoCo. Exit codes: 0 done, 1 `doctor` or `check` found something wrong, 2 the
 user can put it right (one line on stderr for each fault), 130 Ctrl-C. Any other exception is a bug and keeps
 its traceback.
 """
@@ -185,12 +185,44 @@ def compare(
 
 
 @app.command()
+def report(
+    runs: RunFolders,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The page.")] = Path("report.html"),
+    tasks: Annotated[
+        list[str] | None,
+        typer.Option(metavar="held_out|extrapolation|FILE", help="Which tasks; may be given several times."),
+    ] = None,
+    baseline: Annotated[str | None, typer.Option(metavar="METHOD|RUN", help="As of compare.")] = None,
+    oracle: Annotated[str | None, typer.Option(metavar="METHOD|RUN", help="As of compare.")] = None,
+) -> None:
+    """Write a comparison with pictures and replays as one page."""
+    from metarl.visual.report import write_report
+
+    print(write_report(runs, out, tasks or ["held_out"], baseline=baseline, oracle=oracle, say=_say))
+
+
+@app.command()
 def visualise(run: RunFolder) -> None:
     """Write the figures and replays of a run."""
     from metarl.visual.visualise import visualise_run
 
     for file in visualise_run(run):
         print(file, flush=True)
+
+
+@app.command()
+def watch(
+    run: RunFolder,
+    tasks: Annotated[
+        str, typer.Option(metavar="held_out|extrapolation|FILE", help="Tasks to choose from; others by hand.")
+    ] = "held_out",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 takes a free one.")] = 8080,
+    host: Annotated[str, typer.Option(help="Address to serve at; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
+) -> None:
+    """Serve the robot in the browser, to change while it moves."""
+    from metarl.watch.server import watch as serve
+
+    serve(run, tasks, port, host)
 
 
 @app.command()
@@ -236,6 +268,22 @@ def doctor() -> None:
     from metarl.doctor import examine, print_report
 
     if not print_report(examine()):
+        raise typer.Exit(1)
+
+
+@app.command()
+def check(
+    subject: Annotated[str, typer.Argument(metavar="FILE|FAMILY", help="A robot's YAML file or folder, or a family.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the picture.")] = Path("check"),
+    as_json: AsJson = False,
+) -> None:
+    """Examine a robot before it is trained on."""
+    with _stdout_for_json(as_json):
+        from metarl import check as checking
+
+        result = checking.check(subject, out)
+    _report(result, checking.print_report, as_json)
+    if result["errors"]:
         raise typer.Exit(1)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 PURPOSES = (
     "init", "tasks", "rollouts", "evaluation_tasks", "evaluation", "replay", "bench", "minibatches", "export", "tuning",
-    "watch",
+    "watch", "check",
 )  # fmt: skip
 
 

@@ -31,7 +31,7 @@ from metarl.algorithms.learners import make_learner
 from metarl.algorithms.meta_gradient import MetaGradientLearner
 from metarl.algorithms.sampling import collect
 from metarl.bench import recurrent as bench_recurrent
-from metarl.bench.physics import record, replay
+from metarl.bench.physics import record, replay, steps_vs_physics
 from metarl.compute import keep_freed_memory, torch_threads
 from metarl.config import Config, EnvConfig, MAMLConfig, ProMPConfig
 from metarl.envs import FAMILIES, BatchEnv, MissingExtra, vector_env
@@ -129,32 +129,9 @@ def families(
             env = BatchEnv(name, SIMULATIONS, horizon=2**31, autoreset_mode=AutoresetMode.DISABLED)
         except MissingExtra:
             continue
-        ratios[name] = _steps_vs_physics(env, rounds, seconds)
+        ratios[name] = steps_vs_physics(env, rounds, seconds)[0]
         env.close()
     return {"families": ratios}
-
-
-def _steps_vs_physics(env: BatchEnv, rounds: int, seconds: float) -> float:
-    rng = np.random.default_rng(stream(0, "bench"))
-    env.set_tasks(env.space.sample(env.num_envs, "train", rng))
-    ratios, steps = [], 3
-    for i in range(rounds + 1):
-        env.reset(seed=stream(0, "bench", i))
-        actions = rng.uniform(-1, 1, (steps, env.num_envs, env.model.nu))
-
-        def walk(actions=actions):
-            for action in actions:
-                env.step(action)
-
-        start = time.perf_counter()
-        initial, controls = record(env, walk)
-        closed = time.perf_counter() - start
-        opened = replay(env, initial, controls)
-        if i:
-            ratios.append(opened / closed)
-        else:  # the first round warms up, and shows how many steps fit
-            steps = int(np.clip(steps * seconds / closed, steps, 500))
-    return statistics.median(ratios)
 
 
 @torch_threads(1)  # as SB3's users have it: more are slower for such small networks

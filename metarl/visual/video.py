@@ -41,7 +41,7 @@ def find_backend() -> str | None:
     chosen = os.environ.get("MUJOCO_GL")
     display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     for backend in [chosen] if chosen else ["egl", "osmesa", *(["glfw"] if display else [])]:
-        if _child(backend, ["-c", _PROBE], SECONDS_TO_PROBE) is None:
+        if run_on(backend, ["-c", _PROBE], SECONDS_TO_PROBE) is None:
             return backend
     return None
 
@@ -56,7 +56,7 @@ def write_video(replay: Replay, path: str | Path, backend: str) -> Path:
     partial = path.with_name(f".{path.stem}.{os.getpid()}.partial.mp4")
     with tempfile.TemporaryDirectory(prefix="metarl-video-") as folder:
         _save(replay, Path(folder))
-        failure = _child(backend, ["-m", "metarl.visual.draw", folder, str(partial)], SECONDS_TO_DRAW)
+        failure = run_on(backend, ["-m", "metarl.visual.draw", folder, str(partial)], SECONDS_TO_DRAW)
     if failure is not None:
         partial.unlink(missing_ok=True)
         raise VideoError(f"no MP4 replay: drawing with MUJOCO_GL={backend} failed: {failure}")
@@ -64,7 +64,7 @@ def write_video(replay: Replay, path: str | Path, backend: str) -> Path:
     return path
 
 
-def _child(backend: str, arguments: list[str], timeout: float) -> str | None:
+def run_on(backend: str, arguments: list[str], timeout: float) -> str | None:
     """Run Python on `backend`; None if it went well, else the last line it said."""
     environment = os.environ | {"MUJOCO_GL": backend, "PYOPENGL_PLATFORM": backend if backend != "glfw" else ""}
     try:

@@ -70,7 +70,7 @@ def test_faults_of_the_robot_and_of_the_config_are_told_together(project):
     lines = str(refusal.value).splitlines()
     assert len(lines) == 3 and lines[0] == "command line: inner.lr: got -1, expected greater than 0"
     begin = f"{project}/promp.yaml: env.robot: {robot}: "
-    assert lines[1].startswith(begin + "control.rate: got 26, expected a rate that divides the 250 physics steps")
+    assert lines[1].startswith(begin + "control.rate: got 26, expected a rate that divides the 100 physics steps")
     assert lines[2].startswith(begin + 'reward.turn.of: got "chasis", expected names of bodies or sites (did you mean')
 
 

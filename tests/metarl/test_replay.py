@@ -301,7 +301,7 @@ def test_a_drawing_that_breaks_off_leaves_nothing(tmp_path, monkeypatch):
         Path(arguments[-1]).write_bytes(b"half a video")
         return "the driver crashed"
 
-    monkeypatch.setattr(replay_video, "_child", break_off)
+    monkeypatch.setattr(replay_video, "run_on", break_off)
     with pytest.raises(VideoError, match="MUJOCO_GL=egl failed: the driver crashed"):
         write_video(navigation(), tmp_path / "replay.mp4", "egl")
     assert not list(tmp_path.iterdir())

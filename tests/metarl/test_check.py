@@ -1,0 +1,147 @@
+"""`metarl check`: a sound robot passes, and what makes training pointless is found in a robot that has it."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+
+from metarl.check import check, find_family
+from metarl.cli import main
+from metarl.errors import UserError
+from metarl.visual.video import find_backend
+
+MJCF = """
+<mujoco model="pendulum">
+  <option timestep="0.02"/>
+  <worldbody>
+    <body name="pole" pos="0 0 1">
+      <joint name="hinge" axis="0 1 0" damping="0.1"/>
+      <geom name="pole" type="capsule" fromto="0 0 0 0 0 -.5" size=".03"/>
+    </body>
+    <body name="post"><geom name="post" size=".05"/></body>
+  </worldbody>
+  <actuator><motor name="hinge" joint="hinge" ctrlrange="-1 1"/></actuator>
+</mujoco>
+"""
+ROBOT = {
+    "name": "Pendulum",
+    "mjcf": "pendulum.xml",
+    "horizon": 25,
+    "control": {"rate": 25},
+    "start": {"velocity_noise": 0.1},
+    "observation": [{"signal": "joint_position"}, {"signal": "joint_velocity"}],
+    "reward": {"up": {"signal": "joint_position", "target": "angle", "shape": "square", "weight": -1}},
+    "parameters": {
+        "angle": {"unit": "rad", "default": 0, "low": -1, "high": 1},
+        "mass": {"default": 1, "low": 0.5, "high": 2, "extrapolation": [[2, 3]],
+                 "writes": {"quantity": "mass", "elements": "pole"}},
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("pendulum")
+    (folder / "pendulum.xml").write_text(MJCF)
+    return folder
+
+
+def robot(folder: Path, **changes) -> Path:
+    (folder / "robot.yaml").write_text(yaml.safe_dump(ROBOT | changes, sort_keys=False))
+    return folder
+
+
+def checked(folder: Path, **changes) -> dict:
+    return check(robot(folder, **changes), seconds=0.01)
+
+
+def test_a_sound_robot_passes(folder):
+    result = checked(folder)
+    assert (result["errors"], result["warnings"]) == ([], [])
+    assert (result["name"], result["dt"], result["horizon"], result["actions"]) == ("Pendulum", 0.04, 25, ["hinge"])
+    assert result["throughput"]["env_steps_per_second"] > 0 and result["throughput"]["vs_physics"] > 0
+    angle, velocity = result["observation"]
+    assert angle["name"] == "hinge angle" and -3 < angle["low"] < -0.1 < 0.1 < angle["high"] < 3
+    assert velocity["unit"] == "rad/s"
+    random = result["agents"]["random"]
+    assert random["return"] == pytest.approx(random["reward_terms"]["up"]) and random["return"] < 0
+    assert (random["length"], random["ended"], random["diverged"]) == (25, 0, 0)
+    assert result["parameters"][1]["extrapolation"] == [[2.0, 3.0]]
+
+
+WIND = {"wind": {"default": 0, "low": 0, "high": 5, "writes": {"quantity": "wind", "axis": "x", "mode": "add"}}}
+LOAD = {"load": {"default": 0, "low": -1.2, "high": 1, "writes": {"quantity": "payload", "elements": "pole"}}}
+STIFF = {"spring": {"default": 0, "low": 0, "high": 1e9, "writes": {"quantity": "stiffness", "mode": "set"}}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"parameters": ROBOT["parameters"] | WIND}, "Pendulum: no effect on the trajectory of wind; check which"),
+        ({"reward": {"a": {"signal": "one", "weight": 2}}, "parameters": {"mass": ROBOT["parameters"]["mass"]}},
+         "the reward is 2 in every step of every task: nothing can be learned from it"),
+        ({"reward": {"up": {"signal": "body_position", "of": "post", "target": "angle", "weight": 1}}},
+         "no action changes the reward: it is the same with no action and with random ones"),
+        ({"termination": {"low": {"signal": "joint_position", "above": -9}}},
+         "episodes end at once: after 1 steps (median) with no action and 1 with random ones"),
+        ({"parameters": ROBOT["parameters"] | STIFF}, "physics broke down under the zero agent in "),
+        ({"parameters": ROBOT["parameters"] | LOAD}, "Pendulum: "),
+    ],
+    ids=["no effect", "constant reward", "no action counts", "ends at once", "diverges", "no mass left"],
+)  # fmt: skip
+def test_what_makes_training_pointless_is_an_error(folder, changes, error):
+    result = checked(folder, **changes)
+    assert [line for line in result["errors"] if line.startswith(error)], result["errors"]
+
+
+def test_what_may_be_meant_is_a_warning(folder):
+    changes = {
+        "observation": [*ROBOT["observation"], {"signal": "body_position", "of": "post", "axes": "x"}],
+        "reward": ROBOT["reward"] | {
+            "bonus": {"signal": "joint_velocity", "shape": "above", "target": 100, "weight": 1},
+        },
+    }  # fmt: skip
+    result = checked(folder, **changes)
+    assert result["errors"] == []
+    assert result["warnings"] == [
+        "reward term bonus was 0 in every step: sparse, or of no use",
+        "constant observations, which tell a policy nothing: post position x",
+    ]
+
+
+def test_a_sparse_reward_that_no_random_action_finds_is_told(folder):
+    sparse = {"up": {"signal": "joint_position", "target": "angle", "shape": "within", "tolerance": 0.01, "weight": 1}}
+    far = {"angle": {"default": 0, "low": 0, "high": 9}, "mass": ROBOT["parameters"]["mass"]}
+    (line,) = checked(folder, reward=sparse, parameters=far)["warnings"]
+    assert line.startswith("in ") and "no random action changed the reward" in line and "angle=" in line
+
+
+def metarl(*arguments) -> int:
+    with pytest.raises(SystemExit) as exit_:
+        main([str(argument) for argument in arguments])
+    return exit_.value.code or 0
+
+
+def test_the_command_says_it_in_its_exit_code_and_draws(folder, tmp_path, capsys):
+    assert metarl("check", robot(folder), "--out", tmp_path / "drawn", "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    if find_backend():
+        picture = Image.open(tmp_path / "drawn" / "Pendulum.png")
+        assert result["pictures"] == str(tmp_path / "drawn" / "Pendulum.png") and picture.width == 6 * 320
+        assert len(picture.crop((0, 0, 320, 240)).getcolors(100_000)) > 20
+    assert metarl("check", robot(folder, parameters=ROBOT["parameters"] | WIND), "--out", tmp_path) == 1
+    out = capsys.readouterr().out
+    assert "error: Pendulum: no effect on the trajectory of wind" in out and "hinge velocity" in out
+    assert metarl("check", robot(folder, horizon=0, control={"rate": 3})) == 2
+    faults = capsys.readouterr().err.splitlines()
+    assert len(faults) == 2 and all(line.startswith(f"metarl: error: {folder}/robot.yaml: ") for line in faults)
+
+
+def test_a_family_is_found_by_name():
+    assert find_family("HalfCheetahMass").name == "HalfCheetahMass"
+    with pytest.raises(UserError, match="expected a robot's YAML file, its folder, or a family.*'HalfCheetahMass'"):
+        find_family("HalfCheetaMass")
+    with pytest.raises(UserError, match="MetaWorldML1 is simulated by its own package"):
+        find_family("MetaWorldML1")
