@@ -177,11 +177,13 @@ class Comparison:
     @cached_property
     def improvements(self) -> list[list[Estimate | None]]:
         """[i][j]: the chance that a run of method i returns more in a task than one of j, after all adaptation."""
-        return [
-            [None if a is b else self.estimate((1, i, j), probability_of_improvement, a.final, b.final)
-             for j, b in enumerate(self.measured)]
-            for i, a in enumerate(self.measured)
-        ]  # fmt: skip
+        matrix: list[list[Estimate | None]] = [[None] * len(self.measured) for _ in self.measured]
+        for i, a in enumerate(self.measured):
+            for j, b in enumerate(self.measured[:i]):
+                chance = self.estimate((1, i, j), probability_of_improvement, a.final, b.final)
+                ends = chance.interval and (1 - chance.interval[1], 1 - chance.interval[0])
+                matrix[i][j], matrix[j][i] = chance, Estimate(1 - chance.value, *(ends or ()))
+        return matrix
 
     def _row(self, i: int, m: Measured) -> Row:
         reached = m.per_run(lambda curve: first_reaching(curve, m.lived, self.threshold))

@@ -169,6 +169,18 @@ def publish(run: "Run", files: Iterable[Path]) -> None:
                 tracker.file(f"{file.parent.name}/{file.stem}", file)
 
 
+def publish_report(
+    run: "Run", files: Iterable[Path], tables: Mapping[str, tuple[Sequence[str], Sequence[Sequence[Any]]]], page: Path
+) -> None:
+    """Add a report to the W&B run of a run folder: its figures, its tables (columns, rows), and the page."""
+    with Tracker(run.config.wandb, run.path, run.id) as tracker:
+        for file in files:
+            tracker.file(f"report/{file.stem}", file)
+        for name, (columns, rows) in tables.items():
+            tracker.table(f"report/{name}", columns, rows)
+        tracker.artifact("report", page, kind="report")
+
+
 def _abandon() -> None:
     """Take back wandb's hook at the interpreter's end, which would raise there or wait for ever."""
 

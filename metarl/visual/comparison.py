@@ -29,6 +29,7 @@ from metarl.evaluation.scores import performance_profile
 from metarl.evaluation.statistics import format_number
 from metarl.runs.checkpoint import replace
 from metarl.visual.figures import FEW_VALUES, GREY, INK, OKABE_ITO, STYLE, empty, running_mean, save_figure
+from metarl.visual.replay import COLUMNS, Replay
 
 PROFILE = 3  # the bootstrap samples of profiles, among those of a comparison
 PROFILE_POINTS = 41
@@ -198,6 +199,23 @@ def learning_curves(comparison: Comparison) -> Figure:
         axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
         axes.set_title(f"{_family(comparison)}: meta-training", loc="left")
         _legend(figure, axes)
+    return figure
+
+
+def before_after(replay: Replay, names: Sequence[str]) -> Figure:
+    """Reward so far in the episodes of a replay, before and after adaptation; names (M,) of its tasks."""
+    with matplotlib.rc_context(STYLE):
+        figure, panels = _panels(len(names))
+        sums = np.cumsum(replay.rewards, axis=2)  # (2, M, T)
+        seconds = (np.arange(sums.shape[2]) + 1) * replay.dt
+        for task, (axes, name) in enumerate(zip(panels, names, strict=True)):
+            for column, colour in enumerate(("#566E8C", OKABE_ITO[1])):  # those of the replays
+                end = replay.lengths[column, task]
+                axes.plot(seconds[:end], sums[column, task, :end], color=colour, lw=2, label=COLUMNS[column])
+            axes.set_title(name, loc="left", fontsize=11)
+            axes.set_xlabel("simulated seconds")
+        panels[0].set_ylabel("reward so far")
+        _legend(figure, panels[0])
     return figure
 
 

@@ -1,0 +1,264 @@
+"""A report on runs as one page: how fast which method adapts to what, where it fails, and what it looks like.
+
+    from metarl.visual.report import write_report
+    write_report(["runs/promp0", "runs/promp1", "runs/rl2_0"], "report.html", ["held_out", "extrapolation"])
+
+The page is one file that opens from disk in any browser, fetches nothing and prints. What it says is a comparison of
+each of the task sets (`metarl.evaluation.compare`), which evaluates what was not evaluated yet, and a replay of each
+method that adapts: before and after in the task that it does best in, the median one and the worst. The same figures,
+tables and page go to the W&B run of the first run of each method that is tracked.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from metarl.algorithms.learners import make_env
+from metarl.compute import torch_threads
+from metarl.errors import UserError
+from metarl.evaluation.compare import compare_runs
+from metarl.evaluation.compare_table import (
+    SUMMARY,
+    curve_cells,
+    curve_columns,
+    notes,
+    sentences,
+    summary_cells,
+    title,
+)
+from metarl.evaluation.comparison import Comparison, Measured
+from metarl.evaluation.methods import differences
+from metarl.evaluation.statistics import format_number
+from metarl.runs.checkpoint import replace
+from metarl.runs.run import threads
+from metarl.runs.tracking import publish_report
+from metarl.visual.comparison import before_after, comparison_figures
+from metarl.visual.figures import save_figure
+from metarl.visual.html import write_html
+from metarl.visual.page import Page
+from metarl.visual.replay import Replay, record
+
+CAPTIONS = {
+    "adaptation": "Mean return over seeds and tasks, with intervals. Between two measurements a method keeps the policy"
+    " of the earlier one, after its last measurement the last one.",
+    "adaptation-seconds": "The same against simulated time.",
+    "profiles": "Share of all runs and tasks that end above a return: the higher a line the better, the steeper the"
+    " more reliable. Bands are intervals.",
+    "failure-map": "A dot is the return in one task, averaged over seeds; lines are averages of neighbouring tasks. A"
+    " cross marks a task in which no run of the method returns more after adaptation than before.",
+    "task-map": "The return in each task over the two parameters that it depends on most; a cross as above.",
+    "within-episodes": "Reward per second within an episode: a memory adapts while it acts.",
+    "learning": "Return on training tasks during meta-training, after as many steps of adaptation as trained for. Thin:"
+    " single runs.",
+}
+WORDS = ("best", "median", "worst")
+ABOUT_RUNS = ("learning",)  # the same for all task sets
+
+
+def write_report(
+    paths: Sequence[str | Path],
+    out: str | Path,
+    tasks: Sequence[str] = ("held_out",),
+    *,
+    baseline: str | None = None,
+    oracle: str | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Path:
+    """Write the report on the runs; `tasks`, `baseline`, `oracle` and `say` are those of `compare_runs`."""
+    out = Path(out)
+    if out.is_dir() or not out.parent.is_dir():
+        raise UserError(f"--out: got {out}, expected a file such as report.html in a folder that exists")
+    comparisons = [compare_runs(paths, name, baseline=baseline, oracle=oracle, say=say) for name in tasks]
+    say = say or (lambda line: None)
+    first = comparisons[0]
+    page = Page(f"{first.tasks.space.family}: {', '.join(m.name for m in first.measured)}")
+    with tempfile.TemporaryDirectory() as folder:
+        documents = [comparison.to_json() for comparison in comparisons]
+        figures = _write(page, comparisons, documents, Path(folder), say)
+        try:
+            replace(out, page.html().encode())
+        except OSError as error:
+            raise UserError(f"--out: {out} cannot be written: {error.strerror}; choose another file") from error
+        _publish(comparisons, documents, figures, out)
+    return out
+
+
+def _write(
+    page: Page,
+    comparisons: Sequence[Comparison],
+    documents: Sequence[dict],
+    folder: Path,
+    say: Callable[[str], None],
+) -> list[Path]:
+    """Fill the page; returns the figures as .png files in `folder`, for W&B."""
+    files = []
+    _environment(page, comparisons[0], documents)
+    about_runs = {}
+    for comparison, document in zip(comparisons, documents, strict=True):
+        say(f"drawing {comparison.split}")
+        figures = comparison_figures(comparison)
+        about_runs |= {name: figures.pop(name) for name in ABOUT_RUNS if name in figures}
+        _results(page, comparison, document, figures)
+        for name, figure in figures.items():
+            files += save_figure(figure, folder / f"{_short(comparison)}-{name}")
+    page.heading("Replays")
+    page.text("Each method that adapts, in the task that it does best in, the median one and the worst: on the left"
+              " before adaptation, on the right after. Drag to turn, scroll to zoom.")  # fmt: skip
+    for m in comparisons[0].measured:
+        if len(m.lived) > 1 and m.method.config.algorithm.name != "random":
+            say(f"recording {m.name}")
+            _replay(page, comparisons[0], m, folder)
+    page.heading("Meta-training")
+    for name, figure in about_runs.items():
+        page.figure(figure, CAPTIONS[name])
+        files += save_figure(figure, folder / name)
+    _training(page, comparisons[0])
+    _provenance(page, comparisons[0], documents)
+    return [file for file in files if file.suffix == ".png"]
+
+
+def _environment(page: Page, comparison: Comparison, documents: Sequence[dict]) -> None:
+    for document in documents:
+        page.text(f"{title(document)}.", *sentences(document))
+    page.heading("Environment")
+    env, space = comparison.definition, comparison.tasks.space
+    options = "".join(f", {name} = {value}" for name, value in env["options"].items())
+    page.text(f"{env['family']}{options}: episodes of {env['horizon']} steps of {env['dt']:g} s. Between tasks varies:")
+    page.table(
+        ("parameter", "unit", "default", "training", "extrapolation", "what it is"),
+        [
+            (p.name, "" if p.unit == "1" else p.unit, f"{p.default:g}",
+             ", ".join(f"{c:g}" for c in p.choices) or f"{p.low:g} to {p.high:g}",
+             ", ".join(f"{e[0]:g} to {e[1]:g}" if isinstance(e, tuple) else f"{e:g}" for e in p.extrapolation) or "-",
+             p.description)
+            for p in space.parameters
+        ],
+        words=("what it is",),
+    )  # fmt: skip
+
+
+def _results(page: Page, comparison: Comparison, document: dict, figures: dict) -> None:
+    headings = {"held_out": "Held-out tasks", "extrapolation": "Extrapolation"}
+    page.heading(headings.get(comparison.split, _short(comparison)))
+    for name in ("adaptation", "adaptation-seconds"):
+        page.figure(figures[name], CAPTIONS[name])
+    page.table(SUMMARY, summary_cells(document))
+    page.text(*notes(document), note=True)
+    page.table(curve_columns(document), curve_cells(document))
+    for name in list(figures)[2:]:
+        page.figure(figures[name], CAPTIONS[name])
+    if len(comparison.measured) > 1:
+        page.heading("Probability of improvement", 3)
+        page.text("Chance that a run of the method in the row returns more, after all adaptation, than one of the"
+                  " method in the column, in a task drawn at random; with its interval.", note=True)  # fmt: skip
+        page.table(("", *(m.name for m in comparison.measured)), _matrix(comparison))
+
+
+def _matrix(comparison: Comparison) -> Iterator[list[str]]:
+    for m, row in zip(comparison.measured, comparison.improvements, strict=True):
+        cells = ["-" if e is None else f"{e.value:.2f}" for e in row]
+        ends = [f" [{e.low:.2f}, {e.high:.2f}]" if e is not None and e.interval else "" for e in row]
+        yield [m.name, *(cell + end for cell, end in zip(cells, ends, strict=True))]
+
+
+def _replay(page: Page, comparison: Comparison, m: Measured, folder: Path) -> None:
+    replay, chosen, seed = _record(comparison, m)
+    page.heading(m.name, 3)
+    returns = m.returns.mean(0)
+    page.table(
+        ("task", "parameters", "before", "after"),
+        [
+            (word, comparison.tasks.describe(np.flatnonzero(comparison.known)[i]), format_number(returns[0, i]),
+             format_number(returns[-1, i]))
+            for word, i in zip(WORDS, chosen, strict=True)
+        ],
+        words=("parameters",),
+    )  # fmt: skip
+    page.text(f"Mean returns of all seeds; the replay is of seed {seed}. {replay.caption}", note=True)
+    page.figure(before_after(replay, WORDS), "Reward in the three episodes of the replay.")
+    page.replay(write_html(replay, folder / "replay.html").read_text(), f"Replay of {m.name}")
+
+
+def _record(comparison: Comparison, m: Measured) -> tuple[Replay, list[int], int]:
+    """The replay, the three tasks (among those known), and the seed of the run: the median one of the method."""
+    order = np.argsort(m.final.mean(0), kind="stable")
+    chosen = [int(order[-1]), int(order[len(order) // 2]), int(order[0])]
+    run = m.method.runs[int(np.argsort(m.final.mean(1), kind="stable")[len(m.final) // 2])]
+    tasks = comparison.tasks[np.flatnonzero(comparison.known)[chosen]]
+    with torch_threads(threads(run.config)):
+        replay = record(
+            run.adapter(),
+            lambda num_envs: make_env(run.config, num_envs),
+            tasks,
+            steps=len(m.lived) - 1,
+            episodes=m.evaluations[0].episodes,
+            seed=run.config.seed,
+        )
+    return replay, chosen, run.config.seed
+
+
+def _training(page: Page, comparison: Comparison) -> None:
+    page.table(
+        ("method", "algorithm", "seeds", "iterations", "tasks each", "episodes each", "steps"),
+        [
+            (m.name, m.method.config.algorithm.name, ", ".join(str(run.config.seed) for run in m.method.runs),
+             m.method.config.iterations, m.method.config.meta_batch, m.method.config.episodes,
+             f"{m.training_steps:,.0f}")
+            for m in comparison.measured
+        ],
+    )  # fmt: skip
+    page.heading("Differences of the configs", 3)
+    settings = differences(comparison.methods)
+    if settings:
+        page.table(
+            ("setting", *(m.name for m in comparison.measured)),
+            [(key, *("" if value is None else json.dumps(value).strip('"') for value in values))
+             for key, values in settings.items()],
+        )  # fmt: skip
+    else:
+        page.text("None: there is one method.")
+
+
+def _provenance(page: Page, comparison: Comparison, documents: Sequence[dict]) -> None:
+    page.heading("Provenance")
+    page.text(f"Definition of the environment: SHA-256 {comparison.definition['digest']}.")
+    for document in documents:
+        page.text(f"{title(document)}: SHA-256 {document['tasks_sha256']}.")
+    rows = []
+    for m in comparison.measured:
+        for run, evaluation in zip(m.method.runs, m.evaluations, strict=True):
+            made, checkpoint = evaluation.origin["versions"], evaluation.origin["checkpoint"]
+            git = made.get("git") or {}
+            commit = (git.get("commit") or "-")[:10] + (" and changes" if git.get("dirty") else "")
+            versions = ", ".join(f"{name} {made[name]}" for name in ("metarl", "mujoco", "torch", "numpy"))
+            rows.append((run.path.name, m.name, run.config.seed, run.id, checkpoint["iteration"],
+                         checkpoint["sha256"][:12], commit, versions))  # fmt: skip
+    columns = ("run", "method", "seed", "id", "iteration", "checkpoint", "evaluated by commit", "with")
+    page.table(columns, rows, words=("with",))
+    page.text("The evaluations of the runs hold the return of each episode, and every number of this page follows from"
+              " them. What this page was made of:", note=True)  # fmt: skip
+    for document in documents:
+        page.data(f"comparison-{Path(document['split']).stem}", document)
+
+
+def _publish(
+    comparisons: Sequence[Comparison], documents: Sequence[dict], figures: Sequence[Path], page: Path
+) -> None:
+    tables = {}
+    for comparison, document in zip(comparisons, documents, strict=True):
+        name = _short(comparison)
+        tables[f"{name}-summary"] = (SUMMARY, summary_cells(document))
+        tables[f"{name}-curve"] = (curve_columns(document), curve_cells(document))
+    for m in comparisons[0].measured:
+        run = next((run for run in m.method.runs if run.config.wandb.mode != "disabled"), None)
+        if run is not None:
+            publish_report(run, figures, tables, page)
+
+
+def _short(comparison: Comparison) -> str:
+    return Path(comparison.split).stem
