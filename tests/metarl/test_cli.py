@@ -56,6 +56,7 @@ def calls(monkeypatch):
     stand_in("runs.train", train=record("train", Path("runs/x")))
     stand_in("evaluation.evaluate", evaluate_run=record("evaluate", result), print_table=lambda result: print("table"))
     stand_in("visual.visualise", visualise_run=record("visualise", [Path("a.png"), Path("b.html")]))
+    stand_in("watch.server", watch=record("watch", None))
     stand_in("tuning.search", tune=record("tune", Path("runs/tune-x")))
     stand_in("bench.suite", run=record("bench", {"ratio": 0.9}), print_table=lambda result: print("bench table"))
     return calls
@@ -82,6 +83,14 @@ def test_tune_hands_everything_on(capsys, calls):
         ("tune", "demo", ["seed=3"], Path("f.yaml"), 9, "halving", 5, 2, Path("s"), False),
         ("tune", None, [], None, None, None, None, 1, Path("s"), True),
     ]
+
+
+def test_watch_serves_at_home_unless_told_otherwise(capsys, calls):
+    assert run(capsys, "watch", "runs/x")[0] == 0
+    assert run(capsys, "watch", "runs/x", "--tasks", "my.json", "--port", "0", "--host", "0.0.0.0")[0] == 0
+    assert calls == [
+        ("watch", Path("runs/x"), "held_out", 8080, "127.0.0.1"), ("watch", Path("runs/x"), "my.json", 0, "0.0.0.0"),
+    ]  # fmt: skip
 
 
 def test_resume_needs_no_config_but_the_run_s_own(capsys, calls, tmp_path):

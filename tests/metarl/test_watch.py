@@ -1,0 +1,283 @@
+"""The robot in the browser: what the session does to it, and the page as a browser's websocket sees it."""
+
+import asyncio
+import os
+import signal
+import socket
+import threading
+import time
+import urllib.request
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+import viser
+import zstandard
+from websockets.asyncio.client import connect
+
+from metarl.algorithms.learners import make_learner
+from metarl.config import changed, load_config
+from metarl.errors import UserError
+from metarl.runs.checkpoint import save
+from metarl.runs.run import open_run, start
+from metarl.watch.server import Viewer, watch
+from metarl.watch.session import Session
+
+CONFIGS = {
+    "promp": "half_cheetah_mass/promp",
+    "rl2": "half_cheetah_disabled_joint/rl2",
+    "oracle": "half_cheetah_mass/oracle",
+    "reptile_ppo": "half_cheetah_mass/reptile_ppo",
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A run of each kind, untrained but for its random weights."""
+    found = {}
+    for kind, name in CONFIGS.items():
+        small = {"env.horizon": 10, "meta_batch": 2, "episodes": 2, "threads": 1, "evaluation.tasks": 3}
+        config = changed(load_config(name), small)
+        run = start(config, tmp_path_factory.mktemp("runs") / kind)
+        learner = make_learner(config)
+        save(run.checkpoints, learner.state_dict(), {"iteration": 0, "env_steps": 0})
+        run.lock.release()
+        found[kind] = open_run(run.path)
+    return found
+
+
+# ---- the session
+
+
+def test_a_change_is_at_once_and_only_of_what_is_named(runs):
+    session = Session(runs["promp"])
+    for _ in range(4):
+        session.step()
+    before = session.env.state()
+    session.change({"mass_scale": 2.0})
+    assert np.array_equal(session.env.state(), before) and session.elapsed == 4
+    assert session.task.values.tolist() == [[2.0]]
+    heavy = session.env.model_of(0).body_mass.sum()
+    for _ in range(7):
+        session.step()
+    assert session.elapsed == 1 and session.task.values.tolist() == [[2.0]]  # over the end of the episode too
+    session.change({"mass_scale": 1.0})
+    assert heavy == pytest.approx(2 * session.env.model_of(0).body_mass.sum())
+    with pytest.raises(ValueError, match="mass_scale is 9; expected"):
+        session.change({"mass_scale": 9.0})
+    assert session.task.values.tolist() == [[1.0]]
+
+
+def test_the_session_lives_as_an_agent_in_its_environment(runs):
+    """Against a plain loop: the same returns, with the memory going on from one episode to the next."""
+    session = Session(runs["rl2"], deterministic=True)
+    session.change({"disabled_joint": 3.0})
+    other = Session(runs["rl2"])
+    env, adapter = other.env, other.adapter
+    env.change_tasks(env.space.tasks(disabled_joint=3))
+    state, observation, scores = adapter.start(1), other._observation, []
+    for _ in range(3):
+        scores.append(0.0)
+        for _ in range(10):
+            decision = adapter.act(state, observation[:, None], None)
+            observation, reward, _, truncated, _ = env.step(decision.actions[:, 0])
+            state = adapter.observe(decision.state, reward[:, None], truncated[:, None])
+            scores[-1] += reward[0]
+        observation, _ = env.reset()
+        state = state._replace(starts=torch.ones_like(state.starts), over=torch.zeros_like(state.over))
+    for _ in range(30):
+        session.step()
+    assert [episode.score for episode in session.episodes] == pytest.approx(scores, rel=1e-12)
+    assert all(torch.equal(x, y) for x, y in zip(session.state.memory, state.memory))
+    assert session.lived == pytest.approx(30 * env.dt)
+    session.forget()
+    assert not session.state.memory[0].any() and session.lived == 0
+
+
+@pytest.mark.parametrize("kind", ["promp", "oracle", "reptile_ppo"])
+def test_adapting_changes_the_weights_and_nothing_else(runs, kind):
+    session = Session(runs[kind])
+    session.change({"mass_scale": 0.6})
+    for _ in range(3):
+        session.step()
+    before, elapsed = session.env.state(), session.elapsed
+    weights = {name: value.clone() for name, value in session.state.params.items()}
+    scores = session.adapt(episodes=4)
+    assert len(scores) == 2 and np.isfinite(scores).all()
+    assert np.array_equal(session.env.state(), before) and session.elapsed == elapsed
+    assert any(not torch.equal(value, weights[name]) for name, value in session.state.params.items())
+    assert session.adaptations == 1 and session.lived == pytest.approx(4 * 10 * session.env.dt)
+    again = Session(runs[kind])
+    again.change({"mass_scale": 0.6})
+    assert again.adapt(episodes=4) == scores  # the same draws
+    session.forget()
+    assert all(torch.equal(value, weights[name]) for name, value in session.state.params.items())
+    session.step()
+
+
+def test_a_policy_with_a_memory_has_nothing_to_press(runs):
+    with pytest.raises(UserError, match="adapts by its memory"):
+        Session(runs["rl2"]).adapt(3)
+
+
+# ---- the page
+
+
+class Browser:
+    """What a browser does: it loads the page, takes in the server's messages, and sends what is pressed."""
+
+    def __init__(self, viewer):
+        self.viewer, self.messages = viewer, []
+
+    async def __aenter__(self):
+        address = self.viewer.address.replace("http", "ws")
+        protocol = [f"viser-v{viser.__version__}"]
+        self.socket = await connect(address, subprotocols=protocol, max_size=None)
+        camera = {"wxyz": [1, 0, 0, 0], "position": [0, -3, 1], "image_height": 900, "image_width": 1400, "fov": 0.8,
+                  "near": 0.01, "far": 1000.0, "look_at": [0, 0, 0], "up_direction": [0, 0, 1]}  # fmt: skip
+        await self.socket.send(msgspec.msgpack.encode({"type": "ViewerCameraMessage", **camera}))  # it is there
+        await self.frames(lambda: self.find("Forget") and self.viewer.server.get_clients())
+        return self
+
+    async def __aexit__(self, *exception):
+        await self.socket.close()
+
+    async def frames(self, until, seconds=30):
+        """Let the viewer go on, and read what it sends, until something is so."""
+        deadline = time.monotonic() + seconds
+        while not until():
+            assert time.monotonic() < deadline, "it did not happen"
+            self.viewer.frame()
+            try:
+                while True:
+                    self._read(await asyncio.wait_for(self.socket.recv(), 0.05))
+            except TimeoutError:
+                pass
+
+    def _read(self, data):
+        size, length = (int.from_bytes(data[i : i + 8], "little") for i in (0, 8))
+        packed = zstandard.ZstdDecompressor().decompress(data[16 : 16 + length], max_output_size=size)
+        self.messages += msgspec.msgpack.decode(packed)["messages"]
+
+    def find(self, label):
+        """The id of a control."""
+        found = [m["uuid"] for m in self.messages if m.get("props", {}).get("label") == label and "uuid" in m]
+        return found[-1] if found else None
+
+    async def send(self, label, value):
+        message = {"type": "GuiUpdateMessage", "uuid": self.find(label), "updates": {"value": value}}
+        await self.socket.send(msgspec.msgpack.encode(message))
+
+    def said(self):
+        """The last text of the status."""
+        return str([m for m in self.messages if "robot:" in str(m)][-1])
+
+
+def in_browser(run, play, tasks="held_out"):
+    async def main():
+        with Viewer(Session(run), run.tasks(tasks), port=0) as viewer:
+            async with Browser(viewer) as browser:
+                await play(viewer, viewer.session, browser)
+
+    asyncio.run(main())
+
+
+def test_the_mass_is_dragged_and_the_policy_adapts(runs):
+    async def play(viewer, session, browser):
+        page = await asyncio.to_thread(lambda: urllib.request.urlopen(viewer.address).read())
+        assert b"<html" in page
+        scenes = sum("Mesh" in m["type"] or "Glb" in m["type"] for m in browser.messages)
+        await browser.send("mass_scale", 2.5)
+        await browser.frames(lambda: session.task.values[0, 0] == 2.5)
+        await browser.frames(lambda: "mass_scale=2.5 (beyond training)" in browser.said())
+        # radii grow with the mass: the robot is drawn anew
+        await browser.frames(lambda: sum("Mesh" in m["type"] or "Glb" in m["type"] for m in browser.messages) > scenes)
+        await browser.send("episodes", 3)
+        await browser.send("Adapt now", True)
+        await browser.frames(lambda: "3 episodes: return" in browser.said())
+        assert session.adaptations == 1
+        await browser.send("Forget", True)
+        await browser.frames(lambda: "knows nothing" in browser.said())
+        assert session.adaptations == 0
+        await browser.send("mass_scale", 2.8285)  # a little beyond the range, as steps of a slider come out
+        await browser.frames(lambda: session.task.values[0, 0] == 2**1.5)
+
+    in_browser(runs["promp"], play)
+
+
+def test_a_motor_is_killed_and_a_task_is_chosen(runs):
+    async def play(viewer, session, browser):
+        assert browser.find("Adapt now") is None
+        lived = session.lived
+        await browser.send("disabled_joint", "4")
+        await browser.frames(lambda: session.task.values[0, 0] == 4)
+        assert session.lived > lived  # the memory went on
+        await browser.send("choose", f"1: {viewer.tasks.describe(1)}")
+        await browser.frames(lambda: session.task.values[0, 0] == 0)
+        await browser.frames(lambda: "(held out)" in browser.said())
+        assert viewer.controls["disabled_joint"].value == "0 (held out)"
+        await browser.send("sampled actions", True)
+        await browser.frames(lambda: not session.deterministic)
+        await browser.send("pause", True)
+        await browser.frames(lambda: viewer.paused)
+        elapsed = session.elapsed
+        viewer.frame()
+        assert session.elapsed == elapsed
+        await browser.send("speed", 4)
+        await browser.send("pause", False)
+        await browser.frames(lambda: not viewer.paused and viewer.speed == 4)
+
+    in_browser(runs["rl2"], play)
+
+
+def test_the_curve_holds_twenty_seconds(runs):
+    run = runs["promp"]
+    with Viewer(Session(run), run.tasks("held_out"), port=0) as viewer:
+        for _ in range(450):
+            viewer.frame()
+        times, rewards = viewer._curve.data
+        assert len(times) == len(rewards) == 400 and times[-1] == pytest.approx(450 * 0.05, abs=0.3)
+        assert times[-1] - times[0] == pytest.approx(20, abs=0.1)
+
+
+def test_it_serves_until_it_is_told_to_end(runs, capfd):
+    found = []
+
+    def visit():
+        deadline = time.monotonic() + 30
+        while not found and time.monotonic() < deadline:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}") as page:
+                    found.append(page.status)
+            except OSError:
+                time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    visitor = threading.Thread(target=visit)
+    visitor.start()
+    with pytest.raises(SystemExit) as ended:
+        watch(runs["promp"].path, port=port)
+    visitor.join()
+    assert ended.value.code == 143 and found == [200]
+    assert f"open http://127.0.0.1:{port} in a browser; Ctrl-C ends it\n" in capfd.readouterr().out
+
+
+def test_where_nothing_can_be_served(runs):
+    session, tasks = Session(runs["promp"]), runs["promp"].tasks("held_out")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=f"--port: 127.0.0.1:{port} cannot be served: .*; choose another one"):
+            Viewer(session, tasks, port)
+    with pytest.raises(UserError, match="--port: 192.0.2.1:0 cannot be served"):
+        Viewer(session, tasks, 0, "192.0.2.1")
+
+
+def test_other_tasks_than_the_run_has(runs, tmp_path):
+    with pytest.raises(UserError, match="has no task set 'extrapolaton'"):
+        watch(runs["promp"].path, "extrapolaton")
