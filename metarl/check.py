@@ -36,15 +36,16 @@ AT_ONCE = 3  # steps
 COLUMNS, ROWS = 6, 3  # of the pictures: moments, tasks
 
 
-def check(subject: str | Path, pictures: Path | None = None, seconds: float = 0.3) -> dict[str, Any]:
-    """Examine a robot's file or folder, or a shipped family.
+def check(subject: str | Path | Family, pictures: Path | None = None, seconds: float = 0.3) -> dict[str, Any]:
+    """Examine a robot's file or folder, or a family.
 
     Args:
-        subject: the file, the folder, or the family's name.
+        subject: the file, the folder, the name of a shipped family, or a family.
         pictures: the folder for a PNG; none is drawn if None.
         seconds: that each of four measurements of the throughput takes, twice.
     """
-    family = find_family(str(subject))
+    family = subject if isinstance(subject, Family) else find_family(str(subject))
+    subject = family.name if isinstance(subject, Family) else str(subject)
     errors: list[str] = []
     warnings: list[str] = []
     try:
@@ -53,7 +54,7 @@ def check(subject: str | Path, pictures: Path | None = None, seconds: float = 0.
     except MissingExtra as error:
         raise UserError(str(error)) from error
     except ValueError as error:  # a reward that is not a number, a mass that is not positive
-        return {"name": family.name, "subject": str(subject), "errors": [str(error)], "warnings": []}
+        return {"name": family.name, "subject": subject, "errors": [str(error)], "warnings": []}
     errors += _physical(env, tasks)
     errors += _effective(family)
     _judge(env, tasks, agents, errors, warnings)
@@ -61,7 +62,7 @@ def check(subject: str | Path, pictures: Path | None = None, seconds: float = 0.
     ratio, speed = steps_vs_physics(speed_env, rounds=3, seconds=seconds)
     result = {
         "name": family.name,
-        "subject": str(subject),
+        "subject": subject,
         "dt": env.dt,
         "horizon": family.horizon,
         "actions": [env.model.actuator(i).name for i in range(env.model.nu)],
