@@ -19,6 +19,7 @@ import gzip
 import html
 import io
 import json
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -82,7 +83,7 @@ for (const button of document.querySelectorAll("button[data-replay]")) {
     if (place.firstChild) { place.replaceChildren(); button.textContent = button.dataset.label; return; }
     const frame = document.createElement("iframe");
     frame.title = button.dataset.label;
-    frame.srcdoc = await unpack(button.dataset.replay);
+    frame.srcdoc = (await Promise.all(button.dataset.replay.split(" ").map(unpack))).join("");
     place.replaceChildren(frame);
     button.textContent = "Close";
   });
@@ -106,7 +107,7 @@ class Page:
         self.title = title
         self._parts = [f"<h1>{html.escape(title)}</h1>\n"]
         self._sections: list[str] = []
-        self._packed: list[str] = []
+        self._packed: dict[str, str] = {}
 
     def heading(self, text: str, level: int = 2) -> None:
         anchor = ""
@@ -143,11 +144,15 @@ class Page:
         )
 
     def replay(self, document: str, label: str) -> None:
-        """A page of its own within this one, unpacked when its button is pressed."""
+        """A page of its own within this one, unpacked when its button is pressed.
+
+        Its scripts are kept apart: the player is the same in all replays, and is in the page once.
+        """
+        keys = " ".join(self._pack(part) for part in re.split("(?=<script)|(?=</script>)", document) if part)
         label = html.escape(label)
         self._parts.append(
-            f'<div class="replay"><button type="button" data-replay="{self._pack(document)}" data-label="{label}">'
-            f"{label}</button><div></div></div>\n"
+            f'<div class="replay"><button type="button" data-replay="{keys}" data-label="{label}">{label}</button>'
+            "<div></div></div>\n"
         )
 
     def data(self, name: str, document: dict[str, Any]) -> None:
@@ -158,12 +163,17 @@ class Page:
     def html(self) -> str:
         links = "".join(f'<a href="#s{i + 1}">{html.escape(text)}</a> ' for i, text in enumerate(self._sections))
         title, rest = self._parts[0], self._parts[1:]
-        body = [title, f"<nav>{links}</nav>\n", *rest, *self._packed, _SCRIPT, "</body>\n</html>\n"]
+        packed = (f'<script type="text/plain" id="{key}">{_compressed(document)}</script>\n'
+                  for document, key in self._packed.items())  # fmt: skip
+        body = [title, f"<nav>{links}</nav>\n", *rest, *packed, _SCRIPT, "</body>\n</html>\n"]
         return _HEAD.format(title=html.escape(self.title)) + "".join(body)
 
     def _pack(self, document: str) -> str:
-        """Kept at the end of the page, compressed; returns its id."""
-        key = f"p{len(self._packed) + 1}"
-        packed = base64.b64encode(gzip.compress(document.encode(), mtime=0)).decode()
-        self._packed.append(f'<script type="text/plain" id="{key}">{packed}</script>\n')
-        return key
+        """Kept at the end of the page, compressed and once; returns its id."""
+        if document not in self._packed:
+            self._packed[document] = f"p{len(self._packed) + 1}"
+        return self._packed[document]
+
+
+def _compressed(text: str) -> str:
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()

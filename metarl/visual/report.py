@@ -11,6 +11,7 @@ tables and page go to the W&B run of the first run of each method that is tracke
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -181,7 +182,16 @@ def _replay(page: Page, comparison: Comparison, m: Measured, folder: Path) -> No
     )  # fmt: skip
     page.text(f"Mean returns of all seeds; the replay is of seed {seed}. {replay.caption}", note=True)
     page.figure(before_after(replay, WORDS), "Reward in the three episodes of the replay.")
-    page.replay(write_html(replay, folder / "replay.html").read_text(), f"Replay of {m.name}")
+    for task, word in enumerate(WORDS):
+        one = dataclasses.replace(
+            replay,
+            tasks=replay.tasks[task],
+            models=replay.models[task : task + 1],
+            qpos=replay.qpos[:, task : task + 1],
+            rewards=replay.rewards[:, task : task + 1],
+            lengths=replay.lengths[:, task : task + 1],
+        )
+        page.replay(write_html(one, folder / "replay.html").read_text(encoding="utf-8"), f"Replay, {word} task")
 
 
 def _record(comparison: Comparison, m: Measured) -> tuple[Replay, list[int], int]:
