@@ -91,6 +91,17 @@ def _strength(fields, sims, elements, values, write):
     for name, columns in (("actuator_gainprm", slice(0, 3)), ("actuator_biasprm", slice(0, 3)),
                           ("actuator_forcerange", slice(None))):
         fields[name][(*at, columns)] = moved(fields[name][(*at, columns)], values, SCALE)
+    for joint in _driven_by(fields.model, elements):  # without a limit the range is 0 to 0
+        fields["jnt_actfrcrange"][sims, joint] = moved(fields["jnt_actfrcrange"][sims, joint], values, SCALE)
+
+
+def _driven_by(model, actuators) -> list[int]:
+    """Joints all of whose actuators are among these."""
+    kinds = [int(mujoco.mjtTrn.mjTRN_JOINT), int(mujoco.mjtTrn.mjTRN_JOINTINPARENT)]
+    driven, others = set(), set()
+    for i in np.flatnonzero(np.isin(model.actuator_trntype, kinds)):
+        (driven if i in actuators else others).add(int(model.actuator_trnid[i, 0]))
+    return sorted(driven - others)
 
 
 def _gain(fields, sims, elements, values, write):
@@ -255,8 +266,10 @@ QUANTITIES: dict[str, Quantity] = {
     "frictionloss": _field("N m, N", "dof", "dof_frictionloss", "dry friction of a joint"),
     "armature": _field("kg m², kg", "dof", "dof_armature", "inertia of a motor's rotor, seen from the joint"),
     "stiffness": _field("N m/rad, N/m", "joint", "jnt_stiffness", "spring of a joint, about its springref"),
-    "strength": Quantity("1", "actuator", (SCALE,), ("actuator_gainprm", "actuator_biasprm", "actuator_forcerange"),
-                         "force of a motor or servo at the same control; 0 is a dead motor", _strength),
+    "strength": Quantity("1", "actuator", (SCALE,),
+                         ("actuator_gainprm", "actuator_biasprm", "actuator_forcerange", "jnt_actfrcrange"),
+                         "force of a motor or servo at the same control, and the limit (actuatorfrcrange) of a joint "
+                         "that no other drives; 0 is a dead motor", _strength),
     "gain": Quantity("N m, N per control", "actuator", _ALL, ("actuator_gainprm", "actuator_biasprm"),
                      "gain of an actuator, the stiffness kp of a position servo", _gain),
     "gear": _field("1", "actuator", "actuator_gear", "gear ratio", modes=(SCALE,)),
