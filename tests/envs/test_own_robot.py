@@ -233,6 +233,19 @@ def test_a_simulation_does_not_know_how_many_there_are(folder, mode):
     assert np.array_equal(recorded[9], recorded[1])
 
 
+def test_the_first_step_pays_for_what_is_not_observed(folder):
+    data = robot()
+    data["reward"] = {"force": {"signal": "actuator_force", "shape": "square", "weight": 1}}
+    data["parameters"].pop("speed")
+    paid = []
+    for signal in ("joint_position", "actuator_force"):
+        data["observation"] = [{"signal": signal}]
+        env = BatchEnv(OwnRobot(write(folder, data)), 2)
+        env.reset(seed=0)
+        paid.append(env.step(np.ones((2, 2)))[1])
+    assert np.array_equal(*paid) and (paid[0] > 1).all()
+
+
 def test_every_parameter_does_something_and_goals_are_told(folder):
     robot = OwnRobot(folder)
     assert_effective(robot, steps=30)
