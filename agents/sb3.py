@@ -8,12 +8,15 @@
 A step of adaptation is what one round of SB3's `learn` does after its episodes: they go into SB3's buffers and SB3's
 `train` runs on them. PPO and its relatives learn from the newest episodes; SAC and its relatives replay all those lived
 in the task, with as many gradient steps as `train_freq` and `gradient_steps` give for the newest. Experience is
-collected for all tasks at once, and trained on for one after the other.
+collected for all tasks at once, and trained on for one after the other, or in processes that the caller brings: with
+the same result, because each task has a seed of its own and PyTorch one thread.
 
 The state is a value: weights with a leading task axis, so that an outer loop can average them, and what the optimisers
 keep. SB3 draws from global random generators; they are seeded for its calls, and put back as they were.
 """
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,6 +77,39 @@ class SB3State(NamedTuple):
     memory: tuple[Any, ...] | None = None
 
 
+class Lesson(NamedTuple):
+    """What one step of adaptation in one task starts from.
+
+    Attributes:
+        params: the weights.
+        learning: what the optimisers keep.
+        lived: the rollouts to learn from, each of this one task.
+        seed: of what the training draws.
+    """
+
+    params: Params
+    learning: Progress
+    lived: tuple[Rollout, ...]
+    seed: np.random.SeedSequence
+
+
+Learned = tuple[Params, Progress]
+
+
+def learn(model: BaseAlgorithm, lesson: Lesson) -> Learned:
+    """SB3's training in one task; weights and progress after it. FloatingPointError if the weights are not finite."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the same bits everywhere, and for small networks the fastest
+    try:
+        load(model, lesson.params, lesson.learning)
+        with global_generators(lesson.seed):
+            _train(model, lesson.lived)
+        model.policy.set_training_mode(False)
+        return _finite(weights(model)), progress(model)
+    finally:
+        torch.set_num_threads(threads)
+
+
 class SB3Adapter(Adapter):
     """See the module.
 
@@ -84,6 +120,7 @@ class SB3Adapter(Adapter):
         normaliser: of the observations.
         seed: of what the training draws; it is the same in each repetition.
         action_noise: deviation of Gaussian noise on actions scaled to [-1, 1], for TD3 and DDPG.
+        spread: from the lessons of all tasks to what is learned in them, elsewhere; None: here, by `learn`.
     """
 
     def __init__(
@@ -93,12 +130,14 @@ class SB3Adapter(Adapter):
         normaliser: Normaliser,
         seed: np.random.SeedSequence,
         action_noise: float = 0.0,
+        spread: Callable[[list[Lesson]], list[Learned]] | None = None,
     ):
         self.model = model
         self.params = params
         self.normaliser = normaliser
         self.seed = seed
         self.action_noise = action_noise
+        self.spread = spread
         self._replays = isinstance(model, OffPolicyAlgorithm)
         self._recurrent = hasattr(model.policy, "lstm_actor")
         self._statistics = _Statistics(model.policy)
@@ -149,54 +188,65 @@ class SB3Adapter(Adapter):
 
     def adapt(self, state, rollout):
         lived = (*state.lived, rollout) if self._replays else (rollout,)
-        params, learning = [], []
-        for m, before in enumerate(state.learning):
-            load(self.model, {name: value[m] for name, value in state.params.items()}, before)
-            seed = np.random.SeedSequence(self.seed.entropy, spawn_key=(*self.seed.spawn_key, state.steps, m))
-            with global_generators(seed):
-                self._train(lived, m)
-            params.append(_finite(weights(self.model)))
-            learning.append(progress(self.model))
-        self.model.policy.set_training_mode(False)
+        lessons = [
+            Lesson(
+                {name: value[m] for name, value in state.params.items()},
+                before,
+                tuple(_of_task(each, m) for each in lived),
+                np.random.SeedSequence(self.seed.entropy, spawn_key=(*self.seed.spawn_key, state.steps, m)),
+            )
+            for m, before in enumerate(state.learning)
+        ]
+        learned = self.spread(lessons) if self.spread else [learn(self.model, lesson) for lesson in lessons]
+        params, learning = zip(*learned)
         stacked = {name: torch.stack([own[name] for own in params]) for name in params[0]}
         return SB3State(stacked, tuple(learning), lived if self._replays else (), state.steps + 1)
 
     def next_episode(self, state):
         return state._replace(memory=None)  # SB3's recurrent policies forget at the end of an episode
 
-    def _train(self, lived: tuple[Rollout, ...], task: int) -> None:
-        """SB3's training on the experience of one task; none if there is too little."""
-        model = self.model
-        if not self._replays:
-            self._train_on_newest(lived[-1], task)
-            return
-        stored = experience.off_policy(model, lived, task)
-        gradient_steps = self._gradient_steps(lived[-1].valid[task])
-        if stored > model.learning_starts and gradient_steps:
-            model.train(gradient_steps=gradient_steps, batch_size=model.batch_size)
 
-    def _train_on_newest(self, rollout: Rollout, task: int) -> None:
-        model, length = self.model, experience.on_policy(self.model, rollout, task)
-        if not self._recurrent:
-            if length:
-                model.train()
-            return
-        # RecurrentPPO divides by the deviation of a minibatch, which is NaN for a last one of a single step
-        batch_size = model.batch_size
-        while length > 1 and length % model.batch_size == 1:
-            model.batch_size += 1
-        if length > 1:
+def _of_task(rollout: Rollout, task: int) -> Rollout:
+    """A rollout of one of its tasks: views, and nothing that only acting needs."""
+    one = slice(task, task + 1)
+    arrays = {name: value for name, value in vars(rollout).items() if isinstance(value, np.ndarray)}
+    moments = arrays.pop("raw_moments")
+    return replace(rollout, **{name: value[one] for name, value in arrays.items()}, raw_moments=moments, state=None)
+
+
+def _train(model: BaseAlgorithm, lived: tuple[Rollout, ...]) -> None:
+    """SB3's training on the experience of one task; none if there is too little."""
+    if not isinstance(model, OffPolicyAlgorithm):
+        _train_on_newest(model, lived[-1])
+        return
+    stored = experience.off_policy(model, lived, 0)
+    gradient_steps = _gradient_steps(model, lived[-1].valid[0])
+    if stored > model.learning_starts and gradient_steps:
+        model.train(gradient_steps=gradient_steps, batch_size=model.batch_size)
+
+
+def _train_on_newest(model: BaseAlgorithm, rollout: Rollout) -> None:
+    length = experience.on_policy(model, rollout, 0)
+    if not hasattr(model.policy, "lstm_actor"):
+        if length:
             model.train()
-        model.batch_size = batch_size
+        return
+    # RecurrentPPO divides by the deviation of a minibatch, which is NaN for a last one of a single step
+    batch_size = model.batch_size
+    while length > 1 and length % model.batch_size == 1:
+        model.batch_size += 1
+    if length > 1:
+        model.train()
+    model.batch_size = batch_size
 
-    def _gradient_steps(self, valid: np.ndarray) -> int:
-        """What SB3's `learn` would have taken while K simulations lived the (T, K) valid steps."""
-        model, frequency = self.model, self.model.train_freq.frequency
-        if model.gradient_steps < 0:
-            return int(valid.sum())
-        by_episode = model.train_freq.unit == TrainFrequencyUnit.EPISODE
-        rounds = (valid.any(axis=0) if by_episode else valid.any(axis=1)).sum()
-        return model.gradient_steps * int(rounds // frequency)
+
+def _gradient_steps(model: BaseAlgorithm, valid: np.ndarray) -> int:
+    """What SB3's `learn` would have taken while K simulations lived the (T, K) valid steps."""
+    if model.gradient_steps < 0:
+        return int(valid.sum())
+    by_episode = model.train_freq.unit == TrainFrequencyUnit.EPISODE
+    rounds = (valid.any(axis=0) if by_episode else valid.any(axis=1)).sum()
+    return model.gradient_steps * int(rounds // model.train_freq.frequency)
 
 
 def _finite(params: Params) -> Params:

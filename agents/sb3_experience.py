@@ -80,13 +80,17 @@ def on_policy(model: OnPolicyAlgorithm, rollout: Rollout, task: int) -> int:
         n_envs=1,
         **shape,
     )
-    for i in range(length):
-        one = slice(i, i + 1)
-        extra = {"lstm_states": memories[i]} if recurrent else {}
-        buffer.add(
-            lived.observations[one], lived.actions[one], rewards[one], lived.starts[one], values[one], log_probs[one],
-            **extra,
-        )  # fmt: skip
+    # buffer.add, of all steps at once
+    columns = {"observations": lived.observations, "actions": lived.actions, "rewards": rewards,
+               "episode_starts": lived.starts, "values": values.cpu(), "log_probs": log_probs.cpu()}  # fmt: skip
+    for name, column in columns.items():
+        getattr(buffer, name)[:, 0] = column
+    if recurrent:
+        for part in ("pi", "vf"):
+            hidden, cell = zip(*(getattr(memory, part) for memory in memories))
+            getattr(buffer, f"hidden_states_{part}")[:] = torch.stack(hidden).cpu()
+            getattr(buffer, f"cell_states_{part}")[:] = torch.stack(cell).cpu()
+    buffer.pos, buffer.full = length, True
     # the last step ends its episode, so nothing follows it
     buffer.compute_returns_and_advantage(last_values=torch.zeros(1), dones=np.ones(1, bool))
     model.rollout_buffer = buffer

@@ -47,6 +47,7 @@ def _gradient(config: Config, env: BatchEnv) -> Inner:
 def _sb3(config: Config, env: BatchEnv) -> Inner:
     from metarl.agents.sb3 import SB3Adapter  # SB3 takes a second to import
     from metarl.agents.sb3_model import build, weights
+    from metarl.algorithms.sb3_processes import Processes
 
     sb3 = config.inner.sb3
     spaces = env.single_observation_space, env.single_action_space
@@ -55,8 +56,9 @@ def _sb3(config: Config, env: BatchEnv) -> Inner:
     except ValueError as error:
         raise UserError(f"inner.sb3: {error}") from error
     noise = float(sb3.settings.get("action_noise") or 0.0)
+    spread = Processes(sb3.processes, sb3.algorithm, sb3.settings, spaces) if sb3.processes else None
 
     def adapter(params: Params, normaliser: Normaliser, seed: np.random.SeedSequence) -> SB3Adapter:
-        return SB3Adapter(model, params, normaliser, seed, noise)
+        return SB3Adapter(model, params, normaliser, seed, noise, spread)
 
     return Inner(weights(model), adapter)

@@ -54,6 +54,8 @@ def _not_differentiated(config: "Config") -> Iterator[tuple[str, Any, str]]:
     if inner.sb3.algorithm is None:
         if inner.sb3.settings:
             yield "inner.sb3.settings", inner.sb3.settings, "none without inner.sb3.algorithm"
+        if inner.sb3.processes:
+            yield "inner.sb3.processes", inner.sb3.processes, "0 without inner.sb3.algorithm"
         return
     own = {
         "inner": config.inner.model_dump(exclude_defaults=True, exclude={"steps", "sb3", "learn_lr", "first_order"}),

@@ -83,6 +83,9 @@ class SB3Config(Section):
 
     algorithm: Name | None = Field(None, description="Such as PPO or SAC; null: gradient steps on the Gaussian MLP.")
     settings: dict[str, Any] = Field({}, description="Settings of that algorithm, by its own names.")
+    processes: Int = Field(
+        0, ge=0, le=1024, description="Processes that learn in as many tasks at once, with the same result; 0: none."
+    )
 
 
 class InnerConfig(Section):

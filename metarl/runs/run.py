@@ -45,7 +45,7 @@ from metarl.seeding import stream
 
 FORMAT = 1
 FREE_TO_CHANGE = (
-    "iterations", "checkpoint_every", "keep_checkpoints", "wandb.", "evaluation.",
+    "iterations", "checkpoint_every", "keep_checkpoints", "wandb.", "evaluation.", "inner.sb3.processes",
     "env.options.robot",  # where its files are: what is in them is env.options.sha256
 )
 """Settings that do not alter training: a resumed run may change them."""

@@ -246,3 +246,27 @@ def test_a_run_from_end_to_end(inner, algorithm, tmp_path):
             train(again, run, resume=True)
     else:
         train(again, run, resume=True)
+
+
+@pytest.mark.parametrize("inner", ["PPO", "SAC"])
+def test_processes_learn_the_same_to_the_bit(inner):
+    def trained(processes):
+        settings = SB3Config(algorithm=inner, settings=SB3[inner], processes=processes)
+        learner = make_learner(config(inner).model_copy(update={"inner": InnerConfig(steps=2, sb3=settings)}))
+        metrics = [learner.iterate(iteration) for iteration in range(2)]
+        return learner, [{k: v for k, v in m.items() if "seconds" not in k} for m in metrics]
+
+    (alone, metrics), (spread, same) = trained(0), trained(2)
+    assert alone.adapter().spread is None and spread.adapter().spread.count == 2
+    assert len({pid for workers in spread.adapter().spread._workers for pid in workers.pids}) == 2
+    assert metrics == same
+    for name, value in alone.state_dict().items():
+        assert torch.equal(value, spread.state_dict()[name]), name
+
+
+def test_weights_that_are_not_finite_are_reported_from_a_process_too():
+    huge = {"learning_rate": 1e38, "max_grad_norm": 1e9, "vf_coef": 1e6}
+    settings = SB3Config(algorithm="A2C", settings=huge, processes=1)
+    learner = make_learner(config("PPO").model_copy(update={"inner": InnerConfig(steps=2, sb3=settings)}))
+    with pytest.raises(FloatingPointError, match="is not finite after training in a task; lower learning_rate"):
+        learner.iterate(0)
