@@ -30,6 +30,7 @@ from gymnasium.vector import AutoresetMode
 from metarl.algorithms.learners import make_learner
 from metarl.algorithms.meta_gradient import MetaGradientLearner
 from metarl.algorithms.sampling import collect
+from metarl.bench import evaluation as bench_evaluation
 from metarl.bench import recurrent as bench_recurrent
 from metarl.bench.physics import record, replay, steps_vs_physics
 from metarl.compute import keep_freed_memory, torch_threads
@@ -69,7 +70,7 @@ def run(rounds: int = ROUNDS, config: Config | None = None) -> dict[str, Any]:
         seconds, share = iteration(learner, rounds)
         result |= {f"{name}_seconds": seconds, f"{name}_physics_share": share}
     result["peak_memory_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return result | families() | sb3_vecenv_vs_subproc() | bench_recurrent.run(rounds)
+    return result | families() | sb3_vecenv_vs_subproc() | bench_recurrent.run(rounds) | bench_evaluation.run()
 
 
 def collection_vs_physics(learner: MetaGradientLearner, rounds: int) -> dict[str, float]:
@@ -185,6 +186,7 @@ def print_table(result: dict[str, Any]) -> None:
         ("MAML-TRPO iteration, share in physics", "maml_trpo_physics_share", "{:.2f}", ">= 0.50"),
         ("RL² training against open-loop physics", "rl2_vs_physics", "{:.2f}", ">= 0.30"),
         ("RL² training against sb3-contrib's RecurrentPPO", "rl2_vs_recurrent_ppo", "{:.0f}", ">= 20"),
+        ("evaluation, its time over that of its physics", "evaluation_vs_physics", "{:.2f}", "< 3"),
         ("SB3's PPO, our VecEnv against SubprocVecEnv", "sb3_vecenv_vs_subproc", "{:.2f}", ">= 1"),
         ("peak memory, GiB", "peak_memory_gib", "{:.2f}", "< 1.86"),
     )

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 
+from metarl.bench import evaluation as bench_evaluation
 from metarl.bench import physics as bench_physics
 from metarl.bench import recurrent as bench_recurrent
 from metarl.bench import suite as bench
@@ -37,7 +38,7 @@ def test_the_table_shows_families(capsys):
     result = dict.fromkeys(
         ["collection_vs_physics", "collection_steps_per_second", "promp_seconds", "promp_physics_share",
          "maml_trpo_seconds", "maml_trpo_physics_share", "sb3_vecenv_vs_subproc", "rl2_vs_physics",
-         "rl2_vs_recurrent_ppo", "peak_memory_gib"], 1.0
+         "rl2_vs_recurrent_ppo", "evaluation_vs_physics", "peak_memory_gib"], 1.0
     )
     bench.print_table({"simulations": 8, "horizon": 9, "threads": 2, "families": {"AntDir": 0.9375}} | result)
     assert "AntDir, steps against open-loop physics" in (out := capsys.readouterr().out) and "0.94" in out
@@ -57,3 +58,19 @@ def test_recurrent_learners_are_measured_on_the_same_environment():
     ours = result["rl2_steps_per_second"]
     assert result["rl2_vs_recurrent_ppo"] == ours / result["recurrent_ppo_steps_per_second"] > 0
     assert 0 < result["rl2_vs_physics"] < 1
+
+
+def test_an_evaluation_is_measured_beside_the_physics_of_its_own_steps(monkeypatch):
+    config = load_config("half_cheetah_mass/promp", ["env.horizon=6", "threads=1"])
+    replayed = []
+
+    def replay(env, initial, controls):
+        replayed.append((len(controls), controls[0].shape, initial[0].copy()))
+        return bench_physics.replay(env, initial, controls)
+
+    monkeypatch.setattr(bench_evaluation, "replay", replay)
+    result = bench_evaluation.run(tasks=3, config=config)
+    rounds = replayed[-bench_evaluation.ROUNDS :]
+    assert [(steps, shape) for steps, shape, _ in rounds] == bench_evaluation.ROUNDS * [(6, (3 * 5, 6))]
+    assert len({initial.tobytes() for *_, initial in rounds}) == bench_evaluation.ROUNDS  # each from its own states
+    assert result["evaluation_vs_physics"] == result["evaluation_seconds"] / result["evaluation_physics_seconds"] > 0

@@ -1,0 +1,74 @@
+"""Evaluation against its physics: how long it takes to measure a gradient method, over bare physics of the same steps.
+
+    run()["evaluation_vs_physics"]        # 1 would be policies, rewards and adaptation that cost nothing
+
+200 held-out tasks of HalfCheetahMass, 5 rounds of 5 episodes in each, an adaptation step behind each but the last, and
+64 x 64 policies that are another one in each task. After each round its controls are replayed by physics alone, on the
+same threads; the evaluation's clock stands still meanwhile.
+"""
+
+import time
+
+import numpy as np
+
+from metarl.algorithms.learners import make_env, make_learner
+from metarl.bench.physics import replay
+from metarl.compute import torch_threads
+from metarl.config import Config, EnvConfig, ProMPConfig
+from metarl.evaluation.adaptation_curve import evaluate
+from metarl.runs.run import threads
+from metarl.seeding import stream
+
+TASKS, ROUNDS, EPISODES = 200, 5, 5
+
+
+def run(tasks: int = TASKS, config: Config | None = None) -> dict[str, float]:
+    """Seconds of one evaluation and of its physics, and their ratio; a short one before warms up."""
+    config = config or Config(env=EnvConfig(family="HalfCheetahMass", action_scale=10), algorithm=ProMPConfig())
+    with torch_threads(threads(config)):
+        _Pair(config, 2).run()
+        pair = _Pair(config, tasks)
+        pair.run()
+    return {
+        "evaluation_vs_physics": pair.evaluation / pair.physics,
+        "evaluation_seconds": pair.evaluation,
+        "evaluation_physics_seconds": pair.physics,
+    }
+
+
+class _Pair:
+    """One evaluation, its steps recorded and replayed round by round; the seconds of both."""
+
+    def __init__(self, config: Config, tasks: int):
+        self.adapter = make_learner(config, make_env(config, 1)).adapter()
+        self.env = make_env(config, tasks * EPISODES)
+        self.tasks = self.env.space.sample(tasks, "held_out", np.random.default_rng(stream(0, "bench")))
+        self.evaluation = self.physics = 0.0
+        self.initial: np.ndarray | None = None
+        self.controls: list[np.ndarray] = []
+
+    def run(self) -> None:
+        family = self.env.family
+        self._advance = type(family).advance.__get__(family)
+        family.advance = self._recording
+        try:
+            self._start = time.perf_counter()
+            evaluate(
+                self.adapter, lambda num_envs: self.env, self.tasks, steps=ROUNDS - 1, episodes=EPISODES, seed=0,
+                progress=self._after_round,
+            )  # fmt: skip
+            self.evaluation += time.perf_counter() - self._start
+        finally:
+            del family.advance
+
+    def _recording(self, batch, ctrl, ids) -> None:
+        if not self.controls:
+            self.initial = batch.state.copy()
+        self.controls.append(ctrl.copy())
+        self._advance(batch, ctrl, ids)
+
+    def _after_round(self, done: int, total: int) -> None:
+        self.evaluation += time.perf_counter() - self._start
+        self.physics += replay(self.env, self.initial, self.controls)  # the next round begins with a reset
+        self.controls.clear()
+        self._start = time.perf_counter()
