@@ -32,6 +32,8 @@ from metarl.evaluation.methods import base_name, differences, find, group, open_
 from metarl.evaluation.scores import cvar, iqm
 from metarl.runs import checkpoint
 from metarl.runs import run as runs
+from metarl.visual.comparison import adaptation_curves, comparison_figures, profiles
+from metarl.visual.task_maps import failure_map
 
 STEPS, TASKS, EPISODES = 2, 6, 3
 
@@ -235,6 +237,53 @@ def test_the_tables_fit_80_columns_and_say_what_was_computed(comparison):
     summary = next(line for line in lines if line[:1] == ["random"] and "+" in line)  # actions: below
     assert summary[-3:] == ["0", "+", "48"]
     assert "Navigation2D: 6 held-out tasks" in text
+
+
+# ---- the figures
+
+
+def test_curves_are_the_staircases_of_the_tables(comparison):
+    axes = adaptation_curves(comparison, "episodes").axes[0]
+    stairs = [line for line in axes.lines if line.get_drawstyle() == "steps-post"]
+    for row, line, band in zip(comparison.rows, stairs, axes.collections, strict=True):
+        means = [point.mean.value for point in row.curve]
+        np.testing.assert_allclose(line.get_ydata(), [*means, means[-1]])
+        np.testing.assert_array_equal(line.get_xdata()[:-1], [point.episodes for point in row.curve])
+        heights = band.get_paths()[0].vertices[:, 1]
+        assert heights.max() == pytest.approx(max(point.mean.high for point in row.curve))
+        assert heights.min() == pytest.approx(min(point.mean.low for point in row.curve))
+
+
+def test_profiles_are_the_shares_above_each_return(comparison):
+    axes = profiles(comparison).axes[0]
+    for m, line in zip(comparison.measured, axes.lines, strict=False):
+        assert line.get_label() == m.name
+        for x, y in line.get_xydata():
+            assert y == pytest.approx((m.final > x).mean())
+
+
+def test_the_failure_map_crosses_out_tasks_in_which_no_run_gains(comparison):
+    figure = failure_map(comparison)
+    panels = [axes for axes in figure.axes if axes.get_xlabel() in ("goal_x (m)", "goal_y (m)")]
+    assert len(panels) == 2
+    for axes in panels:
+        column = ("goal_x (m)", "goal_y (m)").index(axes.get_xlabel())
+        dots, crosses = axes.collections[::2], axes.collections[1::2]
+        for m, helped, failed in zip(comparison.measured, dots, crosses, strict=True):
+            fails = np.array([all(run[-1, t] <= run[0, t] for run in m.returns) for t in range(TASKS)])
+            for shown, chosen in ((helped, ~fails), (failed, fails)):
+                points = np.column_stack([comparison.tasks.values[chosen, column], m.final.mean(0)[chosen]])
+                np.testing.assert_allclose(np.asarray(shown.get_offsets()), points)
+    assert sum(len(c.get_offsets()) for c in panels[0].collections[1::2]) > 0
+
+
+def test_a_parameter_of_few_values_and_one_method_alone_are_drawn(tmp_path):
+    env = EnvConfig(family="HalfCheetahDir", horizon=3)
+    one = compare_runs([a_run(tmp_path / "a", env=env)])
+    assert one.groups is not None and one["ProMP"].improvement is None
+    figures = comparison_figures(one)
+    assert set(figures) == {"adaptation", "adaptation-seconds", "profiles", "failure-map"}
+    assert [tick.get_text() for tick in figures["failure-map"].axes[0].get_xticklabels()] == ["−1", "1"]
 
 
 # ---- the command
