@@ -16,7 +16,7 @@ from metarl.envs.extra import Extra
 from metarl.errors import UserError
 from metarl.evaluation.evaluate import measure_run
 from metarl.runs.run import open_run
-from metarl.runs.train import train
+from metarl.runs.train import Training, train
 from metarl.tuning import search as searching
 from metarl.tuning.protocol import fitted, steps_per_iteration, validation_tasks
 from metarl.tuning.search import tune
@@ -133,6 +133,27 @@ def test_a_search_that_was_cut_off_goes_on_as_if_it_had_not(tiny, tmp_path):
     tune(None, folder=part, resume=True, trials=4, jobs=0)
     assert results(part) == results(whole)
     assert (part / "chosen.yaml").read_bytes() == (whole / "chosen.yaml").read_bytes()
+
+
+def test_a_strategy_that_was_cut_off_goes_on_where_it_was(tiny, tmp_path, monkeypatch):
+    options = {"space": tmp_path / "space.yaml", "iterations": 5, "trials": 2, "jobs": 0}
+    whole = tune(tiny, folder=tmp_path / "whole", **options)
+    iterate, iterations = Training.iterate, []
+
+    def cut_off(self, interruption):
+        iterations.append(self.done)
+        if len(iterations) == 7:
+            raise RuntimeError("power cut")
+        return iterate(self, interruption)
+
+    monkeypatch.setattr(Training, "iterate", cut_off)
+    part = tmp_path / "part"
+    with pytest.raises(RuntimeError, match="power cut"):
+        tune(tiny, folder=part, **options)
+    assert [trial["state"] for trial in results(part)] == ["complete", "running"]
+    tune(None, folder=part, resume=True, jobs=0)
+    assert iterations[:8] == [0, 1, 2, 3, 4, 0, 1, 1]
+    assert results(part) == results(whole)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
