@@ -25,15 +25,15 @@ from typing import Any
 import gymnasium
 import mujoco
 import numpy as np
-from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
+from gymnasium.vector import AutoresetMode
 from mujoco.batch import Batch
 
 from .channel import Channel
 from .family import Family
 from .onset import Onsets
-from .streams import Seed, streams
-from .task import Tasks, TaskSpace
+from .streams import Seed
+from .task import Tasks
+from .task_env import TaskVectorEnv
 
 # the warnings that come with MuJoCo's silent reset; consecutive in the enumeration
 _BAD_STATE = slice(int(mujoco.mjtWarning.mjWARN_BADQPOS), int(mujoco.mjtWarning.mjWARN_BADQACC) + 1)
@@ -45,7 +45,7 @@ def _on_mujoco_warning(message: str) -> None:
         logging.getLogger(__name__).warning(message)
 
 
-class BatchEnv(VectorEnv):
+class BatchEnv(TaskVectorEnv):
     """A Gymnasium VectorEnv of one family with a task per simulation.
 
     Args:
@@ -74,22 +74,8 @@ class BatchEnv(VectorEnv):
         num_threads: int = 0,
         **family_options: Any,
     ):
-        if isinstance(family, str):
-            from . import make_family  # the registry imports the families, which import this module
-
-            family = make_family(family, **family_options)
-        elif family_options:
-            raise TypeError(f"options {sorted(family_options)} belong to the family: pass them to its constructor")
-        if num_envs < 1 or num_threads < 0:
-            raise ValueError(f"need num_envs >= 1 and num_threads >= 0, got {num_envs} and {num_threads}")
-        if not (np.isfinite(action_scale) and action_scale > 0):
-            raise ValueError(f"action_scale must be positive, got {action_scale}")
-        if horizon is not None and horizon < 1:
-            raise ValueError(f"horizon must be at least 1 step, got {horizon}")
-        self.family = family
-        self.num_envs = num_envs
-        self.horizon = family.horizon if horizon is None else int(horizon)
-        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        super().__init__(family, num_envs, horizon, action_scale, autoreset_mode, num_threads, family_options)
+        family = self.family
         self.model = family.build()
         self.batch = Batch(self.model, num_envs, 1 if num_envs == 1 else num_threads, family.persistent)
         self._process = os.getpid()
@@ -102,53 +88,23 @@ class BatchEnv(VectorEnv):
             raise ValueError(f"{family.name}: actuators {names} have no ctrlrange for actions to be mapped to")
         self._gain = 0.5 * (self._high - self._low) / action_scale
         self._bias = 0.5 * (self._high + self._low)
-        self._values = np.repeat(family.space.default().values, num_envs, axis=0)  # (N, D), in force
-        self._next_values = self._values.copy()  # (N, D), in force from each simulation's next reset
         self._written = self._values.copy()  # (N, D), the tasks without what has not set in yet
         self._onsets = Onsets(self.space)
         family.writer(self.model)  # refuses what the model does not have, before the first task
-        self._rngs: list[np.random.Generator | None] = [None] * num_envs
-        self._elapsed = np.zeros(num_envs, np.int64)
-        self._ended = np.zeros(num_envs, bool)
-        self._observation: np.ndarray | None = None
         self._everyone = np.ones(num_envs, bool)
         self._everyone.flags.writeable = False
 
         size = self._observe().shape[1]
         idle = np.clip(self._bias, self._low, self._high)
         self._channel = Channel(self.space, size, idle, num_envs) if Channel.needed(self.space) else None
-        bound = np.full(self.model.nu, action_scale, np.float32)
-        self.single_action_space = gymnasium.spaces.Box(-bound, bound, dtype=np.float32)
         # more is divergence, and never observed
-        self.single_observation_space = gymnasium.spaces.Box(-mujoco.mjMAXVAL, mujoco.mjMAXVAL, (size,), np.float64)
-        self.action_space = batch_space(self.single_action_space, num_envs)
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.metadata = {"autoreset_mode": self.autoreset_mode, "render_fps": max(1, round(1 / self.dt))}
-
-    @property
-    def space(self) -> TaskSpace:
-        return self.family.space
-
-    @property
-    def tasks(self) -> Tasks:
-        """The tasks in force, one per simulation."""
-        return Tasks(self.space, self._values)
+        limit = float(mujoco.mjMAXVAL)
+        self._set_spaces(np.full(self.model.nu, action_scale, np.float32), -limit, limit, size)
 
     @property
     def parameters(self) -> np.ndarray:
         """(N, D), the tasks as they stand at this step: what sets in later is still at its default. A copy."""
         return self._written.copy()
-
-    def set_tasks(self, tasks: Tasks) -> None:
-        """Give simulation i the task tasks[i] from its next reset on."""
-        if tasks.space.family != self.space.family or tasks.names != self.space.names:
-            raise ValueError(f"tasks are of family {tasks.space.family!r}, this environment is {self.space.family!r}")
-        if len(tasks) != self.num_envs:
-            raise ValueError(
-                f"need one task per simulation, {self.num_envs}, got {len(tasks)}; use tasks.repeat(episodes)"
-            )
-        # made anew in this environment's own space: the ranges of two spaces of a family may differ
-        self._next_values = Tasks(self.space, tasks.values).values
 
     def change_tasks(self, tasks: Tasks) -> None:
         """Give simulation i the task tasks[i] at once, in mid-episode, and from its next resets on.
@@ -163,11 +119,6 @@ class BatchEnv(VectorEnv):
     def state(self) -> np.ndarray:
         """Positions and velocities of all simulations, (N, nq + nv), a copy."""
         return np.concatenate([self._qpos, self._qvel], axis=1)
-
-    @property
-    def random_streams(self) -> tuple[np.random.Generator | None, ...]:
-        """The generator that draws the resets of each simulation; None before the first reset."""
-        return tuple(self._rngs)
 
     def model_of(self, i: int, model: mujoco.MjModel | None = None) -> mujoco.MjModel:
         """The model with simulation i's task in it, to render it or to pass it to any MuJoCo function.
@@ -192,33 +143,19 @@ class BatchEnv(VectorEnv):
             seed: new random streams, see `streams`; None goes on with the present ones.
             options: "tasks": as set_tasks; "reset_mask": (N,) bool, the simulations to reset.
         """
-        options = dict(options or {})
-        tasks, mask = options.pop("tasks", None), options.pop("reset_mask", None)
-        if options:
-            raise ValueError(f"unknown reset options {sorted(options)}; known are 'tasks' and 'reset_mask'")
-        if tasks is not None:
-            self.set_tasks(tasks)
-        ids = np.arange(self.num_envs)
-        if mask is not None:
-            mask = np.asarray(mask)
-            if mask.shape != (self.num_envs,) or mask.dtype != bool or not mask.any():
-                raise ValueError(
-                    f"reset_mask must be a boolean array of shape ({self.num_envs},) with at least one true value,"
-                    f" got {mask.dtype} {mask.shape} with {np.count_nonzero(mask)}"
-                )
-            ids = np.flatnonzero(mask)
-        if self._observation is None and len(ids) < self.num_envs:
-            raise ValueError("the first reset must reset every simulation; leave out reset_mask")
-        if seed is not None or self._rngs[0] is None:
-            for i, stream in zip(ids, streams(seed, ids, self.num_envs), strict=True):
-                self._rngs[i] = stream
-            if self._channel:
-                self._channel.seed(ids, [self._rngs[i] for i in ids])
+        ids = self._resets(seed, options)
         self._restart(ids)
         self._ended[ids] = False
         fresh = self._first_observation(self._observe(), ids)
-        self._observation = fresh if mask is None else np.where(mask[:, None], fresh, self._observation)
+        if len(ids) < self.num_envs:
+            self._observation[ids] = fresh[ids]
+        else:
+            self._observation = fresh
         return self._observation.copy(), {}
+
+    def _seeded(self, ids: np.ndarray, seed: Seed) -> None:
+        if self._channel:
+            self._channel.seed(ids, [self._rngs[i] for i in ids])
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """One environment step of every simulation; actions (N, A)."""

@@ -22,14 +22,14 @@ from typing import Any
 import gymnasium
 import mujoco
 import numpy as np
-from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
+from gymnasium.vector import AutoresetMode
 
 from .extra import Extra
 from .family import Family
 from .metaworld_tasks import NAMES, GoalSpace, environment_of, ml1, ml10, ml45
-from .streams import Seed, streams
+from .streams import Seed
 from .task import Tasks
+from .task_env import TaskVectorEnv
 from .workers import Workers
 
 CAMERA = "corner2"
@@ -92,7 +92,7 @@ class MetaWorldML45(MetaWorld):
         self.space = ml45(goal_seed)
 
 
-class MetaWorldEnv(VectorEnv):
+class MetaWorldEnv(TaskVectorEnv):
     """A Gymnasium VectorEnv of Meta-World with a task per simulation.
 
     Args:
@@ -121,76 +121,25 @@ class MetaWorldEnv(VectorEnv):
         num_threads: int = 0,
         **family_options: Any,
     ):
-        if isinstance(family, str):
-            from . import make_family  # the registry imports this module
-
-            family = make_family(family, **family_options)
-        elif family_options:
-            raise TypeError(f"options {sorted(family_options)} belong to the family: pass them to its constructor")
-        if num_envs < 1 or num_threads < 0:
-            raise ValueError(f"need num_envs >= 1 and num_threads >= 0, got {num_envs} and {num_threads}")
-        if not (np.isfinite(action_scale) and action_scale > 0):
-            raise ValueError(f"action_scale must be positive, got {action_scale}")
-        if horizon is not None and horizon < 1:
-            raise ValueError(f"horizon must be at least 1 step, got {horizon}")
-        METAWORLD.require(family.name)
-        self.family = family
-        self.num_envs = num_envs
-        self.horizon = family.horizon if horizon is None else int(horizon)
-        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        super().__init__(family, num_envs, horizon, action_scale, autoreset_mode, num_threads, family_options)
+        METAWORLD.require(self.family.name)
         self._scale = action_scale
         self._process = os.getpid()
-        self._values = np.repeat(family.space.default().values, num_envs, axis=0)  # (N, D), in force
-        self._next_values = self._values.copy()  # (N, D), in force from each simulation's next reset
-        self._rngs: list[np.random.Generator | None] = [None] * num_envs
         self._seed: Seed = None
-        self._elapsed = np.zeros(num_envs, np.int64)
-        self._ended = np.zeros(num_envs, bool)
         self._success = np.zeros(num_envs, bool)
-        self._observation: np.ndarray | None = None
         count = min(num_threads or len(os.sched_getaffinity(0)), num_envs) if num_envs > 1 else 0
         self.workers = Workers(f"{__package__}.metaworld_sim:Simulations", FIELDS, num_envs, count, self._words)
 
-        bound = np.full(_ACTIONS, action_scale, np.float32)
-        goal = np.zeros(3)  # hidden
-        self.single_action_space = gymnasium.spaces.Box(-bound, bound, dtype=np.float32)
-        self.single_observation_space = gymnasium.spaces.Box(
-            np.concatenate([_LOW, _LOW, goal]), np.concatenate([_HIGH, _HIGH, goal]), dtype=np.float64
-        )
-        self.action_space = batch_space(self.single_action_space, num_envs)
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.metadata = {"autoreset_mode": self.autoreset_mode, "render_fps": round(1 / self.dt)}
-
-    @property
-    def space(self) -> GoalSpace:
-        return self.family.space
-
-    @property
-    def tasks(self) -> Tasks:
-        """The tasks in force, one per simulation."""
-        return Tasks(self.space, self._values)
+        low, high = (np.concatenate([limit, limit, np.zeros(3)]) for limit in (_LOW, _HIGH))  # the goal is hidden
+        self._set_spaces(np.full(_ACTIONS, action_scale, np.float32), low, high, len(low))
 
     @property
     def parameters(self) -> np.ndarray:
         """(N, D), the tasks as they stand at this step. A copy."""
         return self._values.copy()
 
-    def set_tasks(self, tasks: Tasks) -> None:
-        """Give simulation i the task tasks[i] from its next reset on."""
-        if tasks.space.family != self.space.family or tasks.names != self.space.names:
-            raise ValueError(f"tasks are of family {tasks.space.family!r}, this environment is {self.space.family!r}")
-        if len(tasks) != self.num_envs:
-            raise ValueError(
-                f"need one task per simulation, {self.num_envs}, got {len(tasks)}; use tasks.repeat(episodes)"
-            )
-        tasks = Tasks(self.space, tasks.values)  # the ranges of two spaces of a family may differ
+    def _check(self, tasks: Tasks) -> None:
         self.space.check(tasks)
-        self._next_values = tasks.values
-
-    @property
-    def random_streams(self) -> tuple[np.random.Generator | None, ...]:
-        """A generator for each simulation, None before the first reset; Meta-World draws nothing from it."""
-        return tuple(self._rngs)
 
     @property
     def model(self) -> mujoco.MjModel:
@@ -227,30 +176,16 @@ class MetaWorldEnv(VectorEnv):
             seed: of the random streams, which nothing is drawn from; named in errors.
             options: "tasks": as set_tasks; "reset_mask": (N,) bool, the simulations to reset.
         """
-        options = dict(options or {})
-        tasks, mask = options.pop("tasks", None), options.pop("reset_mask", None)
-        if options:
-            raise ValueError(f"unknown reset options {sorted(options)}; known are 'tasks' and 'reset_mask'")
-        if tasks is not None:
-            self.set_tasks(tasks)
-        mask = np.ones(self.num_envs, bool) if mask is None else np.asarray(mask)
-        if mask.shape != (self.num_envs,) or mask.dtype != bool or not mask.any():
-            raise ValueError(
-                f"reset_mask must be a boolean array of shape ({self.num_envs},) with at least one true value,"
-                f" got {mask.dtype} {mask.shape} with {np.count_nonzero(mask)}"
-            )
-        if self._observation is None and not mask.all():
-            raise ValueError("the first reset must reset every simulation; leave out reset_mask")
-        if seed is not None or self._rngs[0] is None:
-            ids = np.flatnonzero(mask)
-            for i, stream in zip(ids, streams(seed, ids, self.num_envs), strict=True):
-                self._rngs[i] = stream
-            self._seed = seed
+        mask = np.zeros(self.num_envs, bool)
+        mask[self._resets(seed, options)] = True
         self._restart(mask)
         self._run(np.where(mask, RESET, 0))
         self._ended[mask] = False
         self._observation = self.workers.arrays["observation"].copy()
         return self._observation.copy(), {}
+
+    def _seeded(self, ids: np.ndarray, seed: Seed) -> None:
+        self._seed = seed
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """One environment step of every simulation; actions (N, 4): hand x, y, z, and closing the gripper."""

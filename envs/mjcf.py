@@ -73,7 +73,7 @@ def copy_files(folder: Path, files: tuple[str, ...], target: Path) -> None:
         shutil.copyfile(folder / name, target / name)
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=16)
 def _compiled(folder: Path, mjcf: str, files: tuple[str, ...], key: str, edits: str, limits: Limits) -> bytes:
     with tempfile.TemporaryDirectory(prefix="metarl-mjcf-") as scratch:
         inside, out = Path(scratch) / "robot", Path(scratch) / "model.mjb"

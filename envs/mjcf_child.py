@@ -3,7 +3,8 @@
     python -P mjcf_child.py < {"file": ..., "out": ..., "edits": {...}, "memory": bytes, "cpu": seconds}
 
 Prints {} when out is written, {"error": text} when MuJoCo refuses the file. A file that exhausts a limit or crashes the
-compiler takes this process with it and nothing else. Imports nothing of metarl, and MuJoCo only under the limits.
+compiler takes this process with it and nothing else. The model is stepped once here, too: a file may ask for more than
+its own size. Imports nothing of metarl, and MuJoCo only under the limits.
 
 Edits (all may be missing) are what the YAML of a robot asks for:
 
@@ -13,6 +14,9 @@ Edits (all may be missing) are what the YAML of a robot asks for:
 
 import json
 import sys
+
+MOST_OF_A_SIMULATION = 256 << 20  # bytes
+_LARGEST = {"nq": 10_000, "nv": 10_000, "nu": 10_000, "nbody": 20_000, "ngeom": 50_000, "nuserdata": 100_000}
 
 
 def limit(memory: int, cpu: int) -> None:
@@ -48,7 +52,12 @@ def compile_model(job: dict):
         body = spec.body(camera.pop("body"))
         mode = mujoco.mjtCamLight.mjCAMLIGHT_TRACKCOM if camera.pop("tracks") else mujoco.mjtCamLight.mjCAMLIGHT_FIXED
         body.add_camera(mode=mode, **camera)
-    return spec.compile()
+    model = spec.compile()
+    for name, most in {"narena": MOST_OF_A_SIMULATION, **_LARGEST}.items():
+        if getattr(model, name) > most:
+            raise ValueError(f"got {name} = {getattr(model, name)}, expected at most {most} of a robot")
+    mujoco.mj_step(model, mujoco.MjData(model))
+    return model
 
 
 def _replace_actuators(spec, wanted: dict) -> None:

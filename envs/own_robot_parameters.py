@@ -12,11 +12,14 @@ their words. A range without a distribution is uniform, choices without one are 
 from typing import Any
 
 import mujoco
+import numpy as np
 
+from .channel import Channel
+from .onset import Onsets
 from .parameter import DISTRIBUTIONS, Parameter
 from .plain_yaml import Section, choice, listed, number, text, whole, word
 from .quantities import QUANTITIES
-from .task import TaskSpace
+from .task import SPLITS, TaskSpace
 from .write import Write, Writer
 
 _KEYS = ("unit", "description", "default", "distribution", "low", "high", "mean", "std", "choices", "extrapolation",
@@ -140,3 +143,15 @@ def check_against(
             Writer(TaskSpace(robot, (parameter,)), model)
         except (ValueError, IndexError) as error:
             faults.append((f"parameters.{name}.writes", str(error).removeprefix(f"parameter {name}: ")))
+
+
+def check_space(space: TaskSpace, observations: int, actions: int, faults: list[tuple[str, str]]) -> None:
+    """Report what only all parameters together, or the size of the observation, show to be wrong."""
+    try:
+        Onsets(space)
+        if Channel.needed(space):
+            Channel(space, observations, np.zeros(actions), 1)
+        for split in SPLITS[: 3 if any(p.extrapolation for p in space.parameters) else 2]:
+            space.sample(1, split, np.random.default_rng(0))
+    except ValueError as error:
+        faults.append(("parameters", str(error)))

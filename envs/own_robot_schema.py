@@ -16,7 +16,7 @@ import mujoco
 import numpy as np
 
 from . import mjcf
-from .own_robot_parameters import check_against, parameters
+from .own_robot_parameters import check_against, check_space, parameters
 from .own_robot_terms import Names, observation, reward, termination
 from .parameter import Parameter
 from .plain_yaml import Section, choice, named, number, read_yaml, text, whole, word
@@ -142,11 +142,16 @@ def _read(file: Path, top: Section, limits: mjcf.Limits | None) -> Robot:
         raise _Faulty
     space = TaskSpace(name, tuple(found.values()))
     build = {"control_range": low_high}
+    seen = tuple(w.signal(model, build) for w in watched)
+    paid = {key: w.term(model, build, space, top.faults) for key, w in paid.items()}
+    check_space(space, sum(len(signal.names) for signal in seen), model.nu, top.faults)
+    if top.faults:
+        raise _Faulty
     return Robot(
         name, description, file.parent, (file.name, *files), mjcf.digest(file.parent, (file.name, *files)), content,
         space, horizon, control.frame_skip, keyframe, camera or CAMERA, state_limit, low_high, *noise,
-        observation=tuple(w.signal(model, build) for w in watched),
-        reward={name: w.term(model, build, space) for name, w in paid.items()},
+        observation=seen,
+        reward=paid,
         termination={name: w.term(model, build) for name, w in ends.items()},
     )  # fmt: skip
 

@@ -114,18 +114,22 @@ class Wanted:
 
 @dataclass(frozen=True)
 class WantedReward(Wanted):
-    """A reward term, likewise."""
+    """The reward term `name`, likewise."""
 
+    name: str = ""
     shape: str = "linear"
     weight: float = 1.0
     target: tuple[float | str, ...] = (0.0,)
     tolerance: float = 1.0
 
-    def term(self, model: mujoco.MjModel, extra: dict[str, Any], space: TaskSpace) -> RewardTerm:
+    def term(
+        self, model: mujoco.MjModel, extra: dict[str, Any], space: TaskSpace, faults: list[tuple[str, str]]
+    ) -> RewardTerm:
         signal = self.signal(model, extra)
         targets = self.target * len(signal.names) if len(self.target) == 1 else self.target
         if len(targets) != len(signal.names):
-            raise ValueError(f"got {len(targets)} targets, expected 1 or {len(signal.names)}")
+            text = f"got {len(targets)} values, expected 1 or {len(signal.names)}"
+            faults.append((f"reward.{self.name}.target", text))
         numbers = np.array([0.0 if isinstance(t, str) else t for t in targets])
         columns = tuple((i, space.names.index(t)) for i, t in enumerate(targets) if isinstance(t, str))
         changes = SIGNALS[self.kind].reward_only
@@ -168,10 +172,7 @@ def reward(top: Section, names: Names) -> dict[str, WantedReward]:
         if shape in WITH_TOLERANCE:
             tolerance = section.get("tolerance", number(above=0))
         if section.finish() and wanted:
-            count = _count(*wanted)
-            if count and len(target) not in (1, count):
-                section.fault("target", f"got {len(target)} values, expected 1 or {count}")
-            found[name] = WantedReward(*wanted, shape, weight, target, tolerance)
+            found[name] = WantedReward(*wanted, name, shape, weight, target, tolerance)
     return found
 
 
@@ -215,14 +216,3 @@ def _wanted(section: Section, names: Names, kinds) -> tuple[str, dict[str, Any]]
         else:
             options[name] = section.get(name, names.check(name))
     return kind, options
-
-
-def _count(kind: str, options: dict[str, Any]) -> int:
-    """How many numbers a signal has; 0 where only the model knows."""
-    if kind in ("body_position", "body_velocity", "body_spin"):
-        return len(options["of"]) * len(options["axes"])
-    per = {"joint_position": 1, "joint_velocity": 1, "joint_direction": 2, "body_orientation": 4, "body_gravity": 3,
-           "body_upright": 1, "actuator_force": 1, "actuator_velocity": 1}  # fmt: skip
-    if kind in per:
-        return per[kind] * len(next(iter(options.values())))
-    return {"offset": 3, "distance": 1, "clock": 2, "one": 1}.get(kind, 0)

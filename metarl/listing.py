@@ -31,6 +31,7 @@ def families() -> str:
             lines.append("    every task is trained on: held_out means new episodes")
         rows = [(p.name, p.unit, _range(p), _beyond(p), p.description) for p in space.parameters]
         lines += _table([("parameter", "unit", "training", "extrapolation", "meaning"), *rows], "    ")
+    lines += ["", "  A robot of your own: env: {robot: PATH} in a config, see docs/own_robot.md"]
     return "\n".join(lines)
 
 

@@ -55,7 +55,9 @@ class Section(BaseModel):
 class EnvConfig(Section):
     """Which robot, and what varies about it."""
 
-    family: Name = Field(description="Name of the task family, as `metarl list` shows it.")
+    family: Name = Field(
+        description="Name of the task family, as `metarl list` shows it; or, in its place, `robot: PATH` of your own."
+    )
     horizon: Annotated[Int, Field(ge=1, le=1_000_000)] | None = Field(
         None, description="Steps in an episode; null takes the family's own length."
     )

@@ -1,0 +1,120 @@
+"""What environments with a task for each simulation share, whoever steps them: tasks, random streams, resets.
+
+`BatchEnv` steps in `mujoco.batch.Batch`, `MetaWorldEnv` in worker processes.
+"""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from .family import Family
+from .streams import Seed, streams
+from .task import Tasks, TaskSpace
+
+
+class TaskVectorEnv(VectorEnv):
+    """See the module; arguments as for `BatchEnv`, family_options as a dict."""
+
+    family: Family
+    dt: float
+    """Seconds per environment step."""
+
+    def __init__(
+        self,
+        family: str | Family,
+        num_envs: int,
+        horizon: int | None,
+        action_scale: float,
+        autoreset_mode: AutoresetMode | str,
+        num_threads: int,
+        family_options: dict[str, Any],
+    ):
+        if isinstance(family, str):
+            from . import make_family  # the registry imports the families, which import this module
+
+            family = make_family(family, **family_options)
+        elif family_options:
+            raise TypeError(f"options {sorted(family_options)} belong to the family: pass them to its constructor")
+        if num_envs < 1 or num_threads < 0:
+            raise ValueError(f"need num_envs >= 1 and num_threads >= 0, got {num_envs} and {num_threads}")
+        if not (np.isfinite(action_scale) and action_scale > 0):
+            raise ValueError(f"action_scale must be positive, got {action_scale}")
+        if horizon is not None and horizon < 1:
+            raise ValueError(f"horizon must be at least 1 step, got {horizon}")
+        self.family = family
+        self.num_envs = num_envs
+        self.horizon = family.horizon if horizon is None else int(horizon)
+        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self._values = np.repeat(family.space.default().values, num_envs, axis=0)  # (N, D), in force
+        self._next_values = self._values.copy()  # (N, D), in force from each simulation's next reset
+        self._rngs: list[np.random.Generator | None] = [None] * num_envs
+        self._elapsed = np.zeros(num_envs, np.int64)
+        self._ended = np.zeros(num_envs, bool)
+        self._observation: np.ndarray | None = None
+
+    def _set_spaces(self, bound: np.ndarray, low: float | np.ndarray, high: float | np.ndarray, size: int) -> None:
+        """Actions within +-bound (A,), observations of a size within bounds; and what depends on dt."""
+        self.single_action_space = gymnasium.spaces.Box(-bound, bound, dtype=np.float32)
+        self.single_observation_space = gymnasium.spaces.Box(low, high, (size,), np.float64)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.metadata = {"autoreset_mode": self.autoreset_mode, "render_fps": max(1, round(1 / self.dt))}
+
+    @property
+    def space(self) -> TaskSpace:
+        return self.family.space
+
+    @property
+    def tasks(self) -> Tasks:
+        """The tasks in force, one per simulation."""
+        return Tasks(self.space, self._values)
+
+    def set_tasks(self, tasks: Tasks) -> None:
+        """Give simulation i the task tasks[i] from its next reset on."""
+        if tasks.space.family != self.space.family or tasks.names != self.space.names:
+            raise ValueError(f"tasks are of family {tasks.space.family!r}, this environment is {self.space.family!r}")
+        if len(tasks) != self.num_envs:
+            raise ValueError(
+                f"need one task per simulation, {self.num_envs}, got {len(tasks)}; use tasks.repeat(episodes)"
+            )
+        # made anew in this environment's own space: the ranges of two spaces of a family may differ
+        tasks = Tasks(self.space, tasks.values)
+        self._check(tasks)
+        self._next_values = tasks.values
+
+    def _check(self, tasks: Tasks) -> None:
+        """ValueError for tasks that the family's space lets through and the environment cannot have."""
+
+    @property
+    def random_streams(self) -> tuple[np.random.Generator | None, ...]:
+        """The generator of each simulation, which draws its resets; None before the first reset."""
+        return tuple(self._rngs)
+
+    def _resets(self, seed: Seed, options: dict[str, Any] | None) -> np.ndarray:
+        """The simulations (sorted) that a reset's arguments mean, with their tasks and streams set."""
+        options = dict(options or {})
+        tasks, mask = options.pop("tasks", None), options.pop("reset_mask", None)
+        if options:
+            raise ValueError(f"unknown reset options {sorted(options)}; known are 'tasks' and 'reset_mask'")
+        if tasks is not None:
+            self.set_tasks(tasks)
+        mask = np.ones(self.num_envs, bool) if mask is None else np.asarray(mask)
+        if mask.shape != (self.num_envs,) or mask.dtype != bool or not mask.any():
+            raise ValueError(
+                f"reset_mask must be a boolean array of shape ({self.num_envs},) with at least one true value,"
+                f" got {mask.dtype} {mask.shape} with {np.count_nonzero(mask)}"
+            )
+        ids = np.flatnonzero(mask)
+        if self._observation is None and len(ids) < self.num_envs:
+            raise ValueError("the first reset must reset every simulation; leave out reset_mask")
+        if seed is not None or self._rngs[0] is None:
+            for i, stream in zip(ids, streams(seed, ids, self.num_envs), strict=True):
+                self._rngs[i] = stream
+            self._seeded(ids, seed)
+        return ids
+
+    def _seeded(self, ids: np.ndarray, seed: Seed) -> None:
+        """Simulations ids have new streams."""
