@@ -69,9 +69,10 @@ def print_trials(folder: Path, study: Study) -> None:
     print(f"\nReturn after adaptation in the validation tasks, the best {min(SHOWN, len(ranked))} of {len(ranked)}:")
     for trial in ranked[:SHOWN]:
         print(f"  {describe(trial)}")
-    base = study.trials[0]
-    if base.value is not None and study.space.present(study.base) is not None and base not in ranked[:SHOWN]:
-        print(f"  the config as it was given: {describe(base)}")
+    if study.space.present(study.base) is None:
+        print("  the config as it was given lies outside the space, and was not tried")
+    elif study.trials[0] not in ranked[:SHOWN]:
+        print(f"  the config as it was given: {describe(study.trials[0])}")
     lived = sum(trial.env_steps + trial.adaptation_env_steps for trial in study.trials)
     print(f"{lived:,} environment steps in {sum(trial.seconds for trial in study.trials) / 60:.1f} minutes of work")
     print("the return of the best of many is too good: measure it anew, `metarl evaluate` has tasks nobody has seen")

@@ -16,63 +16,23 @@ given alike stands in `metarl.tuning.protocol`. The search can be cut off at any
 
 import contextlib
 import json
-import logging
 import shlex
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from metarl.config import Config, changed, load_config, to_short_yaml, to_yaml
+from metarl.config import Config, to_short_yaml, to_yaml
 from metarl.envs.extra import Extra, MissingExtra
 from metarl.errors import UserError
 from metarl.runs import run as runs
-from metarl.runs import versions
 from metarl.runs.checkpoint import replace
 from metarl.runs.interruption import Dropped, Interruption
 from metarl.runs.lock import locked
-from metarl.tuning.protocol import validation_tasks
-from metarl.tuning.space import Space, default_space, read_space
+from metarl.tuning.folder import FORMAT, Search, decide, open_search, write_start
 
-FORMAT = 1
 TRIALS, SEARCH = 30, "tpe"
-_PARTIAL = {".base.yaml.partial", ".space.yaml.partial", ".search.json.partial"}
-WRITTEN_BEFORE = {"lock", "base.yaml", "space.yaml"} | _PARTIAL
-"""search.json is written last: a folder of only these is one whose start was cut short."""
 PACKAGE = Extra("tune", "optuna")
-
-logger = logging.getLogger("metarl")
-
-
-@dataclass(frozen=True)
-class Search:
-    """A search's folder and what was decided when it began.
-
-    Attributes:
-        base: the config, with the iterations that each strategy is trained for.
-        full: the config as it was given.
-        source: the run whose weights are used; None if strategies bring their own.
-        trained: whether strategies are trained.
-        validation: (M, D) tasks.
-    """
-
-    folder: Path
-    base: Config
-    full: Config
-    space: Space
-    search: str
-    source: Path | None
-    trained: bool
-    validation: np.ndarray
-
-    @property
-    def rungs(self) -> int:
-        from metarl.tuning.study import RUNGS
-
-        return RUNGS if self.search == "halving" else 1
 
 
 def tune(
@@ -113,81 +73,15 @@ def tune(
         if folder is None or not (folder / "search.json").is_file():
             raise UserError(f"--resume: got {folder or 'no folder'}, expected --run DIR with the folder of a search")
     else:
-        begun = _decide(source, overrides, space, search or SEARCH, iterations)
+        begun = decide(source, overrides, space, search or SEARCH, iterations)
         folder = runs.new_folder(begun["full"], "tune-") if folder is None else folder
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder) as lock:
         if not resume:
-            _write_start(folder, begun, trials or TRIALS)
-        _run(_open(folder), trials, jobs)
+            write_start(folder, begun, trials or TRIALS)
+        _run(open_search(folder), trials, jobs)
     lock.release()
     return folder
-
-
-def _decide(
-    source: str | Path | None, overrides: Sequence[str], space: Path | None, search: str, iterations: int | None
-) -> dict[str, Any]:
-    """Everything that a search goes by; UserError before anything is written."""
-    from metarl.tuning.study import SEARCHES
-
-    if source is None:
-        raise UserError("tune: got no config, expected a YAML file, a name from `metarl list configs`, or a run folder")
-    if search not in SEARCHES:
-        raise UserError(f"--search: got {search!r}, expected one of {', '.join(SEARCHES)}")
-    run = runs.open_run(Path(source)) if Path(source).is_dir() else None
-    if run is not None and (overrides or iterations):
-        raise UserError("tune: got settings for a run, expected none: its weights are there; give a config instead")
-    full = run.config if run else load_config(source, overrides)
-    trained = run is None and full.algorithm.name not in ("scratch", "random")
-    if iterations and not trained:
-        raise UserError(f"--iterations: got {iterations}, expected none: {full.algorithm.name} is not trained")
-    chosen = read_space(space, full, trained) if space else default_space(full, trained or run is None)
-    validation = validation_tasks(full, full.evaluation.tasks)
-    return {
-        "full": full, "run": run, "trained": trained, "search": search, "space": chosen, "validation": validation,
-        "iterations": iterations or full.iterations,
-    }  # fmt: skip
-
-
-def _write_start(folder: Path, begun: dict[str, Any], trials: int) -> None:
-    if not {entry.name for entry in folder.iterdir()} <= WRITTEN_BEFORE:
-        advice = "add --resume to go on with a search, or choose another --run"
-        raise UserError(f"folder {folder} is not empty; {advice}")
-    run, validation = begun["run"], begun["validation"]
-    document = {
-        "format": FORMAT,
-        "search": begun["search"],
-        "trials": trials,
-        "trained": begun["trained"],
-        "iterations": begun["iterations"],
-        "source": str(run.path.resolve()) if run else None,
-        "source_checkpoint": run.checkpoint().meta["sha256"] if run else None,
-        "validation": {"digests": list(validation.digests), **validation.to_json()},
-        "versions": versions.describe(runs.threads(begun["full"])),
-    }
-    replace(folder / "base.yaml", to_yaml(begun["full"]).encode())
-    replace(folder / "space.yaml", begun["space"].to_yaml().encode())
-    replace(folder / "search.json", (json.dumps(document, indent=1) + "\n").encode())  # last: it makes a search of it
-
-
-def _open(folder: Path) -> Search:
-    try:
-        document = json.loads((folder / "search.json").read_bytes())
-        if document["format"] != FORMAT:
-            raise UserError(f"{folder}: got a search of format {document['format']!r}, expected {FORMAT}")
-        full = load_config(folder / "base.yaml")
-        trained, source = bool(document["trained"]), document["source"]
-        source = Path(source) if source else None
-        validation = validation_tasks(full, full.evaluation.tasks)
-        if document["validation"]["digests"] != list(validation.digests):
-            raise UserError(f"{folder}/search.json: its validation tasks are not those of base.yaml; restore a copy")
-        if source and runs.open_run(source).checkpoint().meta["sha256"] != document["source_checkpoint"]:
-            raise UserError(f"{source} was trained on since the search began; start a new search")
-        base = changed(full, {"iterations": int(document["iterations"])})
-        space = read_space(folder / "space.yaml", full, trained or source is None)
-        return Search(folder, base, full, space, document["search"], source, trained, validation.values)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder}: not the folder of a search ({type(error).__name__}: {error})") from error
 
 
 def _run(search: Search, trials: int | None, jobs: int) -> None:
