@@ -56,7 +56,7 @@ class TrialProgress(Progress):
 
 def describe(trial: Trial) -> str:
     """One strategy in a line: what became of it, and its settings."""
-    settings = ", ".join(f"{key}={_short(value)}" for key, value in trial.settings.items())
+    settings = ", ".join(f"{_name(key)}={_short(value)}" for key, value in trial.settings.items())
     curve = " -> ".join(f"{value:.4g}" for value in trial.curve)
     what = {"failed": f"failed ({trial.error.splitlines()[0] if trial.error else ''})", "complete": f"return {curve}"}
     ended = what.get(trial.state, f"given up at return {curve}")
@@ -118,7 +118,7 @@ def _slice(axes: Any, study: Study, dimension: Any) -> None:
     """Return against one setting; strategies that have it and were given the whole budget."""
     found = [(t.settings[dimension.key], t.value, t is study.best) for t in study.trials
              if t.value is not None and dimension.key in t.settings]  # fmt: skip
-    axes.set_xlabel(dimension.key.removeprefix("inner.sb3.settings."))
+    axes.set_xlabel(_name(dimension.key))
     if dimension.kind == "choice":
         names = [_short(value) for value in dimension.values]
         axes.set_xticks(range(len(names)), names)
@@ -131,6 +131,10 @@ def _slice(axes: Any, study: Study, dimension: Any) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     for x, y, best in sorted(found, key=lambda point: point[2]):  # the best one on top
         axes.scatter([x], [y], s=40 if best else 16, color=OKABE_ITO[1] if best else OKABE_ITO[0])
+
+
+def _name(key: str) -> str:
+    return key.removeprefix("inner.sb3.settings.")
 
 
 def _short(value: Any) -> str:

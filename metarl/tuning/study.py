@@ -43,7 +43,7 @@ class Trial:
         state: running, complete, pruned or failed.
         rungs: the return after adaptation at each rung so far.
         curve: at the last of them, the return after 0, 1, ... adaptation steps.
-        env_steps, adaptation_env_steps: environment steps of training so far, and of measuring at the last rung.
+        env_steps, adaptation_env_steps: environment steps of training, and of measuring at all rungs, so far.
         seconds: of work on it.
         error: why it failed.
         memory: what sampler and pruner keep of it.
@@ -110,7 +110,7 @@ class Study:
             return False
         trial.rungs.append(answer["value"])
         trial.curve, trial.env_steps = list(answer["curve"]), answer["env_steps"]
-        trial.adaptation_env_steps = answer["adaptation_env_steps"]
+        trial.adaptation_env_steps += answer["adaptation_env_steps"]
         trial.seconds += answer["seconds"]
         handle.report(answer["value"], ETA ** (len(trial.rungs) - 1))
         if len(trial.rungs) == self.rungs:

@@ -338,6 +338,7 @@ def test_halving_gives_the_better_ones_more(tiny):
     assert [trial.state for trial in study.trials] == ["running"] * 5 + ["pruned"] * 4
     assert told(study, 4, 10.0) and not told(study, 4, 20.0)  # two more rungs, and complete
     assert study.trials[4].state == "complete" and study.best is study.trials[4]
+    assert study.trials[4].adaptation_env_steps == 3 and study.trials[0].adaptation_env_steps == 1
     assert not told(study, 0, 1.0)  # worse than what number 4 had there
 
 
