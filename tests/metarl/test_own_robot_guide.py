@@ -50,11 +50,14 @@ def test_the_commands_of_the_guide_run(tmp_path, monkeypatch, capsys):
 def test_the_python_of_the_guide_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "configs" / "own_robot", "mine")
-    (block,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    assert len(blocks) == 2
     namespace = {}
     try:
-        exec(compile(block, "docs/own_robot.md", "exec"), namespace)
+        for block in blocks:
+            exec(compile(block, "docs/own_robot.md", "exec"), namespace)
         assert namespace["observation"].shape == (64, 10)
+        assert namespace["one"].reset(seed=0)[0].tolist() == namespace["many"].reset(seed=[0] * 8)[0][3].tolist()
         env = EnvConfig(family="Shuttle", horizon=5)
         learner = make_learner(Config(env=env, algorithm=ProMPConfig(), meta_batch=2, episodes=2, threads=1))
         assert learner.iterate(0)["env_steps"] == 40
