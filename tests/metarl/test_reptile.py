@@ -270,3 +270,8 @@ def test_weights_that_are_not_finite_are_reported_from_a_process_too():
     learner = make_learner(config("PPO").model_copy(update={"inner": InnerConfig(steps=2, sb3=settings)}))
     with pytest.raises(FloatingPointError, match="is not finite after training in a task; lower learning_rate"):
         learner.iterate(0)
+
+
+def test_processes_are_for_sb3_only():
+    with pytest.raises(ValueError, match="inner.sb3.processes: got 2, expected 0 without inner.sb3.algorithm"):
+        config().model_validate(config().model_dump() | {"inner": {"sb3": {"processes": 2}}})
