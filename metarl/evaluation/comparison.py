@@ -250,7 +250,7 @@ def _median(times: np.ndarray) -> float:
 
 def _row_to_json(row: Row, m: Measured) -> dict[str, Any]:
     runs = [
-        {"path": str(run.path), "id": run.id, "seed": run.config.seed, **e.origin}
+        {"folder": run.path.name, "id": run.id, "seed": run.config.seed, **e.origin}
         for run, e in zip(m.method.runs, m.evaluations, strict=True)
     ]
     return {

@@ -3,7 +3,7 @@
     from metarl.config import EnvConfig
     from metarl.evaluation.definition import definition
     about = definition(EnvConfig(family="HalfCheetahMass"))
-    about["digest"], about["parameters"][0]["name"]         # 64 hexadecimal digits; "mass"
+    about["digest"], about["parameters"][0]["name"]         # 64 hexadecimal digits; "mass_scale"
 
 The digest covers the family and its options, the time step and horizon, every parameter's range and distribution, and
 what the environment *does*: observations and rewards of a few steps in a few fixed tasks, rounded so far that another

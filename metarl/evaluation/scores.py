@@ -5,7 +5,7 @@ A method's scores are an array (R, M): R training runs that differ in their seed
     from metarl.evaluation.scores import cvar, estimate, mean, probability_of_improvement
     rng = np.random.default_rng(0)
     scores = rng.normal(size=(5, 1)) + rng.normal(200.0, 20.0, size=(5, 40))
-    estimate(mean, scores, rng=rng)                                   # Estimate(value=199.6, low=197.1, high=201.9)
+    estimate(mean, scores, rng=rng)                                   # Estimate(value=200.2, low=195.7, high=204.7)
     estimate(cvar, scores, rng=rng).value                             # the worst 5 % of all runs in all tasks
     estimate(probability_of_improvement, scores, scores - 5, rng=rng) # of a run of one method over one of the other
 
