@@ -16,10 +16,11 @@ import mujoco
 import numpy as np
 
 from . import mjcf
+from .own_robot_control import Control, control, control_range, names, start
 from .own_robot_parameters import check_against, check_space, parameters
 from .own_robot_terms import Names, observation, reward, termination
 from .parameter import Parameter
-from .plain_yaml import Section, choice, named, number, read_yaml, text, whole, word
+from .plain_yaml import Section, named, number, read_yaml, text, whole, word
 from .reward_terms import RewardTerm, TerminationTerm
 from .signals import MOVABLE, TASK, Sense, Signal
 from .task import TaskSpace
@@ -64,15 +65,6 @@ class Robot:
         mjcf.copy_files(self.folder, self.files, folder)
 
 
-@dataclass(frozen=True)
-class _Control:
-    frame_skip: int
-    actuators: list[str]  # their names
-    edit: dict[str, Any] | None  # for the compiler, None to keep those of the MJCF
-    reach: float | None  # controls around the start's
-    scale: float
-
-
 def robot_file(path: str | Path) -> Path:
     """The YAML file of a robot, given itself or its folder."""
     path = Path(path)
@@ -113,31 +105,28 @@ def _read(file: Path, top: Section, limits: mjcf.Limits | None) -> Robot:
     horizon = top.get("horizon", whole(1, 1_000_000), 200)
     state_limit = top.get("state_limit", number(above=0), 1e4)
     model, files = _compile(file, top, limits)
-    control = _control(top.section("control"), model)
-    keyframe, *noise = _start(top.section("start"), model)
-    camera = top.get("camera", named("cameras", _names(model, "camera"), many=False), "")
+    settings = control(top.section("control"), model)
+    keyframe, *noise = start(top.section("start"), model)
+    camera = top.get("camera", named("cameras", names(model, "camera"), many=False), "")
     found = parameters(top)
-    if found:
-        spare = {key: value for key, value in top.section("parameters").data.items() if str(key) not in found}
-        spaces = Names(model, control.actuators, found, {str(key) for key in spare})
-    else:
-        spaces = Names(model, control.actuators, {}, {str(key) for key in top.section("parameters").data})
-    watched, paid, ends = observation(top, spaces), reward(top, spaces), termination(top, spaces)
+    faulty = {str(key) for key in top.section("parameters").data} - found.keys()
+    known = Names(model, settings.actuators, found, faulty)
+    watched, paid, ends = observation(top, known), reward(top, known), termination(top, known)
     top.finish()
     wanted = [wanted for part in (watched, paid.values(), ends.values()) for wanted in part]
     if top.faults:
-        if control.edit is None and model is not None:
-            check_against(model, name or "robot", found, spaces.used | spaces.unsure, top.faults)
+        if settings.edit is None:  # the actuators are there already
+            check_against(model, name or "robot", found, known.used | known.unsure, top.faults)
         raise _Faulty
-    edits = _edits(control, model, {s for w in wanted for s in w.senses}, found if spaces.used else {}, camera)
+    edits = _edits(settings, model, {s for w in wanted for s in w.senses}, found if known.used else {}, camera)
     try:
         content = mjcf.compile_mjcf(file.parent, files[0], files, edits, limits)
     except ValueError as error:
         top.fault("mjcf", f"with the control, the sensors and the camera of {file.name} in it: {error}")
         raise _Faulty from error
     model = mjcf.load(content)
-    check_against(model, name, found, spaces.used, top.faults)
-    low_high = _control_range(control, model, keyframe, top)
+    check_against(model, name, found, known.used, top.faults)
+    low_high = control_range(settings, model, keyframe, top.faults)
     if top.faults:
         raise _Faulty
     space = TaskSpace(name, tuple(found.values()))
@@ -149,7 +138,7 @@ def _read(file: Path, top: Section, limits: mjcf.Limits | None) -> Robot:
         raise _Faulty
     return Robot(
         name, description, file.parent, (file.name, *files), mjcf.digest(file.parent, (file.name, *files)), content,
-        space, horizon, control.frame_skip, keyframe, camera or CAMERA, state_limit, low_high, *noise,
+        space, horizon, settings.frame_skip, keyframe, camera or CAMERA, state_limit, low_high, *noise,
         observation=seen,
         reward=paid,
         termination={name: w.term(model, build) for name, w in ends.items()},
@@ -173,102 +162,13 @@ def _compile(file: Path, top: Section, limits: mjcf.Limits | None) -> tuple[mujo
     return model, files
 
 
-def _names(model: mujoco.MjModel, kind: str) -> list[str]:
-    count = {"camera": model.ncam, "actuator": model.nu, "keyframe": model.nkey}[kind]
-    get = {"camera": model.camera, "actuator": model.actuator, "keyframe": model.key}[kind]
-    return [get(i).name for i in range(count)]
-
-
-def movable_joints(model: mujoco.MjModel) -> list[str]:
-    """Names of the hinge and slide joints."""
-    return [model.joint(j).name for j in range(model.njnt) if int(model.jnt_type[j]) in MOVABLE and model.joint(j).name]
-
-
-def _control(section: Section, model: mujoco.MjModel) -> _Control:
-    kind = section.get("kind", choice(("model", "torque", "position")), "model")
-    rate = section.get("rate", number(above=0), 50.0)
-    frame_skip = max(1, round(1 / ((rate or 50.0) * model.opt.timestep)))
-    physics = 1 / model.opt.timestep
-    if rate and abs(rate * frame_skip - physics) > 1e-6 * physics:
-        nearest = f"{physics / (frame_skip + 1):g}, {physics / frame_skip:g}"
-        section.fault("rate", f"got {rate:g}, expected a rate that divides the {physics:g} physics steps a second, such"
-                      f" as {nearest}")  # fmt: skip
-    reach = scale = edit = None
-    actuators = _names(model, "actuator")
-    if kind == "model":
-        reach = section.get("reach", number(above=0), None)
-        scale = section.get("scale", number(above=0, high=1), 1.0)
-        if not actuators:
-            section.fault("kind", "got model, expected torque or position: the MJCF has no actuators")
-        if reach is not None and "scale" in section:
-            section.fault("scale", "got both reach and scale, expected one of them")
-    elif kind:
-        joints = movable_joints(model)
-        chosen = section.get("joints", named("joints", joints), joints) or []
-        limit = section.get("limit", _one_or_each(chosen), None if chosen else {})
-        if limit is None and "limit" not in section:
-            section.fault("limit", "got nothing, expected the largest torque, N m (force, N), of each motor")
-        edit = {"kind": kind, "joints": [{"name": j, "limit": (limit or {}).get(j, 1.0)} for j in chosen]}
-        if kind == "position":
-            reach = section.get("reach", number(above=0))
-            edit |= {"kp": section.get("kp", number(above=0)), "kd": section.get("kd", number(low=0), 0.0)}
-        actuators = chosen
-        for joint in edit["joints"]:
-            address = model.joint(joint["name"]).qposadr[0]
-            home = model.key_qpos[:, address] if kind == "position" else np.zeros(model.nkey)
-            joint["home"] = home.tolist()
-    section.finish()
-    return _Control(frame_skip, actuators, edit, reach, scale or 1.0)
-
-
-def _one_or_each(names: list[str]):
-    """A positive number for all names, or a mapping of each of them to one; given back as a mapping."""
-    positive = number(above=0)
-
-    def check(value):
-        if not isinstance(value, dict):
-            return dict.fromkeys(names, positive(value))
-        if set(value) != set(names):
-            raise ValueError(f"a number above 0, or one for each of {', '.join(names)}")
-        return {name: positive(item) for name, item in value.items()}
-
-    return check
-
-
-def _start(section: Section, model: mujoco.MjModel) -> tuple[int, np.ndarray, np.ndarray]:
-    """Keyframe, and half widths of the noise of positions (nq,) and velocities (nv,)."""
-    keys = _names(model, "keyframe")
-    named_key = named("keyframes", keys, many=False)
-    name = section.get("keyframe", lambda value: keys.index(named_key(value)), -1)
-    joints = movable_joints(model)
-    amounts = section.get("position_noise", _amounts(joints), {}) or {}
-    position = np.zeros(model.nq)
-    for joint, amount in amounts.items():
-        position[model.joint(joint).qposadr[0]] = amount
-    velocity = np.full(model.nv, section.get("velocity_noise", number(low=0), 0.0) or 0.0)
-    section.finish()
-    return -1 if name is None else name, position, velocity
-
-
-def _amounts(joints: list[str]):
-    at_least_0 = number(low=0)
-
-    def check(value):
-        if not isinstance(value, dict):
-            return dict.fromkeys(joints, at_least_0(value))
-        one = named("joints", joints, many=False)
-        return {one(name): at_least_0(item) for name, item in value.items()}
-
-    return check
-
-
 def _edits(
-    control: _Control, model: mujoco.MjModel, senses: set[Sense], found: dict[str, Parameter], camera: str | None
+    settings: Control, model: mujoco.MjModel, senses: set[Sense], found: dict[str, Parameter], camera: str | None
 ) -> dict[str, Any]:
     """What the compiler adds to the MJCF."""
     edits: dict[str, Any] = {"sensors": [sense.edit() for sense in sorted(senses, key=lambda sense: sense.name)]}
-    if control.edit:
-        edits["actuators"] = control.edit
+    if settings.edit:
+        edits["actuators"] = settings.edit
     if found:
         edits["numeric"] = {"name": TASK, "data": [p.default for p in found.values()]}
     if not camera:
@@ -296,22 +196,3 @@ def _camera(model: mujoco.MjModel) -> dict[str, Any]:
     tilt = 0.5 * np.arctan2(1.0, 0.4)  # half the angle about x from looking down to looking at the robot
     quat = [float(np.cos(tilt)), float(np.sin(tilt)), 0.0, 0.0]
     return {"name": CAMERA, "body": name, "tracks": free, "pos": place.tolist(), "quat": quat}
-
-
-def _control_range(
-    control: _Control, model: mujoco.MjModel, keyframe: int, top: Section
-) -> tuple[np.ndarray, np.ndarray]:
-    low, high = model.actuator_ctrlrange.T.copy()
-    if control.reach is not None:
-        if keyframe >= 0:
-            home = model.key_ctrl[keyframe].copy()
-        else:
-            home = np.zeros(model.nu)
-            for i, joint in enumerate(model.actuator_trnid[:, 0] if control.edit else ()):
-                home[i] = model.qpos0[model.jnt_qposadr[joint]]
-        return home - control.reach, home + control.reach
-    unlimited = [model.actuator(int(i)).name for i in np.flatnonzero(low >= high)]
-    if unlimited:
-        top.fault("control", f"actuators {', '.join(unlimited)} have no ctrlrange in the MJCF, expected one, or reach")
-    middle, half = 0.5 * (low + high), 0.5 * control.scale * (high - low)
-    return (low, high) if control.scale == 1.0 else (middle - half, middle + half)
