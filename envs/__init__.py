@@ -16,32 +16,37 @@ from typing import Any
 
 import gymnasium
 
-from .ant import AntDir, AntDir2D, AntGoal, AntVel
-from .ant_crippled import AntCrippled
 from .batch_env import BatchEnv
 from .extra import MissingExtra
+from .families.ant import AntDir, AntDir2D, AntGoal, AntVel
+from .families.ant_crippled import AntCrippled
+from .families.go1 import Go1Velocity
+from .families.half_cheetah import HalfCheetahDir, HalfCheetahMass, HalfCheetahVel
+from .families.half_cheetah_dynamics import (
+    HalfCheetahBody,
+    HalfCheetahDisabledJoint,
+    HalfCheetahPier,
+    HalfCheetahSlopes,
+)
+from .families.humanoid import HumanoidDir
+from .families.leap_hand import LeapSpin
+from .families.navigation import Navigation2D, Navigation2DSparse, Navigation2DWind
+from .families.panda import PandaReach
+from .families.pusher import PusherGoal
+from .families.rand_params import HopperRandParams, Walker2dRandParams
+from .families.reacher import ReacherGoal
+from .families.swimmer import SwimmerVel
+from .families.walker2d import Walker2dDir, Walker2dVel
 from .family import Family
-from .go1 import Go1Velocity
-from .half_cheetah import HalfCheetahDir, HalfCheetahMass, HalfCheetahVel
-from .half_cheetah_dynamics import HalfCheetahBody, HalfCheetahDisabledJoint, HalfCheetahPier, HalfCheetahSlopes
-from .humanoid import HumanoidDir
-from .leap_hand import LeapSpin
-from .metaworld_env import MetaWorld, MetaWorldEnv, MetaWorldML1, MetaWorldML10, MetaWorldML45
-from .navigation import Navigation2D, Navigation2DSparse, Navigation2DWind
+from .metaworld.env import MetaWorld, MetaWorldEnv, MetaWorldML1, MetaWorldML10, MetaWorldML45
 from .oracle import OracleEnv
-from .own_robot import OwnRobot
-from .panda import PandaReach
+from .own_robot.robot import OwnRobot
 from .parameter import Parameter, did_you_mean
-from .pusher import PusherGoal
-from .quantities import QUANTITIES
-from .rand_params import HopperRandParams, Walker2dRandParams
-from .reacher import ReacherGoal
 from .single_env import SingleEnv
-from .swimmer import SwimmerVel
 from .task import SPLITS, Tasks, TaskSpace
 from .trial import TrialEnv, TrialVectorEnv
-from .walker2d import Walker2dDir, Walker2dVel
-from .write import Write
+from .variation.quantities import QUANTITIES
+from .variation.write import Write
 
 __all__ = [
     "FAMILIES", "QUANTITIES", "SPLITS", "BatchEnv", "Family", "MetaWorldEnv", "MissingExtra", "OracleEnv", "OwnRobot",

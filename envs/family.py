@@ -29,7 +29,7 @@ from mujoco.batch import Batch
 from .extra import Extra
 from .observation import Observed
 from .task import TaskSpace
-from .write import Writer
+from .variation.write import Writer
 
 # Ctrl-C is seen between calls of Batch.step only; so many physics steps take well under half a second on one core
 _SUBSTEPS_PER_CALL = 20_000

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from .write import Write
+    from .variation.write import Write
 
 DISTRIBUTIONS = ("uniform", "log_uniform", "normal", "choice")
 _LEAST_SHARE = 0.01  # of a normal inside its range, so that redrawing what falls outside comes to an end

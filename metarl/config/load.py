@@ -27,7 +27,7 @@ from pydantic import ValidationError
 from metarl.config.faults import explain, family_faults, one_line, sb3_faults, show
 from metarl.config.robots import settle
 from metarl.config.schema import Config
-from metarl.envs.own_robot_schema import FILE as ROBOT_FILE
+from metarl.envs.own_robot.schema import FILE as ROBOT_FILE
 from metarl.errors import UserError, nearest
 
 MAX_BYTES = 1_000_000

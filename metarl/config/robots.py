@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from metarl.config.schema import EnvConfig
-from metarl.envs.own_robot_schema import read_robot, robot_file
+from metarl.envs.own_robot.schema import read_robot, robot_file
 
 FAMILY = "OwnRobot"
 FOLDER = "robot"  # of a run

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from metarl.envs import FAMILIES, make
-from metarl.envs.quantities import table
+from metarl.envs.variation.quantities import table
 
 TEXT = (Path(__file__).parents[2] / "docs" / "environments.md").read_text(encoding="utf-8")
 
@@ -34,5 +34,5 @@ def test_the_table_is_true():
 
 
 def test_what_can_vary_is_the_table_of_the_code():
-    """After a change: replace the table in docs/environments.md by what metarl.envs.quantities.table() gives."""
+    """After a change: replace it in docs/environments.md by what metarl.envs.variation.quantities.table() gives."""
     assert table() in TEXT

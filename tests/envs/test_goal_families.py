@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from metarl.envs import make, make_family
-from metarl.envs.humanoid import HumanoidState
+from metarl.envs.families.humanoid import HumanoidState
 
 N = 4
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from metarl.envs import BatchEnv, make_family
-from metarl.envs.hopper import Hopper
-from metarl.envs.walker2d import Walker2d
+from metarl.envs.families.hopper import Hopper
+from metarl.envs.families.walker2d import Walker2d
 
 SIMULATIONS = 3
 WITHOUT_CONTACT = {"include_cfrc_ext_in_observation": False, "contact_cost_weight": 0.0}

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from metarl.envs import make, make_family
-from metarl.envs.half_cheetah import load_spec
-from metarl.envs.planar import PlanarCom
+from metarl.envs.families.half_cheetah import load_spec
+from metarl.envs.families.planar import PlanarCom
 
 
 @pytest.fixture(scope="module")

@@ -6,14 +6,14 @@ import pytest
 
 from metarl.envs import BatchEnv, make
 from metarl.envs.checks import assert_effective, assert_physical
-from metarl.envs.half_cheetah import load_spec
-from metarl.envs.half_cheetah_dynamics import (
+from metarl.envs.families.half_cheetah import load_spec
+from metarl.envs.families.half_cheetah_dynamics import (
     HalfCheetahBody,
     HalfCheetahDisabledJoint,
     HalfCheetahPier,
     HalfCheetahSlopes,
 )
-from metarl.envs.rigid import inertia_matrix
+from metarl.envs.variation.rigid import inertia_matrix
 
 FAMILIES = (HalfCheetahBody, HalfCheetahDisabledJoint, HalfCheetahSlopes, HalfCheetahPier)
 N = 4

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from metarl.envs import BatchEnv
 from metarl.envs.checks import assert_effective
-from metarl.envs.mjcf import Limits, compile_mjcf, files_of
-from metarl.envs.own_robot import OwnRobot
-from metarl.envs.own_robot_schema import read_robot
+from metarl.envs.own_robot.mjcf import Limits, compile_mjcf, files_of
+from metarl.envs.own_robot.robot import OwnRobot
+from metarl.envs.own_robot.schema import read_robot
 
 MJCF = """
 <mujoco model="leg">
@@ -381,7 +381,7 @@ def test_an_mjcf_that_cannot_be_is_told_in_one_line(folder, mjcf, limits, line):
 def test_a_crash_of_the_compiler_is_told(folder, monkeypatch, tmp_path):
     child = tmp_path / "child.py"
     child.write_text("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
-    monkeypatch.setattr("metarl.envs.mjcf._CHILD", child)
+    monkeypatch.setattr("metarl.envs.own_robot.mjcf._CHILD", child)
     (folder / "bad.xml").write_text(MJCF + "<!-- never compiled before -->")
     (told,) = refused(write(folder, robot() | {"mjcf": "bad.xml"}))
     assert told.startswith("mjcf: bad.xml: MuJoCo's compiler crashed on it (SIGSEGV)")

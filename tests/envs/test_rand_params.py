@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from metarl.envs import BatchEnv
-from metarl.envs.ant_crippled import AntCrippled
 from metarl.envs.checks import assert_effective, assert_physical
-from metarl.envs.rand_params import HopperRandParams, Walker2dRandParams
+from metarl.envs.families.ant_crippled import AntCrippled
+from metarl.envs.families.rand_params import HopperRandParams, Walker2dRandParams
 
 ROBOTS = (HopperRandParams, Walker2dRandParams)
 N = 3

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metarl.envs import FAMILIES, SPLITS, Parameter, Tasks, TaskSpace, make_family
-from metarl.envs.metaworld_tasks import GoalSpace
+from metarl.envs.metaworld.tasks import GoalSpace
 
 SPACES = {name: make_family(name).space for name in FAMILIES}
 FROM_RANGES = [name for name, space in SPACES.items() if not isinstance(space, GoalSpace)]

@@ -13,9 +13,9 @@ from metarl.algorithms.learners import make_learner
 from metarl.cli import main
 from metarl.config import Config, EnvConfig, ProMPConfig
 from metarl.envs import FAMILIES
-from metarl.envs.own_robot_schema import Robot, read_robot
-from metarl.envs.reward_terms import table as shapes
-from metarl.envs.signals import table as signals
+from metarl.envs.own_robot.reward_terms import table as shapes
+from metarl.envs.own_robot.schema import Robot, read_robot
+from metarl.envs.own_robot.signals import table as signals
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "own_robot.md").read_text(encoding="utf-8")
@@ -73,5 +73,5 @@ def test_the_robot_of_the_guide_is_the_one_that_ships():
 
 
 def test_the_tables_are_those_of_the_code():
-    """After a change: replace them by what metarl.envs.signals.table() and metarl.envs.reward_terms.table() give."""
+    """After a change: replace them by what table() of metarl.envs.own_robot.signals and reward_terms gives."""
     assert signals() in TEXT and shapes() in TEXT

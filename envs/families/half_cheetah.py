@@ -1,0 +1,179 @@
+"""HalfCheetah families: run one way or the other, at a given speed, or with another mass.
+
+    env = make("HalfCheetahDir", 800)                             # Gymnasium's robot, 0.05 s a step, H = 100, as ProMP
+    env = make("HalfCheetahVel", 800, max_velocity=7.0)           # [0, 7] m/s, as RoML
+    env = make("HalfCheetahDir", 800, variant="maml")             # MAML 2017: 0.01 s a step, H = 200
+    env = make("HalfCheetahMass", 800)                            # body mass times 0.5 to 2
+
+Rewards are velocities, so returns of the two variants differ by far: in 100 steps the robot has 5 s or 1 s to run.
+The MJCF is the one that the gymnasium package ships. docs/environments.md has the definitions and where they deviate
+from the code they come from.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import gymnasium.envs.mujoco
+import mujoco
+import numpy as np
+from mujoco.batch import Batch
+
+from ..family import Family
+from ..observation import Observed, of_point, positions, velocities
+from ..parameter import Parameter, did_you_mean
+from ..task import TaskSpace
+from ..variation.write import Write
+from .planar import PlanarCom
+
+VARIANTS = ("gym", "maml")
+CONTROL_COST = 0.05  # per squared unit of control, in every published variant
+TOTAL_MASS = 14.0  # kg, the MJCF's settotalmass
+_MJCF = Path(gymnasium.envs.mujoco.__file__).parent / "assets" / "half_cheetah.xml"
+
+
+def load_spec() -> mujoco.MjSpec:
+    """The MJCF that gymnasium ships."""
+    spec = mujoco.MjSpec.from_file(str(_MJCF))
+    # MuJoCo prints a warning and writes MUJOCO_LOG.TXT for this attribute; compile_spec does what it asks for
+    spec.compiler.settotalmass = -1
+    return spec
+
+
+def compile_spec(spec: mujoco.MjSpec) -> mujoco.MjModel:
+    """The model of a spec from load_spec, bit for bit what Gymnasium compiles."""
+    model = spec.compile()
+    mujoco.mj_setTotalmass(model, TOTAL_MASS)
+    mujoco.mj_setConst(model, mujoco.MjData(model))
+    return model
+
+
+class HalfCheetah(Family):
+    """What all HalfCheetahs share.
+
+    variant "gym": Gymnasium's HalfCheetah-v5: 5 physics steps a step, 17 observations (positions but x, velocities),
+    reset noise U(-0.1, 0.1) and 0.1 N(0, 1); the velocity is the mean one of the root over the step.
+    variant "maml": rllab's, as in MAML: 1 physics step, 20 observations (and the centre of mass), reset noise
+    0.01 N(0, 1) and 0.1 N(0, 1); the velocity is that of the centre of mass, at the new state.
+    """
+
+    frame_skip = 5
+    horizon = 200
+    camera = "track"
+
+    def __init__(self, variant: str = "gym"):
+        if variant not in VARIANTS:
+            raise ValueError(f"{self.name}: unknown variant {variant!r}" + did_you_mean(variant, VARIANTS))
+        self.variant = variant
+        if variant == "maml":
+            self.frame_skip = 1
+            self.horizon = 200
+            self._com = PlanarCom(self.build(), "torso")
+
+    def build(self) -> mujoco.MjModel:
+        return compile_spec(load_spec())
+
+    def reset_state(self, rngs: Sequence[np.random.Generator], qpos: np.ndarray, qvel: np.ndarray) -> None:
+        position, velocity = np.empty_like(qpos), np.empty_like(qvel)
+        draw_position = np.random.Generator.random if self.variant == "gym" else np.random.Generator.standard_normal
+        for rng, p, v in zip(rngs, position, velocity, strict=True):
+            draw_position(rng, out=p)
+            rng.standard_normal(out=v)
+        qpos += 0.2 * position - 0.1 if self.variant == "gym" else 0.01 * position
+        qvel += 0.1 * velocity
+
+    def derive(self, batch: Batch) -> tuple[np.ndarray, np.ndarray] | None:
+        """Centre of mass and its velocity, (N, 3) each, in variant "maml"."""
+        return self._com(batch.bind("qpos"), batch.bind("qvel")) if self.variant == "maml" else None
+
+    def observe(self, batch: Batch, derived: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray:
+        centre = [] if derived is None else [derived[0]]
+        return np.concatenate([batch.bind("qpos")[:, 1:], batch.bind("qvel"), *centre], axis=1)
+
+    def observation_names(self) -> tuple[Observed, ...]:
+        model = self.build()
+        torso = model.body("torso").id
+        centre = (Observed(f"centre of mass {axis}", "m", "body torso", f"subtree_com[{torso}, {i}]")
+                  for i, axis in enumerate("xyz"))
+        return (*positions(model, skip=1), *velocities(model), *(centre if self.variant == "maml" else ()))
+
+    def forward_velocity(self, batch: Batch, derived, qpos_before: np.ndarray) -> np.ndarray:
+        """Velocity along x in m/s, (N,)."""
+        if derived is not None:
+            return derived[1][:, 0]
+        return (batch.bind("qpos")[:, 0] - qpos_before[:, 0]) / (batch.model.opt.timestep * self.frame_skip)
+
+    @staticmethod
+    def control_cost(ctrl: np.ndarray) -> np.ndarray:
+        return -CONTROL_COST * np.square(ctrl).sum(axis=1)
+
+
+class HalfCheetahDir(HalfCheetah):
+    """Run forward or backward: r = direction * vx - 0.05 * sum(a^2)."""
+
+    name = "HalfCheetahDir"
+    horizon = 100
+    space = TaskSpace(name, (
+        Parameter("direction", "1", "sign of the rewarded velocity along x", 1.0, "choice", choices=(-1.0, 1.0)),
+    ))
+
+    def reward_terms(self, batch, derived, qpos_before, ctrl, values):
+        velocity = self.forward_velocity(batch, derived, qpos_before)
+        return {"forward": values[:, 0] * velocity, "control": self.control_cost(ctrl)}
+
+
+class HalfCheetahVel(HalfCheetah):
+    """Run at a target velocity: r = -|vx - velocity| - 0.05 * sum(a^2).
+
+    max_velocity in m/s is the end of the training range, which begins at 0; by default 3, and 2 in variant "maml".
+    Extrapolation tasks are up to half as fast again.
+    """
+
+    name = "HalfCheetahVel"
+
+    def __init__(self, variant: str = "gym", max_velocity: float | None = None):
+        super().__init__(variant)
+        top = {"gym": 3.0, "maml": 2.0}[variant] if max_velocity is None else max_velocity
+        if isinstance(top, bool) or not isinstance(top, (int, float)) or not 0 < top < np.inf:
+            raise ValueError(f"{self.name}: max_velocity must be a positive number, got {max_velocity!r}")
+        top = float(top)
+        self.space = TaskSpace(self.name, (
+            Parameter("velocity", "m/s", "rewarded velocity along x", 0.5 * top, "uniform", 0.0, top,
+                      extrapolation=((top, 1.5 * top),)),
+        ))
+
+    def reward_terms(self, batch, derived, qpos_before, ctrl, values):
+        velocity = self.forward_velocity(batch, derived, qpos_before)
+        return {"speed": -np.abs(velocity - values[:, 0]), "control": self.control_cost(ctrl)}
+
+
+class HalfCheetahMass(HalfCheetah):
+    """Run forward with another mass: r = vx - 0.05 * sum(a^2) + height of the root above its rest (m).
+
+    mass_scale multiplies the mass and inertia of every body and the radius of its geoms, as in RoML. 20 observations:
+    those of Gymnasium's HalfCheetah and the position of the torso.
+    """
+
+    name = "HalfCheetahMass"
+    space = TaskSpace(name, (
+        Parameter("mass_scale", "1", "factor on body masses, inertias and geom radii", 1.0, "log_uniform", 0.5, 2.0,
+                  extrapolation=((2.0**-1.5, 0.5), (2.0, 2.0**1.5)), writes=(Write("mass"), Write("radius"))),
+    ))
+
+    def __init__(self):
+        super().__init__("gym")
+
+    def observe(self, batch: Batch, derived: None) -> np.ndarray:
+        qpos = batch.bind("qpos")
+        rest = batch.model.body("torso").pos
+        torso = np.stack([rest[0] + qpos[:, 0], np.full(len(qpos), rest[1]), rest[2] + qpos[:, 1]], axis=1)
+        return np.concatenate([qpos[:, 1:], batch.bind("qvel"), torso], axis=1)
+
+    def observation_names(self) -> tuple[Observed, ...]:
+        return (*super().observation_names(), *of_point(self.build(), "torso"))
+
+    def reward_terms(self, batch, derived, qpos_before, ctrl, values):
+        return {
+            "forward": self.forward_velocity(batch, derived, qpos_before),
+            "control": self.control_cost(ctrl),
+            "height": batch.bind("qpos")[:, 1].copy(),
+        }

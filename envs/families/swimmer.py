@@ -1,0 +1,63 @@
+"""Swimmer at a given speed: three links in a viscous fluid, Gymnasium's Swimmer-v5.
+
+    env = make("SwimmerVel", 200)                           # 0.04 s a step, H = 200
+    env = make("SwimmerVel", 200, published="promp")        # rewards missing the target, as ProMP's code does
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from mujoco.batch import Batch
+
+from ..observation import Observed, positions, velocities
+from ..parameter import did_you_mean
+from ..task import TaskSpace
+from .goal import velocity
+from .gymnasium_robot import GymnasiumRobot, uniform
+
+CONTROL_COST = 1e-4  # per squared unit of control
+RESET_NOISE = 0.1  # m, rad, m/s and rad/s
+
+
+class Swimmer(GymnasiumRobot):
+    """What all Swimmers share: r = what the task rewards - 0.0001 * sum(a^2). Episodes never end by themselves."""
+
+    mjcf = "swimmer.xml"
+    frame_skip = 4
+
+    def reset_state(self, rngs: Sequence[np.random.Generator], qpos: np.ndarray, qvel: np.ndarray) -> None:
+        qpos += uniform(rngs, qpos.shape[1], RESET_NOISE)
+        qvel += uniform(rngs, qvel.shape[1], RESET_NOISE)
+
+    def observe(self, batch: Batch, derived: None) -> np.ndarray:
+        return np.concatenate([batch.bind("qpos")[:, 2:], batch.bind("qvel")], axis=1)
+
+    def observation_names(self) -> tuple[Observed, ...]:
+        model = self.build()
+        return (*positions(model, skip=2), *velocities(model))
+
+    def forward_velocity(self, batch: Batch, qpos_before: np.ndarray) -> np.ndarray:
+        """Mean velocity along x in m/s of the front tip over the step, (N,)."""
+        return (batch.bind("qpos")[:, 0] - qpos_before[:, 0]) / self.seconds(batch)
+
+
+class SwimmerVel(Swimmer):
+    """Swim at a target velocity: r = -|vx - velocity| - 0.0001 * sum(a^2); velocity U[0.1, 0.2] m/s.
+
+    published="promp": r = +|vx - velocity| - ..., the sign in ProMP's code, which pays for missing the target.
+    """
+
+    name = "SwimmerVel"
+    space = TaskSpace(name, (velocity(0.2, low=0.1),))
+
+    def __init__(self, published: str | None = None):
+        if published not in (None, "promp"):
+            raise ValueError(f"{self.name}: no published form {published!r}" + did_you_mean(published, ["promp"]))
+        self.published = published
+
+    def reward_terms(self, batch, derived, qpos_before, ctrl, values):
+        miss = np.abs(self.forward_velocity(batch, qpos_before) - values[:, 0])
+        return {
+            "speed": miss if self.published == "promp" else -miss,
+            "control": -CONTROL_COST * np.square(ctrl).sum(axis=1),
+        }

@@ -1,0 +1,225 @@
+"""MJCF from outside: which files it is made of, and its model, compiled where it can do no harm.
+
+    files = files_of(Path("robots/arm"), "arm.xml")        # ('arm.xml', 'meshes/hand.stl'), relative to the folder
+    content = compile_mjcf(Path("robots/arm"), "arm.xml", files)          # the compiled model, MJB
+    model = load(content)
+
+The compiler runs in a child process with limits of memory and time, on a copy of the files named: a `<replicate>` bomb
+or a file that crashes the parser ends in one line of a ValueError. All files must lie in the robot's folder, links
+followed; absolute paths are refused. What comes back is the model in MuJoCo's binary format, which the parent loads: it
+was written by the MuJoCo of this installation, never by whoever wrote the MJCF.
+"""
+
+import functools
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import xml.parsers.expat
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+import mujoco
+
+_MOST_FILES, _MOST_BYTES, _MOST_XML = 5_000, 1 << 30, 32 << 20
+_CHILD = Path(__file__).with_name("mjcf_child.py")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the compiler may use.
+
+    Attributes:
+        memory: bytes of address space.
+        cpu: seconds of processor time.
+        wall: seconds by the clock.
+    """
+
+    memory: int = 4 << 30
+    cpu: int = 30
+    wall: float = 120.0
+
+
+def files_of(folder: Path, mjcf: str) -> tuple[str, ...]:
+    """The files that an MJCF file in folder is made of, itself first, relative to the folder.
+
+    A file that is named and not there is left out: the compiler will say so.
+    """
+    reader = _Reader(folder, mjcf)
+    return reader.files()
+
+
+def digest(folder: Path, files: tuple[str, ...]) -> str:
+    """SHA-256 of names and content of files, 64 hexadecimal digits."""
+    total = hashlib.sha256()
+    for name in sorted(files):
+        try:
+            content = (folder / name).read_bytes()
+        except OSError as error:
+            raise ValueError(f"{name}: cannot be read: {error.strerror}") from error
+        total.update(f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+def copy_files(folder: Path, files: tuple[str, ...], target: Path) -> None:
+    """Copy files of folder to the same places below target, new plain files all."""
+    for name in files:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / name, target / name)
+
+
+@functools.lru_cache(maxsize=16)
+def _compiled(folder: Path, mjcf: str, files: tuple[str, ...], key: str, edits: str, limits: Limits) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="metarl-mjcf-") as scratch:
+        inside, out = Path(scratch) / "robot", Path(scratch) / "model.mjb"
+        copy_files(folder, files, inside)
+        job = {"file": str(inside / mjcf), "out": str(out), "edits": json.loads(edits),
+               "memory": limits.memory, "cpu": limits.cpu}  # fmt: skip
+        # one thread: each that a linear algebra library starts takes a share of the address space
+        env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        try:
+            child = subprocess.run([sys.executable, "-P", str(_CHILD)], input=json.dumps(job), capture_output=True,
+                                   text=True, cwd=scratch, env=env, timeout=limits.wall)  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise ValueError(f"{mjcf}: compiling it took more than {limits.wall:g} s{_ADVICE}") from None
+        fault = _fault(child, limits)
+        if fault:
+            raise ValueError(f"{mjcf}: {fault.replace(str(inside) + os.sep, '')}")
+        return out.read_bytes()
+
+
+def compile_mjcf(
+    folder: Path, mjcf: str, files: tuple[str, ...], edits: dict[str, Any] | None = None, limits: Limits | None = None
+) -> bytes:
+    """The compiled model of an MJCF file, with the edits of `metarl.envs.own_robot.mjcf_child`; ValueError in one line.
+
+    What was compiled once with the same content stays in memory.
+    """
+    return _compiled(folder, mjcf, files, digest(folder, files), json.dumps(edits or {}), limits or Limits())
+
+
+def load(content: bytes) -> mujoco.MjModel:
+    """The model that compile_mjcf returned, a new one in each call."""
+    return mujoco.MjModel.from_binary_path("robot.mjb", {"robot.mjb": content})
+
+
+_ADVICE = "; look for a <replicate>, <composite> or <flexcomp> with a huge count, or a huge mesh"
+
+
+def _fault(child: subprocess.CompletedProcess, limits: Limits) -> str:
+    """What went wrong in the child, in one line; empty if nothing did."""
+    killed = -child.returncode
+    if killed in (getattr(signal, "SIGXCPU", None), getattr(signal, "SIGKILL", None)):
+        return f"compiling it took more than {limits.cpu} s of processor time{_ADVICE}"
+    try:
+        answer = json.loads(child.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        if "memory" in child.stderr.lower() or "bad_alloc" in child.stderr:
+            answer = {"memory": True, "error": ""}
+        elif killed > 0:
+            return f"MuJoCo's compiler crashed on it ({signal.Signals(killed).name}){_ADVICE}"
+        else:
+            last = (child.stderr.strip().splitlines() or ["no output"])[-1]
+            return f"MuJoCo's compiler failed on it: {_one_line(last)}"
+    text = answer.get("error", "")
+    if answer.get("memory") or "bad_alloc" in text or "allocate memory" in text.lower():
+        return f"compiling it took more than {limits.memory / 2**30:g} GiB of memory{_ADVICE}"
+    return _one_line(text)
+
+
+def _one_line(text: str) -> str:
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return text if len(text) <= 300 else text[:297] + "..."
+
+
+class _Reader:
+    """Finds the files that an MJCF names. Reads XML with expat, which expands no external entity."""
+
+    def __init__(self, folder: Path, mjcf: str):
+        self.folder, self.main = folder.resolve(), mjcf
+        self.folders = {PurePosixPath()}  # meshdir and its like, as the MJCF gives them
+        self.assets: list[tuple[str, PurePosixPath]] = []  # (file, folder of the MJCF that names it)
+        self.bytes = 0
+
+    def files(self) -> tuple[str, ...]:
+        found: dict[str, None] = {}
+        parts = self.places(self.main, PurePosixPath())
+        if not parts:
+            raise ValueError(f"{_one_line(self.main)}: no such file")
+        while parts:
+            name = parts.pop()
+            if name not in found:
+                found[name] = None
+                parts += [place for file, base in self.read(name) for place in self.places(file, base)]
+                self.check_size(found)
+        for file, base in self.assets:  # meshdir may stand in the last part
+            found |= dict.fromkeys(self.places(file, base))
+            self.check_size(found)
+        return tuple(found)
+
+    def check_size(self, found: dict[str, None]) -> None:
+        if len(found) > _MOST_FILES or self.bytes > _MOST_BYTES:
+            raise ValueError(f"{self.main}: names more than {_MOST_FILES} files or {_MOST_BYTES >> 20} MiB")
+
+    def read(self, name: str) -> list[tuple[str, PurePosixPath]]:
+        """Reads one MJCF file; the other MJCF files that it includes, with its folder."""
+        content = (self.folder / name).read_bytes()
+        if len(content) > _MOST_XML:
+            raise ValueError(f"{name}: got {len(content) >> 20} MiB of XML, expected at most {_MOST_XML >> 20}")
+        base, root, parts = PurePosixPath(name).parent, True, []
+
+        def start(tag: str, attributes: dict[str, str]) -> None:
+            nonlocal root
+            if root and tag == "robot":
+                raise ValueError(f"{name}: got URDF, expected MJCF; convert it once with mujoco.MjSpec and to_xml()")
+            root = False
+            for key, value in attributes.items():
+                if key in ("meshdir", "texturedir", "assetdir"):
+                    self.folders.add(self.plain(value, name))
+                elif key.startswith("file"):
+                    listed = parts if tag in ("include", "model") else self.assets
+                    listed.append((str(self.plain(value, name)), base))
+
+        def doctype(*_: Any) -> None:
+            raise ValueError(f"{name}: got a document type declaration, expected plain MJCF")
+
+        parser = xml.parsers.expat.ParserCreate()
+        parser.StartElementHandler, parser.StartDoctypeDeclHandler = start, doctype
+        try:
+            parser.Parse(content, True)
+        except xml.parsers.expat.ExpatError as error:
+            raise ValueError(f"{name}: not valid XML: {error}") from error
+        return parts
+
+    def plain(self, value: str, name: str) -> PurePosixPath:
+        """A path of the MJCF, relative."""
+        path = PurePosixPath(value.replace("\\", "/"))
+        if path.is_absolute() or PureWindowsPath(value).drive or not value.isprintable():
+            raise ValueError(f"{name}: got the path {_one_line(value)!r}, expected one inside the robot's folder")
+        return path
+
+    def places(self, file: str, base: PurePosixPath) -> list[str]:
+        """Where a file may be that is named in an MJCF of folder base, and is there, relative to the folder."""
+        bases = {PurePosixPath(), base} | self.folders | {base / folder for folder in self.folders}
+        names = {PurePosixPath(file), PurePosixPath(PurePosixPath(file).name)}  # strippath
+        found, outside = [], False
+        for path in sorted({Path(os.path.normpath(self.folder / f / name)) for f in bases for name in names}):
+            if not path.is_relative_to(self.folder):
+                outside = True
+                continue
+            try:
+                if path.is_file():
+                    if not path.resolve().is_relative_to(self.folder):
+                        raise ValueError(f"{self.main}: {_one_line(file)!r} is a link out of the robot's folder")
+                    self.bytes += path.stat().st_size
+                    found.append(path.relative_to(self.folder).as_posix())
+            except OSError:  # a name that is too long
+                continue
+        if outside and not found:
+            raise ValueError(f"{self.main}: {_one_line(file)!r} is outside of the robot's folder; put it inside")
+        return found

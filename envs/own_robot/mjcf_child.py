@@ -1,0 +1,98 @@
+"""The child process of `metarl.envs.own_robot.mjcf`: compiles an MJCF file under limits and writes the model as MJB.
+
+    python -P mjcf_child.py < {"file": ..., "out": ..., "edits": {...}, "memory": bytes, "cpu": seconds}
+
+Prints {} when out is written, {"error": text} when MuJoCo refuses the file. A file that exhausts a limit or crashes the
+compiler takes this process with it and nothing else. The model is stepped once here, too: a file may ask for more than
+its own size. Imports nothing of metarl, and MuJoCo only under the limits.
+
+Edits (all may be missing) are what the YAML of a robot asks for:
+
+    {"actuators": {"kind": "torque" | "position", "kp": K, "kd": D, "joints": [{"name", "limit", "home": [one a key]}]},
+     "sensors": [{"name", "type", "kind", "of"}], "numeric": {"name", "data"}, "camera": {...}}
+"""
+
+import json
+import sys
+
+MOST_OF_A_SIMULATION = 256 << 20  # bytes
+_LARGEST = {"nq": 10_000, "nv": 10_000, "nu": 10_000, "nbody": 20_000, "ngeom": 50_000, "nuserdata": 100_000}
+
+
+def limit(memory: int, cpu: int) -> None:
+    """Bytes of address space and seconds of processor time from here on, where the system has such limits."""
+    try:
+        import resource
+    except ImportError:  # Windows; the parent's wall clock is left
+        return
+    for what, most in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_CPU, cpu), (resource.RLIMIT_CORE, 0)):
+        try:
+            resource.setrlimit(what, (most, most))
+        except (OSError, ValueError):  # macOS knows no limit of address space
+            continue
+
+
+def compile_model(job: dict):
+    """The model of a job, as MjModel."""
+    import mujoco
+
+    spec = mujoco.MjSpec.from_file(job["file"])
+    edits = job["edits"]
+    if "actuators" in edits:
+        _replace_actuators(spec, edits["actuators"])
+    for sensor in edits.get("sensors", ()):
+        kind = mujoco.mjtObj.mjOBJ_XBODY if sensor["kind"] == "body" else mujoco.mjtObj.mjOBJ_SITE
+        type_ = getattr(mujoco.mjtSensor, f"mjSENS_{sensor['type'].upper()}")
+        spec.add_sensor(name=sensor["name"], type=type_, objtype=kind, objname=sensor["of"])
+    if "numeric" in edits:
+        data = edits["numeric"]["data"]
+        spec.add_numeric(name=edits["numeric"]["name"], data=data, size=len(data))
+    if "camera" in edits:
+        camera = dict(edits["camera"])
+        body = spec.body(camera.pop("body"))
+        mode = mujoco.mjtCamLight.mjCAMLIGHT_TRACKCOM if camera.pop("tracks") else mujoco.mjtCamLight.mjCAMLIGHT_FIXED
+        body.add_camera(mode=mode, **camera)
+    model = spec.compile()
+    for name, most in {"narena": MOST_OF_A_SIMULATION, **_LARGEST}.items():
+        if getattr(model, name) > most:
+            raise ValueError(f"got {name} = {getattr(model, name)}, expected at most {most} of a robot")
+    mujoco.mj_step(model, mujoco.MjData(model))
+    return model
+
+
+def _replace_actuators(spec, wanted: dict) -> None:
+    """Motors or position servos on the named joints instead of all actuators; keyframes hold their home controls."""
+    import mujoco
+
+    for actuator in list(spec.actuators):
+        spec.delete(actuator)
+    for joint in wanted["joints"]:
+        actuator = spec.add_actuator(name=joint["name"], target=joint["name"], trntype=mujoco.mjtTrn.mjTRN_JOINT)
+        if wanted["kind"] == "position":
+            actuator.set_to_position(kp=wanted["kp"], kv=wanted["kd"])
+            actuator.forcelimited, actuator.forcerange = True, [-joint["limit"], joint["limit"]]
+        else:
+            actuator.set_to_motor()
+            actuator.ctrllimited, actuator.ctrlrange = True, [-joint["limit"], joint["limit"]]
+    for i, key in enumerate(spec.keys):
+        key.act = []
+        key.ctrl = [joint["home"][i] for joint in wanted["joints"]]
+
+
+def main() -> None:
+    job = json.load(sys.stdin)
+    limit(job["memory"], job["cpu"])
+    import mujoco
+
+    try:
+        mujoco.mj_saveModel(compile_model(job), job["out"])
+    except (ValueError, TypeError, RuntimeError, mujoco.FatalError) as error:
+        print(json.dumps({"error": str(error)}))
+    except MemoryError:
+        print(json.dumps({"error": "out of memory", "memory": True}))
+    else:
+        print("{}")
+
+
+if __name__ == "__main__":
+    main()

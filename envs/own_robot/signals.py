@@ -1,0 +1,331 @@
+"""What a robot from YAML can observe, be paid for and end by: signals, named lists of numbers of a state.
+
+    observation:
+      - {signal: joint_position, joints: [hip, knee]}
+      - {signal: body_velocity, of: torso, axes: xy, frame: body}
+
+`SIGNALS` is the table of them; `table()` prints it as in docs/own_robot.md. Each row says which options it takes, which
+sensors must be added to the model for it, and which numbers it has. A `Signal` reads columns of one field of all
+simulations, and may compute something of them that treats every simulation by itself: reductions run over the last,
+contiguous axis, so that the bits do not depend on how many simulations there are.
+
+Everything about bodies comes from sensors that MuJoCo computes in the step itself. As all that MuJoCo derives, they are
+of the state one physics step before the end of the environment step; positions and velocities of joints are of its end.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import mujoco
+import numpy as np
+from mujoco.batch import Batch
+
+from ..families.servo_robot import gravity_direction, to_body
+from ..observation import Observed
+
+TASK = "metarl_task"  # the numeric field of the model that holds the task in force
+_AXES = "xyz"
+_JOINT_UNITS = {int(mujoco.mjtJoint.mjJNT_HINGE): ("rad", "rad/s"), int(mujoco.mjtJoint.mjJNT_SLIDE): ("m", "m/s")}
+MOVABLE = tuple(_JOINT_UNITS)
+
+
+@dataclass(frozen=True)
+class Sense:
+    """A sensor that a signal needs: its type as MJCF calls it, and its frame, ("body" or "site", name)."""
+
+    type: str
+    of: tuple[str, str]
+
+    @property
+    def name(self) -> str:
+        return "/".join(("metarl", self.type, *self.of))
+
+    def edit(self) -> dict[str, str]:
+        """As metarl.envs.own_robot.mjcf_child adds it."""
+        kind, of = self.of
+        return {"name": self.name, "type": self.type, "kind": kind, "of": of}
+
+
+@dataclass(frozen=True)
+class Signal:
+    """Numbers of a state, (N, k).
+
+    Attributes:
+        field: the field of the batch that they come from; "numeric_data" is of the model.
+        columns: of that field.
+        names: what each of the k numbers is.
+        compute: from the columns (N, len(columns)) to the numbers (N, k); None if they are the numbers.
+    """
+
+    field: str
+    columns: np.ndarray
+    names: tuple[Observed, ...]
+    compute: Callable[[np.ndarray], np.ndarray] | None = None
+
+    def read(self, batch: Batch) -> np.ndarray:
+        """The numbers, a new contiguous array (N, k)."""
+        values = np.take(field_of(batch, self.field), self.columns, axis=1)
+        return values if self.compute is None else self.compute(values)
+
+
+def field_of(batch: Batch, name: str) -> np.ndarray:
+    """A field of all simulations, (N, size)."""
+    found = batch.expand(name) if name == "numeric_data" else batch.bind(name)
+    return found.reshape(len(found), -1)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One row of the table.
+
+    Attributes:
+        options: names of its options, see `metarl.envs.own_robot.schema`; `=` before a default.
+        numbers: how many, in words.
+        unit: of the numbers.
+        meaning: for people.
+        senses: the sensors that it needs, from its options.
+        build: the signal, from its options and the model with those sensors in it.
+        reward_only: whether it is of a step and not of a state.
+    """
+
+    options: tuple[str, ...]
+    numbers: str
+    unit: str
+    meaning: str
+    build: Callable[[dict[str, Any], mujoco.MjModel], Signal]
+    senses: Callable[[dict[str, Any]], list[Sense]] = lambda options: []
+    reward_only: bool = False
+
+
+def _joint_positions(options, model) -> Signal:
+    joints = [model.joint(name) for name in options["joints"]]
+    columns = np.array([j.qposadr[0] for j in joints])
+    names = tuple(Observed(f"{j.name} {_shape(model, j)}", _JOINT_UNITS[int(j.type[0])][0], f"joint {j.name}",
+                           f"qpos[{c}]") for j, c in zip(joints, columns, strict=True))  # fmt: skip
+    return Signal("qpos", columns, names)
+
+
+def _shape(model, joint) -> str:
+    return "angle" if int(joint.type[0]) == int(mujoco.mjtJoint.mjJNT_HINGE) else "position"
+
+
+def _joint_velocities(options, model) -> Signal:
+    joints = [model.joint(name) for name in options["joints"]]
+    columns = np.array([j.dofadr[0] for j in joints])
+    names = tuple(Observed(f"{j.name} velocity", _JOINT_UNITS[int(j.type[0])][1], f"joint {j.name}", f"qvel[{c}]")
+                  for j, c in zip(joints, columns, strict=True))  # fmt: skip
+    return Signal("qvel", columns, names)
+
+
+def _joint_directions(options, model) -> Signal:
+    angles = _joint_positions(options, model)
+    names = tuple(Observed(f"{o.element.partition(' ')[2]} {word}", "1", o.element, f"{word[:3]}({o.source})")
+                  for word in ("cosine", "sine") for o in angles.names)  # fmt: skip
+    return Signal("qpos", angles.columns, names, lambda q: np.concatenate([np.cos(q), np.sin(q)], axis=1))
+
+
+def _columns(model, sensor: str) -> np.ndarray:
+    found = model.sensor(sensor)
+    return np.arange(found.adr[0], found.adr[0] + found.dim[0])
+
+
+def _sensors(options, model) -> Signal:
+    columns, names = [], []
+    for sensor in options["sensors"]:
+        for i, column in enumerate(_columns(model, sensor)):
+            columns.append(column)
+            label = sensor if model.sensor(sensor).dim[0] == 1 else f"{sensor} {i}"
+            names.append(Observed(label, "of the sensor", f"sensor {sensor}", f"sensordata[{column}]"))
+    return Signal("sensordata", np.array(columns), tuple(names))
+
+
+def _sensed(type_: str, unit: str, word: str, parts: str = _AXES) -> tuple[Callable, Callable]:
+    """senses and build of a signal that copies axes of a sensor of each frame."""
+
+    def senses(options) -> list[Sense]:
+        return [Sense(type_, frame) for frame in options["of"]]
+
+    def build(options, model) -> Signal:
+        columns, names = [], []
+        for frame, sense in zip(options["of"], senses(options), strict=True):
+            for axis in options.get("axes", parts):
+                columns.append(_columns(model, sense.name)[parts.index(axis)])
+                names.append(Observed(f"{frame[1]} {word} {axis}", unit, " ".join(frame), f"sensordata[{columns[-1]}]"))
+        return Signal("sensordata", np.array(columns), tuple(names))
+
+    return senses, build
+
+
+_position, _orientation = _sensed("framepos", "m", "position"), _sensed("framequat", "1", "quaternion", "wxyz")
+
+
+def _motion(type_: str, unit: str, word: str) -> tuple[Callable, Callable]:
+    """senses and build of a velocity, of the world or in the frame of the body."""
+    in_the_world = _sensed(type_, unit, word)
+
+    def senses(options) -> list[Sense]:
+        return in_the_world[0](options) + (_orientation[0](options) if options["frame"] == "body" else [])
+
+    def build(options, model) -> Signal:
+        if options["frame"] == "world":
+            return in_the_world[1](options, model)
+        axes = ["xyz".index(axis) for axis in options["axes"]]
+        columns, names = [], []
+        for frame in options["of"]:
+            v, q = (_columns(model, Sense(sensor, frame).name) for sensor in (type_, "framequat"))
+            columns += [*q, *v]
+            rotated = _to_body_text([f"sensordata[{i}]" for i in q], [f"sensordata[{i}]" for i in v])
+            names += [Observed(f"{frame[1]} {word} {_AXES[axis]} in its frame", unit, " ".join(frame), rotated[axis])
+                      for axis in axes]  # fmt: skip
+
+        def compute(numbers: np.ndarray) -> np.ndarray:
+            turned = [np.take(to_body(numbers[:, i : i + 4], numbers[:, i + 4 : i + 7]), axes, axis=1)
+                      for i in range(0, len(columns), 7)]  # fmt: skip
+            return np.concatenate(turned, axis=1)
+
+        return Signal("sensordata", np.array(columns), tuple(names), compute)
+
+    return senses, build
+
+
+def _to_body_text(quat: list[str], vector: list[str]) -> tuple[str, str, str]:
+    """to_body as expressions."""
+    (w, x, y, z), (a, b, c) = quat, vector
+    p, q, r = f"(2 * ({b} * {z} - {c} * {y}))", f"(2 * ({c} * {x} - {a} * {z}))", f"(2 * ({a} * {y} - {b} * {x}))"
+    return (f"{a} + {w} * {p} + {q} * {z} - {r} * {y}", f"{b} + {w} * {q} + {r} * {x} - {p} * {z}",
+            f"{c} + {w} * {r} + {p} * {y} - {q} * {x}")  # fmt: skip
+
+
+_velocity, _spin = _motion("framelinvel", "m/s", "velocity"), _motion("frameangvel", "rad/s", "spin")
+
+
+def _tilt(words: tuple[str, ...], of_quaternion: Callable[[np.ndarray], np.ndarray]) -> Callable:
+    def build(options, model) -> Signal:
+        turned = _orientation[1]({"of": options["of"]}, model)
+
+        def compute(columns: np.ndarray) -> np.ndarray:
+            return np.concatenate([of_quaternion(columns[:, i : i + 4]) for i in range(0, columns.shape[1], 4)], axis=1)
+
+        names = []
+        for i, frame in enumerate(options["of"]):
+            w, x, y, z = (f"sensordata[{column}]" for column in turned.columns[4 * i : 4 * i + 4])
+            down = (f"2 * ({w} * {y} - {x} * {z})", f"-2 * ({w} * {x} + {y} * {z})", f"2 * ({x}**2 + {y}**2) - 1")
+            sources = down if len(words) == 3 else (f"1 - 2 * ({x}**2 + {y}**2)",)
+            names += [Observed(f"{frame[1]} {word}", "1", " ".join(frame), source)
+                      for word, source in zip(words, sources, strict=True)]  # fmt: skip
+        return Signal("sensordata", turned.columns, tuple(names), compute)
+
+    return build
+
+
+def _upright(quat: np.ndarray) -> np.ndarray:
+    return (1 - 2 * (np.square(quat[:, 1]) + np.square(quat[:, 2])))[:, None]
+
+
+def _two_frames(options) -> list[Sense]:
+    return [Sense("framepos", frame) for frame in (options["from"], options["to"]) if isinstance(frame, tuple)]
+
+
+def _offset(options, model) -> Signal:
+    start = _columns(model, Sense("framepos", options["from"]).name)
+    end = _columns(model, Sense("framepos", options["to"]).name)
+    names = tuple(Observed(f"{options['to'][1]} from {options['from'][1]} {axis}", "m", " ".join(options["from"]),
+                           f"sensordata[{end[i]}] - sensordata[{start[i]}]") for i, axis in enumerate(_AXES))
+    return Signal("sensordata", np.concatenate([start, end]), names, lambda p: p[:, 3:] - p[:, :3])
+
+
+def _distance(options, model) -> Signal:
+    offset = _offset(options, model)
+    inside = " + ".join(f"({name.source})**2" for name in offset.names)
+    name = Observed(f"distance of {options['to'][1]} from {options['from'][1]}", "m", " ".join(options["from"]),
+                    f"sqrt({inside})")  # fmt: skip
+    return Signal("sensordata", offset.columns, (name,), lambda p: length(offset.compute(p)))
+
+
+def length(vectors: np.ndarray) -> np.ndarray:
+    """Lengths (N, 1) of vectors (N, 3), summed in the order of the axes."""
+    x, y, z = vectors.T
+    return np.sqrt(x * x + y * y + z * z)[:, None]
+
+
+def _actuator_fields(field: str, word: str, unit: str) -> Callable:
+    def build(options, model) -> Signal:
+        columns = np.array([model.actuator(name).id for name in options["actuators"]])
+        names = tuple(Observed(f"{name} {word}", unit, f"actuator {name}", f"{field}[{c}]")
+                      for name, c in zip(options["actuators"], columns, strict=True))  # fmt: skip
+        return Signal(field, columns, names)
+
+    return build
+
+
+def _action(options, model) -> Signal:
+    low, high = options["control_range"]
+    middle, half = 0.5 * (low + high), 0.5 * (high - low)
+    names = tuple(Observed(f"{model.actuator(i).name} action", "1", f"actuator {model.actuator(i).name}",
+                           f"(ctrl[{i}] - {middle[i]:.17g}) / {half[i]:.17g}") for i in range(model.nu))  # fmt: skip
+    return Signal("ctrl", np.arange(model.nu), names, lambda ctrl: (ctrl - middle) / half)
+
+
+def _clock(options, model) -> Signal:
+    rate = 2 * np.pi / options["period"]
+    names = tuple(Observed(f"clock {word}", "1", "time", f"{word[:3]}({rate:.17g} * time)")
+                  for word in ("cosine", "sine"))  # fmt: skip
+    return Signal("time", np.array([0]), names, lambda t: np.concatenate([np.cos(rate * t), np.sin(rate * t)], axis=1))
+
+
+def _parameters(options, model) -> Signal:
+    first = model.numeric(TASK).adr[0] if options["parameters"] else 0
+    columns = np.array([first + column for column, _ in options["parameters"]])
+    names = tuple(Observed(p.name, p.unit, f"numeric {TASK}", f"numeric_data[{c}]")
+                  for (_, p), c in zip(options["parameters"], columns, strict=True))  # fmt: skip
+    return Signal("numeric_data", columns, names)
+
+
+def _one(options, model) -> Signal:
+    return Signal("time", np.array([0]), (Observed("one", "1", "-", "1"),), np.ones_like)
+
+
+SIGNALS: dict[str, Kind] = {
+    "joint_position": Kind(("joints=all",), "1 a joint", "rad, m", "angles and positions of hinge and slide joints",
+                           _joint_positions),
+    "joint_velocity": Kind(("joints=all",), "1 a joint", "rad/s, m/s", "their velocities", _joint_velocities),
+    "joint_direction": Kind(("joints=all",), "2 a joint", "1", "cosines, then sines, of the angles of joints that turn "
+                            "round and round", _joint_directions),
+    "sensor": Kind(("sensors=all",), "as MJCF says", "of the sensor", "sensors of the MJCF", _sensors),
+    "body_position": Kind(("of", "axes=xyz"), "1 an axis", "m", "position in the world", _position[1], _position[0]),
+    "body_velocity": Kind(("of", "axes=xyz", "frame=world"), "1 an axis", "m/s", "velocity, along the axes of the "
+                          "world or, with `frame: body`, its own", _velocity[1], _velocity[0]),
+    "body_spin": Kind(("of", "axes=xyz", "frame=world"), "1 an axis", "rad/s", "angular velocity, likewise",
+                      _spin[1], _spin[0]),
+    "body_orientation": Kind(("of",), "4 a body", "1", "unit quaternion, w first", _orientation[1], _orientation[0]),
+    "body_gravity": Kind(("of",), "3 a body", "1", "unit vector of gravity (downwards) in its frame, what a tilted IMU "
+                         "senses", _tilt(("gravity x", "gravity y", "gravity z"), gravity_direction), _orientation[0]),
+    "body_upright": Kind(("of",), "1 a body", "1", "cosine of the angle between its z axis and upwards",
+                         _tilt(("upright",), _upright), _orientation[0]),
+    "offset": Kind(("from", "to"), "3", "m", "from one body or site to another, along the axes of the world", _offset,
+                   _two_frames),
+    "distance": Kind(("from", "to"), "1", "m", "length of that", _distance, _two_frames),
+    "action": Kind((), "1 an actuator", "1", "controls in force, in units of actions: -1 to 1", _action),
+    "action_change": Kind((), "1 an actuator", "1", "their change in this step", _action, reward_only=True),
+    "actuator_force": Kind(("actuators=all",), "1 an actuator", "N m, N", "force of actuators in the last physics step",
+                           _actuator_fields("actuator_force", "force", "N m, N")),
+    "actuator_velocity": Kind(("actuators=all",), "1 an actuator", "rad/s, m/s", "velocity of actuators, with their "
+                              "gear, in the last physics step",
+                              _actuator_fields("actuator_velocity", "velocity", "rad/s, m/s")),
+    "clock": Kind(("period",), "2", "1", "cosine and sine of the time since the start of the episode, for a gait of "
+                  "`period` seconds", _clock),
+    "parameter": Kind(("parameters",), "1 a name", "of the parameter", "parameters of the task, as a command that the "
+                      "robot is told", _parameters),
+    "one": Kind((), "1", "1", "1, for a bonus in each step that the robot is alive", _one),
+}  # fmt: skip
+
+
+def table() -> str:
+    """The signals, as the Markdown table of docs/own_robot.md."""
+    rows = ["| signal | options | numbers | unit | meaning | in |", "|---|---|---|---|---|---|"]
+    for name, kind in SIGNALS.items():
+        options = ", ".join(f"`{option}`" for option in kind.options) or "-"
+        where = "reward" if kind.reward_only else "reward, termination" if name == "one" else "all three"
+        rows.append(f"| `{name}` | {options} | {kind.numbers} | {kind.unit} | {kind.meaning} | {where} |")
+    return "\n".join(rows)
