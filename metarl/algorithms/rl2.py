@@ -29,6 +29,7 @@ from metarl.algorithms.sampling import collect
 from metarl.algorithms.state import adam_state, check_state, load_adam_state, normaliser_state, restored
 from metarl.algorithms.surrogate import clipped_surrogate
 from metarl.algorithms.trials import Trials, pack, trial_advantages
+from metarl.compute import torch_threads
 from metarl.config import Config
 from metarl.envs import BatchEnv
 from metarl.seeding import stream
@@ -233,6 +234,7 @@ class RL2:
         count = (len(inputs) - self.config.algorithm.burn_in) // window
         return edges[:count], torch.cat(log_probs), torch.cat(values)
 
+    @torch_threads(1)  # the steps of a memory are too small to share: two threads took a quarter longer than one
     def update(self, batch: Batch, iteration: int) -> dict[str, float]:
         """Adam steps on minibatches of trials; returns means over them."""
         settings, totals = self.config.algorithm, []
