@@ -18,8 +18,9 @@ import numpy as np
 import torch
 from torch.distributions import Distribution, register_kl
 
+from .activation import ACTIVATIONS
+
 Params = dict[str, torch.Tensor]
-ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
 
 
 class GaussianStatistics(NamedTuple):

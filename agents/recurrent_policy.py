@@ -28,9 +28,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from .activation import ACTIVATIONS
 from .memory import GRU, LSTM, Memory, NoMemory, State
 from .plastic import Hebbian, NeuromodulatedHebbian
-from .policy import ACTIVATIONS, DiagonalGaussian, Params
+from .policy import DiagonalGaussian, Params
 from .transformer import Transformer
 
 MEMORIES: dict[str, type[Memory]] = {
