@@ -72,7 +72,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if len(content) > _MOST_BYTES:
         raise ValueError(f"got more than {_MOST_BYTES} bytes, expected the description of a robot")
     try:
-        data = yaml.load(content.decode(), _Loader)
+        data = _Loader(content.decode()).get_single_data()
     except UnicodeDecodeError as error:
         raise ValueError(f"got bytes at offset {error.start} that are not UTF-8, expected YAML") from error
     except yaml.MarkedYAMLError as error:

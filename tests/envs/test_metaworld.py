@@ -24,7 +24,7 @@ from metaworld.sawyer_xyz_env import SawyerMocapBase
 
 from metarl import cli
 from metarl.envs import MetaWorldEnv, MissingExtra, Tasks, make, make_family
-from metarl.envs import metaworld_tasks as table
+from metarl.envs.metaworld import tasks as table
 from metarl.envs.metaworld.tasks import INDICES, environment_of, ml1, ml10, ml45
 from metarl.envs.metaworld.workers import WorkerDied, Workers
 

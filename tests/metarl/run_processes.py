@@ -50,7 +50,7 @@ def launch(target, *arguments, **keywords):
     return process
 
 
-def finish(process, seconds: float = 60) -> int:
+def finish(process, seconds: float = 200) -> int:
     """Exit code of the process, which must end by itself within so many seconds."""
     process.join(seconds)
     ended = process.exitcode is not None
@@ -60,7 +60,7 @@ def finish(process, seconds: float = 60) -> int:
     return process.exitcode
 
 
-def wait_for(condition, seconds: float = 60) -> None:
+def wait_for(condition, seconds: float = 200) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"

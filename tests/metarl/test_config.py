@@ -147,7 +147,7 @@ WITHOUT_BASE = [
     ("# nothing\n", ["env: got nothing, expected a value: Which robot, and what varies about it.",
                      "algorithm: got nothing, expected a value: The outer loop."]),
     ("env: {}\nalgorithm: {}", ["env.family: got nothing, expected a value: Name of the task family, as `metarl list` "
-                                "shows it.",
+                                "shows it; or, in its place, `robot: PATH` of your own.",
                                 "algorithm.name: got null, expected an algorithm "
                                 "(choose from 'promp', 'maml-trpo', 'rl2', 'reptile',"]),
     ("env: {family: HalfCheetaDir}\nalgorithm: {name: maml_trpo}",
@@ -411,7 +411,7 @@ def test_a_config_with_other_values():
     assert config == load_config("half_cheetah_mass/reptile_ppo")
     # a mapping takes the place of the section: nothing of PPO's settings is left
     other = changed(config, {"inner.sb3": {"algorithm": "SAC", "settings": {}}, "inner.sb3.settings.tau": 0.01})
-    assert other.inner.sb3.model_dump() == {"algorithm": "SAC", "settings": {"tau": 0.01}}
+    assert other.inner.sb3.model_dump() == {"algorithm": "SAC", "settings": {"tau": 0.01}, "processes": 0}
     made_in_python = Config(env=EnvConfig(family="Navigation2D"), algorithm=ProMPConfig())
     assert changed(made_in_python, {"algorithm.lr": 0.5}).algorithm == ProMPConfig(lr=0.5)
 
