@@ -1,1 +1,1 @@
-"""Meta-World's benchmarks, stepped in worker processes: the environment, its tasks, and the processes."""
+"""Meta-World's benchmarks: the environment, its tasks, and what steps its simulations in worker processes."""

@@ -6,8 +6,8 @@
     observation, reward, terminated, truncated, info = env.step(actions)     # actions (40, 4)
     info["success"]                                                          # (40,): solved at any step so far
 
-Meta-World is Python around MuJoCo, so it cannot run in `mujoco.batch.Batch`: a few processes (`workers.py`) step many
-simulations each, with actions and observations in shared memory. Results do not depend on how many there are.
+Meta-World is Python around MuJoCo, so it cannot run in `mujoco.batch.Batch`: a few processes (`envs/workers.py`) step
+many simulations each, with actions and observations in shared memory. Results do not depend on how many there are.
 
 Every episode lasts its whole horizon, solved or not, and info["success"] is there for each: an average over simulations
 at the end of the episodes counts every one that was started. (Meta-World's own evaluation ends an episode that succeeds
@@ -29,8 +29,8 @@ from ..family import Family
 from ..streams import Seed
 from ..task import Tasks
 from ..task_env import TaskVectorEnv
+from ..workers import Workers
 from .tasks import NAMES, GoalSpace, environment_of, ml1, ml10, ml45
-from .workers import Workers
 
 CAMERA = "corner2"
 METAWORLD = Extra("metaworld", "metaworld")

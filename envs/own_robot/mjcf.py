@@ -26,6 +26,8 @@ from typing import Any
 
 import mujoco
 
+from .plain_yaml import one_line
+
 _MOST_FILES, _MOST_BYTES, _MOST_XML = 5_000, 1 << 30, 32 << 20
 _CHILD = Path(__file__).with_name("mjcf_child.py")
 
@@ -125,16 +127,11 @@ def _fault(child: subprocess.CompletedProcess, limits: Limits) -> str:
             return f"MuJoCo's compiler crashed on it ({signal.Signals(killed).name}){_ADVICE}"
         else:
             last = (child.stderr.strip().splitlines() or ["no output"])[-1]
-            return f"MuJoCo's compiler failed on it: {_one_line(last)}"
+            return f"MuJoCo's compiler failed on it: {one_line(last)}"
     text = answer.get("error", "")
     if answer.get("memory") or "bad_alloc" in text or "allocate memory" in text.lower():
         return f"compiling it took more than {limits.memory / 2**30:g} GiB of memory{_ADVICE}"
-    return _one_line(text)
-
-
-def _one_line(text: str) -> str:
-    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return text if len(text) <= 300 else text[:297] + "..."
+    return one_line(text)
 
 
 class _Reader:
@@ -150,7 +147,7 @@ class _Reader:
         found: dict[str, None] = {}
         parts = self.places(self.main, PurePosixPath())
         if not parts:
-            raise ValueError(f"{_one_line(self.main)}: no such file")
+            raise ValueError(f"{one_line(self.main)}: no such file")
         while parts:
             name = parts.pop()
             if name not in found:
@@ -200,7 +197,7 @@ class _Reader:
         """A path of the MJCF, relative."""
         path = PurePosixPath(value.replace("\\", "/"))
         if path.is_absolute() or PureWindowsPath(value).drive or not value.isprintable():
-            raise ValueError(f"{name}: got the path {_one_line(value)!r}, expected one inside the robot's folder")
+            raise ValueError(f"{name}: got the path {one_line(value)!r}, expected one inside the robot's folder")
         return path
 
     def places(self, file: str, base: PurePosixPath) -> list[str]:
@@ -215,11 +212,11 @@ class _Reader:
             try:
                 if path.is_file():
                     if not path.resolve().is_relative_to(self.folder):
-                        raise ValueError(f"{self.main}: {_one_line(file)!r} is a link out of the robot's folder")
+                        raise ValueError(f"{self.main}: {one_line(file)!r} is a link out of the robot's folder")
                     self.bytes += path.stat().st_size
                     found.append(path.relative_to(self.folder).as_posix())
             except OSError:  # a name that is too long
                 continue
         if outside and not found:
-            raise ValueError(f"{self.main}: {_one_line(file)!r} is outside of the robot's folder; put it inside")
+            raise ValueError(f"{self.main}: {one_line(file)!r} is outside of the robot's folder; put it inside")
         return found

@@ -48,7 +48,8 @@ class OwnRobot(Family):
         if not self._fields <= set(_OF_THE_STATE):
             self.reset_stage = int(mujoco.mjtStage.mjSTAGE_ACC)
         self._observation = _joined(self.robot.observation)
-        self._told = TASK in {self.build().numeric(i).name for i in range(self.build().nnumeric)}
+        model = self.build()
+        self._told = TASK in {model.numeric(i).name for i in range(model.nnumeric)}
 
     def build(self) -> mujoco.MjModel:
         return load(self.robot.content)

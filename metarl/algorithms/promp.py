@@ -16,7 +16,7 @@ import torch
 from metarl.agents import Params
 from metarl.algorithms.meta_gradient import MetaGradientLearner, Round
 from metarl.algorithms.state import adam_state, load_adam_state
-from metarl.algorithms.surrogate import clipped_surrogate
+from metarl.algorithms.surrogate import clipped_surrogate, likelihood_ratio
 
 
 class ProMP(MetaGradientLearner):
@@ -51,7 +51,8 @@ class ProMP(MetaGradientLearner):
         # clipped surrogate on the episodes of the adapted policy
         samples = rounds[-1].samples
         change = self.policy.distribution(outputs[-1]).log_prob(samples.actions) - samples.log_probs
-        surrogate = (samples.weights * clipped_surrogate(change, samples.advantages, settings.clip)).sum()
+        ratio = likelihood_ratio(change)
+        surrogate = (samples.weights * clipped_surrogate(ratio, samples.advantages, settings.clip)).sum()
 
         # the policies that collected the earlier rounds may not move far either
         penalty = 0.0

@@ -27,7 +27,7 @@ from metarl.agents import Normaliser, Params, RecurrentAdapter, RecurrentPolicy,
 from metarl.agents.memory import State
 from metarl.algorithms.sampling import collect
 from metarl.algorithms.state import adam_state, check_state, load_adam_state, normaliser_state, restored
-from metarl.algorithms.surrogate import clipped_surrogate
+from metarl.algorithms.surrogate import clipped_surrogate, likelihood_ratio
 from metarl.algorithms.trials import Trials, pack, trial_advantages
 from metarl.compute import torch_threads
 from metarl.config import Config
@@ -291,7 +291,8 @@ class RL2:
         mean, std, values = self.policy(params, ys, inputs)
 
         change = self.policy.distribution(mean, std).log_prob(batch.actions) - batch.log_probs
-        surrogate = (weights * clipped_surrogate(change, batch.advantages, settings.clip)).sum()
+        ratio = likelihood_ratio(change)
+        surrogate = (weights * clipped_surrogate(ratio, batch.advantages, settings.clip)).sum()
         value_loss = 0.5 * (weights * (values - batch.targets) ** 2).sum()
         entropy = weights.sum() * std.log().sum()  # but for a constant
         loss = settings.value_weight * value_loss - surrogate - settings.entropy * entropy
@@ -303,8 +304,8 @@ class RL2:
         with torch.no_grad():
             measured = {
                 "value_loss": value_loss,
-                "kl": (weights * (change.expm1() - change)).sum(),  # never negative, unlike the mean of -change
-                "clipped": (weights * (change.exp() - 1).abs().gt(settings.clip)).sum(),
+                "kl": (weights * (ratio - 1 - change)).sum(),  # never negative, unlike the mean of -change
+                "clipped": (weights * (ratio - 1).abs().gt(settings.clip)).sum(),
             }
         return loss, measured | asked
 

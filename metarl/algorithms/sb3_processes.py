@@ -16,7 +16,7 @@ import torch
 
 from metarl.agents.sb3 import Learned, Lesson, learn
 from metarl.agents.sb3_model import build
-from metarl.envs.metaworld.workers import Workers
+from metarl.envs.workers import Workers
 
 
 class Processes:
@@ -63,7 +63,7 @@ class Processes:
 
 
 class Trainer:
-    """Lives in a process and learns lessons; made by `metarl.envs.metaworld.workers.Workers`."""
+    """Lives in a process and learns lessons; made by `metarl.envs.workers.Workers`."""
 
     def __init__(self, arrays: dict[str, np.ndarray], current: np.ndarray):
         self.model = None

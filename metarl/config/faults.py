@@ -21,6 +21,7 @@ from pydantic.fields import FieldInfo
 
 from metarl.config.schema import ALGORITHMS, Config, keys, section
 from metarl.envs import FAMILIES, OwnRobot, family_class
+from metarl.envs.own_robot.plain_yaml import show
 from metarl.errors import close, nearest
 
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
@@ -176,11 +177,6 @@ def one_line(text: str) -> str:
     """The first line of a text, printable and cut at 200 characters."""
     first = (text.splitlines() or [""])[0]
     return _cut("".join(c if c.isprintable() else "?" for c in first), 200)
-
-
-def show(value: Any) -> str:
-    """A value as it stands in YAML or JSON, cut at 60 characters."""
-    return _cut(json.dumps(value, default=str, skipkeys=True))
 
 
 def _cut(text: str, length: int = 60) -> str:

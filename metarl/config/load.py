@@ -24,9 +24,10 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
-from metarl.config.faults import explain, family_faults, one_line, sb3_faults, show
+from metarl.config.faults import explain, family_faults, one_line, sb3_faults
 from metarl.config.robots import settle
 from metarl.config.schema import Config
+from metarl.envs.own_robot.plain_yaml import show
 from metarl.envs.own_robot.schema import FILE as ROBOT_FILE
 from metarl.errors import UserError, nearest
 

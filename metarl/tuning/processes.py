@@ -16,7 +16,7 @@ import signal
 import threading
 from typing import Any
 
-from metarl.envs.metaworld.workers import WorkerDied, Workers
+from metarl.envs.workers import WorkerDied, Workers
 from metarl.tuning.trial import FIELDS
 
 

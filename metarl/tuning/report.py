@@ -21,12 +21,12 @@ from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from metarl.runs.progress import Progress
 from metarl.tuning.study import Study, Trial
-from metarl.visual.figures import GREY, INK, OKABE_ITO
+from metarl.visual.figures import GREY, INK, OKABE_ITO, STYLE
 
 SHOWN = 5  # strategies of the table
 MAX_PANELS = 11  # of the figure, for as many settings
 _COLUMNS, _PANEL = 4, (3.4, 2.7)  # inches
-_STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "metarl"}
+_STYLE = STYLE | {"font.size": 9}
 
 
 class TrialProgress(Progress):

@@ -25,8 +25,8 @@ from typing import Any
 import yaml
 
 from metarl.config import Config, changed
-from metarl.config.faults import show
 from metarl.config.load import read_yaml
+from metarl.envs.own_robot.plain_yaml import show
 from metarl.errors import UserError
 from metarl.tuning.defaults import adaptation, training
 

@@ -1,10 +1,10 @@
 """The strategies tried so far and which to try next: Optuna's samplers and pruners over a plain JSON file.
 
-    study = Study("tpe", space, base, seed=0, rungs=1)
+    study = Study("tpe", space, base, rungs=1)
     trial = study.ask()                          # a new one: trial.settings {"inner.lr": 0.03, ...}
     study.tell(trial, {"value": 412.0})          # True if it is to go on to its next rung
     study.best
-    Study.load(study.to_json(), ...)             # the same study, to the bit
+    Study("tpe", space, base, rungs=1).load(study.to_json())         # the same study, to the bit
 
 Optuna's own storages are a database or a log that other programs could have written; this one is in memory, and made
 again from the file. Each sampler draws from a stream of its own, named by the trial's number, so that a search that was

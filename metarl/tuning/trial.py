@@ -35,7 +35,7 @@ logger = logging.getLogger("metarl")
 
 
 class Trials:
-    """Tries one strategy after the other; made by `metarl.envs.metaworld.workers.Workers` with the arrays of FIELDS."""
+    """Tries one strategy after the other; made by `metarl.envs.workers.Workers` with the arrays of FIELDS."""
 
     def __init__(self, arrays: dict[str, np.ndarray], current: np.ndarray):
         self.stop, self.done = arrays["stop"], arrays["done"]

@@ -25,7 +25,7 @@ def draw(folder: Path, path: str) -> None:
     """All pictures of the replay in `folder`, before on the left and after on the right."""
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     qpos = np.load(folder / "qpos.npy", allow_pickle=False)
-    rows = [_Row(mujoco.MjModel.from_binary_path(str(folder / f"{t}.mjb"))) for t in range(qpos.shape[1])]
+    rows = [Painter(mujoco.MjModel.from_binary_path(str(folder / f"{t}.mjb"))) for t in range(qpos.shape[1])]
     lines = max(text[0].count("\n") + 1 for column in about["texts"] for text in column)
     bar = -(-(lines * LINE + 8) // 16) * 16  # in all multiples of 16, for H.264
     size = (2 * WIDTH, len(rows) * (HEIGHT + bar))
@@ -53,13 +53,13 @@ def draw(folder: Path, path: str) -> None:
     writer.close()
 
 
-class _Row:
-    """Renderer of one task."""
+class Painter:
+    """Pictures of one model, of so many pixels."""
 
-    def __init__(self, model: mujoco.MjModel):
-        model.vis.global_.offwidth, model.vis.global_.offheight = WIDTH, HEIGHT
+    def __init__(self, model: mujoco.MjModel, width: int = WIDTH, height: int = HEIGHT):
+        model.vis.global_.offwidth, model.vis.global_.offheight = width, height
         self.model, self.data = model, mujoco.MjData(model)
-        self.renderer = mujoco.Renderer(model, HEIGHT, WIDTH)
+        self.renderer = mujoco.Renderer(model, height, width)
 
     def picture(self, qpos: np.ndarray, camera: str) -> np.ndarray:
         self.data.qpos[:] = qpos[: self.model.nq]

@@ -89,13 +89,13 @@ def _scene(replay: Replay, server: viser.ViserServer) -> str:
         front = place + [(low[0] + high[0]) / 2, low[1] - 0.1 * (high[0] - low[0]), 0.0]
         labels.append(server.scene.add_label(f"{cell}/label", "", position=front, anchor="top-center"))
 
+    pairs = [[n for n, cell in enumerate(cells) if cell[1] == task] for task in range(len(scenes))]
     recording = server.get_scene_serializer()
     frames = replay.frames
     every = max(1, round(LABEL_PERIOD / (replay.dt * frames[1])))
     for i, t in enumerate(frames):
         shift = places - centre[:, t]
-        for task, scene in enumerate(scenes):
-            pair = [n for n, cell in enumerate(cells) if cell[1] == task]
+        for scene, pair in zip(scenes, pairs, strict=True):
             scene.update_from_arrays(
                 np.stack([xpos[n][t] + shift[n] for n in pair]), np.stack([xmat[n][t] for n in pair])
             )

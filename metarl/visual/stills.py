@@ -16,7 +16,9 @@ from pathlib import Path
 
 import mujoco
 import numpy as np
+from PIL import Image, ImageDraw
 
+from metarl.visual.draw import Painter
 from metarl.visual.video import VideoError, run_on
 
 WIDTH, HEIGHT, BAR = 320, 240, 22  # pixels of a picture and of the text under it
@@ -44,25 +46,17 @@ def write_stills(
 
 def draw(folder: Path, path: str) -> None:
     """What the child does."""
-    from PIL import Image, ImageDraw
-
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     qpos = np.load(folder / "qpos.npy", allow_pickle=False)
     sheet = Image.new("RGB", (qpos.shape[1] * WIDTH, qpos.shape[0] * (HEIGHT + BAR)), "white")
     text = ImageDraw.Draw(sheet)
     for row in range(len(qpos)):
         model = mujoco.MjModel.from_binary_path(str(folder / f"{row}.mjb"))
-        model.vis.global_.offwidth, model.vis.global_.offheight = WIDTH, HEIGHT
-        data, renderer = mujoco.MjData(model), mujoco.Renderer(model, HEIGHT, WIDTH)
+        painter = Painter(model, WIDTH, HEIGHT)
         for column, pose in enumerate(qpos[row]):
-            data.qpos[:] = pose
-            mujoco.mj_forward(model, data)
-            renderer.update_scene(data, camera=about["camera"])
-            # four times as fast where OpenGL is software
-            renderer.scene.flags[int(mujoco.mjtRndFlag.mjRND_SHADOW)] = False
-            renderer.scene.flags[int(mujoco.mjtRndFlag.mjRND_REFLECTION)] = False
-            sheet.paste(Image.fromarray(renderer.render()), (column * WIDTH, row * (HEIGHT + BAR)))
-        renderer.close()
+            picture = painter.picture(pose, about["camera"])
+            sheet.paste(Image.fromarray(picture), (column * WIDTH, row * (HEIGHT + BAR)))
+        painter.renderer.close()
         text.text((6, (row + 1) * (HEIGHT + BAR) - BAR + 4), about["texts"][row], fill="black")
     sheet.save(path)
 
