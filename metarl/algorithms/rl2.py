@@ -29,7 +29,7 @@ from metarl.algorithms.sampling import collect
 from metarl.algorithms.state import adam_state, check_state, load_adam_state, normaliser_state, restored
 from metarl.algorithms.surrogate import clipped_surrogate, likelihood_ratio
 from metarl.algorithms.trials import Trials, pack, trial_advantages
-from metarl.compute import torch_threads
+from metarl.compute import ONE_BY_ONE, Work, side_by_side
 from metarl.config import Config
 from metarl.envs import BatchEnv
 from metarl.seeding import stream
@@ -234,21 +234,21 @@ class RL2:
         count = (len(inputs) - self.config.algorithm.burn_in) // window
         return edges[:count], torch.cat(log_probs), torch.cat(values)
 
-    @torch_threads(1)  # the steps of a memory are too small to share: two threads took a quarter longer than one
     def update(self, batch: Batch, iteration: int) -> dict[str, float]:
         """Adam steps on minibatches of trials; returns means over them."""
         settings, totals = self.config.algorithm, []
         if settings.anneal:
             self.optimiser.param_groups[0]["lr"] = settings.lr * (1 - iteration / self.config.iterations)
-        for epoch in range(settings.epochs):
-            rng = np.random.default_rng(stream(self.config.seed, "minibatches", iteration, epoch))
-            for part in self.minibatches(batch, rng):
-                gradients, measured = self.gradient(part)
-                for name, value in self.params.items():
-                    value.grad = gradients[name]
-                torch.nn.utils.clip_grad_norm_(self.params.values(), settings.max_gradient)
-                self.optimiser.step()
-                totals.append(measured)
+        with side_by_side() as work:
+            for epoch in range(settings.epochs):
+                rng = np.random.default_rng(stream(self.config.seed, "minibatches", iteration, epoch))
+                for part in self.minibatches(batch, rng):
+                    gradients, measured = self.gradient(part, work)
+                    for name, value in self.params.items():
+                        value.grad = gradients[name]
+                    torch.nn.utils.clip_grad_norm_(self.params.values(), settings.max_gradient)
+                    self.optimiser.step()
+                    totals.append(measured)
         return {name: float(np.mean([row[name] for row in totals])) for name in totals[0]}
 
     def minibatches(self, batch: Batch, rng: np.random.Generator) -> Iterator[Batch]:
@@ -259,18 +259,24 @@ class RL2:
             rows = (np.arange(count)[:, None] * num_trials + np.sort(trials)).reshape(-1)
             yield batch.rows(torch.from_numpy(rows))
 
-    def gradient(self, batch: Batch, chunk: int = CHUNK_NUMBERS) -> tuple[Params, dict[str, float]]:
+    def gradient(
+        self, batch: Batch, work: Work = ONE_BY_ONE, chunk: int = CHUNK_NUMBERS
+    ) -> tuple[Params, dict[str, float]]:
         """Gradient of the mean loss over the steps of a minibatch, and what was measured on the way.
 
         FloatingPointError names the first gradient that is not finite, before it reaches the weights.
         """
-        total = max(float(batch.weights.sum()), 1.0)
+        total, count = max(float(batch.weights.sum()), 1.0), batch.weights.shape[1]
+        most = max(1, chunk // (self.policy.memory.footprint * len(batch.weights)))
+
+        def part(rows: torch.Tensor) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
+            loss, measured = self.loss(self.params, batch.rows(rows))
+            return torch.autograd.grad(loss / total, list(self.params.values())), measured
+
         gradients = {name: torch.zeros_like(value, requires_grad=False) for name, value in self.params.items()}
         sums: dict[str, float] = {}
-        size = max(1, chunk // (self.policy.memory.footprint * len(batch.weights)))
-        for rows in torch.arange(batch.weights.shape[1]).split(size):
-            loss, measured = self.loss(self.params, batch.rows(rows))
-            for name, g in zip(self.params, torch.autograd.grad(loss / total, list(self.params.values()))):
+        for parts, measured in work.map(part, torch.arange(count).split(min(most, -(-count // work.count)))):
+            for name, g in zip(gradients, parts):
                 gradients[name] += g
             for name, value in measured.items():
                 sums[name] = sums.get(name, 0.0) + float(value.detach()) / total

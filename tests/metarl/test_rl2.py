@@ -11,6 +11,7 @@ from metarl.algorithms.learners import make_env, make_learner
 from metarl.algorithms.rl2 import RL2
 from metarl.algorithms.sampling import collect
 from metarl.algorithms.trials import pack, trial_advantages
+from metarl.compute import side_by_side, torch_threads
 from metarl.config import Config, EnvConfig, PolicyConfig, RL2Config, load_config
 from metarl.envs import BatchEnv, Family, Parameter, TaskSpace, make
 from metarl.errors import UserError
@@ -282,7 +283,8 @@ def test_gradients_do_not_depend_on_padding_order_or_split(name, window, burn_in
     ):
         if name == "padding" and window:
             continue  # there the padding of one window is the burn-in of the next, which nothing is learned from
-        gradients, again = learner.gradient(other, rows)
+        with torch_threads(3 if name == "split" else 1), side_by_side() as work:
+            gradients, again = learner.gradient(other, work, rows)
         for key, value in whole.items():
             torch.testing.assert_close(gradients[key], value, rtol=0, atol=1e-12)
         assert again == pytest.approx(measured, abs=1e-12)
