@@ -10,6 +10,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from metarl.cli import main
@@ -21,6 +22,7 @@ from metarl.runs.run import open_run
 from metarl.visual.page import Page
 from metarl.visual.report import WORDS, _record, write_report
 
+from .browser import CHROMIUM, SEEN, Browser
 from .test_compare import MEMORY, a_run
 
 VOID = {"meta", "link", "img", "br"}
@@ -140,6 +142,25 @@ def test_there_is_a_replay_of_the_best_the_median_and_the_worst_task_of_what_ada
             document = outline.unpack(button["data-replay"])
             assert html.escape(replay.caption) in document and document.rstrip().endswith("</html>")
             assert replay.tasks.describe(i) in outline.texts
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+def test_in_a_browser_everything_is_seen_at_the_width_of_a_screen_and_of_a_phone(page, tmp_path):
+    file = tmp_path / "report.html"
+    file.write_text(page)
+    with Browser(tmp_path) as browser:
+        for width in (1200, 390):
+            browser.open(file, width)
+            seen = browser.run(SEEN)
+            assert seen == {"width": width, "needed": width, "broken": [], "invisible": [], "beyond": []}
+        browser.run("document.querySelector('button[data-replay]').click()")
+        while not browser.run("!!document.querySelector('iframe')"):
+            pass
+        browser.run("document.querySelector('iframe').scrollIntoView()")
+        colours = 0
+        while colours < 1500:  # text alone has 800, a scene with shadows 2,000 to 4,000; the browser's limit ends this
+            colours = len(np.unique(browser.picture("iframe").reshape(-1, 3), axis=0))
+        assert not browser.complaints
 
 
 def test_the_first_tracked_run_of_a_method_gets_the_report_in_w_and_b(tmp_path):

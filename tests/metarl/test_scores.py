@@ -1,6 +1,8 @@
 """Statistics over seeds and tasks against scipy, closed forms and plain loops; coverage of the intervals."""
 
 import itertools
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -75,6 +77,33 @@ def test_probability_of_improvement_is_mann_whitney_s_statistic_of_each_task():
 def test_regret_is_what_the_oracle_is_better_by():
     scores = some_scores()
     assert mean_regret(scores[None], scores[None, :2] + 3)[0] == pytest.approx(scores[:2].mean() + 3 - scores.mean())
+
+
+# ---- rliable
+
+
+class GlobalDraws:
+    """Draws one bootstrap sample after the other, as rliable does, from NumPy's old generator."""
+
+    def __init__(self, seed):
+        self.state = np.random.RandomState(seed)
+
+    def integers(self, low, high, size):
+        return np.stack([self.state.choice(high, size[1:]) for _ in range(size[0])])
+
+
+def test_statistics_and_stratified_intervals_are_those_of_rliable():
+    """rliable.json is what rliable_figures.py wrote."""
+    theirs = json.loads(Path(__file__).with_name("rliable.json").read_text())
+    scores, others, thresholds = (np.array(theirs[name]) for name in ("scores", "others", "thresholds"))
+    for name, statistic in {"mean": mean, "iqm": iqm}.items():
+        ours = estimate(statistic, scores, rng=GlobalDraws(0), stratified=True, resamples=theirs["resamples"])
+        assert ours.value == pytest.approx(theirs["values"][name], abs=1e-12)
+        assert ours.interval == pytest.approx(theirs["intervals"][name], abs=1e-12)
+    profile = performance_profile(thresholds)(scores[None])[0]
+    assert profile.tolist() == pytest.approx(theirs["profile"], abs=1e-12)
+    chance = probability_of_improvement(scores[None], others[None])[0]
+    assert chance == pytest.approx(theirs["probability_of_improvement"], abs=1e-12)
 
 
 # ---- intervals
