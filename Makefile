@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 GL := libegl1 libegl-mesa0 libgl1-mesa-dri
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint rendering install clean
+.PHONY: demo test lint rendering browser install clean
 
 demo: RUN := $(RUN)
 demo: install
@@ -19,19 +19,27 @@ demo: install
 	$(BIN)/metarl visualise $(RUN)
 	@echo "Everything is in $(RUN)"
 
-test: lint rendering
+test: lint rendering browser
 	$(BIN)/python -m pytest -n 2 -q
 
 lint: install
 	$(BIN)/ruff check
 
-rendering: install
-	@if $(BIN)/python -c "from metarl.doctor import rendering; raise SystemExit(rendering().status != 'ok')"; then :; \
+# $(call debian,CONDITION,PACKAGES,WHAT IS LEFT OUT WITHOUT): installs Debian packages unless the condition holds
+define debian
+	@if $(1); then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		echo "installing $(GL) to draw without a display"; \
-		{ apt-get -q update && apt-get -q install -y --no-install-recommends $(GL); } >$(VENV)/apt.log 2>&1 \
-			|| echo "could not install $(GL): see $(VENV)/apt.log; MP4 replays are left out"; \
-	else echo "no OpenGL backend: MP4 replays are left out; on Debian, $(GL) bring one"; fi
+		echo "installing $(2)"; \
+		{ apt-get -q update && apt-get -q install -y --no-install-recommends $(2); } >>$(VENV)/apt.log 2>&1 \
+			|| echo "could not install $(2): see $(VENV)/apt.log; left out: $(3)"; \
+	else echo "left out: $(3); on Debian, $(2) would bring it"; fi
+endef
+
+rendering: install
+	$(call debian,$(BIN)/python -c "from metarl.doctor import rendering; raise SystemExit(rendering().status != 'ok')",$(GL),MP4 replays)
+
+browser: install
+	$(call debian,{ command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null,chromium,the test of reports in a browser)
 
 install: $(STAMP)
 

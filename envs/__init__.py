@@ -20,7 +20,7 @@ from .batch_env import BatchEnv
 from .extra import MissingExtra
 from .families.ant import AntDir, AntDir2D, AntGoal, AntVel
 from .families.ant_crippled import AntCrippled
-from .families.go1 import Go1Velocity
+from .families.go1 import Go1Fault, Go1Velocity
 from .families.half_cheetah import HalfCheetahDir, HalfCheetahMass, HalfCheetahVel
 from .families.half_cheetah_dynamics import (
     HalfCheetahBody,
@@ -61,7 +61,7 @@ FAMILIES: dict[str, type[Family]] = {
         HalfCheetahBody, HalfCheetahDisabledJoint, HalfCheetahSlopes, HalfCheetahPier, AntDir, AntDir2D, AntVel,
         AntGoal, AntCrippled, HopperRandParams, Walker2dRandParams, Walker2dDir, Walker2dVel, SwimmerVel, HumanoidDir,
         ReacherGoal, PusherGoal,
-        Go1Velocity, PandaReach, LeapSpin, MetaWorldML1, MetaWorldML10, MetaWorldML45,
+        Go1Velocity, Go1Fault, PandaReach, LeapSpin, MetaWorldML1, MetaWorldML10, MetaWorldML45,
     )
 }
 

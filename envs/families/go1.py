@@ -8,6 +8,8 @@ is not. It sees its joints, its IMU and its own last action, but not how fast it
 touch the floor and nothing else does; servos of kp 35 N m/rad, 20 ms a step. docs/robots.md has all tables.
 """
 
+from dataclasses import replace
+
 import mujoco
 import numpy as np
 from mujoco.batch import Batch
@@ -110,3 +112,13 @@ class Go1Velocity(ServoRobot):
         qpos = batch.bind("qpos")
         upward = -gravity_direction(qpos[:, 3:7])[:, 2]
         return (qpos[:, 2] < self.least_height) | (upward < np.cos(self.most_tilt))
+
+
+class Go1Fault(Go1Velocity):
+    """Go1Velocity where the joint fails in mid-episode: every episode begins with a sound robot."""
+
+    name = "Go1Fault"
+    space = TaskSpace(name, (
+        *(replace(p, onset="fault_step") if p.name == "failed_joint" else p for p in Go1Velocity.space.parameters),
+        Parameter("fault_step", "steps", "when the joint fails, 20 ms each", 50.0, "uniform", 25.0, 125.0),
+    ))  # fmt: skip

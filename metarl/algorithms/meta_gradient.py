@@ -40,7 +40,7 @@ from metarl.config import Config
 from metarl.envs import BatchEnv
 from metarl.seeding import stream
 
-CHUNK_ROWS = 16384  # steps differentiated at once: fewer are slower, more are no faster and take more memory
+CHUNK_ROWS = 40_000  # steps differentiated at once: fewer are slower, more are no faster and take more memory
 
 
 class Round(NamedTuple):

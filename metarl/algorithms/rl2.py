@@ -62,7 +62,7 @@ class Batch(NamedTuple):
     hidden: torch.Tensor
     has_hidden: torch.Tensor
 
-    def rows(self, index: torch.Tensor) -> "Batch":
+    def rows(self, index: torch.Tensor | slice) -> "Batch":
         """Some of the sequences."""
         return Batch(tuple(x[index] for x in self.memory), *(x[:, index] for x in self[1:]))
 
@@ -98,7 +98,7 @@ class RL2:
         self.params = self.policy.init(np.random.default_rng(stream(config.seed, "init")))
         for value in self.params.values():
             value.requires_grad_(True)
-        self.optimiser = torch.optim.Adam(self.params.values(), lr=settings.lr)
+        self.optimiser = torch.optim.Adam(self.params.values(), lr=settings.lr, fused=True)
         self.normaliser = Normaliser.identity(observation_dim, config.policy.normalise_observations)
         self.reward_normaliser = Normaliser.identity(1)
         self.return_normaliser = Normaliser.identity(1)
@@ -269,13 +269,14 @@ class RL2:
         total, count = max(float(batch.weights.sum()), 1.0), batch.weights.shape[1]
         most = max(1, chunk // (self.policy.memory.footprint * len(batch.weights)))
 
-        def part(rows: torch.Tensor) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
+        def part(rows: slice) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
             loss, measured = self.loss(self.params, batch.rows(rows))
             return torch.autograd.grad(loss / total, list(self.params.values())), measured
 
         gradients = {name: torch.zeros_like(value, requires_grad=False) for name, value in self.params.items()}
         sums: dict[str, float] = {}
-        for parts, measured in work.map(part, torch.arange(count).split(min(most, -(-count // work.count)))):
+        size = min(most, -(-count // work.count))
+        for parts, measured in work.map(part, [slice(i, i + size) for i in range(0, count, size)]):
             for name, g in zip(gradients, parts):
                 gradients[name] += g
             for name, value in measured.items():

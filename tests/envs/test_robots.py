@@ -227,6 +227,21 @@ def test_go1_carries_its_load_and_its_faults():
     np.testing.assert_allclose(ctrl[4], stock.key_ctrl[0])  # the action is still on its way
 
 
+def test_a_fault_in_mid_episode_leaves_the_robot_sound_before_it():
+    env = make("Go1Fault", 3, autoreset_mode="Disabled")
+    tasks = env.space.tasks(failed_joint=[-1, 2, 2], fault_step=[50, 25, 40])
+    first, _ = env.reset(seed=[7, 7, 7], options={"tasks": tasks})
+    still, seen = np.zeros(env.action_space.shape, np.float32), [first]
+    for _ in range(60):
+        seen.append(env.step(still)[0])
+    seen = np.array(seen)
+    for robot, step in ((1, 25), (2, 40)):
+        differs = np.flatnonzero((seen[:, robot] != seen[:, 0]).any(-1))
+        assert differs[0] == step + 1  # the observation after the step at which the knee gives way
+    env.reset(seed=[7, 7, 7])
+    np.testing.assert_array_equal(env.step(still)[0], seen[1])
+
+
 @pytest.mark.parametrize(("name", "motors"), [("Go1Velocity", 12), ("LeapSpin", 16)])
 def test_weak_motors_have_less_torque_too(name, motors):
     env = make(name, 2, autoreset_mode="Disabled")

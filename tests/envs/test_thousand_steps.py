@@ -45,16 +45,20 @@ def test_a_thousand_random_steps_are_those_of_single_simulations(name):
     values = np.concatenate([env.space.sample(2, "train", rng).values, env.space.sample(1, split, rng).values])
     env.reset(seed=1, options={"tasks": env.space.tasks(**dict(zip(env.space.names, values.T, strict=True)))})
     plain = [Plain(env, i) for i in range(N)]
-    ended = np.zeros(N, bool)
+    onsets = [np.ceil(values[:, env.space.names.index(p.onset)]) for p in env.space.parameters if p.onset]
+    ended, elapsed = np.zeros(N, bool), np.zeros(N)
     for step in range(STEPS):
         again = ended | (rng.random(N) < 0.004)
         if again.any():
             env.reset(options={"reset_mask": again})
             for i in np.flatnonzero(again):
-                plain[i] = Plain(env, i)
+                plain[i], elapsed[i] = Plain(env, i), 0
         observation, reward, ended, _, info = env.step(rng.uniform(-1, 1, (N, env.model.nu)))
         assert np.isfinite(observation).all() and np.isfinite(reward).all() and not info["diverged"].any(), step
         for i, one in enumerate(plain):
+            if any(elapsed[i] == onset[i] for onset in onsets):
+                one.model = env.model_of(i)
             one.step(env.batch.bind("ctrl")[i], env.family.frame_skip)
             assert np.array_equal(one.data.qpos, env.batch.bind("qpos")[i]), (step, i)
             assert np.array_equal(one.data.qvel, env.batch.bind("qvel")[i]), (step, i)
+        elapsed += 1
