@@ -58,6 +58,7 @@ figcaption {{ color: #666; font-size: .87rem }}
 button {{ font: inherit; padding: .45rem .9rem; margin: .2rem .4rem .2rem 0; border: 1px solid #0072b2;
   border-radius: .3rem; color: #0072b2; background: #fff; cursor: pointer }}
 iframe {{ width: 100%; height: min(70vh, 44rem); border: 1px solid #ccc }}
+@media (max-width: 40rem) {{ iframe {{ zoom: .5; height: auto; aspect-ratio: 8 / 5 }} }}
 @media print {{
   body {{ max-width: none; font-size: 11pt; padding: 0 }}
   button, nav, .replay, .screen {{ display: none }}
