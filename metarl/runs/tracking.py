@@ -89,7 +89,7 @@ class Tracker:
 
     def finish(self, seconds: float = FINISH_SECONDS) -> None:
         """Write what is waiting; give up after so many seconds."""
-        if self._thread.is_alive():
+        if self._thread.is_alive() and not self._broken:
             self._do(None)
             self._thread.join(seconds)
             if self._thread.is_alive():
@@ -108,11 +108,14 @@ class Tracker:
                 self._jobs.put_nowait(job)
             except queue.Full:
                 self._warn("does not keep up")
+                _abandon()
 
     def _work(self) -> None:
         try:
             run = self._start()
             for job in iter(self._jobs.get, None):
+                if self._broken:
+                    return
                 job(run)
             run.finish()
         except Exception as error:  # nothing that wandb raises may end a run

@@ -151,6 +151,14 @@ def test_no_network_or_a_bad_key_falls_back_to_offline(tmp_path, caplog, fake):
     ]
 
 
+def ended():
+    """No thread is left that could write into the next test's stand-in."""
+    for thread in threading.enumerate():
+        if thread.name.startswith("wandb"):
+            thread.join(10)
+            assert not thread.is_alive()
+
+
 def test_calls_return_at_once_and_never_raise(tmp_path, caplog, fake):
     hanging = threading.Event()
     fake.run = FakeRun(lambda values: hanging.wait())
@@ -163,6 +171,7 @@ def test_calls_return_at_once_and_never_raise(tmp_path, caplog, fake):
     assert time.monotonic() - begun < 5
     assert ["did not finish within 0.2 s" in record.getMessage() for record in caplog.records] == [True]
     hanging.set()
+    ended()
 
 
 def test_a_queue_that_is_full_is_one_line(tmp_path, caplog, fake, monkeypatch):
@@ -173,7 +182,11 @@ def test_a_queue_that_is_full_is_one_line(tmp_path, caplog, fake, monkeypatch):
     for step in range(100):
         tracker.log({"env_steps": step})
     assert ["does not keep up" in record.getMessage() for record in caplog.records] == [True]
+    begun = time.monotonic()
+    tracker.finish()
+    assert time.monotonic() - begun < 1
     hanging.set()
+    ended()
 
 
 def test_disabled_means_no_thread_and_no_file(tmp_path, fake):
