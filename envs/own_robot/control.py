@@ -12,7 +12,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from .plain_yaml import Section, choice, named, number
+from .section import Section, choice, named, number
 from .signals import MOVABLE
 
 

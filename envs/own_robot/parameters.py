@@ -20,7 +20,7 @@ from ..variation.channel import Channel
 from ..variation.onset import Onsets
 from ..variation.quantities import QUANTITIES
 from ..variation.write import Write, Writer
-from .plain_yaml import Section, choice, listed, number, text, whole, word
+from .section import Section, choice, listed, number, text, whole, word
 
 _KEYS = ("unit", "description", "default", "distribution", "low", "high", "mean", "std", "choices", "extrapolation",
          "held_out", "writes", "onset")  # fmt: skip

@@ -16,12 +16,13 @@ import mujoco
 import numpy as np
 
 from ..parameter import Parameter
+from ..plain_yaml import read_yaml
 from ..task import TaskSpace
 from . import mjcf
 from .control import Control, control, control_range, names, start
 from .parameters import check_against, check_space, parameters
-from .plain_yaml import Section, named, number, read_yaml, text, whole, word
 from .reward_terms import RewardTerm, TerminationTerm
+from .section import Section, named, number, text, whole, word
 from .signals import MOVABLE, TASK, Sense, Signal
 from .terms import Names, observation, reward, termination
 
@@ -81,7 +82,7 @@ def read_robot(path: str | Path, limits: mjcf.Limits | None = None) -> Robot:
     """The robot of a YAML file or of a folder with a robot.yaml; ValueError with a line for each fault."""
     file = robot_file(path)
     try:
-        data = read_yaml(file)
+        data = read_yaml(file, "the description of a robot")
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
     faults: list[tuple[str, str]] = []

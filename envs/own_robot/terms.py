@@ -17,8 +17,8 @@ import numpy as np
 
 from ..parameter import Parameter
 from ..task import TaskSpace
-from .plain_yaml import Check, Section, choice, listed, named, number
 from .reward_terms import SHAPES, WITH_TOLERANCE, RewardTerm, Target, TerminationTerm
+from .section import Check, Section, choice, listed, named, number
 from .signals import MOVABLE, SIGNALS, Sense, Signal
 
 

@@ -21,7 +21,7 @@ from pydantic.fields import FieldInfo
 
 from metarl.config.schema import ALGORITHMS, Config, keys, section
 from metarl.envs import FAMILIES, OwnRobot, family_class
-from metarl.envs.own_robot.plain_yaml import show
+from metarl.envs.plain_yaml import show
 from metarl.errors import close, nearest
 
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
@@ -47,8 +47,6 @@ def _explain_one(fault: Any, loc: list, data: dict) -> Iterator[tuple[str, str]]
             yield key, text
     elif kind == "missing":
         yield key, f"got nothing, expected a value: {_field(loc, data).description}"
-    elif kind == "invalid_key":
-        yield key, f"got {show(value)} for a key, expected a name"
     elif kind == "extra_forbidden":
         yield key, f"{got}, expected no such key{_nearest_key([str(part) for part in loc], data)}"
     elif kind in ("union_tag_not_found", "union_tag_invalid"):

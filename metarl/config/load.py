@@ -8,37 +8,30 @@
 
 A fault is one line, `file: key: got value, expected what is allowed (did you mean 'nearest'?)`, so that a
 search for the file or the key finds it. Reading a config runs no code and looks at no environment variable:
-tags and aliases of YAML and OmegaConf's `${...}` are refused. The settings themselves stand in
-`metarl.config.schema`.
+`metarl.envs.plain_yaml`. The settings themselves stand in `metarl.config.schema`.
 """
 
 import copy
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from metarl.config.faults import explain, family_faults, one_line, sb3_faults
 from metarl.config.robots import settle
 from metarl.config.schema import Config
-from metarl.envs.own_robot.plain_yaml import show
 from metarl.envs.own_robot.schema import FILE as ROBOT_FILE
+from metarl.envs.plain_yaml import parse_yaml, read_yaml, show, write_yaml
 from metarl.errors import UserError, nearest
-
-MAX_BYTES = 1_000_000
-MAX_DEPTH = 16
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """The config in the file `path`, or the shipped one of that name, with `key=value` overrides over it."""
     source = find_config(path)
-    data = read_yaml(source)
+    data = read_mapping(source, "a config")
     given: set[str] = set()
     faults: list[str] = []
     for override in overrides:
@@ -84,14 +77,14 @@ def changed(config: Config, values: Mapping[str, Any]) -> Config:
 
 def to_yaml(config: Config) -> str:
     """All settings of `config` as YAML."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return write_yaml(config.model_dump(mode="json"))
 
 
 def to_short_yaml(config: Config) -> str:
     """The settings of `config` that differ from the defaults, as YAML: what a config file holds."""
     data = config.model_dump(mode="json", exclude_defaults=True)
     data["algorithm"] = {"name": config.algorithm.name} | data.get("algorithm", {})
-    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+    return write_yaml(data)
 
 
 def config_names() -> list[str]:
@@ -128,26 +121,12 @@ def _shipped() -> dict[str, Path]:
             if file.name != ROBOT_FILE}
 
 
-def read_yaml(source: Path) -> dict[str, Any]:
+def read_mapping(source: Path, expected: str) -> dict[str, Any]:
     """The mapping in a YAML file, of plain values only."""
-    name = one_line(str(source))
     try:
-        with source.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise UserError(f"{name}: cannot be read: {error.strerror}") from error
-    if len(content) > MAX_BYTES:
-        raise UserError(f"{name}: got more than {MAX_BYTES} bytes, expected a config")
-    try:
-        data = _plain(content.decode(), OmegaConf.create)
-    except UnicodeDecodeError as error:
-        where = f"at offset {error.start}"
-        raise UserError(f"{name}: got bytes {where} that are not UTF-8, expected YAML") from error
-    except UserError as error:
-        raise UserError(f"{name}: {error}") from error
-    if not isinstance(data, dict):
-        raise UserError(f"{name}: got {show(data)}, expected `key: value` lines")
-    return data
+        return read_yaml(source, expected)
+    except ValueError as error:
+        raise UserError(f"{one_line(str(source))}: {error}") from error
 
 
 def _parse_override(override: str) -> tuple[str, Any]:
@@ -155,50 +134,9 @@ def _parse_override(override: str) -> tuple[str, Any]:
     if not equals or not all(part.isidentifier() for part in key.split(".")):
         raise UserError(f"got {show(override)}, expected key=value, such as inner.lr=0.05")
     try:
-        data = _plain(text, lambda text: OmegaConf.from_dotlist([f"value={text}"]))
-    except UserError as error:
+        return key, parse_yaml(text)
+    except ValueError as error:
         raise UserError(f"{key}: got {show(text)}: {error}") from error
-    return key, data["value"]
-
-
-def _plain(text: str, build: Callable[[str], Any]) -> Any:
-    """What OmegaConf makes of a YAML text, as plain Python; UserError says what is wrong and where."""
-    try:
-        _refuse_more_than_plain_yaml(text)
-        data = OmegaConf.to_container(build(text))
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        what = one_line(error.problem or str(error.context))
-        raise UserError(f"{where}not valid YAML: {what}") from error
-    except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:  # ValueError: 5000 digits
-        raise UserError(f"not valid YAML: {one_line(str(error))}") from error
-    for value in _leaves(data):
-        if isinstance(value, str) and "${" in value:
-            raise UserError(f"got {show(value)}, expected a plain value: ${{...}} is not looked up")
-    return data
-
-
-def _refuse_more_than_plain_yaml(text: str) -> None:
-    """Aliases can make a small file huge, tags can name types, deep nesting exhausts the parser's stack."""
-    depth = 0
-    for event in yaml.parse(text, yaml.SafeLoader):
-        where = f"line {event.start_mark.line + 1}"
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise UserError(f"{where}: got a YAML alias or anchor, expected plain values")
-        if getattr(event, "tag", None):
-            raise UserError(f"{where}: got the YAML tag {show(event.tag)}, expected plain values")
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_DEPTH:
-            raise UserError(f"{where}: got more than {MAX_DEPTH} nested levels")
-
-
-def _leaves(data: Any) -> Iterator[Any]:
-    if isinstance(data, dict | list):
-        for value in data.values() if isinstance(data, dict) else data:
-            yield from _leaves(value)
-    else:
-        yield data
 
 
 def _put(data: dict, keys: Sequence[str], value: Any) -> None:

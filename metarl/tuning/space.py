@@ -22,11 +22,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from metarl.config import Config, changed
-from metarl.config.load import read_yaml
-from metarl.envs.own_robot.plain_yaml import show
+from metarl.config.load import read_mapping
+from metarl.envs.plain_yaml import show, write_yaml
 from metarl.errors import UserError
 from metarl.tuning.defaults import adaptation, training
 
@@ -100,12 +98,12 @@ class Space:
         return chosen if all(held.values()) else None
 
     def to_yaml(self) -> str:
-        return yaml.safe_dump({d.key: d.to_plain() for d in self.dimensions}, sort_keys=False, allow_unicode=True)
+        return write_yaml({d.key: d.to_plain() for d in self.dimensions})
 
 
 def read_space(path: Path, config: Config, trained: bool = True) -> Space:
     """The space in a YAML file, checked against the config; trained: whether each strategy is trained anew."""
-    data = read_yaml(path)
+    data = read_mapping(path, "a search space")
     faults: list[str] = []
     dimensions = []
     for key, text in data.items():

@@ -75,7 +75,8 @@ ONE_FAULT = [
     ("inner_lr: 1", "inner_lr: got 1, expected no such key (did you mean 'inner.lr'?)"),
     ("hidden: [3]", "hidden: got [3], expected no such key (did you mean 'policy.hidden'?)"),
     ("lr: 1", "lr: got 1, expected no such key (did you mean 'inner.lr' or 'algorithm.lr'?)"),
-    ("3: 1", "3: got 3 for a key, expected a name"),
+    ("3: 1", "3: got 1, expected no such key"),
+    ("seed: ${oc.env:HOME}", 'seed: got "${oc.env:HOME}", expected an integer'),
     ("inner: {lr: fast}", 'inner.lr: got "fast", expected a valid number'),
     ("inner: {lr: -1}", "inner.lr: got -1, expected greater than 0"),
     ("inner: {lr: .nan}", "inner.lr: got NaN, expected a finite number"),
@@ -186,21 +187,19 @@ def test_faults_of_required_keys_families_and_algorithms(write, text, lines):
 NOT_YAML = [
     ("a: {", "c.yaml: line 1, column 5: not valid YAML: expected the node content, but found '<stream end>'"),
     ("a: 1\nb: ]", "c.yaml: line 2, column 4: not valid YAML: "),
-    ("seed: 1\nseed: 2", "c.yaml: line 2, column 1: not valid YAML: found duplicate key seed"),
+    ("seed: 1\nseed: 2", 'c.yaml: line 2, column 1: not valid YAML: key "seed" stands twice'),
     ("seed: 1\n--- \nseed: 2", "c.yaml: line 2, column 1: not valid YAML: but found another document"),
     ("\x00", "c.yaml: not valid YAML: unacceptable character #x0000: special characters are not allowed"),
     (b"\xff\xfea", "c.yaml: got bytes at offset 0 that are not UTF-8, expected YAML"),
     ("seed: " + "9" * 5000, "c.yaml: not valid YAML: Exceeds the limit"),
     ("- 1", "c.yaml: got [1], expected `key: value` lines"),
-    ("a: &x [1]\nb: *x", "c.yaml: line 1: got a YAML alias or anchor, expected plain values"),
-    ("a: !!python/object/apply:os.system [x]", "c.yaml: line 1: got the YAML tag "
-     '"tag:yaml.org,2002:python/object/apply:os.system", expected plain values'),
-    ("a: !!binary aGVsbG8=", 'c.yaml: line 1: got the YAML tag "tag:yaml.org,2002:binary", expected plain values'),
-    ("seed: ${oc.env:HOME}", 'c.yaml: got "${oc.env:HOME}", expected a plain value: ${...} is not looked up'),
-    ("seed: ${", "c.yaml: not valid YAML: "),
-    ("a: " + "[" * 100_000, "c.yaml: line 1: got more than 16 nested levels"),
+    ("a: &x [1]\nb: *x", "c.yaml: line 1, column 4: not valid YAML: aliases (&name, *name) are not used here"),
+    ("a: !!python/object/apply:os.system [x]", "c.yaml: line 1, column 4: not valid YAML: tags "
+     "such as tag:yaml.org,2002:python/object/apply:os.system are not used here"),
+    ("a: !!binary aGVsbG8=", "c.yaml: line 1, column 4: not valid YAML: tags such as tag:yaml.org,2002:bin"),
+    ("a: " + "[" * 100_000, "c.yaml: line 1, column 19: not valid YAML: nested deeper than 16 levels"),
     ("a: " + "x" * 1_000_001, "c.yaml: got more than 1000000 bytes, expected a config"),
-    ("null: 3", "c.yaml: not valid YAML: Incompatible key type"),
+    ("? [1]\n: 2", "c.yaml: line 1, column 3: not valid YAML: a key must be a name"),
 ]  # fmt: skip
 
 
@@ -218,7 +217,7 @@ OVERRIDES = [
     ("inner..lr=3", 'command line: got "inner..lr=3", expected key=value'),
     ("hidden[0]=3", 'command line: got "hidden[0]=3", expected key=value'),
     ("seed=[1", 'command line: seed: got "[1": line 1'),
-    ("seed=${oc.env:HOME}", 'command line: seed: got "${oc.env:HOME}": got "${oc.env:HOME}", expected a plain value'),
+    ("seed=${oc.env:HOME}", 'command line: seed: got "${oc.env:HOME}", expected an integer'),
     ("seed=", 'command line: seed: got null, expected an integer'),
     ("inner.lr=-1", "command line: inner.lr: got -1, expected greater than 0"),
     ("inner={lr: -1}", "command line: inner.lr: got -1, expected greater than 0"),

@@ -1,7 +1,7 @@
-"""YAML written by people: read without running anything, checked key by key, all faults told in one go.
+"""What people wrote in YAML, checked key by key, all faults told in one go.
 
     faults = []
-    robot = Section(read_yaml(path), "", faults)
+    robot = Section(read_yaml(path, "the description of a robot"), "", faults)
     horizon = robot.get("horizon", whole(1, 1_000_000), 200)
     control = robot.section("control")
     rate = control.get("rate", number(above=0), 50.0)
@@ -16,74 +16,13 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..parameter import did_you_mean
+from ..plain_yaml import one_line, show
 
-_MOST_BYTES, _MOST_DEPTH = 1_000_000, 16
 _MISSING = object()
 Check = Callable[[Any], Any]
-
-
-class _Loader(yaml.SafeLoader):
-    """Plain YAML 1.2 numbers, no key twice, no aliases, no depth that exhausts a stack."""
-
-    depth = 0
-
-    def compose_node(self, parent, index):
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(problem="aliases (*name) are not used here",
-                                       problem_mark=self.peek_event().start_mark)  # fmt: skip
-        self.depth += 1
-        if self.depth > _MOST_DEPTH:
-            raise yaml.MarkedYAMLError(problem=f"nested deeper than {_MOST_DEPTH} levels",
-                                       problem_mark=self.peek_event().start_mark)  # fmt: skip
-        node = super().compose_node(parent, index)
-        self.depth -= 1
-        return node
-
-    def construct_mapping(self, node, deep=False):
-        seen = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise yaml.MarkedYAMLError(problem="a key must be a name", problem_mark=key.start_mark)
-            if key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"key {show(key.value)} stands twice", problem_mark=key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-# 1e-3 and 5. are numbers, too, which YAML 1.1 takes for text
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"), list("-+.0123456789")
-)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file; ValueError in one line."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror}") from error
-    if len(content) > _MOST_BYTES:
-        raise ValueError(f"got more than {_MOST_BYTES} bytes, expected the description of a robot")
-    try:
-        data = _Loader(content.decode()).get_single_data()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"got bytes at offset {error.start} that are not UTF-8, expected YAML") from error
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise ValueError(f"{where}not valid YAML: {one_line(error.problem or str(error.context))}") from error
-    except (yaml.YAMLError, ValueError, OverflowError) as error:  # ValueError: 5000 digits, the 31st of February
-        raise ValueError(f"not valid YAML: {one_line(str(error))}") from error
-    if not isinstance(data, dict):
-        raise ValueError(f"got {show(data)}, expected `key: value` lines")
-    return data
 
 
 class Section:
@@ -252,14 +191,3 @@ def key_name(key: Any) -> str:
     """A key as it can be printed."""
     plain = str(key)
     return one_line(plain if plain.isprintable() and plain else json.dumps(plain))[:60]
-
-
-def show(value: Any) -> str:
-    """A value as it stands in YAML or JSON, cut at 60 characters."""
-    shown = json.dumps(value, default=str, skipkeys=True)
-    return shown if len(shown) <= 60 else shown[:57] + "..."
-
-
-def one_line(message: str) -> str:
-    plain = " ".join("".join(c if c.isprintable() else " " for c in message).split())
-    return plain if len(plain) <= 300 else plain[:297] + "..."
