@@ -260,6 +260,18 @@ class Config(Section):
         algorithm = self.algorithm
         return algorithm.trial_episodes - 1 if isinstance(algorithm, RL2Config) else self.inner.steps
 
+    @property
+    def rounds(self) -> int:
+        """How often in an iteration the `episodes` of each task are lived: before, between and after inner steps."""
+        match self.algorithm:
+            case RL2Config(trial_episodes=episodes):
+                return episodes
+            case ReptileConfig():
+                return self.inner.steps
+            case ScratchConfig() | RandomConfig():
+                return 0
+        return self.inner.steps + 1
+
     @model_validator(mode="after")
     def _fields_fit_together(self) -> "Config":
         faults = [f"{key}: got {got}, expected {expected}" for key, got, expected in misfits(self)]

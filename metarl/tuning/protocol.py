@@ -65,10 +65,9 @@ def validation_tasks(config: Config, count: int) -> Tasks:
 
 def steps_per_iteration(config: Config) -> int:
     """Environment steps of an iteration in which no episode ends early."""
-    algorithm, env = config.algorithm, config.env
-    rounds = {"rl2": getattr(algorithm, "trial_episodes", 0), "reptile": config.inner.steps, "scratch": 0, "random": 0}
+    env = config.env
     horizon = env.horizon or make_family(env.family, **env.options).horizon
-    return rounds.get(algorithm.name, config.inner.steps + 1) * config.meta_batch * config.episodes * horizon
+    return config.rounds * config.meta_batch * config.episodes * horizon
 
 
 def fitted(config: Config, chosen: Mapping[str, Any], base: Config) -> Config:
