@@ -91,9 +91,9 @@ def sentences(result: Document) -> list[str]:
     quickest = max(methods, key=lambda m: m["area"]["value"])
     last = best["curve"][-1]
     lines = [
-        f"Best in the end: {best['name']}, {_estimate(last['mean'])} after {last['episodes']} episodes in a task. "
+        f"Best in the end: {best['name']}, {_estimate(last['mean'])} after {_episodes(last['episodes'])} in a task. "
         f"Best on the way: {quickest['name']}, {_estimate(quickest['area'])} on average over the first"
-        f" {result['budget_episodes']} episodes."
+        f" {_episodes(result['budget_episodes'])}."
     ]
     idle = [m["name"] for m in methods if len(m["curve"]) > 1 and not _pays(m)]
     if idle:
@@ -138,6 +138,10 @@ def _success(result: Document) -> bool:
 
 def _estimate(estimate: Document) -> str:
     return format_interval(estimate["value"], estimate["interval"])
+
+
+def _episodes(count: int) -> str:
+    return f"{count} episode{'s' if count != 1 else ''}"
 
 
 def _count(steps: float) -> str:

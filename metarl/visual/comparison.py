@@ -77,8 +77,8 @@ def adaptation_curves(comparison: Comparison, unit: str) -> Figure:
             values = [point.mean for point in row.curve]
             y, low, high = ([*part, part[-1]] for part in _ends(values))
             axes.fill_between(x, low, high, step="post", color=colour(i), alpha=0.15, lw=0)
-            axes.plot(x, y, drawstyle="steps-post", lw=2, **line(i))
-            axes.plot(x[:-1], y[:-1], "o", ms=5, color=colour(i), label=_label(row.name, row.seeds))
+            axes.plot(x, y, drawstyle="steps-post", lw=2, label=_label(row.name, row.seeds), **line(i))
+            axes.plot(x[:-1], y[:-1], "o", ms=5, color=colour(i))
         _experience_axis(axes, sorted(set(lives)), most, unit)
         axes.set_ylabel("mean return of an episode")
         axes.set_title(f"{family(comparison)}: return after experience in a new task", loc="left")

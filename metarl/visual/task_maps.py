@@ -83,7 +83,8 @@ def _map_one(axes, values: np.ndarray, sides: list[np.ndarray], m: Measured, i: 
         for side in sides:
             bins = np.array_split(side[np.argsort(values[side])], max(1, round(BINS * len(side) / len(values))))
             axes.plot([values[b].mean() for b in bins], [final[b].mean() for b in bins], lw=1.8, **line(i))
-    axes.scatter(x[~fails], final[~fails], 14, colour(i), marker="o", alpha=0.6, label=m.name, lw=0)
+    axes.scatter(x[~fails], final[~fails], 14, colour(i), marker="o", alpha=0.6, lw=0)
+    axes.plot([], [], marker="o", ms=4, label=m.name, **line(i))  # for the legend
     axes.scatter(x[fails], final[fails], 30, colour(i), marker="x", lw=1.4)
 
 
