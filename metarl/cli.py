@@ -137,13 +137,16 @@ def evaluate(
     average: Annotated[
         int, typer.Option(min=1, max=1_000_000, help="How many of the newest checkpoints to average the weights of.")
     ] = 1,
+    mean_actions: Annotated[
+        bool, typer.Option("--mean-actions", help="Act without exploration: the mean of each action.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure how fast a run adapts to tasks it never saw."""
     with _stdout_for_json(as_json):
         from metarl.evaluation.evaluate import evaluate_run, print_table
 
-        result = evaluate_run(run, tasks, steps, episodes, average=average)
+        result = evaluate_run(run, tasks, steps, episodes, deterministic=mean_actions, average=average)
     _report(result, print_table, as_json)
 
 

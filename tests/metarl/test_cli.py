@@ -102,10 +102,11 @@ def test_resume_needs_no_config_but_the_run_s_own(capsys, calls, tmp_path):
 def test_evaluate_prints_a_table(capsys, calls):
     code, out, _ = run(capsys, "evaluate", "runs/x")
     assert (code, out) == (0, "progress\ntable\n")
-    run(capsys, "evaluate", "runs/x", "--tasks", "my.json", "--steps", "0", "--episodes", "7", "--average", "3")
+    options = "--tasks my.json --steps 0 --episodes 7 --average 3 --mean-actions"
+    run(capsys, "evaluate", "runs/x", *options.split())
     assert calls == [
-        ("evaluate", Path("runs/x"), "held_out", None, None, 1),
-        ("evaluate", Path("runs/x"), "my.json", 0, 7, 3),
+        ("evaluate", Path("runs/x"), "held_out", None, None, False, 1),
+        ("evaluate", Path("runs/x"), "my.json", 0, 7, True, 3),
     ]
 
 
