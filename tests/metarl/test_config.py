@@ -23,6 +23,7 @@ from metarl.config import (
     to_yaml,
 )
 from metarl.config import settings as config_settings
+from metarl.envs.plain_yaml import parse_yaml, write_yaml
 from metarl.errors import UserError, close, nearest
 
 BASE = "env: {family: HalfCheetahDir}\nalgorithm: {name: promp}\n"
@@ -209,6 +210,15 @@ def test_what_is_not_plain_yaml_is_said_with_its_place(write, text, line):
     assert len(found) == 1
     assert found[0].startswith(line)
     assert len(found[0]) < 300
+
+
+TRICKY = ["1e-3", "5.", "1_000", "yes", "~", "null", "2026-11-21", "0x10", "a: b", "", " a", "é\n", 1e-3, 5.0, 10**400]
+
+
+@pytest.mark.parametrize("value", TRICKY)
+def test_what_is_written_reads_back_the_same(value):
+    text = write_yaml({"a": [value], "b": {"c": value}})
+    assert parse_yaml(text) == {"a": [value], "b": {"c": value}}, text
 
 
 OVERRIDES = [

@@ -278,8 +278,11 @@ def test_gradients_do_not_depend_on_padding_order_or_split(name, window, burn_in
         field: torch.cat([x, torch.ones_like(x[:4]) * (field not in ("weights", "resets"))])
         for field, x in batch._asdict().items() if field != "memory"
     })
+    eight = 8 * learner.policy.memory.footprint * len(batch.weights)  # rows at a time, and a rest
+    assert batch.weights.shape[1] % 8
     for name, other, rows in (
-        ("order", batch.rows(order), 10**9), ("split", batch, 1), ("padding", changed, 10**9), ("more", more, 10**9)
+        ("order", batch.rows(order), 10**9), ("split", batch, 1), ("chunks", batch, eight),
+        ("padding", changed, 10**9), ("more", more, 10**9),
     ):
         if name == "padding" and window:
             continue  # there the padding of one window is the burn-in of the next, which nothing is learned from
