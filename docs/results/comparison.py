@@ -1,0 +1,53 @@
+"""From the runs of several methods in one environment to the tables, figures and JSON of docs/comparison.md.
+
+    python docs/results/comparison.py NAME RUNS...      # run folders, any number of seeds of each method
+
+Prints the two tables of each split as Markdown. Everything in them is computed by `metarl compare` from the returns of
+single episodes, which stay in the run folders; docs/results/comparison/NAME-SPLIT.json has the returns of each run in
+each task.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from metarl.envs import make_family
+from metarl.evaluation.compare import compare_runs
+from metarl.evaluation.compare_table import SUMMARY, curve_cells, curve_columns, sentences, summary_cells
+from metarl.runs.lines import read_lines
+from metarl.runs.run import open_run
+from metarl.visual.comparison import adaptation_curves, failure_map
+from metarl.visual.figures import save_figure
+
+HERE = Path(__file__).parent / "comparison"
+WORDS = {"held_out": "Held-out tasks", "extrapolation": "Tasks outside the training range"}
+
+
+def markdown(columns, rows) -> str:
+    return "\n".join(f"| {' | '.join(map(str, row))} |" for row in (columns, ["---"] * len(columns), *rows))
+
+
+def main(name: str, folders: list[Path]) -> None:
+    env = open_run(folders[0]).config.env
+    space = make_family(env.family, **env.options).space
+    HERE.mkdir(exist_ok=True)
+    for split in ["held_out"] + ["extrapolation"] * any(p.extrapolation for p in space.parameters):
+        comparison = compare_runs(folders, split, say=lambda line: print(line, file=sys.stderr))
+        result = comparison.to_json()
+        (HERE / f"{name}-{split}.json").write_text(json.dumps(result) + "\n", encoding="utf-8")
+        figures = {"adaptation": adaptation_curves(comparison, "episodes"), "map": failure_map(comparison)}
+        for kind, figure in figures.items():
+            save_figure(figure, HERE / f"{name}-{split}-{kind}")
+            (HERE / f"{name}-{split}-{kind}.svg").unlink()
+        print(f"### {WORDS[split]}\n")
+        print(markdown(curve_columns(result), curve_cells(result)), end="\n\n")
+        print(markdown(SUMMARY, summary_cells(result)), end="\n\n")
+        print(" ".join(sentences(result)), end="\n\n")
+    for method in comparison.methods:
+        lines = [read_lines(run.path / "timings.jsonl") for run in method.runs]
+        minutes = [sum(line["seconds"] for line in run) / 60 for run in lines]
+        print(f"{method.name}: {min(minutes):.0f} to {max(minutes):.0f} min of training", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], [Path(folder) for folder in sys.argv[2:]])
