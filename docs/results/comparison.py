@@ -2,7 +2,7 @@
 
     python docs/results/comparison.py NAME RUNS...      # run folders, any number of seeds of each method
 
-Prints the two tables of each split as Markdown. Everything in them is computed by `metarl compare` from the returns of
+Prints the two tables of each split as Markdown, and how each method begins and ends. Everything in them is computed by `metarl compare` from the returns of
 single episodes, which stay in the run folders; docs/results/comparison/NAME-SPLIT.json has the returns of each run in
 each task.
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 from metarl.envs import make_family
 from metarl.evaluation.compare import compare_runs
 from metarl.evaluation.compare_table import SUMMARY, curve_cells, curve_columns, sentences, summary_cells
+from metarl.evaluation.statistics import format_interval
 from metarl.runs.lines import read_lines
 from metarl.runs.run import open_run
 from metarl.visual.comparison import adaptation_curves, failure_map
@@ -27,15 +28,22 @@ def markdown(columns, rows) -> str:
     return "\n".join(f"| {' | '.join(map(str, row))} |" for row in (columns, ["---"] * len(columns), *rows))
 
 
+def say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
 def main(name: str, folders: list[Path]) -> None:
     env = open_run(folders[0]).config.env
     space = make_family(env.family, **env.options).space
     HERE.mkdir(exist_ok=True)
+    ends = {}
     for split in ["held_out"] + ["extrapolation"] * any(p.extrapolation for p in space.parameters):
-        comparison = compare_runs(folders, split, say=lambda line: print(line, file=sys.stderr))
+        comparison = compare_runs(folders, split, baseline="domain-randomised", say=say)
         result = comparison.to_json()
         (HERE / f"{name}-{split}.json").write_text(json.dumps(result) + "\n", encoding="utf-8")
-        figures = {"adaptation": adaptation_curves(comparison, "episodes"), "map": failure_map(comparison)}
+        figures = {"adaptation": adaptation_curves(comparison, "episodes")}
+        if len(set(comparison.tasks.digests)) > 1:
+            figures["map"] = failure_map(comparison)
         for kind, figure in figures.items():
             save_figure(figure, HERE / f"{name}-{split}-{kind}")
             (HERE / f"{name}-{split}-{kind}.svg").unlink()
@@ -43,10 +51,15 @@ def main(name: str, folders: list[Path]) -> None:
         print(markdown(curve_columns(result), curve_cells(result)), end="\n\n")
         print(markdown(SUMMARY, summary_cells(result)), end="\n\n")
         print(" ".join(sentences(result)), end="\n\n")
+        for method in result["methods"]:
+            curve = [format_interval(p["mean"]["value"], p["mean"]["interval"]) for p in method["curve"]]
+            ends.setdefault(method["name"], []).extend([curve[0], curve[-1] if len(curve) > 1 else ""])
+    print("### First and last\n")
+    print("\n".join(f"| {method} | {' | '.join(cells)} |" for method, cells in ends.items()))
     for method in comparison.methods:
         lines = [read_lines(run.path / "timings.jsonl") for run in method.runs]
         minutes = [sum(line["seconds"] for line in run) / 60 for run in lines]
-        print(f"{method.name}: {min(minutes):.0f} to {max(minutes):.0f} min of training", file=sys.stderr)
+        say(f"{method.name}: {min(minutes):.0f} to {max(minutes):.0f} min of training")
 
 
 if __name__ == "__main__":

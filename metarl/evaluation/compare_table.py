@@ -97,7 +97,7 @@ def sentences(result: Document) -> list[str]:
     ]
     idle = [m["name"] for m in methods if len(m["curve"]) > 1 and not _pays(m)]
     if idle:
-        lines.append(f"Adaptation does not pay beyond noise for: {'; '.join(idle)}.")
+        lines.append(f"Adaptation from episode to episode does not pay beyond noise for: {'; '.join(idle)}.")
     return lines
 
 
