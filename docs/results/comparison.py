@@ -2,26 +2,24 @@
 
     python docs/results/comparison.py NAME RUNS...      # run folders, any number of seeds of each method
 
-Prints the two tables of each split as Markdown, and how each method begins and ends. Everything in them is computed by `metarl compare` from the returns of
-single episodes, which stay in the run folders; docs/results/comparison/NAME-SPLIT.json has the returns of each run in
-each task.
+Prints the two tables of each split as Markdown, and how each method begins and ends. Everything in them is computed by
+`metarl compare` from the returns of single episodes, which stay in the run folders; docs/results/comparison/
+NAME-SPLIT.json, what its --json prints, has the returns of each run in each task.
 """
 
 import json
 import sys
 from pathlib import Path
 
-from metarl.envs import make_family
+from families import WORDS, minutes, splits
+
 from metarl.evaluation.compare import compare_runs
 from metarl.evaluation.compare_table import SUMMARY, curve_cells, curve_columns, sentences, summary_cells
 from metarl.evaluation.statistics import format_interval
-from metarl.runs.lines import read_lines
-from metarl.runs.run import open_run
 from metarl.visual.comparison import adaptation_curves, failure_map
 from metarl.visual.figures import save_figure
 
 HERE = Path(__file__).parent / "comparison"
-WORDS = {"held_out": "Held-out tasks", "extrapolation": "Tasks outside the training range"}
 
 
 def markdown(columns, rows) -> str:
@@ -33,11 +31,9 @@ def say(line: str) -> None:
 
 
 def main(name: str, folders: list[Path]) -> None:
-    env = open_run(folders[0]).config.env
-    space = make_family(env.family, **env.options).space
     HERE.mkdir(exist_ok=True)
     ends = {}
-    for split in ["held_out"] + ["extrapolation"] * any(p.extrapolation for p in space.parameters):
+    for split in splits(folders[0]):
         comparison = compare_runs(folders, split, baseline="domain-randomised", say=say)
         result = comparison.to_json()
         (HERE / f"{name}-{split}.json").write_text(json.dumps(result) + "\n", encoding="utf-8")
@@ -47,7 +43,7 @@ def main(name: str, folders: list[Path]) -> None:
         for kind, figure in figures.items():
             save_figure(figure, HERE / f"{name}-{split}-{kind}")
             (HERE / f"{name}-{split}-{kind}.svg").unlink()
-        print(f"### {WORDS[split]}\n")
+        print(f"### {WORDS[split].capitalize()}\n")
         print(markdown(curve_columns(result), curve_cells(result)), end="\n\n")
         print(markdown(SUMMARY, summary_cells(result)), end="\n\n")
         print(" ".join(sentences(result)), end="\n\n")
@@ -57,9 +53,8 @@ def main(name: str, folders: list[Path]) -> None:
     print("### First and last\n")
     print("\n".join(f"| {method} | {' | '.join(cells)} |" for method, cells in ends.items()))
     for method in comparison.methods:
-        lines = [read_lines(run.path / "timings.jsonl") for run in method.runs]
-        minutes = [sum(line["seconds"] for line in run) / 60 for run in lines]
-        say(f"{method.name}: {min(minutes):.0f} to {max(minutes):.0f} min of training")
+        wall = [minutes(run.path) for run in method.runs]
+        say(f"{method.name}: {min(wall):.0f} to {max(wall):.0f} min of training")
 
 
 if __name__ == "__main__":

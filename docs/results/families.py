@@ -27,13 +27,21 @@ HERE = Path(__file__).parent
 WORDS = {"held_out": "held-out tasks", "extrapolation": "tasks outside the training range"}
 
 
+def splits(folder: Path) -> list[str]:
+    """Those of a run's family that were not trained on."""
+    env = open_run(folder).config.env
+    parameters = make_family(env.family, **env.options).space.parameters
+    return ["held_out"] + ["extrapolation"] * any(p.extrapolation for p in parameters)
+
+
+def minutes(folder: Path) -> float:
+    """Wall time of a run's training."""
+    return sum(line["seconds"] for line in read_lines(folder / "timings.jsonl")) / 60
+
+
 def measured(folders: list[Path]) -> dict:
     """Comparisons of the seeds of one config, by split."""
-    run = open_run(folders[0])
-    splits = ["held_out"]
-    if any(p.extrapolation for p in make_family(run.config.env.family, **run.config.env.options).space.parameters):
-        splits.append("extrapolation")
-    return {split: compare_runs(folders, split, say=print).to_json() for split in splits}
+    return {split: compare_runs(folders, split, say=print).to_json() for split in splits(folders[0])}
 
 
 def row(folders: list[Path], comparisons: dict, split: str) -> str:
@@ -43,9 +51,9 @@ def row(folders: list[Path], comparisons: dict, split: str) -> str:
              for p in method["curve"]]  # fmt: skip
     gain = f"{format_number(method['gain']['value'])} [{', '.join(map(format_number, method['gain']['interval']))}]"
     steps = sum(run.metrics()[-1]["env_steps"] for run in runs) / len(runs) / 1e6
-    minutes = [sum(line["seconds"] for line in read_lines(folder / "timings.jsonl")) / 60 for folder in folders]
+    wall = [minutes(folder) for folder in folders]
     name = comparisons[split]["environment"]["family"] if split == "held_out" else ""
-    about = f"{len(runs)} | {steps:.1f} M, {min(minutes):.0f} to {max(minutes):.0f} min" if name else " | "
+    about = f"{len(runs)} | {steps:.1f} M, {min(wall):.0f} to {max(wall):.0f} min" if name else " | "
     return f"| {name} | {about} | {WORDS[split]} | {' | '.join(cells)} | {gain} |"
 
 

@@ -26,7 +26,7 @@ from metarl.config import (
 )  # fmt: skip
 from metarl.errors import UserError
 from metarl.evaluation.compare import compare_runs
-from metarl.evaluation.compare_table import print_comparison
+from metarl.evaluation.compare_table import print_comparison, sentences
 from metarl.evaluation.file import load_evaluation
 from metarl.evaluation.methods import base_name, differences, find, group, open_runs
 from metarl.evaluation.scores import cvar, iqm
@@ -311,3 +311,22 @@ def test_a_folder_that_cannot_be_written_is_one_line(folders, tmp_path, capsys):
         main(["compare", str(folders[0]), "--out", str(tmp_path / "file")])
     assert caught.value.code == 2
     assert "--out: " in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_the_sentences_name_the_best_and_those_whose_adaptation_does_not_pay():
+    def method(name, curve, area, gain):
+        points = [{"episodes": n, "mean": {"value": value, "interval": None}} for n, value in curve]
+        return {"name": name, "curve": points, "area": {"value": area, "interval": None},
+                "gain": {"value": curve[-1][1] - curve[0][1], "interval": gain}}  # fmt: skip
+
+    methods = [
+        method("rises", [(0, 1.0), (1, 9.0)], 4.0, [7.0, 9.0]),
+        method("noise", [(0, 5.0), (1, 6.0)], 5.0, [-1.0, 3.0]),
+        method("never adapts", [(0, 3.0)], 3.0, [0.0, 0.0]),
+    ]
+    assert sentences({"methods": methods, "budget_episodes": 20}) == [
+        "Best in the end: rises, 9 after 1 episode in a task."
+        " Best on the way: noise, 5 on average over the first 20 episodes.",
+        "Adaptation from episode to episode does not pay beyond noise for: noise.",
+    ]
+    assert len(sentences({"methods": methods[:1], "budget_episodes": 20})) == 1
