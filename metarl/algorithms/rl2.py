@@ -235,24 +235,26 @@ class RL2:
         return edges[:count], torch.cat(log_probs), torch.cat(values)
 
     def update(self, batch: Batch, iteration: int) -> dict[str, float]:
-        """Adam steps on minibatches of trials; returns means over them."""
+        """Adam steps on minibatches of trials, until the policy has gone too far; returns means over them."""
         settings, totals = self.config.algorithm, []
         if settings.anneal:
             self.optimiser.param_groups[0]["lr"] = settings.lr * (1 - iteration / self.config.iterations)
+        parts = (part for epoch in range(settings.epochs) for part in self.minibatches(batch, iteration, epoch))
         with side_by_side() as work:
-            for epoch in range(settings.epochs):
-                rng = np.random.default_rng(stream(self.config.seed, "minibatches", iteration, epoch))
-                for part in self.minibatches(batch, rng):
-                    gradients, measured = self.gradient(part, work)
-                    for name, value in self.params.items():
-                        value.grad = gradients[name]
-                    torch.nn.utils.clip_grad_norm_(self.params.values(), settings.max_gradient)
-                    self.optimiser.step()
-                    totals.append(measured)
+            for part in parts:
+                gradients, measured = self.gradient(part, work)
+                totals.append(measured)
+                if 0 < settings.target_kl < measured["kl"]:
+                    break
+                for name, value in self.params.items():
+                    value.grad = gradients[name]
+                torch.nn.utils.clip_grad_norm_(self.params.values(), settings.max_gradient)
+                self.optimiser.step()
         return {name: float(np.mean([row[name] for row in totals])) for name in totals[0]}
 
-    def minibatches(self, batch: Batch, rng: np.random.Generator) -> Iterator[Batch]:
+    def minibatches(self, batch: Batch, iteration: int, epoch: int) -> Iterator[Batch]:
         """All trials once, in random order, each with all of its windows."""
+        rng = np.random.default_rng(stream(self.config.seed, "minibatches", iteration, epoch))
         num_trials = self.env.num_envs
         count = batch.weights.shape[1] // num_trials
         for trials in np.array_split(rng.permutation(num_trials), min(self.config.algorithm.minibatches, num_trials)):

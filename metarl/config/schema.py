@@ -159,6 +159,10 @@ class RL2Config(Section):
     epochs: Int = Field(3, ge=1, le=1000, description="Passes over the trials of an iteration.")
     minibatches: Int = Field(10, ge=1, le=100_000, description="Adam steps in a pass, on as many parts of the trials.")
     clip: Float = Field(0.2, gt=0, le=100, description="Likelihood ratios are cut to [1 - clip, 1 + clip].")
+    target_kl: Float = Field(
+        0.0, ge=0, le=1_000_000,
+        description="The passes end where a minibatch's mean KL from the collecting policy exceeds this; 0: never.",
+    )
     value_weight: Float = Field(0.5, ge=0, le=1000, description="Weight of the value's squared error.")
     entropy: Float = Field(0.0, ge=0, le=1000, description="Weight of the actions' entropy, in nats.")
     max_gradient: Float = Field(1.0, gt=0, le=1_000_000, description="Longer gradients are cut to this length.")

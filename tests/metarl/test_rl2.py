@@ -299,12 +299,19 @@ def test_minibatches_are_all_trials_once_with_all_their_windows():
     count = batch.weights.shape[1] // 12
     assert count > 1
     tagged = batch._replace(weights=torch.arange(12 * count).expand(len(batch.weights), -1))
-    parts = [part.weights[0] for part in learner.minibatches(tagged, np.random.default_rng(0))]
+    parts = [part.weights[0] for part in learner.minibatches(tagged, 0, 0)]
     assert len(parts) == 3
     assert sorted(torch.cat(parts).tolist()) == list(range(12 * count))
     for part in parts:
         trials = part % 12
         assert sorted(trials.tolist()) == sorted(trials.unique().tolist() * count)
+
+
+@pytest.mark.parametrize("target_kl, steps", [(0.0, 6), (1e-12, 1), (1e6, 6)])
+def test_the_passes_end_where_the_policy_has_gone_too_far(target_kl, steps):
+    learner = ragged(target_kl=target_kl)  # after an iteration
+    taken = {int(state["step"]) for state in learner.optimiser.state.values()}
+    assert taken == {steps}  # at the first minibatch the policy is still the one that collected
 
 
 def test_advantages_are_normalised_over_the_steps_that_were_lived():
