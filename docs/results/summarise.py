@@ -2,6 +2,7 @@
 
     python docs/results/summarise.py "metarl train half_cheetah_dir/promp seed=SEED" runs/s0 runs/s1 ... > promp.json
 
+With `--mean-actions` it takes what `metarl evaluate --mean-actions` measured.
 The interval is over seeds (percentile bootstrap of the seeds' means, widened for small samples: docs/evaluation.md).
 """
 
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from metarl.evaluation.evaluate import load_evaluation
+from metarl.evaluation.evaluate import Evaluation, load_evaluation
 from metarl.evaluation.statistics import summarise
 from metarl.runs.lines import read_lines
 from metarl.runs.run import open_run
@@ -19,12 +20,21 @@ from metarl.runs.run import open_run
 VERSIONS = ("python", "torch", "mujoco", "gymnasium", "numpy", "cpu", "threads")
 
 
-def main(command: str, folders: list[str]) -> dict:
+def newest(folder: Path, mean_actions: bool) -> Evaluation:
+    """What was measured of the latest checkpoint, with sampled or with mean actions."""
+    files = sorted(folder.glob("evaluations/held_out-*.json"), key=lambda file: int(file.name.split("-")[1]))
+    measured = [e for e in map(load_evaluation, files) if e.deterministic == mean_actions]
+    if not measured:
+        options = " --mean-actions" * mean_actions
+        sys.exit(f"got no such evaluation in {folder}; next: metarl evaluate {folder}{options}")
+    return measured[-1]
+
+
+def main(command: str, folders: list[str], mean_actions: bool) -> dict:
     rows, means = [], []
     for folder in map(Path, folders):
         run = open_run(folder)
-        newest = max(folder.glob("evaluations/held_out-*.json"), key=lambda file: int(file.name.split("-")[1]))
-        evaluation, metrics = load_evaluation(newest), run.metrics()
+        evaluation, metrics = newest(folder, mean_actions), run.metrics()
         curve = [point.summary.mean for point in evaluation.curve]
         means.append(curve)
         session = json.loads((folder / "versions.json").read_text())["sessions"][-1]
@@ -46,6 +56,7 @@ def main(command: str, folders: list[str]) -> dict:
         "config": run.config.model_dump(mode="json", exclude={"seed", "wandb"}),
         "measured_on": {
             "split": "held_out", "tasks": len(evaluation.tasks), "episodes": evaluation.episodes,
+            "actions": "mean" if mean_actions else "sampled",
             "disjoint": evaluation.disjoint, "note": evaluation.disjoint_reason,
         },
         "curve": curve,
@@ -55,5 +66,6 @@ def main(command: str, folders: list[str]) -> dict:
 
 
 if __name__ == "__main__":
-    json.dump(main(sys.argv[1], sys.argv[2:]), sys.stdout, indent=1)
+    arguments = [x for x in sys.argv[1:] if x != "--mean-actions"]
+    json.dump(main(arguments[0], arguments[1:], "--mean-actions" in sys.argv), sys.stdout, indent=1)
     print()

@@ -155,16 +155,16 @@ class RL2Config(Section):
         True, description="Returns go on to the end of the trial; false: to the end of the episode."
     )
     lr: Float = Field(1e-3, gt=0, le=1000, description="Adam's step size.")
-    anneal: bool = Field(False, description="Let lr fall linearly, to zero after the last of the iterations.")
-    epochs: Int = Field(3, ge=1, le=1000, description="Passes over the trials of an iteration.")
-    minibatches: Int = Field(10, ge=1, le=100_000, description="Adam steps in a pass, on as many parts of the trials.")
-    clip: Float = Field(0.2, gt=0, le=100, description="Likelihood ratios are cut to [1 - clip, 1 + clip].")
+    anneal: bool = Field(True, description="Let lr fall linearly, to zero after the last of the iterations.")
+    epochs: Int = Field(2, ge=1, le=1000, description="Passes over the trials of an iteration.")
+    minibatches: Int = Field(20, ge=1, le=100_000, description="Adam steps in a pass, on as many parts of the trials.")
+    clip: Float = Field(0.1, gt=0, le=100, description="Likelihood ratios are cut to [1 - clip, 1 + clip].")
     target_kl: Float = Field(
         0.0, ge=0, le=1_000_000,
         description="The passes end where a minibatch's mean KL from the collecting policy exceeds this; 0: never.",
     )
     value_weight: Float = Field(0.5, ge=0, le=1000, description="Weight of the value's squared error.")
-    entropy: Float = Field(0.0, ge=0, le=1000, description="Weight of the actions' entropy, in nats.")
+    entropy: Float = Field(0.01, ge=0, le=1000, description="Weight of the actions' entropy, in nats.")
     max_gradient: Float = Field(1.0, gt=0, le=1_000_000, description="Longer gradients are cut to this length.")
     window: Int = Field(
         100, ge=0, le=1_000_000, description="Steps that gradients run back through the memory; 0: the whole trial."
