@@ -1,0 +1,47 @@
+"""A result that docs/ quotes is of the run that the command beside it makes, whatever configs and defaults became."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from metarl.config import load_config
+
+RESULTS = Path(__file__).parents[2] / "docs" / "results"
+
+
+def documented() -> list:
+    found = []
+    for file in sorted(RESULTS.rglob("*.json")):
+        content = json.loads(file.read_text(encoding="utf-8"))
+        for entry in content if isinstance(content, list) else [content]:
+            if "config" in entry and entry.get("command", "").startswith("metarl train"):
+                found.append(pytest.param(entry["command"], entry["config"], id=f"{file.stem}: {entry['command']}"))
+    return found
+
+
+def flat(config: dict, prefix: str = "") -> dict:
+    settings = {}
+    for name, value in config.items():
+        settings |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return settings
+
+
+@pytest.mark.parametrize("command, config", documented())
+def test_the_command_beside_a_result_is_the_run_that_was_measured(command, config):
+    name, *changes = command.split(";")[0].removeprefix("metarl train ").split()
+    if name.endswith(".yaml"):
+        pytest.skip("a config that `metarl new` makes, which is not shipped")
+    changes = [change for change in changes if change != "seed=SEED"]
+    now = flat(load_config(name, changes).model_dump(mode="json"))
+    ours = {key: value for key, value in flat(config).items() if not key.startswith(("evaluation.", "wandb."))}
+    assert {key: now.get(key) for key in ours} == ours
+
+
+def test_the_page_on_the_comparison_gives_the_commands_that_are_tested():
+    commands = json.loads((RESULTS / "comparison" / "commands.json").read_text(encoding="utf-8"))
+    tested = {" ".join(entry["command"].replace("seed=SEED threads=1", "").split()) for entry in commands}
+    page = (RESULTS.parent / "comparison.md").read_text(encoding="utf-8")
+    shown = re.findall(r"\| `(metarl train half_cheetah_mass/[^`]*)` \|", page)
+    assert len(shown) == 9 and set(shown) <= tested
