@@ -16,7 +16,7 @@ def documented() -> list:
     for file in sorted(RESULTS.rglob("*.json")):
         content = json.loads(file.read_text(encoding="utf-8"))
         for entry in content if isinstance(content, list) else [content]:
-            shipped = re.match(r"metarl train [^ .]+( |$)", entry.get("command", ""))  # not a file of one's own
+            shipped = re.match(r"metarl train [^ .;]+( |;|$)", str(entry.get("command")))  # not a file of one's own
             if shipped and "config" in entry:
                 found.append(pytest.param(entry["command"], entry["config"], id=f"{file.stem}: {entry['command']}"))
     return found
