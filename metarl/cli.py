@@ -28,6 +28,9 @@ app = typer.Typer(name="metarl", add_completion=False, pretty_exceptions_enable=
 
 RunFolders = Annotated[list[Path], typer.Argument(metavar="RUN ...", help="Run folders of one environment.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder that `metarl train` wrote.")]
+MeanActions = Annotated[
+    bool, typer.Option("--mean-actions", help="Act without exploration: the mean of each action.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 
@@ -137,9 +140,7 @@ def evaluate(
     average: Annotated[
         int, typer.Option(min=1, max=1_000_000, help="How many of the newest checkpoints to average the weights of.")
     ] = 1,
-    mean_actions: Annotated[
-        bool, typer.Option("--mean-actions", help="Act without exploration: the mean of each action.")
-    ] = False,
+    mean_actions: MeanActions = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure how fast a run adapts to tasks it never saw."""
@@ -169,6 +170,7 @@ def compare(
     episodes: Annotated[
         int | None, typer.Option(min=1, max=100_000, help="Episodes in a task at each step; likewise.")
     ] = None,
+    mean_actions: MeanActions = False,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write figures and JSON there.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -178,7 +180,7 @@ def compare(
         from metarl.evaluation.compare_table import print_comparison
 
         options = {"baseline": baseline, "oracle": oracle, "threshold": threshold, "steps": steps, "episodes": episodes}
-        comparison = compare_runs(runs, tasks, **options, say=_say)
+        comparison = compare_runs(runs, tasks, **options, deterministic=mean_actions, say=_say)
         result = comparison.to_json()
         if out is not None:
             from metarl.visual.comparison import write_comparison
@@ -197,11 +199,13 @@ def report(
     ] = None,
     baseline: Annotated[str | None, typer.Option(metavar="METHOD|RUN", help="As of compare.")] = None,
     oracle: Annotated[str | None, typer.Option(metavar="METHOD|RUN", help="As of compare.")] = None,
+    mean_actions: MeanActions = False,
 ) -> None:
     """Write a comparison with pictures and replays as one page."""
     from metarl.visual.report import write_report
 
-    print(write_report(runs, out, tasks or ["held_out"], baseline=baseline, oracle=oracle, say=_say))
+    options = {"baseline": baseline, "oracle": oracle, "deterministic": mean_actions}
+    print(write_report(runs, out, tasks or ["held_out"], **options, say=_say))
 
 
 @app.command()

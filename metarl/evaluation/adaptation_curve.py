@@ -60,7 +60,7 @@ class Evaluation:
     Attributes:
         env: settings of the environment.
         returns: (S + 1, M, K) undiscounted return of each episode after s steps; NaN where the physics diverged.
-        env_steps: (S + 1, M) environment steps lived in each task while measuring step s.
+        env_steps: (S + 1, M) environment steps in each task that step s + 1 learns from; of the last, those measured.
         dt: seconds in an environment step.
         split: "held_out", "extrapolation" or "train", or the name of the file that the tasks came from.
         disjoint: whether none of the tasks was trained on, and why (not).
@@ -186,7 +186,8 @@ def evaluate(
         steps: S, adaptation steps.
         episodes: K, in each task for each number of steps.
         seed: of initial states, actions and bootstrap samples.
-        deterministic: take mean actions instead of sampled ones.
+        deterministic: measure mean actions instead of sampled ones. A pooled adapter still adapts to sampled ones, as
+            many episodes; one with a memory lives by its mean actions.
         max_simulations: tasks are taken in chunks of at most so many episodes at once (but one task at least).
         progress: called with (rounds of episodes done, rounds in all).
         labels: `env`, `split`, `disjoint`, `disjoint_reason`, `origin` of the Evaluation.
@@ -209,9 +210,11 @@ def evaluate(
             draws = stream(seed, "evaluation", EPISODES, step, number)
             rollout = collect(env, adapter, state, episodes, draws, deterministic=deterministic)
             returns[step, rows] = rollout.returns
-            env_steps[step, rows] = rollout.valid.sum((1, 2))
             successes[step, rows] = rollout.successes
             rates[-1].append(_rates(rollout) / env.dt)
+            if step < steps and deterministic and adapter.pooled:  # mean actions try nothing that could be learned from
+                rollout = collect(env, adapter, state, episodes, draws)
+            env_steps[step, rows] = rollout.valid.sum((1, 2))
             if step < steps:
                 state = adapter.adapt(state, rollout)
             if progress:

@@ -41,6 +41,7 @@ def compare_runs(
     threshold: float | None = None,
     steps: int | None = None,
     episodes: int | None = None,
+    deterministic: bool = False,
     say: Callable[[str], None] | None = None,
 ) -> Comparison:
     """Compare the runs, evaluating those that were not yet evaluated in these tasks.
@@ -52,6 +53,7 @@ def compare_runs(
             task's parameters, if None.
         threshold: return that is to be reached; see `SHARE_OF_THE_WAY`.
         steps, episodes: of each method's own config if None.
+        deterministic: mean actions.
         say: gets a line for each run that is evaluated.
     """
     runs = open_runs(paths)
@@ -65,7 +67,7 @@ def compare_runs(
             if say:
                 say(f"{run.path} ({method.name}, seed {run.config.seed}): {tasks} tasks")
             k = method.config.evaluation.episodes if episodes is None else episodes
-            evaluations.append(evaluation_of(run, tasks, frozen, steps, k))
+            evaluations.append(evaluation_of(run, tasks, frozen, steps, k, deterministic=deterministic))
     known = np.logical_and.reduce([np.isfinite(e.per_task).all(0) for evaluations in results for e in evaluations])
     if not known.any():
         raise UserError(f"{tasks}: in every task the physics diverged in all episodes of a method; nothing to compare")

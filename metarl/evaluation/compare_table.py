@@ -104,7 +104,8 @@ def sentences(result: Document) -> list[str]:
 def notes(result: Document) -> list[str]:
     """How to read the tables."""
     lines = [
-        f"Intervals: {100 * result['confidence']:g} %, {result['interval_method']}. IQM: mean of the middle half of all"
+        f"Returns of {'mean' if result['deterministic'] else 'sampled'} actions. Intervals:"
+        f" {100 * result['confidence']:g} %, {result['interval_method']}. IQM: mean of the middle half of all"
         f" runs in all tasks; worst {100 * WORST:.0f} %: mean of the worst of them.",
         f"area: average return over the first {result['budget_episodes']} episodes in a task, the last policy going"
         f" on. reach it: share that ever returns {format_number(result['threshold'])}, and by when half do."

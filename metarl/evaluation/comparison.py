@@ -157,6 +157,11 @@ class Comparison:
         return max(m.episodes_lived for m in self.measured)
 
     @property
+    def deterministic(self) -> bool:
+        """Whether mean actions were taken."""
+        return self.measured[0].evaluations[0].deterministic
+
+    @property
     def groups(self) -> list[str] | None:
         """Of the tasks, where there are only a few and each was measured several times."""
         return [self.tasks.digests[i] for i in np.flatnonzero(self.known)] if self.tasks.space.exhaustive else None
@@ -225,6 +230,7 @@ class Comparison:
             "format": FORMAT,
             "environment": self.definition,
             "split": self.split,
+            "deterministic": self.deterministic,
             "tasks": self.tasks.to_json(),
             "tasks_sha256": tasks_digest(self.tasks),
             "task_digests": list(self.tasks.digests),

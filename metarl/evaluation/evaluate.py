@@ -69,6 +69,7 @@ def evaluation_of(
     steps: int | None = None,
     episodes: int | None = None,
     *,
+    deterministic: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """The evaluation of a run in given tasks: the one in its folder, or measured now and kept there.
@@ -77,13 +78,15 @@ def evaluation_of(
     """
     steps = run.config.evaluation.steps if steps is None else steps
     episodes = run.config.evaluation.episodes if episodes is None else episodes
-    name = _file_name(split, _about(run.checkpoint()), tasks, steps, episodes, run.config.seed, False)
+    name = _file_name(split, _about(run.checkpoint()), tasks, steps, episodes, run.config.seed, deterministic)
     path = run.path / "evaluations" / name
     if path.is_file():
         kept = load_evaluation(path)
         if kept.origin.get("definition", {}).get("digest") == definition(run.config.env)["digest"]:
             return kept
-    evaluation = measure_run(run, split, steps, episodes, frozen=tasks, progress=progress)
+    evaluation = measure_run(
+        run, split, steps, episodes, deterministic=deterministic, frozen=tasks, progress=progress
+    )
     _keep(run, evaluation)
     return evaluation
 

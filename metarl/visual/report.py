@@ -68,13 +68,15 @@ def write_report(
     *,
     baseline: str | None = None,
     oracle: str | None = None,
+    deterministic: bool = False,
     say: Callable[[str], None] | None = None,
 ) -> Path:
-    """Write the report on the runs; `tasks`, `baseline`, `oracle` and `say` are those of `compare_runs`."""
+    """Write the report on the runs; `tasks` and the options are those of `compare_runs`."""
     out = Path(out)
     if out.is_dir() or not out.parent.is_dir():
         raise UserError(f"--out: got {out}, expected a file such as report.html in a folder that exists")
-    comparisons = [compare_runs(paths, name, baseline=baseline, oracle=oracle, say=say) for name in tasks]
+    options = {"baseline": baseline, "oracle": oracle, "deterministic": deterministic}
+    comparisons = [compare_runs(paths, name, **options, say=say) for name in tasks]
     say = say or (lambda line: None)
     first = comparisons[0]
     page = Page(f"{first.tasks.space.family}: {', '.join(m.name for m in first.measured)}")

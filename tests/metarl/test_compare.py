@@ -215,6 +215,18 @@ def test_the_threshold_and_the_baseline_can_be_chosen(folders):
     assert document["methods"][0]["episodes_to_threshold"] is None and document["oracle"] == "RL²"
 
 
+def test_mean_actions_are_a_measurement_of_their_own(folders, comparison):
+    result = compare_runs(folders, deterministic=True)
+    assert result.deterministic and all(e.deterministic for m in result.measured for e in m.evaluations)
+    assert result["RL²"].curve[0].mean.value != comparison["RL²"].curve[0].mean.value
+    assert "Returns of mean actions." in flowing(result) and "Returns of sampled actions." in flowing(comparison)
+    assert compare_runs(folders).to_json() == comparison.to_json()
+
+
+def flowing(comparison):
+    return " ".join(shown(comparison.to_json()).split())
+
+
 def test_few_seeds_are_said(comparison):
     assert comparison["ProMP"].note == "only 2 seeds: the interval is unreliable"
     assert "one seed only" in comparison["RL²"].note

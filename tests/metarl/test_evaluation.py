@@ -81,10 +81,22 @@ def test_adaptation_to_the_experience_of_another_task_does_not_help():
     assert oracle.curve[1].summary.mean_interval[0] > oracle.curve[0].summary.mean_interval[1]
 
 
+class Scout(Navigator):
+    """Keeps the experience that it is given."""
+
+    def __init__(self, pooled=True):
+        super().__init__()
+        self.pooled, self.experience = pooled, []
+
+    def adapt(self, state, rollout):
+        self.experience.append(rollout)
+        return super().adapt(state, rollout)
+
+
 def test_chunks_and_the_order_of_tasks_do_not_matter():
     chosen = tasks(7)
     settings = {"steps": 2, "episodes": 3, "seed": 0, "deterministic": True}
-    whole = evaluate(Navigator(), make_env, chosen, **settings)
+    whole = evaluate(Scout(pooled=False), make_env, chosen, **settings)
     sizes = []
 
     def counting(num_envs):
@@ -93,13 +105,25 @@ def test_chunks_and_the_order_of_tasks_do_not_matter():
 
     for limit, expected in ((1, [3]), (8, [6, 3]), (21, [21])):
         sizes.clear()
-        chunked = evaluate(Navigator(), counting, chosen, max_simulations=limit, **settings)
+        chunked = evaluate(Scout(pooled=False), counting, chosen, max_simulations=limit, **settings)
         np.testing.assert_array_equal(chunked.returns, whole.returns)
         np.testing.assert_array_equal(chunked.env_steps, whole.env_steps)
         assert sizes == expected
     order = np.array([4, 0, 6, 2, 1, 5, 3])
-    shuffled = evaluate(Navigator(), make_env, chosen[order], **settings)
+    shuffled = evaluate(Scout(pooled=False), make_env, chosen[order], **settings)
     np.testing.assert_array_equal(shuffled.returns, whole.returns[:, order])
+
+
+@pytest.mark.parametrize("pooled", [True, False])
+def test_mean_actions_are_measured_and_sampled_ones_learned_from(pooled):
+    sampled, mean = Scout(pooled), Scout(pooled)
+    usual = evaluate(sampled, make_env, tasks(3), steps=2, episodes=2, seed=0)
+    result = evaluate(mean, make_env, tasks(3), steps=2, episodes=2, seed=0, deterministic=True)
+    assert not np.array_equal(result.returns[0], usual.returns[0])
+    for ours, theirs in zip(mean.experience, sampled.experience, strict=True):
+        assert np.array_equal(ours.actions, theirs.actions) == pooled  # a memory lives by what is measured
+    assert np.array_equal(result.env_steps[0], usual.env_steps[0])
+    assert np.array_equal(mean.experience[0].returns, usual.returns[0] if pooled else result.returns[0])
 
 
 def test_chunks_draw_different_noise():
