@@ -99,6 +99,7 @@ class RL2:
         for value in self.params.values():
             value.requires_grad_(True)
         self.optimiser = torch.optim.Adam(self.params.values(), lr=settings.lr, fused=True)
+        self.entropy = settings.entropy  # its weight in this iteration
         self.normaliser = Normaliser.identity(observation_dim, config.policy.normalise_observations)
         self.reward_normaliser = Normaliser.identity(1)
         self.return_normaliser = Normaliser.identity(1)
@@ -237,8 +238,10 @@ class RL2:
     def update(self, batch: Batch, iteration: int) -> dict[str, float]:
         """Adam steps on minibatches of trials, until the policy has gone too far; returns means over them."""
         settings, totals = self.config.algorithm, []
+        done = iteration / self.config.iterations
         if settings.anneal:
-            self.optimiser.param_groups[0]["lr"] = settings.lr * (1 - iteration / self.config.iterations)
+            self.optimiser.param_groups[0]["lr"] = settings.lr * (1 - done)
+        self.entropy = settings.entropy * (1 - done) + settings.final_entropy * done
         parts = (part for epoch in range(settings.epochs) for part in self.minibatches(batch, iteration, epoch))
         with side_by_side() as work:
             for part in parts:
@@ -304,7 +307,7 @@ class RL2:
         surrogate = (weights * clipped_surrogate(ratio, batch.advantages, settings.clip)).sum()
         value_loss = 0.5 * (weights * (values - batch.targets) ** 2).sum()
         entropy = weights.sum() * std.log().sum()  # but for a constant
-        loss = settings.value_weight * value_loss - surrogate - settings.entropy * entropy
+        loss = settings.value_weight * value_loss - surrogate - self.entropy * entropy
         asked = {}
         if settings.predict != "nothing":
             error = self.policy.predict(params, ys, batch.actions) - batch.hidden
