@@ -115,9 +115,7 @@ def within_episodes(comparison: Comparison) -> Figure:
         for i, m in enumerate(comparison.measured):
             if not _remembers(m):
                 continue
-            rates = np.stack([np.nanmean(e.rates[:, comparison.known], axis=1) for e in m.evaluations])  # (R, S + 1, B)
-            seconds = comparison.definition["horizon"] * comparison.definition["dt"]
-            middles = (np.arange(rates.shape[2]) + 0.5) * seconds / rates.shape[2]
+            middles, rates = reward_within_episode(comparison, m)
             last = rates.shape[1] - 1
             for episode, width in ((0, 2.4), (last, 1.2)) if last else ((0, 2.4),):
                 label = f"{m.name}, episode {episode + 1}"
@@ -127,6 +125,13 @@ def within_episodes(comparison: Comparison) -> Figure:
         axes.set_title(f"{family(comparison)}: adapting within an episode", loc="left")
         legend(figure, axes)
     return figure
+
+
+def reward_within_episode(comparison: Comparison, m: Measured) -> tuple[np.ndarray, np.ndarray]:
+    """(B,) seconds, the middles of equal parts of the horizon, and (R, S + 1, B) reward per second in them."""
+    rates = np.stack([np.nanmean(e.rates[:, comparison.known], axis=1) for e in m.evaluations])
+    seconds = comparison.definition["horizon"] * comparison.definition["dt"]
+    return (np.arange(rates.shape[2]) + 0.5) * seconds / rates.shape[2], rates
 
 
 def learning_curves(comparison: Comparison) -> Figure:
