@@ -238,10 +238,11 @@ class RL2:
     def update(self, batch: Batch, iteration: int) -> dict[str, float]:
         """Adam steps on minibatches of trials, until the policy has gone too far; returns means over them."""
         settings, totals = self.config.algorithm, []
-        done = iteration / self.config.iterations
+        left = 1 - iteration / self.config.iterations
         if settings.anneal:
-            self.optimiser.param_groups[0]["lr"] = settings.lr * (1 - done)
-        self.entropy = settings.entropy * (1 - done) + settings.final_entropy * done
+            self.optimiser.param_groups[0]["lr"] = settings.lr * left
+        if settings.anneal_entropy:
+            self.entropy = settings.entropy * left
         parts = (part for epoch in range(settings.epochs) for part in self.minibatches(batch, iteration, epoch))
         with side_by_side() as work:
             for part in parts:

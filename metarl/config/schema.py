@@ -164,10 +164,8 @@ class RL2Config(Section):
         description="The passes end where a minibatch's mean KL from the collecting policy exceeds this; 0: never.",
     )
     value_weight: Float = Field(0.5, ge=0, le=1000, description="Weight of the value's squared error.")
-    entropy: Float = Field(0.01, ge=0, le=1000, description="Weight of the actions' entropy, in nats, at first.")
-    final_entropy: Float = Field(
-        0.0, ge=0, le=1000, description="Weight of the entropy after the last of the iterations; linear in between."
-    )
+    entropy: Float = Field(0.01, ge=0, le=1000, description="Weight of the actions' entropy, in nats.")
+    anneal_entropy: bool = Field(True, description="Let that weight fall linearly, to zero after the last iteration.")
     max_gradient: Float = Field(1.0, gt=0, le=1_000_000, description="Longer gradients are cut to this length.")
     window: Int = Field(
         100, ge=0, le=1_000_000, description="Steps that gradients run back through the memory; 0: the whole trial."

@@ -192,10 +192,11 @@ def test_predictions_get_better_and_alone_move_no_action(predict):
     assert not any(value.any() for name, value in gradients.items() if name.startswith("policy."))
 
 
-def test_the_weight_of_the_entropy_falls_over_the_iterations():
-    learner = learner_on(Goal(), entropy=0.4, final_entropy=0.2, iterations=4)
+@pytest.mark.parametrize(("anneal", "weights"), [(True, (0.1, 0.4, 0.2)), (False, (0.4, 0.4, 0.4))])
+def test_the_weight_of_the_entropy_falls_over_the_iterations(anneal, weights):
+    learner = learner_on(Goal(), entropy=0.4, anneal_entropy=anneal, iterations=4)
     batch = learner.prepare(*learner.collect_trials(0)[:2])
-    for iteration, weight in [(3, 0.25), (0, 0.4), (2, 0.3)]:
+    for iteration, weight in zip((3, 0, 2), weights, strict=True):
         learner.update(batch, iteration)
         gradients, _ = learner.gradient(batch._replace(advantages=0 * batch.advantages))
         np.testing.assert_allclose(gradients["log_std"], -weight, rtol=1e-5)
