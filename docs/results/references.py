@@ -97,16 +97,15 @@ def main(folders: list[Path]) -> None:
     for family, runs in families.items():
         listed = HERE / f"{family}-tasks.json"
         sets = {"trained": str(listed)} if listed.exists() else {}
-        for name, tasks in (sets | {"held_out": "held_out"}).items():
+        for i, (name, tasks) in enumerate((sets | {"held_out": "held_out"}).items()):
             comparison = compare_runs(runs, tasks, baseline=BASELINE, deterministic=True, say=say)
             document = comparison.to_json() | {"split": name}
             (HERE / f"{family}-{name}.json").write_text(json.dumps(document) + "\n", encoding="utf-8")
             lines += rows(f"{family}, {name.replace('_', '-')}", comparison)
-            if name == list(sets | {"held_out": ""})[0]:
+            if i == 0:
                 first.append(comparison)
         for m in comparison.measured:
-            entry = {"method": m.name, "command": command(m.method), "config": settings(m.method.config)}
-            commands.append(entry)
+            commands.append({"method": m.name, "command": command(m.method), "config": settings(m.method.config)})
     text = json.dumps(commands, indent=1, ensure_ascii=False)
     (HERE / "commands.json").write_text(text + "\n", encoding="utf-8")
     save_figure(figure(first), HERE / "references")
