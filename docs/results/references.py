@@ -16,8 +16,7 @@ import matplotlib
 from comparison import markdown, say
 from families import minutes
 
-from metarl.config import Config, load_config
-from metarl.config.load import config_names
+from metarl.config import Config, config_names, flat, load_config
 from metarl.evaluation.compare import compare_runs
 from metarl.evaluation.comparison import Comparison, Measured
 from metarl.evaluation.methods import Method
@@ -31,11 +30,6 @@ HERE = Path(__file__).parent / "rl2"
 BASELINE = "RL² without memory"
 COLUMNS = ("family, tasks", "method", "seeds", "first episode", "second", "beats the one without memory",
            "steps of training", "minutes")  # fmt: skip
-
-
-def flat(config: dict, prefix: str = "") -> dict:
-    parts = [flat(v, f"{prefix}{k}.") if isinstance(v, dict) and v else {prefix + k: v} for k, v in config.items()]
-    return {key: value for part in parts for key, value in part.items()}
 
 
 def settings(config: Config) -> dict:

@@ -75,6 +75,14 @@ def changed(config: Config, values: Mapping[str, Any]) -> Config:
     return result
 
 
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings under dotted keys, as in overrides, from nested ones."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
+
+
 def to_yaml(config: Config) -> str:
     """All settings of `config` as YAML."""
     return write_yaml(config.model_dump(mode="json"))

@@ -165,7 +165,7 @@ class RL2Config(Section):
     )
     value_weight: Float = Field(0.5, ge=0, le=1000, description="Weight of the value's squared error.")
     entropy: Float = Field(0.01, ge=0, le=1000, description="Weight of the actions' entropy, in nats.")
-    anneal_entropy: bool = Field(True, description="Let that weight fall linearly, to zero after the last iteration.")
+    anneal_entropy: bool = Field(False, description="Let the entropy's weight fall linearly, to zero, as lr does.")
     max_gradient: Float = Field(1.0, gt=0, le=1_000_000, description="Longer gradients are cut to this length.")
     window: Int = Field(
         100, ge=0, le=1_000_000, description="Steps that gradients run back through the memory; 0: the whole trial."

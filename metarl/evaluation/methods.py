@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from metarl.config import Config
+from metarl.config import Config, flat
 from metarl.errors import UserError, nearest
 from metarl.evaluation.definition import definition
 from metarl.runs.run import Run, open_run
@@ -142,15 +142,8 @@ def _differing(identities: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
 
 
 def _identity(config: Config) -> dict[str, Any]:
-    flat = _flat(config.model_dump(mode="json"))
-    return {key: value for key, value in flat.items() if not key.startswith(NO_DIFFERENCE)}
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
+    settings = flat(config.model_dump(mode="json"))
+    return {key: value for key, value in settings.items() if not key.startswith(NO_DIFFERENCE)}
 
 
 def _describe(run: Run) -> str:

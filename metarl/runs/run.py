@@ -33,7 +33,7 @@ import numpy as np
 
 from metarl.agents import Adapter
 from metarl.algorithms.learners import make_env, make_learner
-from metarl.config import Config, load_config, to_yaml
+from metarl.config import Config, flat, load_config, to_yaml
 from metarl.config.robots import keep, portable
 from metarl.envs import SPLITS, Tasks, TaskSpace, make_family
 from metarl.errors import UserError
@@ -249,7 +249,7 @@ def _versions(path: Path) -> dict[str, Any]:
 
 
 def _altered(before: Config, now: Config) -> list[tuple[str, Any, Any]]:
-    old, new = _flat(before.model_dump(mode="json")), _flat(now.model_dump(mode="json"))
+    old, new = flat(before.model_dump(mode="json")), flat(now.model_dump(mode="json"))
     return [
         (key, old.get(key, "nothing"), new.get(key, "nothing"))
         for key in sorted(old.keys() | new.keys())
@@ -258,15 +258,8 @@ def _altered(before: Config, now: Config) -> list[tuple[str, Any, Any]]:
 
 
 def _schedules(key: str, config: Config) -> bool:
-    """Whether a step size falls over as many iterations as there are."""
-    return key == "iterations" and getattr(config.algorithm, "anneal", False)
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
+    """Whether a step size or the like falls over as many iterations as there are."""
+    return key == "iterations" and any(getattr(config.algorithm, x, False) for x in ("anneal", "anneal_entropy"))
 
 
 def _write_json(path: Path, document: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from metarl.config import load_config
+from metarl.config import flat, load_config
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 
@@ -20,13 +20,6 @@ def documented() -> list:
             if shipped and "config" in entry:
                 found.append(pytest.param(entry["command"], entry["config"], id=f"{file.stem}: {entry['command']}"))
     return found
-
-
-def flat(config: dict, prefix: str = "") -> dict:
-    settings = {}
-    for name, value in config.items():
-        settings |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return settings
 
 
 @pytest.mark.parametrize("command, config", documented())

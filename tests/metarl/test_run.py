@@ -189,10 +189,16 @@ def test_another_algorithm_is_refused_with_all_that_differs(config, tmp_path):
     assert "algorithm.clip: got nothing, expected 0.3" in str(error.value)
 
 
-def test_the_iterations_of_a_schedule_may_not_change(tmp_path):
-    started(tiny(tmp_path, "algorithm.anneal=true"), tmp_path / "run")
+@pytest.mark.parametrize("algorithm", [
+    {"name": "promp", "anneal": True},
+    {"name": "rl2", "anneal": True, "anneal_entropy": False},
+    {"name": "rl2", "anneal": False, "anneal_entropy": True},
+])  # fmt: skip
+def test_the_iterations_of_a_schedule_may_not_change(config, tmp_path, algorithm):
+    before = Config.model_validate(config.model_dump() | {"algorithm": algorithm, "inner": {}})
+    started(before, tmp_path / "run")
     with pytest.raises(UserError, match="iterations: got 99, expected"):
-        resume(tiny(tmp_path, "algorithm.anneal=true", "iterations=99"), tmp_path / "run", pytest.fail)
+        resume(before.model_copy(update={"iterations": 99}), tmp_path / "run", pytest.fail)
 
 
 def test_what_does_not_alter_training_may_change(config, tmp_path):
