@@ -2,7 +2,8 @@
 
     python docs/results/summarise.py "metarl train half_cheetah_dir/promp seed=SEED" runs/s0 runs/s1 ... > promp.json
 
-With `--mean-actions` it takes what `metarl evaluate --mean-actions` measured.
+With `--mean-actions` it takes what `metarl evaluate --mean-actions` measured. A file that this made before may stand
+among the runs: its seeds are kept, if it is of the same command, settings, tasks and versions.
 The interval is over seeds (percentile bootstrap of the seeds' means, widened for small samples: docs/evaluation.md).
 """
 
@@ -30,27 +31,18 @@ def newest(folder: Path, mean_actions: bool) -> Evaluation:
     return measured[-1]
 
 
-def main(command: str, folders: list[str], mean_actions: bool) -> dict:
-    rows, means = [], []
-    for folder in map(Path, folders):
-        run = open_run(folder)
-        evaluation, metrics = newest(folder, mean_actions), run.metrics()
-        curve = [point.summary.mean for point in evaluation.curve]
-        means.append(curve)
-        session = json.loads((folder / "versions.json").read_text())["sessions"][-1]
-        rows.append({
-            "seed": run.config.seed,
-            "return_after_k_steps": [round(value, 2) for value in curve],
-            "env_steps": metrics[-1]["env_steps"],
-            "wall_minutes": round(sum(row["seconds"] for row in read_lines(folder / "timings.jsonl")) / 60, 1),
-            "diverged_episodes": sum(row["diverged"] for row in metrics),
-        })
-    rng = np.random.default_rng(0)
-    curve = []
-    for k, values in enumerate(np.array(means).T):
-        summary = summarise(values, rng, unit="seed")
-        interval = summary.mean_interval and [round(x, 2) for x in summary.mean_interval]
-        curve.append({"steps": k, "mean": round(summary.mean, 2), "interval": interval, "note": summary.note})
+def of_run(folder: Path, command: str, mean_actions: bool) -> dict:
+    """What the file has of one run."""
+    run = open_run(folder)
+    evaluation, metrics = newest(folder, mean_actions), run.metrics()
+    session = json.loads((folder / "versions.json").read_text())["sessions"][-1]
+    row = {
+        "seed": run.config.seed,
+        "return_after_k_steps": [round(point.summary.mean, 2) for point in evaluation.curve],
+        "env_steps": metrics[-1]["env_steps"],
+        "wall_minutes": round(sum(row["seconds"] for row in read_lines(folder / "timings.jsonl")) / 60, 1),
+        "diverged_episodes": sum(row["diverged"] for row in metrics),
+    }
     return {
         "command": command,
         "config": run.config.model_dump(mode="json", exclude={"seed", "wandb"}),
@@ -59,13 +51,32 @@ def main(command: str, folders: list[str], mean_actions: bool) -> dict:
             "actions": "mean" if mean_actions else "sampled",
             "disjoint": evaluation.disjoint, "note": evaluation.disjoint_reason,
         },
-        "curve": curve,
-        "seeds": rows,
+        "curve": [],
+        "seeds": [row],
         "versions": {name: session[name] for name in VERSIONS},
     }
 
 
+def main(command: str, paths: list[Path], mean_actions: bool) -> dict:
+    parts = [json.loads(p.read_text()) if p.is_file() else of_run(p, command, mean_actions) for p in paths]
+    rows = sorted((row for part in parts for row in part["seeds"]), key=lambda row: row["seed"])
+    whole = parts[0] | {"curve": [], "seeds": rows}
+    for path, part in zip(paths, parts):
+        for key in ("command", "config", "measured_on", "versions"):
+            if part[key] != whole[key]:
+                sys.exit(f"got another {key} in {path} than in {paths[0]}; expected seeds of one experiment")
+    seeds = [row["seed"] for row in rows]
+    if len(set(seeds)) < len(seeds):
+        sys.exit(f"got seeds {seeds}; expected each once")
+    rng = np.random.default_rng(0)
+    for k, values in enumerate(np.array([row["return_after_k_steps"] for row in rows]).T):
+        summary = summarise(values, rng, unit="seed")
+        interval = summary.mean_interval and [round(x, 2) for x in summary.mean_interval]
+        whole["curve"].append({"steps": k, "mean": round(summary.mean, 2), "interval": interval, "note": summary.note})
+    return whole
+
+
 if __name__ == "__main__":
     arguments = [x for x in sys.argv[1:] if x != "--mean-actions"]
-    json.dump(main(arguments[0], arguments[1:], "--mean-actions" in sys.argv), sys.stdout, indent=1)
+    json.dump(main(arguments[0], [Path(x) for x in arguments[1:]], "--mean-actions" in sys.argv), sys.stdout, indent=1)
     print()
