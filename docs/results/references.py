@@ -1,4 +1,4 @@
-"""From runs of RL² and its references (without memory; told the task) to table, JSON and figure of docs/rl2.md.
+"""From runs of RL² and its references (without memory; told the task) to table, JSON and figure of docs/rl2_results.md.
 
     python docs/results/references.py RUNS...      # run folders, any number of seeds of each config of each family
 
