@@ -1,10 +1,12 @@
-"""From runs of RL² and its references (without memory; told the task) to table, JSON and figure of docs/rl2_results.md.
+"""From runs of RL² and its references (without memory; told the task) to tables, JSON and figures of
+docs/rl2_results.md.
 
     python docs/results/references.py RUNS...      # run folders, any number of seeds of each config of each family
 
 Mean actions in two sets of tasks: the faults that were trained on, where docs/results/rl2/FAMILY-tasks.json lists
 them, and the held-out tasks. docs/results/rl2/FAMILY-SET.json, what `metarl compare --json` prints, has the returns of
-each run in each task; commands.json the command and all settings of each method.
+each run in each task; FAMILY-commands.json the command and all settings of each method; FAMILY.png the reward within
+the first episode. Families that no run is of keep what they have.
 """
 
 import json
@@ -28,7 +30,7 @@ from metarl.visual.panels import legend, line
 
 HERE = Path(__file__).parent / "rl2"
 BASELINE = "RL² without memory"
-COLUMNS = ("family, tasks", "method", "seeds", "first episode", "second", "beats the one without memory",
+COLUMNS = ("family, tasks", "method", "seeds", "first episode", "second", "beats the one without memory, %",
            "steps of training", "minutes")  # fmt: skip
 
 
@@ -43,7 +45,7 @@ def command(method: Method) -> str:
         shipped = load_config(name)
         if shipped.env.family == method.config.env.family and shipped.algorithm.name == method.config.algorithm.name:
             theirs = flat(settings(shipped))
-            changes = [f"{k}={json.dumps(v).replace(' ', '')}" for k, v in ours.items() if theirs[k] != v]
+            changes = [f"{k}={json.dumps(v).replace(' ', '')}" for k, v in ours.items() if theirs.get(k) != v]
             found.append(f"metarl train {name} seed=SEED {' '.join(sorted(changes, reverse=True))}".strip())
     return min(found, key=len) + "; metarl compare RUNS --mean-actions"
 
@@ -53,29 +55,25 @@ def rows(what: str, comparison: Comparison) -> list[list[str]]:
     for m in comparison.measured:
         row, wall = comparison[m.name], [minutes(run.path) for run in m.method.runs]
         curve = [format_interval(p.mean.value, p.mean.interval) for p in row.curve[:2]]
-        beats = row.improvement and f"{100 * row.improvement.value:.0f} %"
+        share = row.improvement
+        beats = share and format_interval(100 * share.value, share.interval and tuple(100 * x for x in share.interval))
         lines.append([what, m.name, len(row.seeds), *curve, beats or "", f"{m.training_steps / 1e6:.1f} M",
                       f"{min(wall):.0f} to {max(wall):.0f}"])  # fmt: skip
         what = ""
     return lines
 
 
-def figure(comparisons: list[Comparison]):
-    """Reward within the first episode, a family a panel."""
+def figure(comparison: Comparison):
+    """Reward within the first episode."""
     with matplotlib.rc_context(STYLE):
         page, axes = empty()
-        axes.remove()
-        page.set_size_inches(4.4 * len(comparisons), 3.6)
-        for i, comparison in enumerate(comparisons):
-            axes = page.add_subplot(1, len(comparisons), i + 1)
-            for k, m in enumerate(sorted(comparison.measured, key=_order)):
-                seconds, rates = reward_within_episode(comparison, m)
-                axes.plot(seconds, rates[:, 0].mean(0), label=m.name, **line(k) | {"lw": 2, "marker": ""})
-            axes.set_title(comparison.tasks.space.family, loc="left")
-            axes.set_xlabel("simulated seconds within the first episode")
-            if i == 0:
-                axes.set_ylabel("reward per second")
-                legend(page, axes)
+        for k, m in enumerate(sorted(comparison.measured, key=_order)):
+            seconds, rates = reward_within_episode(comparison, m)
+            axes.plot(seconds, rates[:, 0].mean(0), label=m.name, **line(k) | {"lw": 2, "marker": ""})
+        axes.set_title(comparison.tasks.space.family, loc="left")
+        axes.set_xlabel("simulated seconds within the first episode")
+        axes.set_ylabel("reward per second")
+        legend(page, axes)
     return page
 
 
@@ -87,24 +85,30 @@ def main(folders: list[Path]) -> None:
     families = defaultdict(list)
     for folder in folders:
         families[open_run(folder).config.env.family].append(folder)
-    lines, commands, first = [], [], []
+    lines = []
     for family, runs in families.items():
         listed = HERE / f"{family}-tasks.json"
-        sets = {"trained": str(listed)} if listed.exists() else {}
-        for i, (name, tasks) in enumerate((sets | {"held_out": "held_out"}).items()):
-            comparison = compare_runs(runs, tasks, baseline=BASELINE, deterministic=True, say=say)
-            document = comparison.to_json() | {"split": name}
-            (HERE / f"{family}-{name}.json").write_text(json.dumps(document) + "\n", encoding="utf-8")
+        sets = ({"trained": str(listed)} if listed.exists() else {}) | {"held_out": "held_out"}
+        comparisons = {
+            name: compare_runs(runs, tasks, baseline=BASELINE, deterministic=True, say=say)
+            for name, tasks in sets.items()
+        }
+        for name, comparison in comparisons.items():
+            write(f"{family}-{name}.json", comparison.to_json() | {"split": name}, indent=None)
             lines += rows(f"{family}, {name.replace('_', '-')}", comparison)
-            if i == 0:
-                first.append(comparison)
-        for m in comparison.measured:
-            commands.append({"method": m.name, "command": command(m.method), "config": settings(m.method.config)})
-    text = json.dumps(commands, indent=1, ensure_ascii=False)
-    (HERE / "commands.json").write_text(text + "\n", encoding="utf-8")
-    save_figure(figure(first), HERE / "references")
-    (HERE / "references.svg").unlink()
+        first = next(iter(comparisons.values()))
+        methods = [m.method for m in first.measured]
+        write(f"{family}-commands.json", [
+            {"method": method.name, "command": command(method), "config": settings(method.config)}
+            for method in methods
+        ], indent=1)  # fmt: skip
+        _, svg = save_figure(figure(first), HERE / family)
+        svg.unlink()
     print(markdown(COLUMNS, lines))
+
+
+def write(name: str, content: object, indent: int | None) -> None:
+    (HERE / name).write_text(json.dumps(content, indent=indent, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
