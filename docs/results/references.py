@@ -1,4 +1,4 @@
-"""From runs of RL² and its references (without memory; told the task) to tables, JSON and figures of
+"""From runs of RL² with this or that memory and its references (none; told the task) to tables, JSON and figures of
 docs/rl2_results.md.
 
     python docs/results/references.py RUNS...      # run folders, any number of seeds of each config of each family
@@ -30,8 +30,7 @@ from metarl.visual.panels import legend, line
 
 HERE = Path(__file__).parent / "rl2"
 BASELINE = "RL² without memory"
-COLUMNS = ("family, tasks", "method", "seeds", "first episode", "second", "beats the one without memory, %",
-           "steps of training", "minutes")  # fmt: skip
+EPISODES = ("first episode", "second", "third", "fourth", "fifth")
 
 
 def settings(config: Config) -> dict:
@@ -50,15 +49,22 @@ def command(method: Method) -> str:
     return min(found, key=len) + "; metarl compare RUNS --mean-actions"
 
 
-def rows(what: str, comparison: Comparison) -> list[list[str]]:
+def columns(episodes: int) -> list[str]:
+    return ["family, tasks", "method", "weights", "seeds", *EPISODES[:episodes], "beats the one without memory, %",
+            "steps of training", "minutes"]  # fmt: skip
+
+
+def rows(what: str, comparison: Comparison, episodes: int) -> list[list[str]]:
     lines = []
-    for m in comparison.measured:
+    for m in sorted(comparison.measured, key=_order):
         row, wall = comparison[m.name], [minutes(run.path) for run in m.method.runs]
-        curve = [format_interval(p.mean.value, p.mean.interval) for p in row.curve[:2]]
+        curve = [format_interval(p.mean.value, p.mean.interval) for p in row.curve]
+        curve += [""] * (episodes - len(curve))
+        weights = sum(value.numel() for value in m.method.runs[0].adapter().params.values())
         share = row.improvement
         beats = share and format_interval(100 * share.value, share.interval and tuple(100 * x for x in share.interval))
-        lines.append([what, m.name, len(row.seeds), *curve, beats or "", f"{m.training_steps / 1e6:.1f} M",
-                      f"{min(wall):.0f} to {max(wall):.0f}"])  # fmt: skip
+        lines.append([what, m.name, f"{weights:,}", len(row.seeds), *curve, beats or "",
+                      f"{m.training_steps / 1e6:.1f} M", f"{min(wall):.0f} to {max(wall):.0f}"])  # fmt: skip
         what = ""
     return lines
 
@@ -82,10 +88,11 @@ def _order(m: Measured) -> tuple[bool, bool]:
 
 
 def main(folders: list[Path]) -> None:
-    families = defaultdict(list)
+    families, episodes, lines = defaultdict(list), 0, []
     for folder in folders:
-        families[open_run(folder).config.env.family].append(folder)
-    lines = []
+        config = open_run(folder).config
+        families[config.env.family].append(folder)
+        episodes = max(episodes, config.algorithm.trial_episodes)
     for family, runs in families.items():
         listed = HERE / f"{family}-tasks.json"
         sets = ({"trained": str(listed)} if listed.exists() else {}) | {"held_out": "held_out"}
@@ -95,7 +102,7 @@ def main(folders: list[Path]) -> None:
         }
         for name, comparison in comparisons.items():
             write(f"{family}-{name}.json", comparison.to_json() | {"split": name}, indent=None)
-            lines += rows(f"{family}, {name.replace('_', '-')}", comparison)
+            lines += rows(f"{family}, {name.replace('_', '-')}", comparison, episodes)
         first = next(iter(comparisons.values()))
         methods = [m.method for m in first.measured]
         write(f"{family}-commands.json", [
@@ -104,7 +111,7 @@ def main(folders: list[Path]) -> None:
         ], indent=1)  # fmt: skip
         _, svg = save_figure(figure(first), HERE / family)
         svg.unlink()
-    print(markdown(COLUMNS, lines))
+    print(markdown(columns(episodes), lines))
 
 
 def write(name: str, content: object, indent: int | None) -> None:
