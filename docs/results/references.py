@@ -30,7 +30,6 @@ from metarl.visual.panels import legend, line
 
 HERE = Path(__file__).parent / "rl2"
 BASELINE = "RL² without memory"
-EPISODES = ("first episode", "second", "third", "fourth", "fifth")
 
 
 def settings(config: Config) -> dict:
@@ -50,21 +49,21 @@ def command(method: Method) -> str:
 
 
 def columns(episodes: int) -> list[str]:
-    return ["family, tasks", "method", "weights", "seeds", *EPISODES[:episodes], "beats the one without memory, %",
-            "steps of training", "minutes"]  # fmt: skip
+    return ["family, tasks", "method", "weights", "seeds", *(f"episode {e + 1}" for e in range(episodes)),
+            "beats the one without memory, %", "steps of training", "minutes"]  # fmt: skip
 
 
 def rows(what: str, comparison: Comparison, episodes: int) -> list[list[str]]:
     lines = []
     for m in sorted(comparison.measured, key=_order):
-        row, wall = comparison[m.name], [minutes(run.path) for run in m.method.runs]
+        row, wall = comparison[m.name], sorted({round(minutes(run.path)) for run in m.method.runs})
         curve = [format_interval(p.mean.value, p.mean.interval) for p in row.curve]
         curve += [""] * (episodes - len(curve))
         weights = sum(value.numel() for value in m.method.runs[0].adapter().params.values())
         share = row.improvement
         beats = share and format_interval(100 * share.value, share.interval and tuple(100 * x for x in share.interval))
         lines.append([what, m.name, f"{weights:,}", len(row.seeds), *curve, beats or "",
-                      f"{m.training_steps / 1e6:.1f} M", f"{min(wall):.0f} to {max(wall):.0f}"])  # fmt: skip
+                      f"{m.training_steps / 1e6:.1f} M", " to ".join(map(str, wall[:1] + wall[1:][-1:]))])  # fmt: skip
         what = ""
     return lines
 
