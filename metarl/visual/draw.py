@@ -29,7 +29,7 @@ def draw(folder: Path, path: str) -> None:
     lines = max(text[0].count("\n") + 1 for column in about["texts"] for text in column)
     bar = -(-(lines * LINE + 8) // 16) * 16  # in all multiples of 16, for H.264
     size = (2 * WIDTH, len(rows) * (HEIGHT + bar))
-    font = ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), 14)
+    font = font_of_size(14)
     repeat = max(1, round(MIN_FPS * about["dt"]))
     writer = imageio_ffmpeg.write_frames(
         path,
@@ -51,6 +51,11 @@ def draw(folder: Path, path: str) -> None:
         for _ in range(repeat):
             writer.send(np.ascontiguousarray(sheet))
     writer.close()
+
+
+def font_of_size(pixels: int) -> ImageFont.FreeTypeFont:
+    """One that has the units' and parameters' signs; Pillow's own lacks the Greek letters and ²."""
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), pixels)
 
 
 class Painter:

@@ -18,7 +18,7 @@ import mujoco
 import numpy as np
 from PIL import Image, ImageDraw
 
-from metarl.visual.draw import Painter
+from metarl.visual.draw import Painter, font_of_size
 from metarl.visual.video import VideoError, run_on
 
 WIDTH, HEIGHT, BAR = 320, 240, 22  # pixels of a picture and of the text under it
@@ -49,7 +49,7 @@ def draw(folder: Path, path: str) -> None:
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     qpos = np.load(folder / "qpos.npy", allow_pickle=False)
     sheet = Image.new("RGB", (qpos.shape[1] * WIDTH, qpos.shape[0] * (HEIGHT + BAR)), "white")
-    text = ImageDraw.Draw(sheet)
+    text, font = ImageDraw.Draw(sheet), font_of_size(13)
     for row in range(len(qpos)):
         model = mujoco.MjModel.from_binary_path(str(folder / f"{row}.mjb"))
         painter = Painter(model, WIDTH, HEIGHT)
@@ -57,7 +57,7 @@ def draw(folder: Path, path: str) -> None:
             picture = painter.picture(pose, about["camera"])
             sheet.paste(Image.fromarray(picture), (column * WIDTH, row * (HEIGHT + BAR)))
         painter.renderer.close()
-        text.text((6, (row + 1) * (HEIGHT + BAR) - BAR + 4), about["texts"][row], fill="black")
+        text.text((6, (row + 1) * (HEIGHT + BAR) - BAR + 2), about["texts"][row], fill="black", font=font)
     sheet.save(path)
 
 

@@ -343,3 +343,10 @@ def test_the_child_imports_little_and_no_pickle_is_read():
     assert done.stdout == "False False\n"
     source = Path(replay_draw.__file__).read_text()
     assert source.count("np.load(") == source.count("allow_pickle=False") == 1 and "import pickle" not in source
+
+
+def test_what_is_written_under_pictures_has_units_and_greek_letters():
+    """Pillow's own font draws one and the same empty box for each of them."""
+    font = replay_draw.font_of_size(13)
+    drawn = {bytes(font.getmask(sign)) for sign in "²·°µα×→"}
+    assert len(drawn) == 7 and bytes(font.getmask("\uffff")) not in drawn
