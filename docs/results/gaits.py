@@ -16,6 +16,7 @@ from references import command
 
 from metarl.algorithms.learners import make_env
 from metarl.evaluation.methods import group, open_runs
+from metarl.runs.checkpoint import Checkpoint
 from metarl.runs.run import Run
 from metarl.visual.replay import Replay, record
 from metarl.visual.stills import write_stills
@@ -27,12 +28,13 @@ STRIDE = range(60, 68)  # the steps that are drawn
 PITCH = 2  # of qpos: rooty
 
 
-def first_episodes(run: Run) -> Replay:
+def first_episodes(run: Run, saved: Checkpoint) -> Replay:
     """LIVES of each direction; forward comes first."""
     tasks = run.tasks("held_out")
     directions = sorted({float(x): i for i, x in enumerate(tasks.values[:, 0])}.items(), reverse=True)
     both = tasks[[i for _, i in directions]].repeat(LIVES)
-    return record(run.adapter(), lambda n: make_env(run.config, n), both, steps=0, episodes=1, seed=run.config.seed)
+    seed = run.config.seed
+    return record(run.adapter(saved), lambda n: make_env(run.config, n), both, steps=0, episodes=1, seed=seed)
 
 
 def gaits(replay: Replay) -> dict:
@@ -49,8 +51,8 @@ def main(paths: list[str]) -> None:
     runs = open_runs(paths)
     for method in group(runs):
         for run in method.runs:
-            replay = first_episodes(run)
-            steps = run.metrics()[-1]["env_steps"]
+            saved = run.checkpoint()
+            replay, steps = first_episodes(run, saved), saved.meta["env_steps"]
             about = {"seed": run.config.seed, "env_steps": steps, **gaits(replay)}
             trained = command(method).split(";")[0].replace("SEED", str(run.config.seed))
             found.append({"command": trained, **about})
