@@ -17,6 +17,7 @@ import pytest
 import viser
 import zstandard
 from gymnasium.vector import AutoresetMode
+from PIL import Image
 
 from metarl.agents import Adapter, Decision
 from metarl.envs import make, make_family
@@ -24,6 +25,7 @@ from metarl.visual import draw as replay_draw
 from metarl.visual import video as replay_video
 from metarl.visual.html import write_html
 from metarl.visual.replay import extreme_tasks, record
+from metarl.visual.stills import BAR, write_stills
 from metarl.visual.video import VideoError, find_backend, write_video
 
 from .navigator import Navigator, make_env
@@ -345,8 +347,10 @@ def test_the_child_imports_little_and_no_pickle_is_read():
     assert source.count("np.load(") == source.count("allow_pickle=False") == 1 and "import pickle" not in source
 
 
-def test_what_is_written_under_pictures_has_units_and_greek_letters():
+def test_what_is_written_under_stills_has_units_and_greek_letters(tmp_path):
     """Pillow's own font draws one and the same empty box for each of them."""
-    font = replay_draw.font_of_size(13)
-    drawn = {bytes(font.getmask(sign)) for sign in "²·°µα×→"}
-    assert len(drawn) == 7 and bytes(font.getmask("\uffff")) not in drawn
+    signs, xml = "²µα→", "<mujoco><worldbody><camera name='c'/><geom size='1'/></worldbody></mujoco>"
+    models = [mujoco.MjModel.from_xml_string(xml)] * len(signs)
+    path = write_stills(models, np.zeros((len(signs), 1, 0)), "c", signs, tmp_path / "stills.png", find_backend())
+    rows = np.split(np.asarray(Image.open(path)), len(signs))
+    assert len({row[-BAR:].tobytes() for row in rows}) == len(signs)
