@@ -49,6 +49,7 @@ def gaits(replay: Replay) -> dict:
 def main(paths: list[str]) -> None:
     found, poses, texts, models = [], [], [], []
     runs = open_runs(paths)
+    drawn = {run.path: m.name for m in group([runs[0], runs[-1]]) for run in m.runs}  # what tells these two apart
     for method in group(runs):
         for run in method.runs:
             saved = run.checkpoint()
@@ -57,11 +58,11 @@ def main(paths: list[str]) -> None:
             trained = command(method).split(";")[0].replace("SEED", str(run.config.seed))
             found.append({"command": trained, **about})
             print(json.dumps(found[-1]))
-            if run in (runs[0], runs[-1]):
+            if run.path in drawn:
                 forward = about["forward"]
                 models.append(replay.models[0])
                 poses.append(replay.qpos[0, 0, STRIDE])
-                texts.append(f"{method.name}, {steps / 1e6:.0f} M steps: returns {forward['return']:.0f}")
+                texts.append(f"{drawn[run.path]}, {steps / 1e6:.0f} M steps: returns {forward['return']:.0f}")
     FILE.write_text(json.dumps(found, indent=1) + "\n")
     path = write_stills(models, np.stack(poses), "track", texts, FILE.with_suffix(".png"), find_backend())
     picture = Image.open(path)
