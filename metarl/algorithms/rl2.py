@@ -333,10 +333,11 @@ class RL2:
     def _rescale_values(self, moments: np.ndarray) -> None:
         """Move the scale, and the last layer with it, so that every value stays what it is (PopArt, eqs. 3-4)."""
         before, after = self.return_normaliser, self.return_normaliser.update(moments)
-        last = len(self.config.policy.hidden)
-        weight, bias = self.params[f"value.w{last}"], self.params[f"value.b{last}"]
-        weight.mul_(float((before.std / after.std)[0]))
-        bias.copy_(float(before.std[0]) * bias + float((before.mean - after.mean)[0])).div_(float(after.std[0]))
+        last, shrink = len(self.config.policy.hidden), float((before.std / after.std)[0])
+        for name, value in self.params.items():  # with a hypernetwork also what makes the last layer of the memory
+            if name.endswith((f"value.w{last}", f"value.b{last}")):
+                value.mul_(shrink)
+        self.params[f"value.b{last}"].add_(float(((before.mean - after.mean) / after.std)[0]))
         self.return_normaliser = after
 
     # ---- resuming

@@ -334,8 +334,12 @@ def test_advantages_are_normalised_over_the_steps_that_were_lived():
     assert float(advantages.std(correction=0)) == pytest.approx(1, abs=1e-6)
 
 
-def test_values_stay_what_they_are_when_their_scale_moves():
-    learner = ragged()
+@pytest.mark.parametrize("hypernetwork", [0, 3])
+def test_values_stay_what_they_are_when_their_scale_moves(hypernetwork):
+    learner = ragged(hypernetwork=hypernetwork)
+    with torch.no_grad():
+        for value in learner.params.values():
+            value.add_(0.1)
     trials, bootstrap, _ = learner.collect_trials(1)
     _, ys = learner.policy.recall(learner.params, learner.policy.memory.start(12), trials.inputs)
 
