@@ -25,7 +25,7 @@ from metarl.config.robots import settle
 from metarl.config.schema import Config
 from metarl.envs.own_robot.schema import FILE as ROBOT_FILE
 from metarl.envs.plain_yaml import parse_yaml, read_yaml, show, write_yaml
-from metarl.errors import UserError, nearest
+from metarl.errors import UserError, close
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -109,7 +109,7 @@ def find_config(path: str | Path) -> Path:
     name = path.as_posix().removeprefix("configs/").removesuffix(".yaml")
     if name in shipped:
         return shipped[name]
-    hint = nearest(name, sorted(shipped))
+    hint = close(name, sorted(shipped)) or "; `metarl list configs` shows those"
     raise UserError(f"config {show(str(path))}: neither a file nor a shipped config{hint}")
 
 
