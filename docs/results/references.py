@@ -3,10 +3,10 @@ docs/rl2_results.md.
 
     python docs/results/references.py RUNS...      # run folders, any number of seeds of each config of each family
 
-Mean actions in two sets of tasks: the faults that were trained on, where docs/results/rl2/FAMILY-tasks.json lists
-them, and the held-out tasks. docs/results/rl2/FAMILY-SET.json, what `metarl compare --json` prints, has the returns of
-each run in each task; FAMILY-commands.json the command and all settings of each method; FAMILY.png the reward within
-the first episode. Families that no run is of keep what they have.
+Mean actions in the held-out tasks, and in those that docs/results/rl2/FAMILY-SET-tasks.json lists where there is one:
+trained, like the tasks of training; sound, without a fault. docs/results/rl2/FAMILY-SET.json, what `metarl compare
+--json` prints, has the returns of each run in each task; FAMILY-commands.json the command and all settings of each
+method; FAMILY.png the reward within the first episode. Families that no run is of keep what they have.
 """
 
 import json
@@ -30,6 +30,7 @@ from metarl.visual.panels import legend, line
 
 HERE = Path(__file__).parent / "rl2"
 BASELINE = "RL² without memory"
+LISTED = ("trained", "sound")
 
 
 def settings(config: Config) -> dict:
@@ -93,8 +94,8 @@ def main(folders: list[Path]) -> None:
         families[config.env.family].append(folder)
         episodes = max(episodes, config.algorithm.trial_episodes)
     for family, runs in families.items():
-        listed = HERE / f"{family}-tasks.json"
-        sets = ({"trained": str(listed)} if listed.exists() else {}) | {"held_out": "held_out"}
+        listed = {name: HERE / f"{family}-{name}-tasks.json" for name in LISTED}
+        sets = {name: str(file) for name, file in listed.items() if file.exists()} | {"held_out": "held_out"}
         comparisons = {
             name: compare_runs(runs, tasks, baseline=BASELINE, deterministic=True, say=say)
             for name, tasks in sets.items()
