@@ -334,7 +334,7 @@ class RL2:
         """Move the scale, and the last layer with it, so that every value stays what it is (PopArt, eqs. 3-4)."""
         before, after = self.return_normaliser, self.return_normaliser.update(moments)
         last, shrink = len(self.config.policy.hidden), float((before.std / after.std)[0])
-        for name, value in self.params.items():  # with a hypernetwork also what makes the last layer of the memory
+        for name, value in self.params.items():  # a hypernetwork makes a part of that layer, which moves as well
             if name.endswith((f"value.w{last}", f"value.b{last}")):
                 value.mul_(shrink)
         self.params[f"value.b{last}"].add_(float(((before.mean - after.mean) / after.std)[0]))

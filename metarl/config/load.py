@@ -109,7 +109,7 @@ def find_config(path: str | Path) -> Path:
     name = path.as_posix().removeprefix("configs/").removesuffix(".yaml")
     if name in shipped:
         return shipped[name]
-    hint = close(name, sorted(shipped)) or "; `metarl list configs` shows those"
+    hint = close(name, sorted(shipped)) or "; see `metarl list configs`"
     raise UserError(f"config {show(str(path))}: neither a file nor a shipped config{hint}")
 
 

@@ -129,7 +129,7 @@ BAD = [
     (["train", "seed=3"], "train: got 'seed=3' for the config, expected it before all key=value"),
     (["train", "demo", "--resume"], "--resume: got no run folder, expected --run DIR as well"),
     (["train", "dem"], "config \"dem\": neither a file nor a shipped config (did you mean 'demo'?)"),
-    (["train", "hopper/rl2"], 'config "hopper/rl2": neither a file nor a shipped config; `metarl list configs` shows'),
+    (["train", "hopper/rl2"], 'config "hopper/rl2": neither a file nor a shipped config; see `metarl list configs`'),
     (["train", "--resume", "--run", "nowhere"], "--run: got nowhere, expected a run folder: it has no config.yaml"),
     (["train", "demo", "sed=3"], "command line: sed: got 3, expected no such key (did you mean 'seed'?)"),
     (["train", "demo", "--rum", "x"], "No such option: --rum"),
