@@ -1,6 +1,6 @@
 """Stopping a run by SIGTERM or Ctrl-C: cleanly, soon, and without losing what is finished.
 
-    with Interruption(print) as interruption:
+    with Interruption(rich.console.Console().print) as interruption:
         while not interruption.requested:
             try:
                 with interruption.droppable():
@@ -32,7 +32,13 @@ class Dropped(KeyboardInterrupt):
 
 
 class Interruption:
-    """Handles SIGTERM and SIGINT while it is entered; `say` is called with a line for the user, from another thread."""
+    """Handles SIGTERM and SIGINT while it is entered.
+
+    Args:
+        say: is called with a line for the user, from another thread: it has to print whole lines, as a rich Console
+            does; `print` writes a line and its end one after the other, and what the main thread prints gets between.
+        before_exit: is called before a second signal ends the process.
+    """
 
     def __init__(self, say: Callable[[str], None], before_exit: Callable[[], None] = lambda: None):
         self._say, self._before_exit = say, before_exit
@@ -64,7 +70,8 @@ class Interruption:
             self._write.setblocking(False)
             self._old_wakeup = signal.set_wakeup_fd(self._write.fileno(), warn_on_full_buffer=False)
             self._old = {number: signal.signal(number, self._handle) for number in (*_SIGNALS, signal.SIGALRM)}
-            threading.Thread(target=self._watch, name="interruption", daemon=True).start()
+            self._thread = threading.Thread(target=self._watch, name="interruption", daemon=True)
+            self._thread.start()
         return self
 
     def __exit__(self, *_) -> None:
@@ -74,6 +81,7 @@ class Interruption:
                 signal.signal(number, handler)
             signal.set_wakeup_fd(self._old_wakeup)
             self._write.close()
+            self._thread.join()  # what it is about to say is said
 
     def _handle(self, number: int, _frame) -> None:
         """Runs in the main thread, between two of its steps."""

@@ -8,10 +8,12 @@ the physics. Several visitors see, and change, the same robot. Nothing is writte
 """
 
 import contextlib
+import functools
 import io
 import math
 import queue
 import socket
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +22,7 @@ import mujoco
 import numpy as np
 import viser
 from mjviser import ViserMujocoScene
+from rich.console import Console
 
 from metarl.envs import Parameter, Tasks
 from metarl.errors import UserError
@@ -49,8 +52,10 @@ def watch(folder: str | Path, tasks: str = "held_out", port: int = PORT, host: s
     """
     run = open_run(Path(folder))
     offered = tasks_from_file(Path(tasks), run) if Path(tasks).is_file() else run.tasks(tasks)
-    with Interruption(lambda _: print("ending")) as interruption, Viewer(Session(run), offered, port, host) as viewer:
-        print(f"open {viewer.address} in a browser; Ctrl-C ends it", flush=True)
+    console = Console(file=sys.stdout)  # this one also while viser's is redirected
+    say = functools.partial(console.print, markup=False, highlight=False, soft_wrap=True)
+    with Interruption(lambda _: say("ending")) as interruption, Viewer(Session(run), offered, port, host) as viewer:
+        say(f"open {viewer.address} in a browser; Ctrl-C ends it")
         viewer.serve(lambda: interruption.requested)
     if interruption.requested:
         raise SystemExit(interruption.exit_code)

@@ -1,6 +1,7 @@
 """The robot in the browser: what the session does to it, and the page as a browser's websocket sees it."""
 
 import asyncio
+import io
 import os
 import signal
 import socket
@@ -263,7 +264,23 @@ def test_it_serves_until_it_is_told_to_end(runs, capfd):
         watch(runs["promp"].path, port=port)
     visitor.join()
     assert ended.value.code == 143 and found == [200]
-    assert f"open http://127.0.0.1:{port} in a browser; Ctrl-C ends it\n" in capfd.readouterr().out
+    lines = capfd.readouterr().out.splitlines()  # in either order: the page is there before it is announced
+    assert sorted(lines) == ["ending", f"open http://127.0.0.1:{port} in a browser; Ctrl-C ends it"]
+
+
+def test_a_signal_while_a_line_is_printed_leaves_the_line_whole(runs, monkeypatch):
+    class Output(io.StringIO):
+        def write(self, text):
+            super().write(text)
+            if "open" in text:
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(0.5)  # the thread that answers signals prints now, if it can
+
+    monkeypatch.setattr("sys.stdout", output := Output())
+    with pytest.raises(SystemExit):
+        watch(runs["promp"].path, port=0)
+    opened, ending = output.getvalue().splitlines()
+    assert opened.endswith("in a browser; Ctrl-C ends it") and ending == "ending"
 
 
 def test_where_nothing_can_be_served(runs):
