@@ -249,10 +249,10 @@ def print_report(result: dict[str, Any]) -> None:
         console.print(_agents_table(result["agents"]))
         console.print(_observation_table(result["observation"]))
     if result.get("pictures"):
-        console.print(f"pictures: {result['pictures']}", soft_wrap=True)
+        console.out(f"pictures: {result['pictures']}")
     for kind in ("errors", "warnings"):
         for line in result[kind]:
-            console.print(f"{kind[:-1]}: {line}", soft_wrap=True, markup=False)
+            console.out(f"{kind[:-1]}: {line}")
     if not result["errors"]:
         console.print(f"no errors, {len(result['warnings'])} warnings")
 

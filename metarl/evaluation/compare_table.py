@@ -40,7 +40,7 @@ def print_comparison(result: Document, console: Console | None = None) -> None:
     for line in (*sentences(result), *notes(result)):
         console.print(line, markup=False, highlight=False, style=None if line in sentences(result) else "dim")
     for path in result.get("files", ()):
-        console.print(f"written to {path}", markup=False, highlight=False, soft_wrap=True)
+        console.out(f"written to {path}", highlight=False)
 
 
 def title(result: Document) -> str:

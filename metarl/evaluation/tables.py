@@ -96,7 +96,7 @@ def print_table(result: dict[str, Any], console: Console | None = None) -> None:
     console.print(result["sentence"], markup=False, highlight=False)
     console.print(result["caption"], markup=False, highlight=False, style="dim")
     if "path" in result:
-        console.print(f"written to {result['path']}", markup=False, highlight=False, soft_wrap=True)
+        console.out(f"written to {result['path']}", highlight=False)
 
 
 def _change(evaluation: Evaluation, step: int) -> str:

@@ -1,6 +1,6 @@
 """Stopping a run by SIGTERM or Ctrl-C: cleanly, soon, and without losing what is finished.
 
-    with Interruption(rich.console.Console().print) as interruption:
+    with Interruption(rich.console.Console().out) as interruption:
         while not interruption.requested:
             try:
                 with interruption.droppable():

@@ -59,7 +59,7 @@ class Progress:
 
     def say(self, line: str) -> None:
         """Print one line for good; from any thread."""
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self.console.out(line, highlight=False)
 
     def restore_terminal(self) -> None:
         """For a process that is about to end without leaving the `with` block."""

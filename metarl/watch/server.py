@@ -8,7 +8,6 @@ the physics. Several visitors see, and change, the same robot. Nothing is writte
 """
 
 import contextlib
-import functools
 import io
 import math
 import queue
@@ -52,8 +51,7 @@ def watch(folder: str | Path, tasks: str = "held_out", port: int = PORT, host: s
     """
     run = open_run(Path(folder))
     offered = tasks_from_file(Path(tasks), run) if Path(tasks).is_file() else run.tasks(tasks)
-    console = Console(file=sys.stdout)  # this one also while viser's is redirected
-    say = functools.partial(console.print, markup=False, highlight=False, soft_wrap=True)
+    say = Console(file=sys.stdout, highlight=False).out  # to this one also while viser's is redirected
     with Interruption(lambda _: say("ending")) as interruption, Viewer(Session(run), offered, port, host) as viewer:
         say(f"open {viewer.address} in a browser; Ctrl-C ends it")
         viewer.serve(lambda: interruption.requested)

@@ -309,11 +309,11 @@ def test_progress_is_plain_lines_in_a_file(monkeypatch):
         for done in range(41, 101):
             clock[0] += 2.0
             progress.update(done, METRICS)
-        progress.say("[saved]")
+        progress.say("[saved] to /tmp/:cat:/" + "a" * 80)
     text = console.file.getvalue().splitlines()
     assert text[0] == "iteration 41/100  80k steps/s  return -40 -> -12.5 -> -10  1:58 left  3 diverged"
     assert text[-2] == "iteration 100/100  80k steps/s  return -40 -> -12.5 -> -10  0:00 left  180 diverged"
-    assert text[-1] == "[saved]" and 20 < len(text) < 26
+    assert text[-1] == "[saved] to /tmp/:cat:/" + "a" * 80 and 20 < len(text) < 26
 
 
 def test_progress_is_one_live_line_on_a_terminal():
