@@ -7,7 +7,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from metarl.check import check, find_family
+from metarl.check import check, find_family, print_report
 from metarl.cli import main
 from metarl.errors import UserError
 from metarl.visual.video import find_backend
@@ -122,6 +122,12 @@ def metarl(*arguments) -> int:
     with pytest.raises(SystemExit) as exit_:
         main([str(argument) for argument in arguments])
     return exit_.value.code or 0
+
+
+def test_what_is_found_is_said_as_it_is(capsys):
+    path = "/runs/:cat:[b]/" + "a" * 80
+    print_report({"pictures": path, "errors": [f"no {path}"], "warnings": [path]})
+    assert capsys.readouterr().out.splitlines() == [f"pictures: {path}", f"error: no {path}", f"warning: {path}"]
 
 
 def test_the_command_says_it_in_its_exit_code_and_draws(folder, tmp_path, capsys):

@@ -251,6 +251,12 @@ def test_the_tables_fit_80_columns_and_say_what_was_computed(comparison):
     assert "Navigation2D: 6 held-out tasks" in text
 
 
+def test_paths_are_said_as_they_are(comparison):
+    paths = ["/runs/:cat:[b]/" + "a" * 80, "b.json"]
+    text = shown(comparison.to_json() | {"files": paths})
+    assert text.splitlines()[-2:] == [f"written to {path}" for path in paths]
+
+
 # ---- the figures
 
 

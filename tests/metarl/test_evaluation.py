@@ -261,6 +261,12 @@ def test_table_fits_80_columns():
     assert "…" not in text and "After 1 step" in text
 
 
+def test_the_path_is_said_as_it_is():
+    path = "/runs/:cat:[b]/" + "a" * 80
+    text = shown(to_json(made_up(np.zeros((1, 4, 2)))) | {"path": path})
+    assert text.splitlines()[-1] == f"written to {path}"
+
+
 # ---- isolation
 
 

@@ -298,6 +298,21 @@ def test_training_in_a_thread_leaves_signals_alone(tmp_path):
     assert signal.getsignal(signal.SIGINT) == before
 
 
+def test_what_answers_a_signal_is_said_to_its_end():
+    said = []
+
+    def say(line):
+        time.sleep(0.3)
+        said.append(line)
+
+    with Interruption(say) as interruption:
+        os.kill(os.getpid(), signal.SIGTERM)
+        while not interruption.requested:
+            time.sleep(0.01)
+    assert interruption.exit_code == 143
+    assert [line.split(":")[0] for line in said] == ["SIGTERM"]
+
+
 METRICS = {"return_0": -40.0, "return_1": -12.5, "return_2": -10.0, "env_steps": 160_000, "seconds": 2.0, "diverged": 3}
 
 
