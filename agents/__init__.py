@@ -6,12 +6,12 @@ This package knows nothing of environments. Everything is batched over tasks (M)
 from .adapter import Adapter, Decision, GradientAdapter
 from .baseline import fit_values
 from .inner_loop import InnerLoop, Samples
-from .memory import Memory
-from .normaliser import Normaliser
+from .memory.base import Memory
+from .normalizer import Normalizer
 from .policy import GaussianMLP, Params
 from .recurrent_adapter import RecurrentAdapter
 from .recurrent_policy import MEMORIES, RecurrentPolicy
-from .returns import discounted_returns, generalised_advantages, normalise_advantages
+from .returns import discounted_returns, generalized_advantages, normalize_advantages
 from .rollout import Rollout
 
 __all__ = [
@@ -22,7 +22,7 @@ __all__ = [
     "InnerLoop",
     "MEMORIES",
     "Memory",
-    "Normaliser",
+    "Normalizer",
     "Params",
     "RecurrentAdapter",
     "RecurrentPolicy",
@@ -30,6 +30,6 @@ __all__ = [
     "Samples",
     "discounted_returns",
     "fit_values",
-    "generalised_advantages",
-    "normalise_advantages",
+    "generalized_advantages",
+    "normalize_advantages",
 ]

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from .inner_loop import InnerLoop, Samples, per_task
-from .normaliser import Normaliser
+from .normalizer import Normalizer
 from .policy import Params
 from .rollout import Rollout
 
@@ -73,13 +73,13 @@ class Adapted(NamedTuple):
 
 
 class GradientAdapter(Adapter):
-    """Adapts by gradient steps from a meta-learned initialisation (MAML, ProMP and their relatives).
+    """Adapts by gradient steps from a meta-learned initialization (MAML, ProMP and their relatives).
 
     Args:
         inner_loop: the adaptation rule and its policy.
-        params: the initialisation, without a task axis.
+        params: the initialization, without a task axis.
         step_sizes: of each inner step, see :meth:`InnerLoop.adapt`; the last ones also for every further step.
-        normaliser: of the observations.
+        normalizer: of the observations.
         prepare: turns a rollout into samples with advantages.
     """
 
@@ -88,13 +88,13 @@ class GradientAdapter(Adapter):
         inner_loop: InnerLoop,
         params: Params,
         step_sizes: Sequence[Params],
-        normaliser: Normaliser,
+        normalizer: Normalizer,
         prepare: Callable[[Rollout], Samples],
     ):
         self.inner_loop = inner_loop
         self.params = params
         self.step_sizes = step_sizes
-        self.normaliser = normaliser
+        self.normalizer = normalizer
         self.prepare = prepare
 
     def start(self, num_tasks: int) -> Adapted:
@@ -102,7 +102,7 @@ class GradientAdapter(Adapter):
 
     @torch.no_grad()
     def act(self, state, observations, rng):
-        seen = self.normaliser(observations)
+        seen = self.normalizer(observations)
         policy = self.inner_loop.policy
         mean, std = statistics = policy(state.params, torch.from_numpy(seen))
         if rng is None:

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from .adapter import Adapter, Decision
-from .memory import State, choose
-from .normaliser import Normaliser
+from .memory.base import State, choose
+from .normalizer import Normalizer
 from .policy import Params
 from .recurrent_policy import RecurrentPolicy
 
@@ -42,15 +42,15 @@ class RecurrentAdapter(Adapter):
 
     Args:
         policy, params: what was trained; the weights are float32.
-        normaliser: of the observations.
-        reward_normaliser: of the rewards that the policy is given, of dimension 1.
+        normalizer: of the observations.
+        reward_normalizer: of the rewards that the policy is given, of dimension 1.
     """
 
     pooled = False
 
-    def __init__(self, policy: RecurrentPolicy, params: Params, normaliser: Normaliser, reward_normaliser: Normaliser):
+    def __init__(self, policy: RecurrentPolicy, params: Params, normalizer: Normalizer, reward_normalizer: Normalizer):
         self.policy, self.params = policy, params
-        self.normaliser, self.reward_normaliser = normaliser, reward_normaliser
+        self.normalizer, self.reward_normalizer = normalizer, reward_normalizer
 
     def start(self, num_tasks: int) -> Life:
         shape, dtype = (num_tasks, 1), self.params["log_std"].dtype
@@ -64,7 +64,7 @@ class RecurrentAdapter(Adapter):
 
     @torch.no_grad()
     def act(self, state, observations, rng):
-        state, seen = _lives(state, observations.shape[1]), self.normaliser(observations)
+        state, seen = _lives(state, observations.shape[1]), self.normalizer(observations)
         shape = observations.shape[:2]
         x, before = self._input(state, seen)
         memory, y = self.policy.remember(self.params, before, x)
@@ -97,14 +97,14 @@ class RecurrentAdapter(Adapter):
 
     @torch.no_grad()
     def values(self, state: Life, seen: np.ndarray) -> np.ndarray:
-        """(M, K) values, in units of their own, of the (M, K, O) normalised observations that come next."""
+        """(M, K) values, in units of their own, of the (M, K, O) normalized observations that come next."""
         x, before = self._input(_lives(state, seen.shape[1]), seen)
         _, y = self.policy.remember(self.params, before, x)
         return self.policy(self.params, y, x).value.reshape(seen.shape[:2]).numpy()
 
     def _input(self, state: Life, seen: np.ndarray) -> tuple[torch.Tensor, State]:
         """(M * K, X) input of the next step, and the memory before it."""
-        rewards = torch.from_numpy(self.reward_normaliser(state.rewards.unsqueeze(-1).numpy()).squeeze(-1))
+        rewards = torch.from_numpy(self.reward_normalizer(state.rewards.unsqueeze(-1).numpy()).squeeze(-1))
         x = self.policy.inputs(torch.from_numpy(seen), state.actions, rewards, state.starts)
         return x.flatten(0, 1), tuple(part.flatten(0, 1) for part in state.memory)
 

@@ -29,10 +29,13 @@ import numpy as np
 import torch
 
 from .activation import ACTIVATIONS
-from .memory import GRU, LSTM, Memory, NoMemory, State
-from .plastic import Hebbian, NeuromodulatedHebbian
+from .memory.base import Memory, State
+from .memory.gru import GRU
+from .memory.lstm import LSTM
+from .memory.no_memory import NoMemory
+from .memory.plastic import Hebbian, NeuromodulatedHebbian
+from .memory.transformer import Transformer
 from .policy import DiagonalGaussian, Params
-from .transformer import Transformer
 
 MEMORIES: dict[str, type[Memory]] = {
     "gru": GRU,

@@ -17,7 +17,7 @@ def discounted_returns(rewards: np.ndarray, valid: np.ndarray, discount: float) 
     return returns
 
 
-def generalised_advantages(
+def generalized_advantages(
     rewards: np.ndarray,
     values: np.ndarray,
     bootstrap: np.ndarray,
@@ -26,7 +26,7 @@ def generalised_advantages(
     discount: float,
     gae_lambda: float,
 ) -> np.ndarray:
-    """Generalised advantage estimation (Schulman et al. 2016, eq. 16).
+    """Generalized advantage estimation (Schulman et al. 2016, eq. 16).
 
     Args:
         rewards, values: (M, T, K); values are V(s_t).
@@ -50,7 +50,7 @@ def generalised_advantages(
     return advantages
 
 
-def normalise_advantages(advantages: np.ndarray, valid: np.ndarray) -> np.ndarray:
+def normalize_advantages(advantages: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """Zero mean and unit standard deviation over the valid steps of each task.  (M, T, K) -> (M, T, K)."""
     axes = (1, 2)
     count = np.maximum(valid.sum(axis=axes, keepdims=True), 1)

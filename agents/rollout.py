@@ -20,7 +20,7 @@ class Rollout:
     """K episodes in each of M tasks, at most T steps long.
 
     Attributes:
-        observations: (M, T, K, O) float32, as the policy saw them (normalised, if it normalises).
+        observations: (M, T, K, O) float32, as the policy saw them (normalized, if it normalizes).
         raw_moments: (3, O) float64: count, sum and sum of squares of the raw observations of valid steps.
         actions: (M, T, K, A) float32, in the environment's action units.
         log_probs: (M, T, K) float32, log-density of each action under the policy that took it.

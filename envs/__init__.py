@@ -16,8 +16,10 @@ from typing import Any
 
 import gymnasium
 
+from metarl.util.optional import MissingExtra
+from metarl.util.text import nearest
+
 from .batch_env import BatchEnv
-from .extra import MissingExtra
 from .families.ant import AntDir, AntDir2D, AntGoal, AntVel
 from .families.ant_crippled import AntCrippled
 from .families.go1 import Go1Fault, Go1Velocity
@@ -41,7 +43,7 @@ from .family import Family
 from .metaworld.env import MetaWorld, MetaWorldEnv, MetaWorldML1, MetaWorldML10, MetaWorldML45
 from .oracle import OracleEnv
 from .own_robot.robot import OwnRobot
-from .parameter import Parameter, did_you_mean
+from .parameter import Parameter
 from .single_env import SingleEnv
 from .task import SPLITS, Tasks, TaskSpace
 from .trial import TrialEnv, TrialVectorEnv
@@ -71,7 +73,7 @@ def family_class(name: str) -> type[Family]:
     if name == OwnRobot.__name__:
         return OwnRobot
     if name not in FAMILIES:
-        raise ValueError(f"unknown family {name!r}" + did_you_mean(name, FAMILIES))
+        raise ValueError(f"unknown family {name!r}" + nearest(name, FAMILIES))
     return FAMILIES[name]
 
 
@@ -82,7 +84,7 @@ def make_family(name: str, **options: Any) -> Family:
     for option in options:
         if option not in known:
             settings = [*known, "horizon", "action_scale", "autoreset_mode", "num_threads"]
-            raise TypeError(f"{name} has no option {option!r}" + did_you_mean(option, settings))
+            raise TypeError(f"{name} has no option {option!r}" + nearest(option, settings))
     return family(**options)
 
 

@@ -28,12 +28,13 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from mujoco.batch import Batch
 
+from metarl.util.rng import Seed
+
 from .family import Family
-from .streams import Seed
 from .task import Tasks
 from .task_env import TaskVectorEnv
-from .variation.channel import Channel
-from .variation.onset import Onsets
+from .variation.latency_noise import Channel
+from .variation.schedule import Onsets
 
 # the warnings that come with MuJoCo's silent reset; consecutive in the enumeration
 _BAD_STATE = slice(int(mujoco.mjtWarning.mjWARN_BADQPOS), int(mujoco.mjtWarning.mjWARN_BADQACC) + 1)

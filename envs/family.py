@@ -26,7 +26,8 @@ import mujoco
 import numpy as np
 from mujoco.batch import Batch
 
-from .extra import Extra
+from metarl.util.optional import Extra
+
 from .observation import Observed
 from .task import TaskSpace
 from .variation.write import Writer

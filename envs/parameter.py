@@ -9,26 +9,19 @@
 A parameter with `writes` is applied by `Family.write`; one without is a goal, which the family's reward reads.
 """
 
-import difflib
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from metarl.util.text import nearest
 
 if TYPE_CHECKING:
     from .variation.write import Write
 
 DISTRIBUTIONS = ("uniform", "log_uniform", "normal", "choice")
 _LEAST_SHARE = 0.01  # of a normal inside its range, so that redrawing what falls outside comes to an end
-
-
-def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """' (did you mean ...?)' for a near match of name, else the list of choices."""
-    choices = list(choices)
-    close = difflib.get_close_matches(str(name), choices, n=1)
-    return f" (did you mean {close[0]!r}?)" if close else f" (choices: {', '.join(choices)})"
 
 
 @dataclass(frozen=True)
@@ -74,7 +67,7 @@ class Parameter:
         if self.distribution not in DISTRIBUTIONS:
             raise ValueError(
                 f"parameter {self.name}: unknown distribution {self.distribution!r}"
-                + did_you_mean(self.distribution, DISTRIBUTIONS)
+                + nearest(self.distribution, DISTRIBUTIONS)
             )
         if self.distribution == "choice":
             if not set(self.held_out) < set(self.choices):

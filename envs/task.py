@@ -22,8 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from .parameter import Parameter, did_you_mean
-from .streams import splitmix64
+from metarl.util.rng import splitmix64
+from metarl.util.text import nearest
+
+from .parameter import Parameter
 
 SPLITS = ("train", "held_out", "extrapolation")
 _HELD_OUT_FIFTH = np.uint64(5)
@@ -62,7 +64,7 @@ class TaskSpace:
         """Tasks by name: space.tasks(velocity=[0.5, 1.0]); what is not named stays at its default."""
         for name in values:
             if name not in self.names:
-                raise ValueError(f"{self.family} has no parameter {name!r}" + did_you_mean(name, self.names))
+                raise ValueError(f"{self.family} has no parameter {name!r}" + nearest(name, self.names))
         columns = [np.atleast_1d(np.asarray(values.get(p.name, p.default), np.float64)) for p in self.parameters]
         return Tasks(self, np.stack(np.broadcast_arrays(*columns), axis=1))
 
@@ -106,7 +108,7 @@ class TaskSpace:
 
     def _check_split(self, split: str) -> None:
         if split not in SPLITS:
-            raise ValueError(f"unknown split {split!r}" + did_you_mean(split, SPLITS))
+            raise ValueError(f"unknown split {split!r}" + nearest(split, SPLITS))
         if split == "extrapolation" and not any(p.extrapolation for p in self.parameters):
             raise ValueError(f"{self.family} declares no extrapolation tasks; use split 'held_out' instead")
 
@@ -211,7 +213,7 @@ class Tasks:
                 raise ValueError(f"task {i}: expected an object of parameters, got {row!r}")
             for name, value in row.items():
                 if name not in space.names:
-                    hint = did_you_mean(name, space.names)
+                    hint = nearest(name, space.names)
                     raise ValueError(f"task {i}: {space.family} has no parameter {name!r}{hint}")
                 if isinstance(value, bool) or not isinstance(value, (int, float)):
                     raise ValueError(f"task {i}: {name} must be a number, got {value!r}")

@@ -10,8 +10,9 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from metarl.util.rng import Seed, streams
+
 from .family import Family
-from .streams import Seed, streams
 from .task import Tasks, TaskSpace
 
 

@@ -24,8 +24,9 @@ from rich.table import Table
 from metarl.bench.physics import steps_vs_physics
 from metarl.envs import FAMILIES, BatchEnv, Family, MissingExtra, OwnRobot, Tasks, make_family, vector_env
 from metarl.envs.checks import assert_effective, assert_physical
-from metarl.errors import UserError, nearest
-from metarl.seeding import stream
+from metarl.errors import UserError
+from metarl.util.rng import stream
+from metarl.util.text import nearest
 from metarl.visual.stills import write_stills
 from metarl.visual.video import ADVICE, VideoError, find_backend
 

@@ -22,7 +22,8 @@ from typing import Annotated, Any
 
 import typer
 
-from metarl.errors import UserError, close
+from metarl.errors import UserError
+from metarl.util.text import close
 
 app = typer.Typer(name="metarl", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -89,7 +90,7 @@ def train(
         if not Path(config).is_file():
             raise UserError(f"--run: got {run}, expected a run folder: it has no config.yaml")
     settings = load_config(config, overrides or [])
-    from metarl.runs.train import train as train_run
+    from metarl.training.train import train as train_run
 
     train_run(settings, run, resume)
 
@@ -261,7 +262,7 @@ def list_(
     ] = None,
 ) -> None:
     """Show families, configs and algorithms; or all settings."""
-    from metarl.listing import LISTS
+    from metarl.catalog import LISTS
 
     if subject is not None and subject not in LISTS:
         raise UserError(f"list: got {subject!r}, expected one of {', '.join(LISTS)}{close(subject, LISTS)}")

@@ -1,6 +1,7 @@
-"""The error that a user can act on, and the words for a name that was not found.
+"""The error that a user can act on.
 
-    from metarl.errors import UserError, nearest
+    from metarl.errors import UserError
+    from metarl.util.text import nearest
 
     raise UserError(f"family 'HalfCheetaDir' is not known{nearest('HalfCheetaDir', ['HalfCheetahDir'])}")
     # family 'HalfCheetaDir' is not known (did you mean 'HalfCheetahDir'?)
@@ -10,26 +11,6 @@ Library code raises `UserError` for whatever the user can put right: a config, a
 bug of ours and keeps its traceback.
 """
 
-import difflib
-from collections.abc import Iterable
-
 
 class UserError(Exception):
-    """One clear line, or one per fault: what was got, what was expected, the nearest match or next step."""
-
-
-def nearest(name: str, choices: Iterable[str]) -> str:
-    """" (did you mean 'y'?)" when one of `choices` looks like `name`, else " (choose from 'y', 'z')"."""
-    choices = list(dict.fromkeys(choices))
-    if not choices:
-        return ""
-    return close(name, choices) or " (choose from " + ", ".join(f"'{choice}'" for choice in choices) + ")"
-
-
-def close(name: str, choices: Iterable[str]) -> str:
-    """" (did you mean 'y'?)" when one of `choices` looks like `name`, else ""."""
-    folded: dict[str, str] = {}
-    for choice in choices:
-        folded.setdefault(choice.casefold(), choice)
-    match = difflib.get_close_matches(name.casefold(), folded, n=1)
-    return f" (did you mean '{folded[match[0]]}'?)" if match else ""
+    """One clear line, or one per problem: what was got, what was expected, the nearest match or next step."""

@@ -19,7 +19,7 @@ from imageio_ffmpeg import get_ffmpeg_exe
 from metarl.envs import make_family
 from metarl.evaluation.compare import compare_runs
 from metarl.evaluation.statistics import format_number
-from metarl.runs.lines import read_lines
+from metarl.runs.jsonl import read_lines
 from metarl.runs.run import open_run
 from metarl.visual.figures import OKABE_ITO, STYLE, empty, save_figure
 

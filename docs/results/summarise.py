@@ -1,6 +1,6 @@
 """Put the evaluations of several seeds of one config into one small JSON file, with what it takes to repeat them.
 
-    python docs/results/summarise.py "metarl train half_cheetah_dir/promp seed=SEED" runs/s0 runs/s1 ... > promp.json
+    python docs/results/summarize.py "metarl train half_cheetah_dir/promp seed=SEED" runs/s0 runs/s1 ... > promp.json
 
 With `--mean-actions` it takes what `metarl evaluate --mean-actions` measured. A file that this made before may stand
 among the runs: its seeds are kept, if it is of the same command, settings, tasks and versions.
@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from metarl.evaluation.evaluate import Evaluation, load_evaluation
-from metarl.evaluation.statistics import summarise
-from metarl.runs.lines import read_lines
+from metarl.evaluation.statistics import summarize
+from metarl.runs.jsonl import read_lines
 from metarl.runs.run import open_run
 
 VERSIONS = ("python", "torch", "mujoco", "gymnasium", "numpy", "cpu", "threads")
@@ -70,7 +70,7 @@ def main(command: str, paths: list[Path], mean_actions: bool) -> dict:
         sys.exit(f"got seeds {seeds}; expected each once")
     rng = np.random.default_rng(0)
     for k, values in enumerate(np.array([row["return_after_k_steps"] for row in rows]).T):
-        summary = summarise(values, rng, unit="seed")
+        summary = summarize(values, rng, unit="seed")
         interval = summary.mean_interval and [round(x, 2) for x in summary.mean_interval]
         whole["curve"].append({"steps": k, "mean": round(summary.mean, 2), "interval": interval, "note": summary.note})
     return whole

@@ -18,8 +18,9 @@ import mujoco
 import numpy as np
 from mujoco.batch import Batch
 
+from metarl.util.text import nearest
+
 from ..observation import Observed, positions, velocities
-from ..parameter import did_you_mean
 from ..task import TaskSpace
 from .goal import along, checked_velocity, disc, disc_position, forward_or_backward, heading, velocity
 from .gymnasium_robot import GymnasiumRobot, contact_forces, contact_names, normal, uniform
@@ -111,7 +112,7 @@ class AntDir(Ant):
     def __init__(self, contact_forces: bool = False, published: str | None = None):
         super().__init__(contact_forces)
         if published not in (None, "varibad"):
-            raise ValueError(f"{self.name}: no published form {published!r}" + did_you_mean(published, ["varibad"]))
+            raise ValueError(f"{self.name}: no published form {published!r}" + nearest(published, ["varibad"]))
         self.published = published
 
     def reward_terms(self, batch, derived, qpos_before, ctrl, values):

@@ -18,12 +18,14 @@ import mujoco
 import numpy as np
 from mujoco.batch import Batch
 
+from metarl.util.text import nearest
+
 from ..family import Family
 from ..observation import Observed, of_point, positions, velocities
-from ..parameter import Parameter, did_you_mean
+from ..parameter import Parameter
 from ..task import TaskSpace
 from ..variation.write import Write
-from .planar import PlanarCom
+from .planar_com import PlanarCom
 
 VARIANTS = ("gym", "maml")
 CONTROL_COST = 0.05  # per squared unit of control, in every published variant
@@ -62,7 +64,7 @@ class HalfCheetah(Family):
 
     def __init__(self, variant: str = "gym"):
         if variant not in VARIANTS:
-            raise ValueError(f"{self.name}: unknown variant {variant!r}" + did_you_mean(variant, VARIANTS))
+            raise ValueError(f"{self.name}: unknown variant {variant!r}" + nearest(variant, VARIANTS))
         self.variant = variant
         if variant == "maml":
             self.frame_skip = 1

@@ -17,7 +17,8 @@ import mujoco
 import numpy as np
 from mujoco.batch import Batch
 
-from ..extra import Extra
+from metarl.util.optional import Extra
+
 from ..family import Family
 from ..observation import Observed
 

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 from mujoco.batch import Batch
 
+from metarl.util.text import nearest
+
 from ..observation import Observed, positions, velocities
-from ..parameter import did_you_mean
 from ..task import TaskSpace
 from .goal import velocity
 from .gymnasium_robot import GymnasiumRobot, uniform
@@ -52,7 +53,7 @@ class SwimmerVel(Swimmer):
 
     def __init__(self, published: str | None = None):
         if published not in (None, "promp"):
-            raise ValueError(f"{self.name}: no published form {published!r}" + did_you_mean(published, ["promp"]))
+            raise ValueError(f"{self.name}: no published form {published!r}" + nearest(published, ["promp"]))
         self.published = published
 
     def reward_terms(self, batch, derived, qpos_before, ctrl, values):

@@ -24,12 +24,13 @@ import mujoco
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from ..extra import Extra
+from metarl.util.optional import Extra
+from metarl.util.rng import Seed
+from metarl.util.workers import Workers
+
 from ..family import Family
-from ..streams import Seed
 from ..task import Tasks
 from ..task_env import TaskVectorEnv
-from ..workers import Workers
 from .tasks import NAMES, GoalSpace, environment_of, ml1, ml10, ml45
 
 CAMERA = "corner2"

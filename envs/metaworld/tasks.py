@@ -17,7 +17,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..parameter import Parameter, did_you_mean
+from metarl.util.text import nearest
+
+from ..parameter import Parameter
 from ..task import Tasks, TaskSpace
 
 GOALS = 50  # of each environment, in training and in testing
@@ -188,7 +190,7 @@ def environment_of(row: np.ndarray) -> tuple[str, Box, np.ndarray]:
 def ml1(env_name: str, goal_seed: int = 0) -> GoalSpace:
     """One environment, 50 goals for training and 50 others for testing: metaworld.ML1(env_name, seed=goal_seed)."""
     if env_name not in ENVIRONMENTS:
-        raise ValueError(f"unknown Meta-World environment {env_name!r}" + did_you_mean(env_name, ENVIRONMENTS))
+        raise ValueError(f"unknown Meta-World environment {env_name!r}" + nearest(env_name, ENVIRONMENTS))
     return _space("MetaWorldML1", (env_name,), (env_name,), goal_seed, goal_seed + 1)
 
 

@@ -26,7 +26,7 @@ from typing import Any
 
 import mujoco
 
-from ..plain_yaml import one_line
+from metarl.util.text import one_line
 
 _MOST_FILES, _MOST_BYTES, _MOST_XML = 5_000, 1 << 30, 32 << 20
 _CHILD = Path(__file__).with_name("mjcf_child.py")

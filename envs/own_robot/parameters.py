@@ -16,9 +16,9 @@ import numpy as np
 
 from ..parameter import DISTRIBUTIONS, Parameter
 from ..task import SPLITS, TaskSpace
-from ..variation.channel import Channel
-from ..variation.onset import Onsets
+from ..variation.latency_noise import Channel
 from ..variation.quantities import QUANTITIES
+from ..variation.schedule import Onsets
 from ..variation.write import Write, Writer
 from .section import Section, choice, listed, number, text, whole, word
 

@@ -15,8 +15,9 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from metarl.util.safe_yaml import read_yaml
+
 from ..parameter import Parameter
-from ..plain_yaml import read_yaml
 from ..task import TaskSpace
 from . import mjcf
 from .control import Control, control, control_range, names, start

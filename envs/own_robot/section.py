@@ -18,8 +18,7 @@ from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from typing import Any
 
-from ..parameter import did_you_mean
-from ..plain_yaml import one_line, show
+from metarl.util.text import nearest, one_line, show
 
 _MISSING = object()
 Check = Callable[[Any], Any]
@@ -88,7 +87,7 @@ class Section:
         for name in self.data:
             if name not in self._asked:
                 self.fault(key_name(name), f"got {show(self.data[name])}, expected no such key"
-                           + did_you_mean(name, self._asked))  # fmt: skip
+                           + nearest(name, self._asked))  # fmt: skip
         return self.ok
 
 
@@ -159,11 +158,11 @@ def named(kind: str, known: Iterable[str], many: bool = True) -> Check:
             if isinstance(name, str) and many and not matches:
                 matches = [n for n in known if fnmatchcase(n, name)]
             if not matches:
-                there = did_you_mean(str(name), known[:40]) if known else f" (the MJCF names no {kind})"
+                there = nearest(str(name), known[:40]) if known else f" (the MJCF names no {kind})"
                 raise ValueError(f"{'names of' if many else 'one of the'} {kind}{there}")
             found += [n for n in matches if n not in found]
         if not found:
-            raise ValueError(f"names of {kind}" + did_you_mean("", known[:40]))
+            raise ValueError(f"names of {kind}" + nearest("", known[:40]))
         return found if many else found[0]
 
     return check
@@ -183,7 +182,7 @@ def listed(check: Check, least: int = 0) -> Check:
 
 def close(name: Any, known: Iterable[str]) -> str:
     """' (did you mean ...?)' for a near match, else nothing."""
-    hint = did_you_mean(str(name), known)
+    hint = nearest(str(name), known)
     return hint if "did you mean" in hint else ""
 
 

@@ -20,7 +20,7 @@ from functools import partial
 import mujoco
 import numpy as np
 
-from .rigid import inertia_matrix, principal, second_moments, stretched_inertia, volume_and_moments
+from .inertia import inertia_matrix, principal, second_moments, stretched_inertia, volume_and_moments
 
 SCALE, ADD, SET, PICK = "scale", "add", "set", "pick"
 _GEOM = {name: int(getattr(mujoco.mjtGeom, f"mjGEOM_{name.upper()}")) for name in

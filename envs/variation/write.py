@@ -15,7 +15,9 @@ import mujoco
 import numpy as np
 from mujoco.batch import Batch
 
-from ..parameter import Parameter, did_you_mean
+from metarl.util.text import nearest
+
+from ..parameter import Parameter
 from ..task import TaskSpace
 from .quantities import ADD, PICK, QUANTITIES, SCALE, SET, Fields, Quantity, field_of
 
@@ -48,14 +50,14 @@ class Write:
 
     def __post_init__(self):
         if self.quantity not in QUANTITIES:
-            raise ValueError(f"unknown quantity {self.quantity!r}" + did_you_mean(self.quantity, QUANTITIES))
+            raise ValueError(f"unknown quantity {self.quantity!r}" + nearest(self.quantity, QUANTITIES))
         row = QUANTITIES[self.quantity]
         elements = self.elements if isinstance(self.elements, tuple | list) else (self.elements,)
         object.__setattr__(self, "elements", tuple(elements))
         object.__setattr__(self, "mode", self.mode or row.modes[0])
         modes = (*row.modes, PICK) if SCALE in row.modes else row.modes
         if self.mode not in modes:
-            raise ValueError(f"{self.quantity} has no mode {self.mode!r}" + did_you_mean(self.mode, modes))
+            raise ValueError(f"{self.quantity} has no mode {self.mode!r}" + nearest(self.mode, modes))
         if self.axis and (not row.axes or self.axis not in ("x", "y", "z")):
             allowed = "x, y or z" if row.axes else "none"
             raise ValueError(f"{self.quantity}: axis must be {allowed}, got {self.axis!r}")
@@ -193,7 +195,7 @@ def _resolve(parameter: Parameter, write: Write, wanted: tuple, model: mujoco.Mj
             ]
         if not matches:
             raise ValueError(f"parameter {parameter.name}: the model has no {of} {name!r}"
-                             + did_you_mean(name, [n for n in named if n]))  # fmt: skip
+                             + nearest(name, [n for n in named if n]))  # fmt: skip
         found += [i for i in matches if i not in found]
     if kind == "dof":
         found = [d for j in found for d in range(model.jnt_dofadr[j], model.jnt_dofadr[j] +

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from metarl.agents import Adapter, Decision, Normaliser
+from metarl.agents import Adapter, Decision, Normalizer
 from metarl.algorithms.inner_learners import make_inner
 from metarl.algorithms.state import check_state
 from metarl.config import Config
 from metarl.envs import BatchEnv
-from metarl.seeding import stream
+from metarl.util.rng import stream
 
 
 class Scratch:
@@ -32,7 +32,7 @@ class Scratch:
     def adapter(self) -> Adapter:
         observations = self.env.single_observation_space.shape[0]
         seed = stream(self.config.seed, "minibatches")
-        return self.inner.adapter(self.inner.params, Normaliser.identity(observations, False), seed)
+        return self.inner.adapter(self.inner.params, Normalizer.identity(observations, False), seed)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         return {f"params.{name}": value.clone() for name, value in self.inner.params.items()}

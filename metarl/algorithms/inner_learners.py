@@ -1,7 +1,7 @@
 """What adapts inside a task, for outer loops that need no more of it than weights before and after.
 
     inner = make_inner(config, env)
-    adapter = inner.adapter(inner.params, normaliser, seed)      # starts every task from these weights
+    adapter = inner.adapter(inner.params, normalizer, seed)      # starts every task from these weights
     state = adapter.adapt(adapter.start(40), rollout)
     state.params                                                 # each with a leading task axis
 
@@ -14,19 +14,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from metarl.agents import Adapter, GradientAdapter, Normaliser, Params
+from metarl.agents import Adapter, GradientAdapter, Normalizer, Params
 from metarl.algorithms.meta_gradient import MetaGradientLearner
 from metarl.config import Config
 from metarl.envs import BatchEnv
 from metarl.errors import UserError
-from metarl.seeding import stream
+from metarl.util.rng import stream
 
 
 class Inner(NamedTuple):
-    """Freshly drawn weights, and what makes an adapter: of weights, a normaliser, and the seed of what it draws."""
+    """Freshly drawn weights, and what makes an adapter: of weights, a normalizer, and the seed of what it draws."""
 
     params: Params
-    adapter: Callable[[Params, Normaliser, np.random.SeedSequence], Adapter]
+    adapter: Callable[[Params, Normalizer, np.random.SeedSequence], Adapter]
 
 
 def make_inner(config: Config, env: BatchEnv) -> Inner:
@@ -38,15 +38,15 @@ def _gradient(config: Config, env: BatchEnv) -> Inner:
     learner = MetaGradientLearner(config, env)
     params, step_sizes = learner.split({name: value.detach() for name, value in learner.meta.items()})
 
-    def adapter(params: Params, normaliser: Normaliser, seed: np.random.SeedSequence) -> GradientAdapter:
-        return GradientAdapter(learner.inner_loop, params, step_sizes, normaliser, learner.prepare)
+    def adapter(params: Params, normalizer: Normalizer, seed: np.random.SeedSequence) -> GradientAdapter:
+        return GradientAdapter(learner.inner_loop, params, step_sizes, normalizer, learner.prepare)
 
     return Inner(params, adapter)
 
 
 def _sb3(config: Config, env: BatchEnv) -> Inner:
-    from metarl.agents.sb3 import SB3Adapter  # SB3 takes a second to import
-    from metarl.agents.sb3_model import build, weights
+    from metarl.agents.sb3.adapter import SB3Adapter  # SB3 takes a second to import
+    from metarl.agents.sb3.model import build, weights
     from metarl.algorithms.sb3_processes import Processes
 
     sb3 = config.inner.sb3
@@ -58,7 +58,7 @@ def _sb3(config: Config, env: BatchEnv) -> Inner:
     noise = float(sb3.settings.get("action_noise") or 0.0)
     spread = Processes(sb3.processes, sb3.algorithm, sb3.settings, spaces) if sb3.processes else None
 
-    def adapter(params: Params, normaliser: Normaliser, seed: np.random.SeedSequence) -> SB3Adapter:
-        return SB3Adapter(model, params, normaliser, seed, noise, spread)
+    def adapter(params: Params, normalizer: Normalizer, seed: np.random.SeedSequence) -> SB3Adapter:
+        return SB3Adapter(model, params, normalizer, seed, noise, spread)
 
     return Inner(weights(model), adapter)

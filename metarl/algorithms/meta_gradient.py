@@ -23,22 +23,22 @@ from metarl.agents import (
     GaussianMLP,
     GradientAdapter,
     InnerLoop,
-    Normaliser,
+    Normalizer,
     Params,
     Rollout,
     Samples,
     discounted_returns,
     fit_values,
-    generalised_advantages,
-    normalise_advantages,
+    generalized_advantages,
+    normalize_advantages,
 )
 from metarl.agents.inner_loop import per_task
 from metarl.agents.policy import GaussianStatistics
 from metarl.algorithms.sampling import collect
-from metarl.algorithms.state import check_state, normaliser_state, restored
+from metarl.algorithms.state import check_state, normalizer_state, restored
 from metarl.config import Config
 from metarl.envs import BatchEnv
-from metarl.seeding import stream
+from metarl.util.rng import stream
 
 CHUNK_ROWS = 40_000  # steps differentiated at once: fewer are slower, more are no faster and take more memory
 
@@ -55,7 +55,7 @@ class Round(NamedTuple):
 
 
 class MetaGradientLearner:
-    """Base of MAML and ProMP: a policy initialisation trained so that inner gradient steps improve it.
+    """Base of MAML and ProMP: a policy initialization trained so that inner gradient steps improve it.
 
     Args:
         config: of the run.
@@ -81,7 +81,7 @@ class MetaGradientLearner:
                 self.meta[f"step_sizes.{name}"] = torch.full((config.inner.steps, *value.shape), config.inner.lr)
         for value in self.meta.values():
             value.requires_grad_(True)
-        self.normaliser = Normaliser.identity(observation_dim, config.policy.normalise_observations)
+        self.normalizer = Normalizer.identity(observation_dim, config.policy.normalize_observations)
 
     # ---- the meta-parameters
 
@@ -96,7 +96,7 @@ class MetaGradientLearner:
     def outputs(self, meta: Params, rounds: list[Round]) -> list[GaussianStatistics]:
         """What theta_0, theta_1, ... put out at the observations of round 0, 1, ..., as functions of ``meta``.
 
-        theta_0 is the initialisation, theta_{k+1} comes from theta_k by an inner step on the samples of round k.
+        theta_0 is the initialization, theta_{k+1} comes from theta_k by an inner step on the samples of round k.
         """
         params, step_sizes = self.split(meta)
         params = per_task(params, rounds[0].samples.num_tasks)
@@ -114,18 +114,18 @@ class MetaGradientLearner:
     def adapter(self) -> GradientAdapter:
         """Adapts from the present meta-parameters."""
         params, step_sizes = self.split({name: value.detach().clone() for name, value in self.meta.items()})
-        return GradientAdapter(self.inner_loop, params, step_sizes, self.normaliser, self.prepare)
+        return GradientAdapter(self.inner_loop, params, step_sizes, self.normalizer, self.prepare)
 
     # ---- experience
 
     def prepare(self, rollout: Rollout) -> Samples:
-        """Samples with advantages, normalised in each task, over the linear feature baseline."""
+        """Samples with advantages, normalized in each task, over the linear feature baseline."""
         discount, valid = self.config.discount, rollout.valid
         values, bootstrap = fit_values(rollout, discounted_returns(rollout.rewards, valid, discount))
         if not self.config.bootstrap_at_horizon:
             bootstrap = np.zeros_like(bootstrap)
-        advantages = normalise_advantages(
-            generalised_advantages(
+        advantages = normalize_advantages(
+            generalized_advantages(
                 rollout.rewards, values, bootstrap, rollout.terminated, valid, discount, self.config.gae_lambda
             ),
             valid,
@@ -167,7 +167,7 @@ class MetaGradientLearner:
             metrics["env_steps"] += rollout.num_steps
             metrics["diverged"] += int(rollout.diverged.sum())
             moments = moments + rollout.raw_moments
-        self.normaliser = self.normaliser.update(moments)  # for the next iteration: this one is all collected
+        self.normalizer = self.normalizer.update(moments)  # for the next iteration: this one is all collected
         metrics["std"] = float(self.meta["params.log_std"].detach().exp().mean())
         metrics["seconds_sampling"] = time.perf_counter() - start
         return rounds, metrics
@@ -207,7 +207,7 @@ class MetaGradientLearner:
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Everything a bit-identical resume needs, as flat tensors."""
         meta = {f"meta.{name}": value.detach().clone() for name, value in self.meta.items()}
-        return meta | normaliser_state("normaliser", self.normaliser)
+        return meta | normalizer_state("normalizer", self.normalizer)
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
         """Restore :meth:`state_dict`; ValueError names a tensor that is missing, unexpected or of another shape."""
@@ -215,4 +215,4 @@ class MetaGradientLearner:
         with torch.no_grad():
             for name, value in self.meta.items():
                 value.copy_(state[f"meta.{name}"])
-        self.normaliser = restored("normaliser", self.normaliser, state)
+        self.normalizer = restored("normalizer", self.normalizer, state)

@@ -24,7 +24,7 @@ class ProMP(MetaGradientLearner):
 
     def __init__(self, config, env):
         super().__init__(config, env)
-        self.optimiser = torch.optim.Adam(self.meta.values(), lr=config.algorithm.lr)
+        self.optimizer = torch.optim.Adam(self.meta.values(), lr=config.algorithm.lr)
 
     def iterate(self, iteration: int) -> dict[str, float]:
         """One iteration of Algorithm 1; returns its metrics."""
@@ -32,14 +32,14 @@ class ProMP(MetaGradientLearner):
         start = time.perf_counter()
         settings = self.config.algorithm
         if settings.anneal:
-            self.optimiser.param_groups[0]["lr"] = settings.lr * (1 - iteration / self.config.iterations)
+            self.optimizer.param_groups[0]["lr"] = settings.lr * (1 - iteration / self.config.iterations)
         for _ in range(settings.epochs):  # lines 9-11
             gradients, loss = self.meta_gradient(rounds)
             for name, value in self.meta.items():
                 value.grad = gradients[name]
             metrics.setdefault("objective_before", -loss)
             metrics["objective"] = -loss
-            self.optimiser.step()
+            self.optimizer.step()
         metrics["seconds_update"] = time.perf_counter() - start
         return metrics
 
@@ -62,8 +62,8 @@ class ProMP(MetaGradientLearner):
         return penalty - surrogate
 
     def state_dict(self):
-        return super().state_dict() | adam_state(self.optimiser, self.meta)
+        return super().state_dict() | adam_state(self.optimizer, self.meta)
 
     def load_state_dict(self, state):
         super().load_state_dict(state)
-        load_adam_state(self.optimiser, self.meta, state)
+        load_adam_state(self.optimizer, self.meta, state)

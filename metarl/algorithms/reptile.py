@@ -17,13 +17,13 @@ import time
 import numpy as np
 import torch
 
-from metarl.agents import Adapter, Normaliser, Params
+from metarl.agents import Adapter, Normalizer, Params
 from metarl.algorithms.inner_learners import make_inner
 from metarl.algorithms.sampling import collect
-from metarl.algorithms.state import check_state, normaliser_state, restored
+from metarl.algorithms.state import check_state, normalizer_state, restored
 from metarl.config import Config
 from metarl.envs import BatchEnv
-from metarl.seeding import stream
+from metarl.util.rng import stream
 
 
 class Reptile:
@@ -40,14 +40,14 @@ class Reptile:
         self.params = {name: value.clone() for name, value in self.inner.params.items()}
         self.velocity = {name: torch.zeros_like(value) for name, value in self.params.items()}
         self.average = {name: value.clone() for name, value in self.params.items()}
-        self.normaliser = Normaliser.identity(
-            env.single_observation_space.shape[0], config.policy.normalise_observations
+        self.normalizer = Normalizer.identity(
+            env.single_observation_space.shape[0], config.policy.normalize_observations
         )
 
     def adapter(self) -> Adapter:
         """Adapts from the present weights, or from their moving average if there is one."""
         params = self.average if self.config.algorithm.average else self.params
-        return self.inner.adapter(params, self.normaliser, stream(self.config.seed, "minibatches"))
+        return self.inner.adapter(params, self.normalizer, stream(self.config.seed, "minibatches"))
 
     def iterate(self, iteration: int) -> dict[str, float]:
         """One iteration of algorithm 2; returns its metrics."""
@@ -57,7 +57,7 @@ class Reptile:
         rng = np.random.default_rng(stream(config.seed, "tasks", iteration))
         self.env.set_tasks(self.env.space.sample(config.meta_batch, "train", rng).repeat(config.episodes))
 
-        adapter = self.inner.adapter(self.params, self.normaliser, stream(config.seed, "minibatches", iteration))
+        adapter = self.inner.adapter(self.params, self.normalizer, stream(config.seed, "minibatches", iteration))
         state = adapter.start(config.meta_batch)
         for k in range(config.inner.steps):  # U^k, in all tasks
             began = time.perf_counter()
@@ -71,7 +71,7 @@ class Reptile:
             moments = moments + rollout.raw_moments
 
         metrics["moved"] = self.step(state.params, iteration)
-        self.normaliser = self.normaliser.update(moments)  # for the next iteration: this one is all collected
+        self.normalizer = self.normalizer.update(moments)  # for the next iteration: this one is all collected
         metrics |= {"seconds_sampling": sampling, "seconds_update": time.perf_counter() - start - sampling}
         return metrics
 
@@ -95,11 +95,11 @@ class Reptile:
         """Everything a bit-identical resume needs, as flat tensors."""
         kinds = {"params": self.params, "velocity": self.velocity, "average": self.average}
         tensors = {f"{kind}.{name}": value.clone() for kind, part in kinds.items() for name, value in part.items()}
-        return tensors | normaliser_state("normaliser", self.normaliser)
+        return tensors | normalizer_state("normalizer", self.normalizer)
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
         """Restore :meth:`state_dict`; ValueError names a tensor that is missing, unexpected or of another shape."""
         check_state(self.state_dict(), state)
         for kind in ("params", "velocity", "average"):
             setattr(self, kind, {name: state[f"{kind}.{name}"].clone() for name in self.params})
-        self.normaliser = restored("normaliser", self.normaliser, state)
+        self.normalizer = restored("normalizer", self.normalizer, state)

@@ -7,7 +7,7 @@ The outer loop is PPO (Schulman et al. 2017) over whole trials:
     J(theta) = mean over steps of
         min(r A, clip(r, 1 - eps, 1 + eps) A) - c (V - R)^2 / 2 + beta H[pi] - d |p - q|^2 / 2
 
-with r the ratio of the action's likelihood to the one at collection and A the generalised advantage within the trial
+with r the ratio of the action's likelihood to the one at collection and A the generalized advantage within the trial
 (`metarl.algorithms.trials`), and p, where it is wanted, what the memory says of the hidden task or of the next
 observation q.
 Gradients run back through the memory to the beginning of the trial, or of a window of it.
@@ -23,16 +23,16 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from metarl.agents import Normaliser, Params, RecurrentAdapter, RecurrentPolicy, Rollout
-from metarl.agents.memory import State
+from metarl.agents import Normalizer, Params, RecurrentAdapter, RecurrentPolicy, Rollout
+from metarl.agents.memory.base import State
 from metarl.algorithms.sampling import collect
-from metarl.algorithms.state import adam_state, check_state, load_adam_state, normaliser_state, restored
+from metarl.algorithms.state import adam_state, check_state, load_adam_state, normalizer_state, restored
 from metarl.algorithms.surrogate import clipped_surrogate, likelihood_ratio
 from metarl.algorithms.trials import Trials, pack, trial_advantages
-from metarl.compute import ONE_BY_ONE, Work, side_by_side
 from metarl.config import Config
 from metarl.envs import BatchEnv
-from metarl.seeding import stream
+from metarl.util.rng import stream
+from metarl.util.torch_runtime import ONE_BY_ONE, Work, side_by_side
 
 CHUNK_NUMBERS = 2**25  # what a memory keeps for the gradient at once
 
@@ -98,16 +98,16 @@ class RL2:
         self.params = self.policy.init(np.random.default_rng(stream(config.seed, "init")))
         for value in self.params.values():
             value.requires_grad_(True)
-        self.optimiser = torch.optim.Adam(self.params.values(), lr=settings.lr, fused=True)
+        self.optimizer = torch.optim.Adam(self.params.values(), lr=settings.lr, fused=True)
         self.entropy = settings.entropy  # its weight in this iteration
-        self.normaliser = Normaliser.identity(observation_dim, config.policy.normalise_observations)
-        self.reward_normaliser = Normaliser.identity(1)
-        self.return_normaliser = Normaliser.identity(1)
+        self.normalizer = Normalizer.identity(observation_dim, config.policy.normalize_observations)
+        self.reward_normalizer = Normalizer.identity(1)
+        self.return_normalizer = Normalizer.identity(1)
 
     def adapter(self) -> RecurrentAdapter:
         """Acts with the present weights."""
         params = {name: value.detach().clone() for name, value in self.params.items()}
-        return RecurrentAdapter(self.policy, params, self.normaliser, self.reward_normaliser)
+        return RecurrentAdapter(self.policy, params, self.normalizer, self.reward_normalizer)
 
     # ---- one iteration
 
@@ -136,19 +136,19 @@ class RL2:
                 behind.append(self.returns(adapter.values(rollout.state, rollout.last_observations)).reshape(-1))
             state = adapter.adapt(state, rollout)
             rollouts.append(rollout)
-        trials = pack(rollouts, self.policy, self.reward_normaliser, self.env.tasks)
+        trials = pack(rollouts, self.policy, self.reward_normalizer, self.env.tasks)
         metrics = {f"return_{e}": float(np.nanmean(rollout.returns)) for e, rollout in enumerate(rollouts)}
         metrics["env_steps"] = sum(rollout.num_steps for rollout in rollouts)
         metrics["diverged"] = sum(int(rollout.diverged.sum()) for rollout in rollouts)
         metrics["std"] = float(self.params["log_std"].detach().exp().mean())
-        self._normalise_with(rollouts)
+        self._normalize_with(rollouts)
         return trials, np.stack(behind, axis=1) if behind else None, metrics
 
-    def _normalise_with(self, rollouts: list[Rollout]) -> None:
+    def _normalize_with(self, rollouts: list[Rollout]) -> None:
         """For the next iteration: this one is all collected."""
         for rollout in rollouts:
-            self.normaliser = self.normaliser.update(rollout.raw_moments)
-            self.reward_normaliser = self.reward_normaliser.update(_moments(rollout.rewards[rollout.valid]))
+            self.normalizer = self.normalizer.update(rollout.raw_moments)
+            self.reward_normalizer = self.reward_normalizer.update(_moments(rollout.rewards[rollout.valid]))
 
     @torch.no_grad()
     def prepare(self, trials: Trials, bootstrap: np.ndarray | None) -> Batch:
@@ -177,7 +177,7 @@ class RL2:
         )
         targets = values + advantages
         self._rescale_values(_moments(targets[trials.valid]))
-        targets = (targets - self.return_normaliser.mean) / self.return_normaliser.std
+        targets = (targets - self.return_normalizer.mean) / self.return_normalizer.std
         lived = advantages[trials.valid]
         advantages = np.where(trials.valid, (advantages - lived.mean()) / (lived.std() + 1e-8), 0.0)
 
@@ -240,7 +240,7 @@ class RL2:
         settings, totals = self.config.algorithm, []
         left = 1 - iteration / self.config.iterations
         if settings.anneal:
-            self.optimiser.param_groups[0]["lr"] = settings.lr * left
+            self.optimizer.param_groups[0]["lr"] = settings.lr * left
         if settings.anneal_entropy:
             self.entropy = settings.entropy * left
         parts = (part for epoch in range(settings.epochs) for part in self.minibatches(batch, iteration, epoch))
@@ -253,7 +253,7 @@ class RL2:
                 for name, value in self.params.items():
                     value.grad = gradients[name]
                 torch.nn.utils.clip_grad_norm_(self.params.values(), settings.max_gradient)
-                self.optimiser.step()
+                self.optimizer.step()
         return {name: float(np.mean([row[name] for row in totals])) for name in totals[0]}
 
     def minibatches(self, batch: Batch, iteration: int, epoch: int) -> Iterator[Batch]:
@@ -326,19 +326,19 @@ class RL2:
 
     def returns(self, values: np.ndarray) -> np.ndarray:
         """What the policy puts out as value, in units of reward."""
-        scale = self.return_normaliser
+        scale = self.return_normalizer
         return scale.mean + scale.std * values.astype(np.float64)
 
     @torch.no_grad()
     def _rescale_values(self, moments: np.ndarray) -> None:
         """Move the scale, and the last layer with it, so that every value stays what it is (PopArt, eqs. 3-4)."""
-        before, after = self.return_normaliser, self.return_normaliser.update(moments)
+        before, after = self.return_normalizer, self.return_normalizer.update(moments)
         last, shrink = len(self.config.policy.hidden), float((before.std / after.std)[0])
         for name, value in self.params.items():  # a hypernetwork makes a part of that layer, which moves as well
             if name.endswith((f"value.w{last}", f"value.b{last}")):
                 value.mul_(shrink)
         self.params[f"value.b{last}"].add_(float(((before.mean - after.mean) / after.std)[0]))
-        self.return_normaliser = after
+        self.return_normalizer = after
 
     # ---- resuming
 
@@ -346,8 +346,8 @@ class RL2:
         """Everything a bit-identical resume needs, as flat tensors."""
         return {
             **{f"params.{name}": value.detach().clone() for name, value in self.params.items()},
-            **adam_state(self.optimiser, self.params),
-            **{k: v for name in _NORMALISERS for k, v in normaliser_state(name, getattr(self, name)).items()},
+            **adam_state(self.optimizer, self.params),
+            **{k: v for name in _NORMALIZERS for k, v in normalizer_state(name, getattr(self, name)).items()},
         }
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
@@ -356,12 +356,12 @@ class RL2:
         with torch.no_grad():
             for name, value in self.params.items():
                 value.copy_(state[f"params.{name}"])
-        load_adam_state(self.optimiser, self.params, state)
-        for name in _NORMALISERS:
+        load_adam_state(self.optimizer, self.params, state)
+        for name in _NORMALIZERS:
             setattr(self, name, restored(name, getattr(self, name), state))
 
 
-_NORMALISERS = ("normaliser", "reward_normaliser", "return_normaliser")
+_NORMALIZERS = ("normalizer", "reward_normalizer", "return_normalizer")
 
 
 def _moments(x: np.ndarray) -> np.ndarray:

@@ -7,8 +7,8 @@
 import numpy as np
 
 from metarl.agents import Adapter, Rollout
-from metarl.compute import torch_threads
 from metarl.envs import BatchEnv
+from metarl.util.torch_runtime import torch_threads
 
 
 @torch_threads(1)  # idle threads of PyTorch's would spin on the cores that the physics needs

@@ -1,7 +1,7 @@
 """Processes that train algorithms of Stable-Baselines3 in several tasks at once.
 
     spread = Processes(2, "PPO", {"n_epochs": 4}, (observation_space, action_space))
-    adapter = SB3Adapter(model, params, normaliser, seed, spread=spread)
+    adapter = SB3Adapter(model, params, normalizer, seed, spread=spread)
 
 Each task's training depends on its own experience, weights and seed only, so the result is that of training in one task
 after the other, to the bit. The processes start with the first call and end with the object, or with this process.
@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from metarl.agents.sb3 import Learned, Lesson, learn
-from metarl.agents.sb3_model import build
-from metarl.envs.workers import Workers
+from metarl.agents.sb3.adapter import Learned, Lesson, learn
+from metarl.agents.sb3.model import build
+from metarl.util.workers import Workers
 
 
 class Processes:
@@ -63,7 +63,7 @@ class Processes:
 
 
 class Trainer:
-    """Lives in a process and learns lessons; made by `metarl.envs.workers.Workers`."""
+    """Lives in a process and learns lessons; made by `metarl.util.workers.Workers`."""
 
     def __init__(self, arrays: dict[str, np.ndarray], current: np.ndarray):
         self.model = None

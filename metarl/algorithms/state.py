@@ -1,14 +1,14 @@
 """The state of a learner as flat tensors, and back.
 
-    state = {**adam_state(optimiser, params), **normaliser_state("normaliser", normaliser)}
+    state = {**adam_state(optimizer, params), **normalizer_state("normalizer", normalizer)}
     check_state(state, saved)                # ValueError names what does not fit
-    load_adam_state(optimiser, params, saved)
+    load_adam_state(optimizer, params, saved)
 """
 
 import numpy as np
 import torch
 
-from metarl.agents import Normaliser, Params
+from metarl.agents import Normalizer, Params
 
 
 def check_state(expected: dict[str, torch.Tensor], got: dict[str, torch.Tensor]) -> None:
@@ -21,41 +21,41 @@ def check_state(expected: dict[str, torch.Tensor], got: dict[str, torch.Tensor])
             raise ValueError(f"{name}: got {have}, expected {want}: the weights belong to another configuration")
 
 
-def adam_state(optimiser: torch.optim.Adam, params: Params) -> dict[str, torch.Tensor]:
+def adam_state(optimizer: torch.optim.Adam, params: Params) -> dict[str, torch.Tensor]:
     """Adam's moments of each parameter, and the number of its steps."""
     state = {}
-    for name, slot in zip(params, _slots(optimiser, params)):
+    for name, slot in zip(params, _slots(optimizer, params)):
         state[f"adam.first.{name}"] = slot["exp_avg"].clone()
         state[f"adam.second.{name}"] = slot["exp_avg_sq"].clone()
         state["adam.step"] = slot["step"].clone()
     return state
 
 
-def load_adam_state(optimiser: torch.optim.Adam, params: Params, state: dict[str, torch.Tensor]) -> None:
-    for name, slot in zip(params, _slots(optimiser, params)):
+def load_adam_state(optimizer: torch.optim.Adam, params: Params, state: dict[str, torch.Tensor]) -> None:
+    for name, slot in zip(params, _slots(optimizer, params)):
         slot["exp_avg"].copy_(state[f"adam.first.{name}"])
         slot["exp_avg_sq"].copy_(state[f"adam.second.{name}"])
         slot["step"].copy_(state["adam.step"])
 
 
-def _slots(optimiser: torch.optim.Adam, params: Params) -> list[dict[str, torch.Tensor]]:
+def _slots(optimizer: torch.optim.Adam, params: Params) -> list[dict[str, torch.Tensor]]:
     """Adam's state of each parameter, in their order; made if no step was taken yet."""
     for value in params.values():
-        if not optimiser.state[value]:
+        if not optimizer.state[value]:
             zeros = torch.zeros_like(value, requires_grad=False)
-            optimiser.state[value] = {"step": torch.tensor(0.0), "exp_avg": zeros, "exp_avg_sq": zeros.clone()}
-    return [optimiser.state[value] for value in params.values()]
+            optimizer.state[value] = {"step": torch.tensor(0.0), "exp_avg": zeros, "exp_avg_sq": zeros.clone()}
+    return [optimizer.state[value] for value in params.values()]
 
 
-def normaliser_state(name: str, normaliser: Normaliser) -> dict[str, torch.Tensor]:
+def normalizer_state(name: str, normalizer: Normalizer) -> dict[str, torch.Tensor]:
     return {
-        f"{name}.count": torch.tensor(normaliser.count, dtype=torch.float64),
-        f"{name}.mean": torch.from_numpy(np.array(normaliser.mean)),
-        f"{name}.m2": torch.from_numpy(np.array(normaliser.m2)),
+        f"{name}.count": torch.tensor(normalizer.count, dtype=torch.float64),
+        f"{name}.mean": torch.from_numpy(np.array(normalizer.mean)),
+        f"{name}.m2": torch.from_numpy(np.array(normalizer.m2)),
     }
 
 
-def restored(name: str, normaliser: Normaliser, state: dict[str, torch.Tensor]) -> Normaliser:
-    """The normaliser as it was saved."""
+def restored(name: str, normalizer: Normalizer, state: dict[str, torch.Tensor]) -> Normalizer:
+    """The normalizer as it was saved."""
     mean, m2 = (state[f"{name}.{part}"].numpy().copy() for part in ("mean", "m2"))
-    return Normaliser(float(state[f"{name}.count"]), mean, m2, normaliser.enabled)
+    return Normalizer(float(state[f"{name}.count"]), mean, m2, normalizer.enabled)

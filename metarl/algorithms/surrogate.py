@@ -1,4 +1,4 @@
-"""The clipped surrogate of proximal policy optimisation, which ProMP and RL² share."""
+"""The clipped surrogate of proximal policy optimization, which ProMP and RL² share."""
 
 import math
 

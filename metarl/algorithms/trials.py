@@ -1,6 +1,6 @@
 """Trials: E episodes of one task in a row, as sequences that a memory can be run along.
 
-    trials = pack(rollouts, policy, reward_normaliser, tasks)   # rollouts: E of them, one for each episode of a trial
+    trials = pack(rollouts, policy, reward_normalizer, tasks)   # rollouts: E of them, one for each episode of a trial
     advantages = trial_advantages(trials, values, ...)
 
 The steps of a trial stand one behind the other without gaps, whatever the lengths of its episodes; what is missing to
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from metarl.agents import Normaliser, RecurrentPolicy, Rollout, generalised_advantages
+from metarl.agents import Normalizer, RecurrentPolicy, Rollout, generalized_advantages
 from metarl.envs import Tasks
 from metarl.envs.oracle import scaled
 
@@ -46,7 +46,7 @@ class Trials(NamedTuple):
 
 
 def pack(
-    rollouts: Sequence[Rollout], policy: RecurrentPolicy, reward_normaliser: Normaliser, tasks: Tasks
+    rollouts: Sequence[Rollout], policy: RecurrentPolicy, reward_normalizer: Normalizer, tasks: Tasks
 ) -> Trials:
     """The trials whose episode e is ``rollouts[e]``, in N tasks."""
     lived = np.logical_and.reduce([~rollout.diverged for rollout in rollouts])  # (M, K)
@@ -68,7 +68,7 @@ def pack(
     inputs = policy.inputs(
         steps_first(packed([r.observations for r in rollouts])),
         steps_first(_before(actions)),
-        steps_first(reward_normaliser(_before(rewards)[..., None])[..., 0]),
+        steps_first(reward_normalizer(_before(rewards)[..., None])[..., 0]),
         steps_first(starts),
     )
     return Trials(
@@ -93,7 +93,7 @@ def trial_advantages(
     across_episodes: bool = True,
     bootstrap: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Generalised advantages (Schulman et al. 2016, eq. 16) along the trials.
+    """Generalized advantages (Schulman et al. 2016, eq. 16) along the trials.
 
     The return of a step is the discounted reward of the rest of its trial (Duan et al. 2016, sec. 2.2): the value of an
     episode's first step follows the last step of the episode before, however that ended. So what is learned early pays
@@ -118,7 +118,7 @@ def trial_advantages(
     columns = (x[..., None] for x in (rewards, values))
     nothing = np.zeros((len(values), 1))
     flags = (x[..., None] for x in (cut, trials.valid))
-    return generalised_advantages(*columns, nothing, *flags, discount, gae_lambda)[..., 0]
+    return generalized_advantages(*columns, nothing, *flags, discount, gae_lambda)[..., 0]
 
 
 def _rows(parts: Sequence[np.ndarray]) -> np.ndarray:

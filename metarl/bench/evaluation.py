@@ -13,11 +13,11 @@ import numpy as np
 
 from metarl.algorithms.learners import make_env, make_learner
 from metarl.bench.physics import replay
-from metarl.compute import torch_threads
 from metarl.config import Config, EnvConfig, ProMPConfig
 from metarl.evaluation.adaptation_curve import evaluate
 from metarl.runs.run import threads
-from metarl.seeding import stream
+from metarl.util.rng import stream
+from metarl.util.torch_runtime import torch_threads
 
 TASKS, ROUNDS, EPISODES = 200, 5, 5
 

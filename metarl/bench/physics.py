@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from metarl.envs import BatchEnv
-from metarl.seeding import stream
+from metarl.util.rng import stream
 
 
 def record(env: BatchEnv, act: Callable[[], object]) -> tuple[np.ndarray, list[np.ndarray]]:

@@ -20,7 +20,7 @@ from metarl.algorithms.sampling import collect
 from metarl.bench.physics import record, replay
 from metarl.config import Config, load_config
 from metarl.envs import SingleEnv, TrialEnv
-from metarl.seeding import stream
+from metarl.util.rng import stream
 
 CONFIG = "half_cheetah_mass/rl2"
 STEPS = 800  # that RecurrentPPO collects before an update

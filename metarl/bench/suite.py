@@ -33,10 +33,10 @@ from metarl.algorithms.sampling import collect
 from metarl.bench import evaluation as bench_evaluation
 from metarl.bench import recurrent as bench_recurrent
 from metarl.bench.physics import record, replay, steps_vs_physics
-from metarl.compute import keep_freed_memory, torch_threads
 from metarl.config import Config, EnvConfig, MAMLConfig, ProMPConfig
 from metarl.envs import FAMILIES, BatchEnv, MissingExtra, vector_env
-from metarl.seeding import stream
+from metarl.util.rng import stream
+from metarl.util.torch_runtime import keep_freed_memory, torch_threads
 
 ROUNDS = 5
 SIMULATIONS = 200  # of each family
@@ -147,7 +147,7 @@ def sb3_vecenv_vs_subproc(rounds: int = 3, num_envs: int = 4, num_steps: int = 2
     from stable_baselines3.common.vec_env import SubprocVecEnv
 
     from metarl.agents.global_random import global_generators
-    from metarl.agents.sb3_vec_env import VectorEnvAdapter
+    from metarl.agents.sb3.vec_env import VectorEnvAdapter
 
     speeds: dict[str, list[float]] = {"sb3_vecenv": [], "sb3_subproc": []}
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), global_generators(stream(0, "bench")):

@@ -8,7 +8,7 @@
 
 A fault is one line, `file: key: got value, expected what is allowed (did you mean 'nearest'?)`, so that a
 search for the file or the key finds it. Reading a config runs no code and looks at no environment variable:
-`metarl.envs.plain_yaml`. The settings themselves stand in `metarl.config.schema`.
+`metarl.util.safe_yaml`. The settings themselves stand in `metarl.config.schema`.
 """
 
 import copy
@@ -20,12 +20,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from metarl.config.faults import explain, family_faults, one_line, sb3_faults
+from metarl.config.messages import explain, family_faults, sb3_faults
 from metarl.config.robots import settle
 from metarl.config.schema import Config
 from metarl.envs.own_robot.schema import FILE as ROBOT_FILE
-from metarl.envs.plain_yaml import parse_yaml, read_yaml, show, write_yaml
-from metarl.errors import UserError, close
+from metarl.errors import UserError
+from metarl.util.safe_yaml import parse_yaml, read_yaml, write_yaml
+from metarl.util.text import close, first_line, show
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -48,7 +49,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     def place(key: str) -> str:
         """Where the value of `key`, or a part of it, was written."""
         overridden = any(f"{key}.".startswith(f"{name}.") or name.startswith(f"{key}.") for name in given)
-        return "command line" if overridden else one_line(str(path))
+        return "command line" if overridden else first_line(str(path))
 
     here = any(f"{key}.".startswith(("env.robot.", "env.options.robot.")) for key in given)
     found = list(settle(data, Path() if here else source.parent))
@@ -134,7 +135,7 @@ def read_mapping(source: Path, expected: str) -> dict[str, Any]:
     try:
         return read_yaml(source, expected)
     except ValueError as error:
-        raise UserError(f"{one_line(str(source))}: {error}") from error
+        raise UserError(f"{first_line(str(source))}: {error}") from error
 
 
 def _parse_override(override: str) -> tuple[str, Any]:

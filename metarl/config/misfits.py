@@ -59,7 +59,7 @@ def _not_differentiated(config: "Config") -> Iterator[tuple[str, Any, str]]:
         return
     own = {
         "inner": config.inner.model_dump(exclude_defaults=True, exclude={"steps", "sb3", "learn_lr", "first_order"}),
-        "policy": config.policy.model_dump(exclude_defaults=True, exclude={"normalise_observations"}),
+        "policy": config.policy.model_dump(exclude_defaults=True, exclude={"normalize_observations"}),
     }
     unused = {f"{part}.{key}": value for part, values in own.items() for key, value in values.items()}
     unused |= config.model_dump(exclude_defaults=True, include={"discount", "gae_lambda", "bootstrap_at_horizon"})

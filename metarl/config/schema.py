@@ -75,7 +75,7 @@ class PolicyConfig(Section):
     activation: Literal["tanh", "relu"] = Field("tanh", description="Non-linearity of the hidden layers.")
     init_std: Float = Field(1.0, gt=0, le=100, description="Standard deviation of the actions at the start.")
     min_std: Float = Field(1e-6, gt=0, le=100, description="Lower bound of that standard deviation.")
-    normalise_observations: bool = Field(
+    normalize_observations: bool = Field(
         False, description="Scale observations by the running mean and deviation of those seen in training."
     )
 
@@ -248,7 +248,7 @@ class Config(Section):
     )
     iterations: Int = Field(100, ge=1, le=10**9, description="Outer iterations.")
     discount: Float = Field(0.99, ge=0, le=1, description="Discount of the rewards, per step.")
-    gae_lambda: Float = Field(1.0, ge=0, le=1, description="Lambda of generalised advantage estimation.")
+    gae_lambda: Float = Field(1.0, ge=0, le=1, description="Lambda of generalized advantage estimation.")
     bootstrap_at_horizon: bool = Field(
         False, description="Add the value behind the time limit; false: the horizon is part of the task."
     )

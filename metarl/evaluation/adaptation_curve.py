@@ -15,7 +15,7 @@ Where the environment says whether a task was done, the share of all started epi
 it. `rates` shows what happened within the episodes: a memory may have adapted after two seconds of its first one.
 
 Averages and intervals are over tasks (`metarl.evaluation.statistics`), and always recomputed from the returns of the
-episodes. Words and tables of it are in `metarl.evaluation.tables`, its file in `metarl.evaluation.file`.
+episodes. Words and tables of it are in `metarl.evaluation.tables`, its file in `metarl.evaluation.store`.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from metarl.agents import Adapter, Rollout
 from metarl.algorithms.sampling import collect
 from metarl.config.schema import EnvConfig
 from metarl.envs import BatchEnv, Tasks
-from metarl.evaluation.statistics import METHOD, METHOD_GROUPED, Summary, bootstrap_interval, summarise
-from metarl.seeding import stream
+from metarl.evaluation.statistics import METHOD, METHOD_GROUPED, Summary, bootstrap_interval, summarize
+from metarl.util.rng import stream
 
 EPISODES, RESAMPLING = 0, 1  # the two kinds of "evaluation" streams
 PARTS = 20  # of the horizon, of which `rates` knows the average rewards
@@ -129,7 +129,7 @@ class Evaluation:
                     step=s,
                     episodes=int(self.episodes_before[s]),
                     seconds=float(self.env_steps_before[s].mean() * self.dt),
-                    summary=summarise(scores[known], self._resampling(s), **options) if known.any() else None,
+                    summary=summarize(scores[known], self._resampling(s), **options) if known.any() else None,
                     worst=float(scores[known].min()) if known.any() else None,
                     diverged=int(np.isnan(self.returns[s]).sum()),
                     success=None if self.successes is None else float(self.successes[s].mean()),

@@ -22,11 +22,11 @@ from metarl.envs import SPLITS, Tasks, make_family
 from metarl.errors import UserError
 from metarl.evaluation.adaptation_curve import Evaluation
 from metarl.evaluation.comparison import Comparison, Measured
-from metarl.evaluation.definition import definition
 from metarl.evaluation.evaluate import evaluation_of, named_tasks
+from metarl.evaluation.fingerprint import definition
 from metarl.evaluation.methods import Method, find, group, open_runs
 from metarl.runs.run import Run
-from metarl.seeding import stream
+from metarl.util.rng import stream
 
 SHARE_OF_THE_WAY = 0.9
 """The threshold, unless given: so far from the worst method before adaptation to the best one after it."""

@@ -8,7 +8,7 @@
     comparison.to_json()                           # everything, with the returns that it was computed from
 
 Nothing here is measured: each number is a statistic (`metarl.evaluation.scores`) of a measure of the adaptation curves
-(`metarl.evaluation.experience`), and is computed when it is asked for.
+(`metarl.evaluation.curve_metrics`), and is computed when it is asked for.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import numpy as np
 
 from metarl.envs import Tasks
 from metarl.evaluation.adaptation_curve import Evaluation
+from metarl.evaluation.curve_metrics import area, first_reaching
 from metarl.evaluation.evaluate import tasks_digest
-from metarl.evaluation.experience import area, first_reaching
 from metarl.evaluation.methods import Method, differences
 from metarl.evaluation.scores import (
     METHOD,
@@ -38,7 +38,7 @@ from metarl.evaluation.scores import (
     seeds_note,
 )
 from metarl.runs import versions
-from metarl.seeding import stream
+from metarl.util.rng import stream
 
 FORMAT = "metarl-comparison-1"
 COMPARING = 2  # the kind of "evaluation" streams that draws bootstrap samples here

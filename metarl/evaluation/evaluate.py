@@ -20,17 +20,18 @@ from pathlib import Path
 from typing import Any
 
 from metarl.algorithms.learners import make_env
-from metarl.compute import torch_threads
 from metarl.envs import SPLITS, Tasks, make_family
-from metarl.errors import UserError, nearest
+from metarl.errors import UserError
 from metarl.evaluation.adaptation_curve import Evaluation, evaluate
-from metarl.evaluation.definition import definition
-from metarl.evaluation.file import load_evaluation, save_evaluation, to_json
+from metarl.evaluation.fingerprint import definition
+from metarl.evaluation.store import load_evaluation, save_evaluation, to_json
 from metarl.evaluation.tables import print_table
 from metarl.runs import versions
 from metarl.runs.average import averaged
 from metarl.runs.checkpoint import Checkpoint
 from metarl.runs.run import Run, open_run, threads
+from metarl.util.text import nearest
+from metarl.util.torch_runtime import torch_threads
 
 __all__ = ["Evaluation", "evaluate", "evaluate_run", "load_evaluation", "measure_run", "print_table"]
 

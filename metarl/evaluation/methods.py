@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from metarl.config import Config, flat
-from metarl.errors import UserError, nearest
-from metarl.evaluation.definition import definition
+from metarl.errors import UserError
+from metarl.evaluation.fingerprint import definition
 from metarl.runs.run import Run, open_run
+from metarl.util.text import nearest
 
 NO_DIFFERENCE = (
     "seed", "threads", "checkpoint_every", "keep_checkpoints", "wandb.", "evaluation.tasks", "evaluation.episodes",

@@ -4,9 +4,9 @@ A score that a paper prints is an average over a handful of *units*: the tasks o
 experiment. This module turns the one number per unit into an average, an interquartile mean (IQM, the mean of the
 middle half, which one lucky or broken unit cannot move) and an interval for each, by resampling whole units:
 
-    from metarl.evaluation.statistics import summarise
+    from metarl.evaluation.statistics import summarize
     scores = [212.0, 198.5, 230.1, 187.9, 221.3, 205.0]                 # return on each of six tasks
-    print(summarise(scores, np.random.default_rng(0), unit="task"))     # 209 [192, 226] (95 % interval, 6 tasks)
+    print(summarize(scores, np.random.default_rng(0), unit="task"))     # 209 [192, 226] (95 % interval, 6 tasks)
 
 Interval: the percentile bootstrap, widened for small samples as in Hesterberg, "What Teachers Should Know About the
 Bootstrap" (2015), section 5.3: the plain percentile interval is too narrow by sqrt((n - 1) / n) and by the normal in
@@ -112,7 +112,7 @@ class Summary:
         }
 
 
-def summarise(
+def summarize(
     values: np.ndarray,
     rng: np.random.Generator,
     *,

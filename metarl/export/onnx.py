@@ -4,7 +4,7 @@
     file = export_run("runs/first", task="3")      # held-out task 3; runs/first/exports/policy-40-1a2b3c4d.onnx
     file.with_suffix(".json")                      # what whoever drives a robot with it must know
 
-A gradient method's initialisation first adapts to the task, in episodes as `metarl evaluate` runs them, and the adapted
+A gradient method's initialization first adapts to the task, in episodes as `metarl evaluate` runs them, and the adapted
 weights are exported. A policy with a memory is exported as it was trained, its state explicit. What goes in and comes
 out stands in `metarl.export.onnx_graph` and `metarl.export.onnx_memory`. Before anything is written, onnxruntime and
 PyTorch drive the same episode side by side, and must choose the same controls.
@@ -24,15 +24,16 @@ import torch
 from metarl.agents import Adapter, GradientAdapter, RecurrentAdapter
 from metarl.algorithms.learners import make_env
 from metarl.algorithms.sampling import collect
-from metarl.compute import torch_threads
 from metarl.envs import BatchEnv, MissingExtra, Tasks, vector_env
-from metarl.envs.extra import Extra
 from metarl.errors import UserError
 from metarl.evaluation.evaluate import tasks_from_file
 from metarl.export.metadata import describe
-from metarl.runs.checkpoint import Checkpoint, replace
+from metarl.runs.checkpoint import Checkpoint
 from metarl.runs.run import Run, open_run, threads
-from metarl.seeding import stream
+from metarl.util.files import replace
+from metarl.util.optional import Extra
+from metarl.util.rng import stream
+from metarl.util.torch_runtime import torch_threads
 
 if TYPE_CHECKING:
     import onnx
@@ -109,8 +110,8 @@ def _adapted(
         if (task, steps, episodes) != (None, None, None):
             raise UserError("export: this policy adapts as it acts; leave out --task, --steps and --episodes")
         chosen, state = env.space.default(), adapter.start(1)
-        normalisers = (adapter.normaliser, adapter.reward_normaliser)
-        model = recurrent(adapter.policy, adapter.params, *normalisers, scaling, noise=noise)
+        normalizers = (adapter.normalizer, adapter.reward_normalizer)
+        model = recurrent(adapter.policy, adapter.params, *normalizers, scaling, noise=noise)
         document = describe(run, saved, env, None, {"kind": "memory"})
     elif isinstance(adapter, GradientAdapter):
         chosen = _task(run, env, task)
@@ -118,7 +119,7 @@ def _adapted(
         episodes = config.evaluation.episodes if episodes is None else episodes
         state, seconds = _adapt(run, adapter, chosen, steps, episodes)
         params = {name: value[0] for name, value in state.params.items()}
-        model = feedforward(adapter.inner_loop.policy, params, adapter.normaliser, scaling, noise=noise)
+        model = feedforward(adapter.inner_loop.policy, params, adapter.normalizer, scaling, noise=noise)
         adaptation = {"kind": "gradient", "steps": steps, "episodes": episodes, "seconds": seconds, "seed": config.seed}
         document = describe(run, saved, env, chosen, adaptation)
     else:

@@ -1,6 +1,6 @@
 """The ONNX graph of a policy: raw observations in, controls of the actuators out, all weights inside.
 
-    model = feedforward(policy, params, normaliser, Scaling.of(low, high, action_scale=4.0))
+    model = feedforward(policy, params, normalizer, Scaling.of(low, high, action_scale=4.0))
     model.SerializeToString()                           # what onnxruntime.InferenceSession takes
 
 Inputs and outputs have a leading axis of robots N, each of which is on its own:
@@ -11,7 +11,7 @@ Inputs and outputs have a leading axis of robots N, each of which is on its own:
 
 `metarl.export.onnx_memory` adds those of a policy with a memory. The graph is made of elementary operators, node by
 node: it needs no tracing, and the same weights are the same file. Both ends are float64, as in MuJoCo: a position that
-has grown large is normalised, and a control bounded, exactly.
+has grown large is normalized, and a control bounded, exactly.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from metarl.agents import GaussianMLP, Normaliser, Params
-from metarl.agents.normaliser import CLIP
+from metarl.agents import GaussianMLP, Normalizer, Params
+from metarl.agents.normalizer import CLIP
 
 OPSET, IR_VERSION = 17, 8
 """Of 2022: what robots run is older than what trains."""
@@ -51,11 +51,11 @@ class Scaling(NamedTuple):
 
 
 def feedforward(
-    policy: GaussianMLP, params: Params, normaliser: Normaliser, scaling: Scaling, *, noise: bool = False
+    policy: GaussianMLP, params: Params, normalizer: Normalizer, scaling: Scaling, *, noise: bool = False
 ) -> onnx.ModelProto:
     """The model of a policy without a memory; its weights have no task axis."""
     graph = Graph()
-    seen = graph.normalised(graph.input("observation", policy.observation_dim, np.float64), normaliser)
+    seen = graph.normalized(graph.input("observation", policy.observation_dim, np.float64), normalizer)
     layers = [(params[f"w{i}"], params[f"b{i}"]) for i in range(len(policy.hidden) + 1)]
     mean = graph.perceptron(seen, layers, policy.activation)
     act(graph, mean, params["log_std"], policy, scaling, noise)
@@ -121,10 +121,10 @@ class Graph:
                 x = self.op(ACTIVATIONS[activation], x)
         return x
 
-    def normalised(self, x: str, normaliser: Normaliser) -> str:
-        """As `Normaliser.__call__`: in float64, then to the policy's float32."""
-        if normaliser.enabled:
-            x = self.op("Div", self.op("Sub", x, self.constant(normaliser.mean)), self.constant(normaliser.std))
+    def normalized(self, x: str, normalizer: Normalizer) -> str:
+        """As `Normalizer.__call__`: in float64, then to the policy's float32."""
+        if normalizer.enabled:
+            x = self.op("Div", self.op("Sub", x, self.constant(normalizer.mean)), self.constant(normalizer.std))
             x = self.clipped(x, np.array(-CLIP), np.array(CLIP))
         return self.op("Cast", x, to=TensorProto.FLOAT)
 

@@ -1,6 +1,6 @@
 """The ONNX graph of a policy with a memory: one step of it, the state explicit.
 
-    model = recurrent(policy, params, normaliser, reward_normaliser, scaling)
+    model = recurrent(policy, params, normalizer, reward_normalizer, scaling)
 
 Beside the inputs and outputs of `metarl.export.onnx_graph` it has
 
@@ -22,7 +22,7 @@ import onnx
 import torch
 from onnx import numpy_helper
 
-from metarl.agents import Normaliser, Params, RecurrentPolicy
+from metarl.agents import Normalizer, Params, RecurrentPolicy
 from metarl.export.onnx_graph import ACTIVATIONS, Graph, Scaling, act, array
 
 FAR = np.float32(1e30)  # taken from the score of a step that is not there, exp(-1e30) = 0
@@ -33,16 +33,16 @@ NEXT = "next_"
 def recurrent(
     policy: RecurrentPolicy,
     params: Params,
-    normaliser: Normaliser,
-    reward_normaliser: Normaliser,
+    normalizer: Normalizer,
+    reward_normalizer: Normalizer,
     scaling: Scaling,
     *,
     noise: bool = False,
 ) -> onnx.ModelProto:
     """The model of a policy with a memory: one step of it."""
     graph = Graph()
-    seen = graph.normalised(graph.input("observation", policy.observation_dim, np.float64), normaliser)
-    reward = graph.normalised(graph.input("reward", 1, np.float64), reward_normaliser)
+    seen = graph.normalized(graph.input("observation", policy.observation_dim, np.float64), normalizer)
+    reward = graph.normalized(graph.input("reward", 1, np.float64), reward_normalizer)
     start = graph.input("start", 1, np.float32)
     before = graph.input("action", policy.action_dim, np.float32)
     x = graph.op("Concat", seen, before, reward, start, axis=-1)
@@ -149,7 +149,7 @@ def _remember(graph: Graph, after: str, trace: str, size: int) -> str:
 
 
 def _transformer(graph: Graph, x: str, weights: Params, policy: RecurrentPolicy) -> str:
-    """One step attends to itself and to the window of keys and values, as `metarl.agents.transformer` does."""
+    """One step attends to itself and to the window of keys and values, as `metarl.agents.memory.transformer` does."""
     size, context, heads = policy.size, policy.context, policy.heads
     there = graph.input("there", context - 1, np.float32)
     shape = graph.op("Concat", graph.op("Shape", x, start=0, end=1), graph.constant(np.array([1])), axis=0)
@@ -160,7 +160,7 @@ def _transformer(graph: Graph, x: str, weights: Params, policy: RecurrentPolicy)
     x = graph.linear(x, weights["w_input"].T, weights["b_input"])
     for i in range(policy.layers):
         w = {name.removeprefix(f"{i}."): value for name, value in weights.items() if name.startswith(f"{i}.")}
-        seen = _normalised(graph, x, w["gain_attention"], w["b_attention"])
+        seen = _normalized(graph, x, w["gain_attention"], w["b_attention"])
         new = graph.op("MatMul", seen, graph.constant(array(w["w_key_value"].T)))
         window = graph.input(f"window_{i}", (context - 1) * 2 * size, np.float32)
         window = graph.op("Concat", window, new, axis=-1)  # (N, C * 2 H)
@@ -179,15 +179,15 @@ def _transformer(graph: Graph, x: str, weights: Params, policy: RecurrentPolicy)
         attended = graph.op("MatMul", graph.op("Softmax", score, axis=-1), value)
         attended = graph.op("Reshape", attended, graph.constant(np.array([0, size])))
         x = graph.op("Add", x, graph.op("MatMul", attended, graph.constant(array(w["w_attended"].T))))
-        seen = _normalised(graph, x, w["gain_wide"], w["b_wide"])
+        seen = _normalized(graph, x, w["gain_wide"], w["b_wide"])
         wide = _gelu(graph, graph.linear(seen, w["w_up"].T, w["b_up"]))
         x = graph.op("Add", x, graph.linear(wide, w["w_down"].T, w["b_down"]))
     kept = graph.op("Slice", present, *(graph.constant(np.array([n])) for n in (1, context, 1)))
     graph.output(NEXT + "there", kept, context - 1, np.float32)
-    return _normalised(graph, x, weights["gain"], weights["b"])
+    return _normalized(graph, x, weights["gain"], weights["b"])
 
 
-def _normalised(graph: Graph, x: str, gain: torch.Tensor, bias: torch.Tensor) -> str:
+def _normalized(graph: Graph, x: str, gain: torch.Tensor, bias: torch.Tensor) -> str:
     return graph.op("LayerNormalization", x, graph.constant(array(gain)), graph.constant(array(bias)), epsilon=1e-5)
 
 

@@ -5,7 +5,7 @@
     adapter = run.adapter(saved)
 
 Weights are averaged, as stochastic weight averaging does (Izmailov et al. 2018; arXiv:1803.05407). All else, such
-as the statistics that scale observations and the state of optimisers, is the newest one's. Whether the mean of weights
+as the statistics that scale observations and the state of optimizers, is the newest one's. Whether the mean of weights
 is a good policy is to be measured: the checkpoints have to lie close together.
 """
 

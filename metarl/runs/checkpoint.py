@@ -25,9 +25,11 @@ from typing import Any, NamedTuple
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as parse_tensors
-from safetensors.torch import save as serialise_tensors
+from safetensors.torch import save as serialize_tensors
 
 from metarl.errors import UserError
+from metarl.util.files import sync_directory, write
+from metarl.util.text import first_line
 
 FORMAT = 1
 TENSORS, META = "state.safetensors", "meta.json"
@@ -61,7 +63,7 @@ def save(directory: Path, tensors: Mapping[str, torch.Tensor], meta: Mapping[str
     directory.mkdir(parents=True, exist_ok=True)
     _remove_hidden(directory)
     target, partial = directory / str(meta["iteration"]), directory / f"{HIDDEN}{meta['iteration']}"
-    content = serialise_tensors({name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()})
+    content = serialize_tensors({name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()})
     document = {**meta, "format": FORMAT, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     document["digest"] = _digest(document)
     if target.exists() and _same(target, document):
@@ -124,44 +126,15 @@ def load(path: Path) -> Checkpoint:
     try:
         tensors = parse_tensors(content)  # checks the header against the length before it makes a tensor
     except (SafetensorError, ValueError, KeyError, TypeError, OverflowError, RuntimeError) as error:
-        raise Corrupt(f"{TENSORS} is not in safetensors format: {_first_line(error)}") from error
+        raise Corrupt(f"{TENSORS} is not in safetensors format: {first_line(error)}") from error
     return Checkpoint(path, meta["iteration"], tensors, meta)
-
-
-def write(path: Path, content: bytes) -> None:
-    """Create file `path` with `content`, on the disk when this returns."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-    try:
-        rest = memoryview(content)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Write file `path`, or leave the old one as it was."""
-    partial = path.with_name(f".{path.name}.partial")
-    write(partial, content)
-    os.rename(partial, path)
-    sync_directory(path.parent)
-
-
-def sync_directory(path: Path) -> None:
-    """Make the renames in folder `path` survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _load_meta(path: Path) -> dict[str, Any]:
     try:
         meta = json.loads(_read(path / META, MAX_META_BYTES))
     except (ValueError, RecursionError) as error:
-        raise Corrupt(f"{META} is not JSON: {_first_line(error)}") from error
+        raise Corrupt(f"{META} is not JSON: {first_line(error)}") from error
     if not isinstance(meta, dict) or meta.get("digest") != _digest(meta):
         raise Corrupt(f"{META} does not fit its digest")
     types = {"format": int, "iteration": int, "size": int, "sha256": str}
@@ -214,7 +187,3 @@ def _prune(directory: Path, saved: int, keep: int) -> None:
 def _remove_hidden(directory: Path) -> None:
     for leftover in directory.glob(f"{HIDDEN}*"):
         shutil.rmtree(leftover)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

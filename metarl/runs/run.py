@@ -38,10 +38,11 @@ from metarl.config.robots import keep, portable
 from metarl.envs import SPLITS, Tasks, TaskSpace, make_family
 from metarl.errors import UserError
 from metarl.runs import versions
-from metarl.runs.checkpoint import Checkpoint, load_latest, replace
-from metarl.runs.lines import read_lines
+from metarl.runs.checkpoint import Checkpoint, load_latest
+from metarl.runs.jsonl import read_lines
 from metarl.runs.lock import Lock, locked
-from metarl.seeding import stream
+from metarl.util.files import replace
+from metarl.util.rng import stream
 
 FORMAT = 1
 FREE_TO_CHANGE = (

@@ -20,9 +20,9 @@ from metarl.config import Config, changed, load_config, to_yaml
 from metarl.errors import UserError
 from metarl.runs import run as runs
 from metarl.runs import versions
-from metarl.runs.checkpoint import replace
 from metarl.tuning.protocol import validation_tasks
 from metarl.tuning.space import Space, default_space, read_space
+from metarl.util.files import replace
 
 FORMAT = 1
 _PARTIAL = {".base.yaml.partial", ".space.yaml.partial", ".search.json.partial"}

@@ -16,8 +16,8 @@ import signal
 import threading
 from typing import Any
 
-from metarl.envs.workers import WorkerDied, Workers
 from metarl.tuning.trial import FIELDS
+from metarl.util.workers import WorkerDied, Workers
 
 
 class Pool:

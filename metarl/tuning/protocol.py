@@ -21,7 +21,7 @@ from metarl.config import Config, changed
 from metarl.envs import Tasks, make_family
 from metarl.errors import UserError
 from metarl.evaluation.evaluate import evaluate
-from metarl.seeding import stream
+from metarl.util.rng import stream
 
 MAX_STEPS = 100  # of adaptation; the largest that a config may have
 _VALIDATION, _FROZEN_TRAIN = 0, 0

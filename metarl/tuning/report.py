@@ -19,7 +19,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from metarl.runs.progress import Progress
+from metarl.training.progress import Progress
 from metarl.tuning.study import Study, Trial
 from metarl.visual.figures import GREY, INK, OKABE_ITO, STYLE
 

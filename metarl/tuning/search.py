@@ -23,13 +23,13 @@ from pathlib import Path
 from typing import Any
 
 from metarl.config import Config, to_short_yaml, to_yaml
-from metarl.envs.extra import Extra, MissingExtra
 from metarl.errors import UserError
 from metarl.runs import run as runs
-from metarl.runs.checkpoint import replace
-from metarl.runs.interruption import Dropped, Interruption
 from metarl.runs.lock import locked
+from metarl.training.interruption import Dropped, Interruption
 from metarl.tuning.folder import FORMAT, Search, decide, open_search, write_start
+from metarl.util.files import replace
+from metarl.util.optional import Extra, MissingExtra
 
 TRIALS, SEARCH = 30, "tpe"
 PACKAGE = Extra("tune", "optuna")

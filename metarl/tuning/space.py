@@ -24,9 +24,10 @@ from typing import Any
 
 from metarl.config import Config, changed
 from metarl.config.load import read_mapping
-from metarl.envs.plain_yaml import show, write_yaml
 from metarl.errors import UserError
 from metarl.tuning.defaults import adaptation, training
+from metarl.util.safe_yaml import write_yaml
+from metarl.util.text import show
 
 KINDS = ("uniform", "log_uniform", "int", "log_int", "choice")
 NO_STRATEGY = (

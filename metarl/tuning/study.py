@@ -20,9 +20,9 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from metarl.config import Config, changed
 from metarl.errors import UserError
-from metarl.seeding import stream
 from metarl.tuning.protocol import fitted
 from metarl.tuning.space import Dimension, Space
+from metarl.util.rng import stream
 
 SEARCHES = ("random", "tpe", "halving")
 ETA = 3

@@ -20,14 +20,14 @@ from typing import Any
 import numpy as np
 
 from metarl.algorithms.learners import make_env, make_learner
-from metarl.compute import keep_freed_memory, torch_threads
 from metarl.config import Config
 from metarl.envs import Tasks, make_family
 from metarl.errors import UserError
 from metarl.runs import run as runs
-from metarl.runs.interruption import Interruption
-from metarl.runs.train import Training
+from metarl.training.interruption import Interruption
+from metarl.training.train import Training
 from metarl.tuning.protocol import measure
+from metarl.util.torch_runtime import keep_freed_memory, torch_threads
 
 FIELDS = {"stop": ((), "u1"), "done": ((), "i8")}
 
@@ -35,7 +35,7 @@ logger = logging.getLogger("metarl")
 
 
 class Trials:
-    """Tries one strategy after the other; made by `metarl.envs.workers.Workers` with the arrays of FIELDS."""
+    """Tries one strategy after the other; made by `metarl.util.workers.Workers` with the arrays of FIELDS."""
 
     def __init__(self, arrays: dict[str, np.ndarray], current: np.ndarray):
         self.stop, self.done = arrays["stop"], arrays["done"]

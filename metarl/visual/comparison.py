@@ -23,7 +23,7 @@ from metarl.errors import UserError
 from metarl.evaluation.comparison import Comparison, Measured
 from metarl.evaluation.scores import performance_profile
 from metarl.evaluation.statistics import format_number
-from metarl.runs.checkpoint import replace
+from metarl.util.files import replace
 from metarl.visual.figures import FEW_VALUES, GREY, OKABE_ITO, STYLE, empty, running_mean, save_figure
 from metarl.visual.panels import colour, family, legend, line, panels_of
 from metarl.visual.replay import COLUMNS, Replay

@@ -26,7 +26,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from metarl.evaluation.adaptation_curve import Evaluation
 from metarl.evaluation.statistics import format_number
 from metarl.evaluation.tables import where
-from metarl.runs.checkpoint import replace
+from metarl.util.files import replace
 
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
 INK, GREY = "#222222", "#8a8a8a"

@@ -23,7 +23,7 @@ import viser
 from mjviser import ViserMujocoScene
 from mjviser.conversions import merge_geoms, merge_sites
 
-from metarl.runs.checkpoint import replace
+from metarl.util.files import replace
 from metarl.visual.replay import Replay
 
 COLOURS = ((86, 110, 140), (213, 94, 0))  # before: slate, after: vermilion; the colour-blind can tell them apart

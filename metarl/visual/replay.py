@@ -22,7 +22,7 @@ from metarl.agents import Adapter
 from metarl.algorithms.sampling import collect
 from metarl.envs import BatchEnv, Tasks
 from metarl.evaluation.statistics import format_number
-from metarl.seeding import stream
+from metarl.util.rng import stream
 
 ADAPTING, SHOWN, NOISE = 0, 1, 2  # the kinds of "replay" streams
 MAX_FPS = 30

@@ -20,7 +20,6 @@ from pathlib import Path
 import numpy as np
 
 from metarl.algorithms.learners import make_env
-from metarl.compute import torch_threads
 from metarl.errors import UserError
 from metarl.evaluation.compare import compare_runs
 from metarl.evaluation.compare_table import (
@@ -35,9 +34,10 @@ from metarl.evaluation.compare_table import (
 from metarl.evaluation.comparison import Comparison, Measured
 from metarl.evaluation.methods import differences
 from metarl.evaluation.statistics import format_number
-from metarl.runs.checkpoint import replace
 from metarl.runs.run import threads
-from metarl.runs.tracking import publish_report
+from metarl.training.tracking import publish_report
+from metarl.util.files import replace
+from metarl.util.torch_runtime import torch_threads
 from metarl.visual.comparison import before_after, comparison_figures
 from metarl.visual.figures import save_figure
 from metarl.visual.html import write_html

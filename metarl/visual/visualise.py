@@ -18,12 +18,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from metarl.algorithms.learners import make_env
-from metarl.compute import torch_threads
 from metarl.evaluation.adaptation_curve import Evaluation
 from metarl.evaluation.evaluate import evaluate_run
-from metarl.evaluation.file import load_evaluation
+from metarl.evaluation.store import load_evaluation
 from metarl.runs.run import Run, open_run, threads
-from metarl.runs.tracking import publish
+from metarl.training.tracking import publish
+from metarl.util.torch_runtime import torch_threads
 from metarl.visual.figures import adaptation_figure, learning_figure, save_figure
 from metarl.visual.html import write_html
 from metarl.visual.replay import Replay, extreme_tasks, record

@@ -21,7 +21,7 @@ from metarl.algorithms.sampling import collect
 from metarl.envs import Tasks
 from metarl.errors import UserError
 from metarl.runs.run import Run
-from metarl.seeding import stream
+from metarl.util.rng import stream
 
 RESETS, NOISE, ADAPTING = 0, 1, 2  # the kinds of "watch" streams
 

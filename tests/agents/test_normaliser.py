@@ -1,8 +1,8 @@
-"""The running normaliser against NumPy's mean and standard deviation of everything seen."""
+"""The running normalizer against NumPy's mean and standard deviation of everything seen."""
 
 import numpy as np
 
-from metarl.agents import Normaliser
+from metarl.agents import Normalizer
 
 
 def moments(x):
@@ -12,23 +12,23 @@ def moments(x):
 def test_merging_equals_seeing_all_at_once():
     rng = np.random.default_rng(0)
     parts = [rng.normal(loc, 2.0, (n, 3)) for loc, n in ((0, 10), (5, 1000), (-3, 77))]
-    normaliser = Normaliser.identity(3)
+    normalizer = Normalizer.identity(3)
     for part in parts:
-        normaliser = normaliser.update(moments(part))
+        normalizer = normalizer.update(moments(part))
     everything = np.concatenate(parts)
-    np.testing.assert_allclose(normaliser.mean, everything.mean(0))
-    np.testing.assert_allclose(normaliser.std, everything.std(0))
-    seen = normaliser(everything)
+    np.testing.assert_allclose(normalizer.mean, everything.mean(0))
+    np.testing.assert_allclose(normalizer.std, everything.std(0))
+    seen = normalizer(everything)
     assert seen.dtype == np.float32
     np.testing.assert_allclose(seen.mean(0), 0, atol=1e-6)
 
 
 def test_the_first_observations_pass_unchanged_and_outliers_are_clipped():
-    normaliser = Normaliser.identity(2)
-    assert normaliser(np.array([[1.5, -2.0]])).tolist() == [[1.5, -2.0]]
-    assert normaliser(np.array([[1e9, -1e9]])).tolist() == [[10.0, -10.0]]
+    normalizer = Normalizer.identity(2)
+    assert normalizer(np.array([[1.5, -2.0]])).tolist() == [[1.5, -2.0]]
+    assert normalizer(np.array([[1e9, -1e9]])).tolist() == [[10.0, -10.0]]
 
 
 def test_disabled_changes_nothing():
-    normaliser = Normaliser.identity(2, enabled=False).update(moments(np.ones((5, 2)) * 7))
-    assert normaliser(np.array([[1e3, -2.0]])).tolist() == [[1e3, -2.0]]
+    normalizer = Normalizer.identity(2, enabled=False).update(moments(np.ones((5, 2)) * 7))
+    assert normalizer(np.array([[1e3, -2.0]])).tolist() == [[1e3, -2.0]]

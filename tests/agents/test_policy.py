@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.distributions import Independent, Normal, kl_divergence
 
-from metarl.agents import GaussianMLP, GradientAdapter, InnerLoop, Normaliser, Samples
+from metarl.agents import GaussianMLP, GradientAdapter, InnerLoop, Normalizer, Samples
 from metarl.agents.inner_loop import per_task
 from metarl.agents.policy import GaussianStatistics
 
@@ -82,7 +82,7 @@ def test_an_adapter_keeps_its_state_apart():
     params = policy.init(np.random.default_rng(0))
     samples = random_samples(policy, 2, 10, torch.Generator().manual_seed(1))
     adapter = GradientAdapter(
-        InnerLoop(policy), params, [dict.fromkeys(params, 0.5)], Normaliser.identity(3), lambda rollout: samples
+        InnerLoop(policy), params, [dict.fromkeys(params, 0.5)], Normalizer.identity(3), lambda rollout: samples
     )
     start = adapter.start(2)
     observations = np.ones((2, 4, 3))
@@ -100,7 +100,7 @@ def test_each_step_has_its_own_step_sizes_and_further_ones_take_the_last():
     params = policy.init(np.random.default_rng(0))
     samples = random_samples(policy, 2, 10, torch.Generator().manual_seed(1))
     loop, sizes = InnerLoop(policy), [dict.fromkeys(params, 0.5), dict.fromkeys(params, 0.02)]
-    adapter = GradientAdapter(loop, params, sizes, Normaliser.identity(3), lambda rollout: samples)
+    adapter = GradientAdapter(loop, params, sizes, Normalizer.identity(3), lambda rollout: samples)
     state, want = adapter.start(2), per_task(params, 2)
     for k in (0, 1, 1):
         state, want = adapter.adapt(state, rollout=None), loop.adapt(want, sizes[k], samples)[0]

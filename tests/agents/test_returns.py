@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from metarl.agents import discounted_returns, generalised_advantages, normalise_advantages
+from metarl.agents import discounted_returns, generalized_advantages, normalize_advantages
 
 
 def test_three_steps_by_hand():
@@ -13,11 +13,11 @@ def test_three_steps_by_hand():
     values = np.array([10.0, 20.0, 30.0]).reshape(1, 3, 1)
     bootstrap, never = np.array([[40.0]]), np.zeros((1, 3, 1), bool)
     # TD errors: 1 + .5*20 - 10 = 1,  2 + .5*30 - 20 = -3,  3 + .5*40 - 30 = -7;  gamma * lambda = .25
-    got = generalised_advantages(rewards, values, bootstrap, never, valid, 0.5, 0.5)
+    got = generalized_advantages(rewards, values, bootstrap, never, valid, 0.5, 0.5)
     assert got.ravel().tolist() == [1 + 0.25 * (-3 + 0.25 * -7), -3 + 0.25 * -7, -7]
     ended = never.copy()
     ended[0, 2, 0] = True  # nothing follows the last step: 3 - 30
-    got = generalised_advantages(rewards, values, bootstrap, ended, valid, 0.5, 0.5)
+    got = generalized_advantages(rewards, values, bootstrap, ended, valid, 0.5, 0.5)
     assert got.ravel().tolist() == [1 + 0.25 * (-3 + 0.25 * -27), -3 + 0.25 * -27, -27]
 
 
@@ -43,7 +43,7 @@ def test_equals_the_definition_on_random_patterns(seed):
     terminated = np.zeros(shape, bool)
     ends = rng.random((num_tasks, episodes)) < 0.5
     np.put_along_axis(terminated, (length - 1)[:, None, :], ends[:, None, :], axis=1)
-    got = generalised_advantages(rewards, values, bootstrap, terminated, valid, discount, lam)
+    got = generalized_advantages(rewards, values, bootstrap, terminated, valid, discount, lam)
     for m in range(num_tasks):
         for k in range(episodes):
             n = length[m, k]
@@ -60,21 +60,21 @@ def test_an_endless_task_is_worth_one_over_one_minus_gamma():
     ones, no = np.ones(shape), np.zeros(shape, bool)
     value = 0.0
     for _ in range(200):
-        advantage = generalised_advantages(ones, ones * value, np.full((1, 1), value), no, ~no, discount, 0.95)
+        advantage = generalized_advantages(ones, ones * value, np.full((1, 1), value), no, ~no, discount, 0.95)
         value += 0.5 * advantage.mean()
     assert value == pytest.approx(1 / (1 - discount), rel=1e-2)
     # taking the time limit for an end is the classic bug; it must not pass
     ended = no.copy()
     ended[:, -1] = True
-    wrong = generalised_advantages(ones, ones * value, np.full((1, 1), value), ended, ~no, discount, 0.95)
+    wrong = generalized_advantages(ones, ones * value, np.full((1, 1), value), ended, ~no, discount, 0.95)
     assert abs(wrong.mean()) > 0.1
 
 
-def test_normalised_over_the_valid_steps_of_each_task():
+def test_normalized_over_the_valid_steps_of_each_task():
     rng = np.random.default_rng(0)
     advantages = rng.normal(3.0, 5.0, (2, 6, 4))
     valid = np.arange(6)[None, :, None] < rng.integers(2, 7, (2, 1, 4))
-    got = normalise_advantages(advantages, valid)
+    got = normalize_advantages(advantages, valid)
     for m in range(2):
         kept = advantages[m][valid[m]]
         np.testing.assert_allclose(got[m][valid[m]], (kept - kept.mean()) / kept.std(), rtol=1e-6)

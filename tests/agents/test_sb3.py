@@ -8,14 +8,14 @@ import pytest
 import torch
 from gymnasium.vector import AutoresetMode
 from safetensors.torch import load as parse
-from safetensors.torch import save as serialise
+from safetensors.torch import save as serialize
 
-from metarl.agents import Normaliser, Rollout
+from metarl.agents import Normalizer, Rollout
 from metarl.agents.global_random import global_generators
-from metarl.agents.sb3 import SB3Adapter
-from metarl.agents.sb3_experience import on_policy, steps
-from metarl.agents.sb3_model import ALGORITHMS, build, check, fresh, load, weights
-from metarl.agents.sb3_vec_env import VectorEnvAdapter
+from metarl.agents.sb3.adapter import SB3Adapter
+from metarl.agents.sb3.experience import on_policy, steps
+from metarl.agents.sb3.model import ALGORITHMS, build, check, fresh, load, weights
+from metarl.agents.sb3.vec_env import VectorEnvAdapter
 from metarl.envs import make
 
 SMALL = {"policy_kwargs": {"net_arch": [5]}}
@@ -44,7 +44,7 @@ def learner(name, seed=1, **settings):
     spaces = env.single_observation_space, env.single_action_space
     model = build(name, {**SETTINGS[name], **settings}, *spaces, np.random.SeedSequence(seed))
     return SB3Adapter(
-        model, weights(model), Normaliser.identity(2), np.random.SeedSequence(7), SETTINGS[name].get("action_noise", 0)
+        model, weights(model), Normalizer.identity(2), np.random.SeedSequence(7), SETTINGS[name].get("action_noise", 0)
     )
 
 
@@ -158,7 +158,7 @@ def test_an_adapter_is_a_value_and_leaves_global_generators_alone(name):
     torch.set_rng_state(states[1])
     assert same(start.params, before) and same(adapter.params, learner(name).params)
     assert same(once.params, again.params) and same(twice.params, later.params)
-    assert same(adapter.adapt(once, rollout).params, twice.params)  # the optimisers' state is a value as well
+    assert same(adapter.adapt(once, rollout).params, twice.params)  # the optimizers' state is a value as well
     assert not same(once.params, twice.params)
     assert random.getstate() == states[0] and torch.equal(torch.get_rng_state(), states[1])
     other = learner(name)
@@ -177,7 +177,7 @@ def test_tasks_do_not_meet(name):
     both, alone = adapter.adapt(adapter.start(2), rollout), adapter.adapt(adapter.start(1), first)
     assert same({key: value[:1] for key, value in both.params.items()}, alone.params)
     assert not same({key: value[:1] for key, value in both.params.items()}, {k: v[1:] for k, v in both.params.items()})
-    assert same(parse(serialise(adapter.params)), adapter.params)
+    assert same(parse(serialize(adapter.params)), adapter.params)
 
 
 @pytest.mark.parametrize("name", SETTINGS)

@@ -10,7 +10,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize
 
 from metarl.agents.global_random import global_generators
-from metarl.agents.sb3_vec_env import VectorEnvAdapter, rows
+from metarl.agents.sb3.vec_env import VectorEnvAdapter, rows
 from metarl.envs import SingleEnv, make
 
 N = 4

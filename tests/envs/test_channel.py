@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from metarl.envs import BatchEnv, Family, Parameter, TaskSpace, Write
-from metarl.envs.streams import normals, uniforms
+from metarl.util.rng import normals, uniforms
 
 N = 6
 XML = """<mujoco><option timestep="0.01"/><worldbody><body name="pole"><joint name="hinge" axis="0 1 0" damping=".1"/>

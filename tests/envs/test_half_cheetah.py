@@ -7,7 +7,7 @@ import pytest
 
 from metarl.envs import make, make_family
 from metarl.envs.families.half_cheetah import load_spec
-from metarl.envs.families.planar import PlanarCom
+from metarl.envs.families.planar_com import PlanarCom
 
 
 @pytest.fixture(scope="module")

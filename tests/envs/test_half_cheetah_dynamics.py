@@ -13,7 +13,7 @@ from metarl.envs.families.half_cheetah_dynamics import (
     HalfCheetahPier,
     HalfCheetahSlopes,
 )
-from metarl.envs.variation.rigid import inertia_matrix
+from metarl.envs.variation.inertia import inertia_matrix
 
 FAMILIES = (HalfCheetahBody, HalfCheetahDisabledJoint, HalfCheetahSlopes, HalfCheetahPier)
 N = 4

@@ -26,7 +26,7 @@ from metarl import cli
 from metarl.envs import MetaWorldEnv, MissingExtra, Tasks, make, make_family
 from metarl.envs.metaworld import tasks as table
 from metarl.envs.metaworld.tasks import INDICES, environment_of, ml1, ml10, ml45
-from metarl.envs.workers import WorkerDied, Workers
+from metarl.util.workers import WorkerDied, Workers
 
 MIXED = ("reach-v3", "push-v3", "peg-insert-side-v3", "drawer-close-v3", "sweep-v3", "basketball-v3")
 

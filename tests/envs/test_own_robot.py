@@ -14,7 +14,7 @@ from metarl.envs.checks import assert_effective
 from metarl.envs.own_robot.mjcf import Limits, compile_mjcf, files_of
 from metarl.envs.own_robot.robot import OwnRobot
 from metarl.envs.own_robot.schema import read_robot
-from metarl.envs.plain_yaml import parse_yaml, write_yaml
+from metarl.util.safe_yaml import parse_yaml, write_yaml
 
 MJCF = """
 <mujoco model="leg">

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from metarl import cli
+from metarl.catalog import families
 from metarl.envs import FAMILIES, MissingExtra, make, make_family
 from metarl.envs.checks import assert_effective, assert_physical
 from metarl.envs.families.servo_robot import ROBOTS, gravity_direction, to_body
-from metarl.listing import families
 
 NAMES = ("Go1Velocity", "PandaReach", "LeapSpin")
 N = 6

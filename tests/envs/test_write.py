@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from metarl.envs import BatchEnv, Family, Parameter, TaskSpace, Write, make, make_family
 from metarl.envs.checks import assert_effective, assert_physical, effects
-from metarl.envs.variation.rigid import inertia_matrix, principal, stretched_inertia
+from metarl.envs.variation.inertia import inertia_matrix, principal, stretched_inertia
 from metarl.envs.variation.write import Writer
 
 XML = """<mujoco><worldbody><geom name="floor" type="plane" size="5 5 1"/>

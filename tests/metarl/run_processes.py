@@ -22,12 +22,12 @@ from metarl.runs import checkpoint, interruption
 from metarl.runs.run import start
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["metarl.runs.train", "metarl.cli", "torch._dynamo"])  # Adam imports the last
+CONTEXT.set_forkserver_preload(["metarl.training.train", "metarl.cli", "torch._dynamo"])  # Adam imports the last
 
 TINY = """
 env: {family: Navigation2D, horizon: 10}
 algorithm: {name: promp, epochs: 2}
-policy: {hidden: [8], normalise_observations: true}
+policy: {hidden: [8], normalize_observations: true}
 inner: {learn_lr: true}
 meta_batch: 4
 episodes: 3

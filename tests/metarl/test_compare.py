@@ -27,9 +27,9 @@ from metarl.config import (
 from metarl.errors import UserError
 from metarl.evaluation.compare import compare_runs
 from metarl.evaluation.compare_table import print_comparison, sentences
-from metarl.evaluation.file import load_evaluation
 from metarl.evaluation.methods import base_name, differences, find, group, open_runs
 from metarl.evaluation.scores import cvar, iqm
+from metarl.evaluation.store import load_evaluation
 from metarl.runs import checkpoint
 from metarl.runs import run as runs
 from metarl.visual.comparison import adaptation_curves, comparison_figures, profiles

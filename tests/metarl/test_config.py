@@ -23,8 +23,9 @@ from metarl.config import (
     to_yaml,
 )
 from metarl.config import settings as config_settings
-from metarl.envs.plain_yaml import parse_yaml, write_yaml
-from metarl.errors import UserError, close, nearest
+from metarl.errors import UserError
+from metarl.util.safe_yaml import parse_yaml, write_yaml
+from metarl.util.text import close, nearest
 
 BASE = "env: {family: HalfCheetahDir}\nalgorithm: {name: promp}\n"
 

@@ -20,10 +20,10 @@ from metarl.envs import BatchEnv, make_family
 from metarl.errors import UserError
 from metarl.evaluation import adaptation_curve
 from metarl.evaluation.adaptation_curve import Evaluation, evaluate
-from metarl.evaluation.definition import _definition, definition
 from metarl.evaluation.evaluate import evaluate_run, evaluation_of, print_table
-from metarl.evaluation.file import document_digest, load_evaluation, to_json
+from metarl.evaluation.fingerprint import _definition, definition
 from metarl.evaluation.statistics import interquartile_mean
+from metarl.evaluation.store import document_digest, load_evaluation, to_json
 from metarl.evaluation.tables import caption, sentence, where
 from metarl.runs import checkpoint
 from metarl.runs import run as runs

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from metarl import cli
-from metarl.agents import MEMORIES, Normaliser, RecurrentAdapter, RecurrentPolicy
+from metarl.agents import MEMORIES, Normalizer, RecurrentAdapter, RecurrentPolicy
 from metarl.algorithms.learners import make_env, make_learner
 from metarl.algorithms.sampling import collect
 from metarl.config import (
@@ -29,14 +29,14 @@ from metarl.config import (
     WandbConfig,
 )
 from metarl.envs import make
-from metarl.envs.extra import Extra
 from metarl.errors import UserError
 from metarl.export.onnx import _session, export_run, largest_difference
 from metarl.export.onnx_graph import Scaling
 from metarl.export.onnx_memory import CELLS, recurrent
 from metarl.runs import checkpoint
 from metarl.runs import run as runs
-from metarl.seeding import stream
+from metarl.util.optional import Extra
+from metarl.util.rng import stream
 
 STEPS = 1000
 HORIZON = 100
@@ -45,11 +45,11 @@ DOCUMENTATION = (Path(__file__).parents[2] / "docs" / "export.md").read_text(enc
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run folder after one iteration, which has moved the weights and filled the normaliser."""
+    """A run folder after one iteration, which has moved the weights and filled the normalizer."""
     config = Config(
         env=EnvConfig(family="HalfCheetahDir", action_scale=4.0, horizon=HORIZON),
         algorithm=ProMPConfig(epochs=1),
-        policy=PolicyConfig(hidden=(16, 16), normalise_observations=True),
+        policy=PolicyConfig(hidden=(16, 16), normalize_observations=True),
         inner=InnerConfig(lr=0.1),
         meta_batch=2,
         episodes=2,
@@ -125,7 +125,7 @@ def test_a_thousand_steps_in_closed_loop_are_those_of_the_adapted_policy(run, no
 def test_a_thousand_recurrent_steps_are_those_of_the_policy(cell, noisy):
     """Trials of three episodes: memory goes on between episodes and is cleared between trials."""
     env, adapter, scaling = remembering(cell)
-    parts = (adapter.policy, adapter.params, adapter.normaliser, adapter.reward_normaliser, scaling)
+    parts = (adapter.policy, adapter.params, adapter.normalizer, adapter.reward_normalizer, scaling)
     session = _session(recurrent(*parts, noise=noisy).SerializeToString())
     outputs = [x.name for x in session.get_outputs()]
     zeros = {x.name: np.zeros((1, x.shape[1]), np.float32) for x in session.get_inputs()}
@@ -157,7 +157,7 @@ def test_every_memory_has_a_graph():
 @pytest.mark.parametrize("cell", [*MEMORIES, "gru with a hypernetwork"])
 def test_every_weight_of_a_memory_is_in_the_graph(cell):
     env, adapter, scaling = remembering(cell, horizon=20)
-    parts = (adapter.policy, adapter.params, adapter.normaliser, adapter.reward_normaliser, scaling)
+    parts = (adapter.policy, adapter.params, adapter.normalizer, adapter.reward_normalizer, scaling)
     model, generator = recurrent(*parts, noise=True).SerializeToString(), torch.Generator().manual_seed(0)
     for name in adapter.params:
         if not name.startswith(("value.", "latent.value.")):
@@ -179,14 +179,14 @@ def remembering(cell: str, horizon: int = 200):
         name: value + torch.from_numpy(0.2 * rng.standard_normal(value.shape).astype(np.float32))
         for name, value in policy.init(rng).items()
     }
-    normaliser = Normaliser(100.0, rng.normal(size=20), 100.0 * rng.uniform(0.5, 2.0, 20))
-    adapter = RecurrentAdapter(policy, params, normaliser, Normaliser(100.0, np.array([0.5]), np.array([30.0])))
+    normalizer = Normalizer(100.0, rng.normal(size=20), 100.0 * rng.uniform(0.5, 2.0, 20))
+    adapter = RecurrentAdapter(policy, params, normalizer, Normalizer(100.0, np.array([0.5]), np.array([30.0])))
     return env, adapter, Scaling.of(*env.family.control_range(env.model), action_scale=2.0)
 
 
 def test_the_memory_and_every_other_input_matter():
     env, adapter, scaling = remembering("lstm")
-    parts = (adapter.policy, adapter.params, adapter.normaliser, adapter.reward_normaliser, scaling)
+    parts = (adapter.policy, adapter.params, adapter.normalizer, adapter.reward_normalizer, scaling)
     session = _session(recurrent(*parts).SerializeToString())
     feeds = {
         x.name: np.full((1, x.shape[1]), 0.3, np.float64 if x.type == "tensor(double)" else np.float32)
@@ -225,7 +225,7 @@ def test_a_run_of_rl2_is_exported_as_it_was_trained(capsys, tmp_path, oracle):
     config = Config(
         env=EnvConfig(family="HalfCheetahMass", horizon=20),
         algorithm=RL2Config(memory_size=16, oracle=oracle),
-        policy=PolicyConfig(hidden=(8,), normalise_observations=True),
+        policy=PolicyConfig(hidden=(8,), normalize_observations=True),
         meta_batch=2,
         episodes=1,
         evaluation=EvaluationConfig(tasks=2, episodes=2, steps=1),
@@ -313,7 +313,7 @@ def test_the_examples_drive_the_single_environment(block, policy, tmp_path):
     """In a process of their own, which leaves no trace of onnxruntime's telemetry and knows nothing of PyTorch."""
     (tmp_path / "policy.onnx").write_bytes(policy.read_bytes())
     env, adapter, scaling = remembering("gru")
-    parts = (adapter.policy, adapter.params, adapter.normaliser, adapter.reward_normaliser, scaling)
+    parts = (adapter.policy, adapter.params, adapter.normalizer, adapter.reward_normalizer, scaling)
     (tmp_path / "memory.onnx").write_bytes(recurrent(*parts).SerializeToString())
     code = re.findall(r"```python\n(.*?)```", DOCUMENTATION, re.DOTALL)[block]
     code += "\nimport sys\nassert 'torch' not in sys.modules\nprint(env.unwrapped.batch_env._elapsed[0])\n"

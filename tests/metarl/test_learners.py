@@ -7,7 +7,7 @@ import torch
 from metarl.algorithms.learners import make_env, make_learner
 from metarl.algorithms.sampling import collect
 from metarl.config import Config, EnvConfig, InnerConfig, MAMLConfig, PolicyConfig, ProMPConfig
-from metarl.seeding import stream
+from metarl.util.rng import stream
 
 ALGORITHMS = {"promp": ProMPConfig(epochs=2), "maml-trpo": MAMLConfig(name="maml-trpo", cg_iterations=3)}
 
@@ -15,7 +15,7 @@ ALGORITHMS = {"promp": ProMPConfig(epochs=2), "maml-trpo": MAMLConfig(name="maml
 def config(kind="promp", steps=1, **changes):
     settings = {
         "env": EnvConfig(family="Navigation2D", horizon=15, action_scale=2.0),
-        "policy": PolicyConfig(hidden=(8,), normalise_observations=True),
+        "policy": PolicyConfig(hidden=(8,), normalize_observations=True),
         "inner": InnerConfig(steps=steps, learn_lr=True),
         "algorithm": ALGORITHMS[kind],
         "meta_batch": 4,
@@ -63,12 +63,12 @@ def test_everything_that_should_learn_moves(kind):
     learner.iterate(0)
     for name, value in learner.meta.items():
         assert not torch.equal(value, before[name]), name
-    assert learner.normaliser.count > 0
+    assert learner.normalizer.count > 0
 
 
 def test_the_state_of_another_configuration_is_refused():
     learner = make_learner(config())
-    other = make_learner(config(policy=PolicyConfig(hidden=(9,), normalise_observations=True)))
+    other = make_learner(config(policy=PolicyConfig(hidden=(9,), normalize_observations=True)))
     with pytest.raises(ValueError, match=r"params\.b0: got \(9,\) .* expected \(8,\)"):
         learner.load_state_dict(other.state_dict())
     with pytest.raises(ValueError, match=r"step_sizes\.b0: got nothing"):
@@ -91,7 +91,7 @@ def test_training_never_draws_a_held_out_task():
 
 @pytest.mark.parametrize("kind", ALGORITHMS)
 def test_an_adapter_is_a_snapshot(kind):
-    """Training on, and adapting, leave it as it was; it carries its normaliser."""
+    """Training on, and adapting, leave it as it was; it carries its normalizer."""
     learner = make_learner(config(kind))
     learner.iterate(0)
     adapter, observations = learner.adapter(), np.full((2, 3, 2), 0.1)
@@ -129,7 +129,7 @@ def test_an_annealed_step_size_falls_linearly():
     sizes = []
     for iteration in range(4):
         before = learner.meta["params.b0"].detach().clone()
-        learner.optimiser.state.clear()  # the first step of Adam is as long as its step size
+        learner.optimizer.state.clear()  # the first step of Adam is as long as its step size
         learner.iterate(iteration)
         sizes.append(float((learner.meta["params.b0"].detach() - before).abs().max()))
     assert sizes == pytest.approx([0.02, 0.015, 0.01, 0.005], rel=1e-3)

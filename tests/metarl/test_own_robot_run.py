@@ -8,7 +8,7 @@ import pytest
 from metarl.cli import main
 from metarl.config import config_names, load_config
 from metarl.errors import UserError
-from metarl.evaluation.file import load_evaluation
+from metarl.evaluation.store import load_evaluation
 from metarl.runs.run import open_run
 
 SHIPPED = Path(__file__).parents[2] / "configs" / "own_robot"

@@ -23,7 +23,7 @@ from metarl.config import (
 )
 from metarl.errors import UserError
 from metarl.evaluation.evaluate import evaluate
-from metarl.runs.train import train
+from metarl.training.train import train
 
 SB3 = {
     "PPO": {"n_epochs": 2, "batch_size": 25, "policy_kwargs": {"net_arch": [6]}},
@@ -37,10 +37,10 @@ def config(inner=None, **changes):
     steps = changes.pop("steps", 2)
     if inner:
         changes["inner"] = InnerConfig(steps=steps, sb3=SB3Config(algorithm=inner, settings=SB3[inner]))
-        changes["policy"] = PolicyConfig(normalise_observations=True)
+        changes["policy"] = PolicyConfig(normalize_observations=True)
     else:
         changes["inner"] = InnerConfig(steps=steps)
-        changes.setdefault("policy", PolicyConfig(hidden=(8,), normalise_observations=True))
+        changes.setdefault("policy", PolicyConfig(hidden=(8,), normalize_observations=True))
     env = changes.pop("env", EnvConfig(family="Navigation2D", horizon=10, action_scale=2.0))
     return Config(**{"env": env, "algorithm": algorithm, "meta_batch": 3, "episodes": 5, "threads": 1} | changes)
 
@@ -127,7 +127,7 @@ def test_all_tasks_at_once_is_task_by_task(inner, monkeypatch):
     collect = reptile.collect
     monkeypatch.setattr(reptile, "collect", lambda *a, **k: rollouts.append(collect(*a, **k)) or rollouts[-1])
     seed = reptile.stream(learner.config.seed, "minibatches", 0)
-    adapter = learner.inner.adapter(learner.params, learner.normaliser, seed)
+    adapter = learner.inner.adapter(learner.params, learner.normalizer, seed)
     before, metrics = dict(learner.params), learner.iterate(0)
     assert metrics["env_steps"] == sum(rollout.num_steps for rollout in rollouts) <= 2 * 3 * 5 * 10
     assert [metrics["return_0"], metrics["return_1"]] == [rollout.returns.mean() for rollout in rollouts]

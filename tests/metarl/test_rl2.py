@@ -6,16 +6,16 @@ import pytest
 import torch
 from gymnasium.vector import AutoresetMode
 
-from metarl.agents import MEMORIES, Normaliser, RecurrentAdapter, RecurrentPolicy
+from metarl.agents import MEMORIES, Normalizer, RecurrentAdapter, RecurrentPolicy
 from metarl.algorithms.learners import make_env, make_learner
 from metarl.algorithms.rl2 import RL2
 from metarl.algorithms.sampling import collect
 from metarl.algorithms.trials import pack, trial_advantages
-from metarl.compute import side_by_side, torch_threads
 from metarl.config import Config, EnvConfig, PolicyConfig, RL2Config, load_config
 from metarl.envs import BatchEnv, Family, Parameter, TaskSpace, make
 from metarl.errors import UserError
-from metarl.seeding import stream
+from metarl.util.rng import stream
+from metarl.util.torch_runtime import side_by_side, torch_threads
 
 NAMES = sorted(MEMORIES)
 
@@ -33,7 +33,7 @@ def config(env=None, **changes):
     algorithm = {key: changes.pop(key) for key in list(changes) if key in RL2Config.model_fields}
     settings = {
         "env": env or EnvConfig(family="Navigation2D", horizon=12, action_scale=2.0),
-        "policy": PolicyConfig(hidden=(8,), normalise_observations=True),
+        "policy": PolicyConfig(hidden=(8,), normalize_observations=True),
         "algorithm": RL2Config(**{"memory_size": 8, "trial_episodes": 3, "epochs": 2, "minibatches": 3} | algorithm),
         "meta_batch": 4,
         "episodes": 3,
@@ -244,8 +244,8 @@ def test_the_value_behind_an_episode_is_of_the_memory_at_its_end():
     lengths = rollout.valid.sum(1)
     for m, k in [(0, 0), (1, 2), (3, 1)]:
         length, n = lengths[m, k], 3 * m + k
-        again = pack([rollout], learner.policy, learner.reward_normaliser, env.tasks)
-        reward = learner.reward_normaliser(again.rewards[n, length - 1 : length])
+        again = pack([rollout], learner.policy, learner.reward_normalizer, env.tasks)
+        reward = learner.reward_normalizer(again.rewards[n, length - 1 : length])
         last = learner.policy.inputs(
             torch.from_numpy(rollout.last_observations[m, k]), again.actions[length - 1, n],
             torch.from_numpy(reward)[0], torch.zeros(()),
@@ -320,11 +320,11 @@ def test_minibatches_are_all_trials_once_with_all_their_windows():
 @pytest.mark.parametrize("target_kl, steps", [(0.0, 6), (1e-12, 1), (1e6, 6)])
 def test_the_passes_end_where_the_policy_has_gone_too_far(target_kl, steps):
     learner = ragged(target_kl=target_kl)  # after an iteration
-    taken = {int(state["step"]) for state in learner.optimiser.state.values()}
+    taken = {int(state["step"]) for state in learner.optimizer.state.values()}
     assert taken == {steps}  # at the first minibatch the policy is still the one that collected
 
 
-def test_advantages_are_normalised_over_the_steps_that_were_lived():
+def test_advantages_are_normalized_over_the_steps_that_were_lived():
     learner = ragged()
     batch = learner.prepare(*learner.collect_trials(1)[:2])
     lived = batch.weights > 0
@@ -346,9 +346,9 @@ def test_values_stay_what_they_are_when_their_scale_moves(hypernetwork):
     def values():
         return learner.returns(learner.policy(learner.params, ys, trials.inputs).value.detach().numpy())
 
-    before, scale = values(), learner.return_normaliser
+    before, scale = values(), learner.return_normalizer
     learner._rescale_values(np.array([[1000.0], [5000.0], [90000.0]]))
-    assert not np.allclose(learner.return_normaliser.std, scale.std)
+    assert not np.allclose(learner.return_normalizer.std, scale.std)
     np.testing.assert_allclose(values(), before, atol=1e-4)
 
 
@@ -359,7 +359,7 @@ def adapter_of(name="gru", observation_dim=2, action_dim=2):
     policy = RecurrentPolicy(observation_dim, action_dim, name, 8, (8,))
     params = policy.init(np.random.default_rng(0))
     params = {k: v + 0.1 for k, v in params.items()}
-    return RecurrentAdapter(policy, params, Normaliser.identity(observation_dim), Normaliser.identity(1))
+    return RecurrentAdapter(policy, params, Normalizer.identity(observation_dim), Normalizer.identity(1))
 
 
 def navigation(num_envs):
@@ -487,7 +487,7 @@ def test_everything_moves_and_the_adapter_is_a_snapshot():
     learner.iterate(0)
     for name, value in learner.params.items():
         assert not torch.equal(value, before[name]), name
-    assert min(learner.normaliser.count, learner.reward_normaliser.count, learner.return_normaliser.count) > 0
+    assert min(learner.normalizer.count, learner.reward_normalizer.count, learner.return_normalizer.count) > 0
     assert (adapter.act(adapter.start(2), observations, None).actions == actions).all()
 
 

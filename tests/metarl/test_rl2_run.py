@@ -10,17 +10,17 @@ from metarl.algorithms.learners import make_env, make_learner
 from metarl.cli import main
 from metarl.config import load_config
 from metarl.evaluation.adaptation_curve import evaluate
-from metarl.evaluation.file import load_evaluation
+from metarl.evaluation.store import load_evaluation
 from metarl.runs import checkpoint
-from metarl.runs.lines import read_lines
+from metarl.runs.jsonl import read_lines
 from metarl.runs.run import open_run
-from metarl.runs.train import train
+from metarl.training.train import train
 from metarl.visual.figures import adaptation_figure
 from metarl.visual.replay import record
 
 TINY = """
 env: {family: Navigation2D, horizon: 10}
-policy: {hidden: [8], normalise_observations: true}
+policy: {hidden: [8], normalize_observations: true}
 algorithm: {name: rl2, memory_size: 8, epochs: 2, minibatches: 2, window: 8, anneal: true}
 meta_batch: 4
 episodes: 2

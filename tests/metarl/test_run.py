@@ -15,7 +15,7 @@ from metarl.envs import make_family
 from metarl.errors import UserError
 from metarl.runs import run as runs
 from metarl.runs import versions
-from metarl.runs.lines import LineLog, read_lines
+from metarl.runs.jsonl import LineLog, read_lines
 from metarl.runs.run import open_run, resume, start
 
 

@@ -6,7 +6,7 @@ import pytest
 from metarl.agents import Adapter, Decision
 from metarl.algorithms.sampling import collect
 from metarl.envs import make
-from metarl.seeding import PURPOSES, stream
+from metarl.util.rng import PURPOSES, stream
 
 
 class Scripted(Adapter):

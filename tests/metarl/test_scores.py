@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from metarl.evaluation.experience import area, at, first_reaching
+from metarl.evaluation.curve_metrics import area, at, first_reaching
 from metarl.evaluation.scores import (
     Estimate,
     cvar,

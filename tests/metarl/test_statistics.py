@@ -13,7 +13,7 @@ from metarl.evaluation.statistics import (
     format_interval,
     format_number,
     interquartile_mean,
-    summarise,
+    summarize,
     widened_confidence,
 )
 
@@ -91,9 +91,9 @@ def test_same_generator_same_interval():
 def test_degenerate_scores_give_no_warning_and_no_nan():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        one = summarise([3.0], rng())
-        same = summarise([2.0] * 10, rng())
-        two = summarise([1.0, 2.0], rng())
+        one = summarize([3.0], rng())
+        same = summarize([2.0] * 10, rng())
+        two = summarize([1.0, 2.0], rng())
     assert (one.mean, one.iqm, one.mean_interval, one.iqm_interval) == (3.0, 3.0, None, None)
     assert one.note == "one task only: no interval"
     assert (same.mean, same.mean_interval, same.iqm_interval, same.note) == (2.0, (2.0, 2.0), (2.0, 2.0), None)
@@ -103,8 +103,8 @@ def test_degenerate_scores_give_no_warning_and_no_nan():
 
 
 def test_few_units_are_labelled():
-    assert summarise([1.0, 2.0, 3.0, 4.0], rng(), unit="seed").note == "only 4 seeds: the interval is unreliable"
-    assert summarise([1.0, 2.0, 3.0, 4.0, 5.0], rng(), unit="seed").note is None
+    assert summarize([1.0, 2.0, 3.0, 4.0], rng(), unit="seed").note == "only 4 seeds: the interval is unreliable"
+    assert summarize([1.0, 2.0, 3.0, 4.0, 5.0], rng(), unit="seed").note is None
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_few_units_are_labelled():
 )
 def test_bad_scores_are_refused(values, message):
     with pytest.raises(ValueError, match=message):
-        summarise(values, rng())
+        summarize(values, rng())
 
 
 def test_words():
@@ -129,4 +129,4 @@ def test_words():
     assert format_interval(212.4, None) == "212"
     summary = Summary(212.4, (190.2, 230.0), 210.0, (189.0, 229.0), 40, "task", 0.95)
     assert str(summary) == "212 [190, 230] (95 % interval, 40 tasks)"
-    assert str(summarise([3.0], rng())) == "3 (one task only: no interval)"
+    assert str(summarize([3.0], rng())) == "3 (one task only: no interval)"

@@ -15,8 +15,8 @@ from run_processes import finish, launch, tiny, train_command, wait_for
 
 from metarl.config import WandbConfig
 from metarl.runs import tracking
-from metarl.runs.lines import read_lines
-from metarl.runs.tracking import Tracker, publish
+from metarl.runs.jsonl import read_lines
+from metarl.training.tracking import Tracker, publish
 
 CANARY = "c0ffee" * 6 + "cafe"
 

@@ -18,11 +18,11 @@ from run_processes import finish, launch, tiny, train_command, wait_for
 from metarl.algorithms.promp import ProMP
 from metarl.errors import UserError
 from metarl.runs import checkpoint, lines
-from metarl.runs.interruption import Interruption
-from metarl.runs.lines import read_lines
-from metarl.runs.progress import Progress
+from metarl.runs.jsonl import read_lines
 from metarl.runs.run import open_run
-from metarl.runs.train import train
+from metarl.training.interruption import Interruption
+from metarl.training.progress import Progress
+from metarl.training.train import train
 
 ITERATIONS = 30
 
@@ -140,7 +140,7 @@ def test_metrics_and_checkpoints_agree(reference):
     assert not any(name.startswith("seconds") for name in records[0])
     assert len(read_lines(reference / "timings.jsonl")) == ITERATIONS
     assert checkpoint.iterations(run.checkpoints) == [26, 28, 30]
-    assert not torch.equal(saved.tensors["normaliser.mean"], torch.zeros_like(saved.tensors["normaliser.mean"]))
+    assert not torch.equal(saved.tensors["normalizer.mean"], torch.zeros_like(saved.tensors["normalizer.mean"]))
 
 
 def test_a_complete_run_says_so_and_can_go_on(tmp_path, reference, capsys):

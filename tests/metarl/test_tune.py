@@ -12,15 +12,15 @@ import torch
 from metarl.algorithms.learners import make_learner
 from metarl.config import changed, config_names, load_config
 from metarl.envs import BatchEnv
-from metarl.envs.extra import Extra
 from metarl.errors import UserError
 from metarl.evaluation.evaluate import measure_run
 from metarl.runs.run import open_run
-from metarl.runs.train import Training, train
+from metarl.training.train import Training, train
 from metarl.tuning import search as searching
 from metarl.tuning.protocol import fitted, steps_per_iteration, validation_tasks
 from metarl.tuning.search import tune
 from metarl.tuning.space import default_space, read_space
+from metarl.util.optional import Extra
 
 pytest.importorskip("optuna", reason="the extra tune is not installed")
 
@@ -114,7 +114,7 @@ def test_validation_tasks_are_not_the_frozen_ones(family):
 
 def searching_stream(config):
     """What a run draws its frozen training tasks from, where it has them."""
-    from metarl.seeding import stream
+    from metarl.util.rng import stream
 
     return stream(config.seed, "evaluation_tasks", 0)
 

@@ -1,0 +1,256 @@
+"""Algorithms of Stable-Baselines3 and sb3-contrib as inner learners: adapters that learn with SB3's own `train`.
+
+    model = build("PPO", {"learning_rate": 3e-4, "n_epochs": 4}, observation_space, action_space, seed)
+    adapter = SB3Adapter(model, weights(model), Normalizer.identity(17), np.random.SeedSequence(0))
+    state = adapter.start(num_tasks=40)
+    state = adapter.adapt(state, rollout)                # 40 updates, each from the episodes of its own task
+
+A step of adaptation is what one round of SB3's `learn` does after its episodes: they go into SB3's buffers and SB3's
+`train` runs on them. PPO and its relatives learn from the newest episodes; SAC and its relatives replay all those lived
+in the task, with as many gradient steps as `train_freq` and `gradient_steps` give for the newest. Experience is
+collected for all tasks at once, and trained on for one after the other, or in processes that the caller brings: with
+the same result, because each task has a seed of its own and PyTorch one thread.
+
+The state is a value: weights with a leading task axis, so that an outer loop can average them, and what the optimizers
+keep. SB3 draws from global random generators; they are seeded for its calls, and put back as they were.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
+from stable_baselines3.common.type_aliases import TrainFrequencyUnit
+
+from ..adapter import Adapter, Decision
+from ..global_random import global_generators
+from ..inner_loop import per_task
+from ..normalizer import Normalizer
+from ..policy import Params
+from ..rollout import Rollout
+from . import experience
+from .model import Progress, fresh, load, policy_part, progress, weights
+
+
+class _Statistics(torch.nn.Module):
+    """The Gaussian that an SB3 policy draws from, before it is squashed; (K, O) -> mean and deviation (K, A)."""
+
+    def __init__(self, policy: BasePolicy):
+        super().__init__()
+        self.policy = policy
+        actor = getattr(policy, "actor", None)
+        self.squashes = hasattr(actor, "get_action_dist_params")
+
+    def forward(self, x: torch.Tensor, memory: Any = None):
+        if memory is not None:
+            distribution, memory = self.policy.get_distribution(x, memory, torch.zeros(len(x), device=x.device))
+            return distribution.distribution.mean, distribution.distribution.stddev, memory
+        if isinstance(self.policy, ActorCriticPolicy):
+            distribution = self.policy.get_distribution(x).distribution
+            return distribution.mean, distribution.stddev
+        if self.squashes:
+            mean, log_std, _ = self.policy.actor.get_action_dist_params(x)
+            return mean, log_std.exp()
+        mean = self.policy.actor(x)
+        return mean, torch.zeros_like(mean)
+
+
+class SB3State(NamedTuple):
+    """What an SB3Adapter knows of M tasks.
+
+    Attributes:
+        params: weights, each with a leading task axis M.
+        learning: of each task.
+        lived: the rollouts that may be learned from again.
+        steps: of adaptation so far.
+        memory: of a recurrent policy in each task, within an episode; None at its start.
+    """
+
+    params: Params
+    learning: tuple[Progress, ...]
+    lived: tuple[Rollout, ...] = ()
+    steps: int = 0
+    memory: tuple[Any, ...] | None = None
+
+
+class Lesson(NamedTuple):
+    """What one step of adaptation in one task starts from.
+
+    Attributes:
+        params: the weights.
+        learning: what the optimizers keep.
+        lived: the rollouts to learn from, each of this one task.
+        seed: of what the training draws.
+    """
+
+    params: Params
+    learning: Progress
+    lived: tuple[Rollout, ...]
+    seed: np.random.SeedSequence
+
+
+Learned = tuple[Params, Progress]
+
+
+def learn(model: BaseAlgorithm, lesson: Lesson) -> Learned:
+    """SB3's training in one task; weights and progress after it. FloatingPointError if the weights are not finite."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the same bits everywhere, and for small networks the fastest
+    try:
+        load(model, lesson.params, lesson.learning)
+        with global_generators(lesson.seed):
+            _train(model, lesson.lived)
+        model.policy.set_training_mode(False)
+        return _finite(weights(model)), progress(model)
+    finally:
+        torch.set_num_threads(threads)
+
+
+class SB3Adapter(Adapter):
+    """See the module.
+
+    Args:
+        model: an algorithm without an environment, see :func:`metarl.agents.sb3.model.build`; a tool, whose own weights
+            mean nothing between calls.
+        params: the weights to start from, without a task axis.
+        normalizer: of the observations.
+        seed: of what the training draws; it is the same in each repetition.
+        action_noise: deviation of Gaussian noise on actions scaled to [-1, 1], for TD3 and DDPG.
+        spread: from the lessons of all tasks to what is learned in them, elsewhere; None: here, by `learn`.
+    """
+
+    def __init__(
+        self,
+        model: BaseAlgorithm,
+        params: Params,
+        normalizer: Normalizer,
+        seed: np.random.SeedSequence,
+        action_noise: float = 0.0,
+        spread: Callable[[list[Lesson]], list[Learned]] | None = None,
+    ):
+        self.model = model
+        self.params = params
+        self.normalizer = normalizer
+        self.seed = seed
+        self.action_noise = action_noise
+        self.spread = spread
+        self._replays = isinstance(model, OffPolicyAlgorithm)
+        self._recurrent = hasattr(model.policy, "lstm_actor")
+        self._statistics = _Statistics(model.policy)
+
+    def start(self, num_tasks: int) -> SB3State:
+        return SB3State(per_task(self.params, num_tasks), (fresh(self.model),) * num_tasks)
+
+    # ---- acting
+
+    @torch.no_grad()
+    def act(self, state, observations, rng):
+        seen = self.normalizer(observations)
+        inputs = torch.from_numpy(seen).to(self.model.device)
+        (mean, std), state = self._recall(state, inputs) if self._recurrent else (self._forward(state, inputs), state)
+        noise = np.zeros(mean.shape, np.float32) if rng is None else rng.standard_normal(tuple(mean.shape), np.float32)
+        noise = torch.from_numpy(noise).to(self.model.device)
+        actions = mean + std * noise
+        if not self._replays:
+            log_probs = torch.distributions.Normal(mean, std).log_prob(actions).sum(-1)
+            return Decision(actions.cpu().numpy(), log_probs.cpu().numpy(), seen, state)
+        # off-policy actors live in [-1, 1]; SB3 asks them for no densities
+        scaled = (torch.tanh(actions) if self._statistics.squashes else actions) + self.action_noise * noise
+        actions = self.model.policy.unscale_action(scaled.clamp(-1, 1).cpu().numpy())
+        return Decision(actions, np.zeros(actions.shape[:2], np.float32), seen, state)
+
+    def _forward(self, state: SB3State, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and standard deviation (M, K, A) in all tasks at once."""
+        params = policy_part(state.params)
+
+        def one_task(p: Params, x: torch.Tensor):
+            return torch.func.functional_call(self._statistics, p, (x,))
+
+        return torch.func.vmap(one_task)(params, inputs)
+
+    def _recall(self, state: SB3State, inputs: torch.Tensor) -> tuple[tuple[torch.Tensor, torch.Tensor], SB3State]:
+        """The same with an LSTM, which PyTorch cannot batch over weights: task by task; and what it remembers."""
+        params, (num_tasks, num_episodes) = policy_part(state.params), inputs.shape[:2]
+        empty = experience.empty_memory(self.model.policy.lstm_actor, num_episodes).pi
+        before = state.memory or (empty,) * num_tasks
+        found = [
+            torch.func.functional_call(self._statistics, {name: p[m] for name, p in params.items()}, (x, before[m]))
+            for m, x in enumerate(inputs)
+        ]
+        mean, std, memory = zip(*found)
+        return (torch.stack(mean), torch.stack(std)), state._replace(memory=memory)
+
+    # ---- learning
+
+    def adapt(self, state, rollout):
+        lived = (*state.lived, rollout) if self._replays else (rollout,)
+        lessons = [
+            Lesson(
+                {name: value[m] for name, value in state.params.items()},
+                before,
+                tuple(_of_task(each, m) for each in lived),
+                np.random.SeedSequence(self.seed.entropy, spawn_key=(*self.seed.spawn_key, state.steps, m)),
+            )
+            for m, before in enumerate(state.learning)
+        ]
+        learned = self.spread(lessons) if self.spread else [learn(self.model, lesson) for lesson in lessons]
+        params, learning = zip(*learned)
+        stacked = {name: torch.stack([own[name] for own in params]) for name in params[0]}
+        return SB3State(stacked, tuple(learning), lived if self._replays else (), state.steps + 1)
+
+    def next_episode(self, state):
+        return state._replace(memory=None)  # SB3's recurrent policies forget at the end of an episode
+
+
+def _of_task(rollout: Rollout, task: int) -> Rollout:
+    """A rollout of one of its tasks: views, and nothing that only acting needs."""
+    one = slice(task, task + 1)
+    arrays = {name: value for name, value in vars(rollout).items() if isinstance(value, np.ndarray)}
+    moments = arrays.pop("raw_moments")
+    return replace(rollout, **{name: value[one] for name, value in arrays.items()}, raw_moments=moments, state=None)
+
+
+def _train(model: BaseAlgorithm, lived: tuple[Rollout, ...]) -> None:
+    """SB3's training on the experience of one task; none if there is too little."""
+    if not isinstance(model, OffPolicyAlgorithm):
+        _train_on_newest(model, lived[-1])
+        return
+    stored = experience.off_policy(model, lived, 0)
+    gradient_steps = _gradient_steps(model, lived[-1].valid[0])
+    if stored > model.learning_starts and gradient_steps:
+        model.train(gradient_steps=gradient_steps, batch_size=model.batch_size)
+
+
+def _train_on_newest(model: BaseAlgorithm, rollout: Rollout) -> None:
+    length = experience.on_policy(model, rollout, 0)
+    if not hasattr(model.policy, "lstm_actor"):
+        if length:
+            model.train()
+        return
+    # RecurrentPPO divides by the deviation of a minibatch, which is NaN for a last one of a single step
+    batch_size = model.batch_size
+    while length > 1 and length % model.batch_size == 1:
+        model.batch_size += 1
+    if length > 1:
+        model.train()
+    model.batch_size = batch_size
+
+
+def _gradient_steps(model: BaseAlgorithm, valid: np.ndarray) -> int:
+    """What SB3's `learn` would have taken while K simulations lived the (T, K) valid steps."""
+    if model.gradient_steps < 0:
+        return int(valid.sum())
+    by_episode = model.train_freq.unit == TrainFrequencyUnit.EPISODE
+    rounds = (valid.any(axis=0) if by_episode else valid.any(axis=1)).sum()
+    return model.gradient_steps * int(rounds // model.train_freq.frequency)
+
+
+def _finite(params: Params) -> Params:
+    for name, value in params.items():
+        if not torch.isfinite(value).all():
+            raise FloatingPointError(f"{name} is not finite after training in a task; lower learning_rate")
+    return params

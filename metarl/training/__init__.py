@@ -1,0 +1,1 @@
+"""The training loop: iterate, measure, save; progress, signals, Weights & Biases."""

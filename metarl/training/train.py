@@ -1,0 +1,239 @@
+"""Training: iterate, measure, save; stop and resume at any point without a trace in the result.
+
+    path = train(load_config("half_cheetah_dir/promp"))                   # runs/HalfCheetahDir-promp-.../
+    path = train(load_config(path / "config.yaml"), path, resume=True)    # goes on from the last checkpoint
+
+All randomness follows from the config's seed and the iteration's number, so the learner's tensors and that
+number are the whole state of a run. `Training.state` is the state after the last finished iteration; an
+interruption saves it, a resume loads it and cuts the logs back to it. Evaluating draws from streams of its
+own and works on copies.
+"""
+
+import logging
+import math
+import shlex
+import shutil
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from metarl.algorithms.learners import make_env, make_learner, require_extra
+from metarl.config import Config
+from metarl.errors import UserError
+from metarl.evaluation.evaluate import evaluate, evaluate_run, print_table
+from metarl.runs import checkpoint
+from metarl.runs import run as runs
+from metarl.runs.jsonl import LineLog
+from metarl.training.interruption import Dropped, Interruption
+from metarl.training.progress import Progress
+from metarl.training.tracking import Tracker
+from metarl.util.torch_runtime import keep_freed_memory, torch_threads
+
+INTERRUPTED_FINISH_SECONDS = 2.0  # what W&B gets to finish after SIGTERM or Ctrl-C
+
+logger = logging.getLogger("metarl")
+
+
+class Training:
+    """A run in progress: `done` iterations of `env_steps` steps, the learner's `state` after them, and the logs."""
+
+    def __init__(self, run: runs.Run):
+        self.run, self.config = run, run.config
+        self.learner = make_learner(run.config)
+        self.done, self.env_steps, self._saved, self._unsaved_since = 0, 0, None, None
+        self.result: dict[str, Any] | None = None
+        if checkpoint.iterations(run.checkpoints):
+            saved = run.checkpoint()
+            runs.restore(self.learner, saved)
+            self.done, self.env_steps, self._saved = saved.iteration, saved.meta["env_steps"], saved.iteration
+        self.state = _copy(self.learner.state_dict())
+        self.metrics = LineLog(run.path / "metrics.jsonl", keep=self.done)
+        self.timings = LineLog(run.path / "timings.jsonl", keep=self.done)
+        self.evaluations = LineLog(run.path / "evaluations.jsonl", keep=self.done + 1)
+        if self.metrics.iterations != list(range(self.done)):
+            logger.warning("%s lacks lines of iterations before %d: part of it was lost", self.metrics.path, self.done)
+
+    def iterate(self, interruption: Interruption) -> dict[str, float]:
+        """One iteration, whole or, if it raises, not at all; UserError if a number is not finite."""
+        start = time.perf_counter()
+        with interruption.droppable():
+            try:
+                metrics = self.learner.iterate(self.done)
+                state = _copy(self.learner.state_dict())
+            except (FloatingPointError, ValueError) as error:  # of the environment: a reward that is not a number
+                raise UserError(f"iteration {self.done}: {error}; {self._advice()}") from error
+        values = metrics | {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}
+        for name, value in values.items():
+            if not (torch.isfinite(value).all() if isinstance(value, torch.Tensor) else math.isfinite(value)):
+                raise UserError(f"iteration {self.done}: {name} is not finite; {self._advice()}")
+        self.env_steps += int(metrics["env_steps"])
+        place = {"iteration": self.done, "env_steps": self.env_steps}
+        seconds = {name: value for name, value in metrics.items() if name.startswith("seconds")}
+        measured = {name: value for name, value in metrics.items() if name not in seconds | place}
+        seconds["seconds"] = time.perf_counter() - start
+        now = datetime.now().astimezone().isoformat("T", "milliseconds")
+        self.metrics.append(place | measured)
+        self.timings.append(place | {"time": now} | seconds)
+        self.state, self.done = state, self.done + 1
+        return metrics | seconds
+
+    def evaluate(self, interruption: Interruption) -> list[float]:
+        """Mean return after 0, 1, ... adaptation steps, as a line of evaluations.jsonl."""
+        settings = self.config.evaluation
+        with interruption.droppable():
+            result = evaluate(
+                self.learner.adapter(),
+                lambda num_envs: make_env(self.config, num_envs),
+                self.run.tasks(settings.split),
+                steps=settings.steps,
+                episodes=settings.episodes,
+                seed=self.config.seed,
+                env=self.config.env,
+                split=settings.split,
+            )
+            curve = [point.summary.to_json() if point.summary else None for point in result.curve]
+        place = {"iteration": self.done, "env_steps": self.env_steps, "split": settings.split}
+        self.evaluations.append(place | {"curve": curve, "diverged": sum(point.diverged for point in result.curve)})
+        return [math.nan if point is None else point["mean"] for point in curve]
+
+    @property
+    def complete(self) -> bool:
+        return self.done >= self.config.iterations
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether the evaluation of this state is there already."""
+        name = f"{self.config.evaluation.split}-{self.done}-*.json"
+        return any((self.run.path / "evaluations").glob(name))
+
+    @property
+    def evaluation_due(self) -> bool:
+        every = self.config.evaluation.every
+        return bool(every) and self.done > 0 and self.done % every == 0 and self.done not in self.evaluations.iterations
+
+    @property
+    def save_due(self) -> bool:
+        return self.done % self.config.checkpoint_every == 0 or self._unsaved_since is not None
+
+    def save(self) -> bool:
+        """Save the state; without space say so once and return False."""
+        if self._saved == self.done:
+            return True
+        try:
+            for log in (self.metrics, self.timings, self.evaluations):
+                log.sync()  # first: a checkpoint vouches for the lines before it
+            meta = {"iteration": self.done, "env_steps": self.env_steps}
+            checkpoint.save(self.run.checkpoints, self.state, meta, self.config.keep_checkpoints)
+        except OSError as error:
+            if self._unsaved_since is None:
+                free = shutil.disk_usage(self.run.path).free
+                problem = f"cannot be saved in {self.run.checkpoints} ({error.strerror}, {free} bytes free)"
+                logger.warning("checkpoint %d %s; training goes on and tries again each iteration", self.done, problem)
+                self._unsaved_since = self.done
+            return False
+        if self._unsaved_since is not None:
+            logger.warning("checkpoint %d is saved; there was none since iteration %d", self.done, self._unsaved_since)
+        self._saved, self._unsaved_since = self.done, None
+        return True
+
+    def close(self) -> None:
+        for log in (self.metrics, self.timings, self.evaluations):
+            log.close()
+
+    def _advice(self) -> str:
+        return f"checkpoint {self.done} holds the state before it; see {self.metrics.path} for how it came to this"
+
+
+def train(config: Config, run: Path | None = None, resume: bool = False) -> Path:
+    """Train as `config` says, in folder `run` (a new one under runs/ if None); returns the folder.
+
+    Ends with UserError if the user can put it right, with SystemExit 143 after SIGTERM and 130 after Ctrl-C.
+    """
+    require_extra(config)
+    folder = runs.resume(config, run, logger.warning) if resume else runs.start(config, run)
+    keep_freed_memory()
+    try:
+        with torch_threads(runs.threads(config)):
+            training = Training(folder)
+            with Progress(config.iterations, training.done) as progress:
+                if resume:
+                    progress.say(_where(training, config))
+                exit_code = None if training.complete and training.evaluated else _run(training, progress)
+        training.close()
+    finally:
+        folder.lock.release()
+    if exit_code is not None:
+        raise SystemExit(exit_code)
+    if training.result:
+        print_table(training.result)
+    print(f"run folder: {folder.path}")
+    return folder.path
+
+
+def _run(training: Training, progress: Progress) -> int | None:
+    """Train to the end or to an interruption, whose exit code is returned."""
+    run, config = training.run, training.config
+    tracker = Tracker(config.wandb, run.path, run.id, config.model_dump(mode="json"))
+    with Interruption(progress.say, progress.restore_terminal) as interruption:
+        try:
+            try:
+                _loop(training, progress, tracker, interruption)
+            finally:
+                saved = training.save()
+            if saved and training.complete and not interruption.requested:
+                _finish(training, progress, tracker, interruption)
+        except Dropped:
+            pass
+        finally:
+            tracker.finish(*([INTERRUPTED_FINISH_SECONDS] if interruption.requested else []))
+    command = f"metarl train --run {shlex.quote(str(run.path))} --resume"
+    if not saved:
+        problem = f"checkpoint {training.done} could not be saved in {run.checkpoints}"
+        raise UserError(f"{problem}; free space there, then: {command}")
+    if interruption.requested:
+        progress.say(f"stopped after {training.done} of {config.iterations} iterations; to go on: {command}")
+    return interruption.exit_code
+
+
+def _loop(training: Training, progress: Progress, tracker: Tracker, interruption: Interruption) -> None:
+    while not interruption.requested:
+        if training.evaluation_due:
+            returns = training.evaluate(interruption)
+            curve = " -> ".join(f"{value:.4g}" for value in returns)
+            progress.say(f"evaluation after iteration {training.done}: return {curve}")
+            values = {f"evaluation/return_{k}": value for k, value in enumerate(returns)}
+            tracker.log({"env_steps": training.env_steps} | values)
+        if training.save_due:
+            training.save()
+        if training.complete or interruption.requested:
+            return
+        metrics = training.iterate(interruption)
+        progress.update(training.done, metrics)
+        tracker.log(metrics | {"env_steps": training.env_steps, "iteration": training.done - 1})
+
+
+def _finish(training: Training, progress: Progress, tracker: Tracker, interruption: Interruption) -> None:
+    """The evaluation at the end, as `training.result`."""
+    run, split = training.run, training.config.evaluation.split
+    progress.say(f"evaluating on {training.config.evaluation.tasks} {split} tasks")
+    with interruption.droppable():
+        result = evaluate_run(run, split)
+    training.result = result
+    columns = ["step", "episodes", "seconds", "mean", "iqm"]
+    tracker.table("adaptation", columns, [[point.get(column) for column in columns] for point in result["curve"]])
+    tracker.artifact(f"tasks-{split}", run.path / "tasks" / f"{split}.json")
+
+
+def _where(training: Training, config: Config) -> str:
+    if training.complete:
+        return f"training is complete: {training.done} iterations are done and iterations={config.iterations}"
+    if training.done == 0:
+        return f"no checkpoint in {training.run.path} yet: starting at iteration 0"
+    return f"going on from checkpoint {training.done} of {config.iterations} iterations"
+
+
+def _copy(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in state.items()}

@@ -1,0 +1,94 @@
+"""One seed, many independent streams, none of them with a state to save.
+
+Every random draw of a run comes from a stream named by its purpose and position, so a resumed run needs no generator
+state, and evaluating can never disturb training:
+
+    rng = np.random.default_rng(stream(seed, "tasks", iteration))
+
+Streams of different seeds, purposes or positions are independent (numpy's SeedSequence); seed and seed + 1 share none.
+
+Simulations have a stream each, independent of the others and of how many there are:
+
+    streams(0, range(800), 800)[3].bit_generator.seed_seq        # SeedSequence(0, spawn_key=(3,))
+
+Never seed + i, as Gymnasium's vector environments and SB3 have it: there seeds 0 and 1 share all streams but one.
+
+What is drawn for all simulations at each step comes from `uniforms`, which counts instead of remembering: the state of
+N streams is two arrays (N,), and no loop over simulations is needed.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+PURPOSES = (
+    "init", "tasks", "rollouts", "evaluation_tasks", "evaluation", "replay", "bench", "minibatches", "export", "tuning",
+    "watch", "check",
+)  # fmt: skip
+
+Seed = int | np.random.SeedSequence | Sequence[int | None] | None
+
+
+def stream(seed: int, purpose: str, *position: int) -> np.random.SeedSequence:
+    """The seed of one stream, e.g. ``stream(0, "rollouts", iteration, inner_step)``.
+
+    A purpose of your own is a name like any other; those of metarl keep the numbers that their order here gives.
+    """
+    if purpose in PURPOSES:
+        number = PURPOSES.index(purpose)
+    else:
+        number = int.from_bytes(hashlib.sha256(purpose.encode()).digest()[:8], "little")
+    return np.random.SeedSequence(seed, spawn_key=(number, *position))
+
+
+def streams(seed: Seed, ids: Iterable[int], num_envs: int) -> list[np.random.Generator]:
+    """A generator for each simulation in ids.
+
+    Args:
+        seed: an int or a SeedSequence gives simulation i the stream SeedSequence(seed, spawn_key=(i,)); a sequence of
+            num_envs seeds gives each simulation the stream of the only simulation of an environment with its seed;
+            None takes entropy from the operating system.
+    """
+    if isinstance(seed, np.random.SeedSequence):
+        children = [np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, int(i))) for i in ids]
+    elif seed is None or isinstance(seed, int | np.integer):
+        entropy = np.random.SeedSequence(None if seed is None else int(seed)).entropy
+        children = [np.random.SeedSequence(entropy, spawn_key=(int(i),)) for i in ids]
+    elif len(seed) == num_envs:
+        children = [np.random.SeedSequence(seed[i], spawn_key=(0,)) for i in ids]
+    else:
+        raise ValueError(f"a sequence of seeds needs one per simulation, {num_envs}, got {len(seed)}")
+    return [np.random.Generator(np.random.PCG64(child)) for child in children]
+
+
+def keys(generators: Iterable[np.random.Generator], purpose: int) -> np.ndarray:
+    """A key (n,) uint64 for `uniforms` beside each of the streams above, another one for each purpose (a number)."""
+    seeds = [g.bit_generator.seed_seq for g in generators]
+    children = (np.random.SeedSequence(s.entropy, spawn_key=(*s.spawn_key, purpose)) for s in seeds)
+    return np.array([child.generate_state(1, np.uint64)[0] for child in children], np.uint64)
+
+
+def uniforms(key: np.ndarray, counter: np.ndarray, size: int) -> np.ndarray:
+    """Draw number counter (n,) of the streams key (n,): size numbers each, (n, size), uniform in [0, 1)."""
+    row = splitmix64(key ^ splitmix64(counter))
+    bits = splitmix64(row[:, None] + _GOLDEN * np.arange(size, dtype=np.uint64))
+    return (bits >> np.uint64(11)) * 2.0**-53
+
+
+def normals(key: np.ndarray, counter: np.ndarray, size: int) -> np.ndarray:
+    """As uniforms, standard normal: Box and Muller's pairs."""
+    pairs = -(-size // 2)
+    u = uniforms(key, counter, 2 * pairs)
+    length, angle = np.sqrt(-2 * np.log(1 - u[:, :pairs])), 2 * np.pi * u[:, pairs:]
+    return np.concatenate([length * np.cos(angle), length * np.sin(angle)], axis=1)[:, :size]
+
+
+def splitmix64(x: np.ndarray) -> np.ndarray:
+    """Finaliser of Steele, Lea and Flood's SplitMix64, elementwise on uint64."""
+    x = x + _GOLDEN
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
