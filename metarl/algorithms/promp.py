@@ -52,13 +52,13 @@ class ProMP(MetaGradientLearner):
         samples = rounds[-1].samples
         change = self.policy.distribution(outputs[-1]).log_prob(samples.actions) - samples.log_probs
         ratio = likelihood_ratio(change)
-        surrogate = (samples.weights * clipped_surrogate(ratio, samples.advantages, settings.clip)).sum()
+        surrogate = (samples.weights * clipped_surrogate(ratio, samples.advantages, settings.clip_range)).sum()
 
         # the policies that collected the earlier rounds may not move far either
         penalty = 0.0
-        if len(rounds) > 1 and settings.inner_kl:
+        if len(rounds) > 1 and settings.inner_kl_coef:
             kls = [self.kl(r, statistics).sum() for r, statistics in zip(rounds[:-1], outputs)]
-            penalty = settings.inner_kl * sum(kls) / len(kls)
+            penalty = settings.inner_kl_coef * sum(kls) / len(kls)
         return penalty - surrogate
 
     def state_dict(self):

@@ -99,7 +99,7 @@ class RL2:
         for value in self.params.values():
             value.requires_grad_(True)
         self.optimizer = torch.optim.Adam(self.params.values(), lr=settings.lr, fused=True)
-        self.entropy = settings.entropy  # its weight in this iteration
+        self.entropy = settings.entropy_coef  # its weight in this iteration
         self.normalizer = Normalizer.identity(observation_dim, config.policy.normalize_observations)
         self.reward_normalizer = Normalizer.identity(1)
         self.return_normalizer = Normalizer.identity(1)
@@ -242,7 +242,7 @@ class RL2:
         if settings.anneal:
             self.optimizer.param_groups[0]["lr"] = settings.lr * left
         if settings.anneal_entropy:
-            self.entropy = settings.entropy * left
+            self.entropy = settings.entropy_coef * left
         parts = (part for epoch in range(settings.epochs) for part in self.minibatches(batch, iteration, epoch))
         with side_by_side() as work:
             for part in parts:
@@ -252,7 +252,7 @@ class RL2:
                     break
                 for name, value in self.params.items():
                     value.grad = gradients[name]
-                torch.nn.utils.clip_grad_norm_(self.params.values(), settings.max_gradient)
+                torch.nn.utils.clip_grad_norm_(self.params.values(), settings.max_grad_norm)
                 self.optimizer.step()
         return {name: float(np.mean([row[name] for row in totals])) for name in totals[0]}
 
@@ -305,10 +305,10 @@ class RL2:
 
         change = self.policy.distribution(mean, std).log_prob(batch.actions) - batch.log_probs
         ratio = likelihood_ratio(change)
-        surrogate = (weights * clipped_surrogate(ratio, batch.advantages, settings.clip)).sum()
+        surrogate = (weights * clipped_surrogate(ratio, batch.advantages, settings.clip_range)).sum()
         value_loss = 0.5 * (weights * (values - batch.targets) ** 2).sum()
         entropy = weights.sum() * std.log().sum()  # but for a constant
-        loss = settings.value_weight * value_loss - surrogate - self.entropy * entropy
+        loss = settings.value_loss_coef * value_loss - surrogate - self.entropy * entropy
         asked = {}
         if settings.predict != "nothing":
             error = self.policy.predict(params, ys, batch.actions) - batch.hidden
@@ -318,7 +318,7 @@ class RL2:
             measured = {
                 "value_loss": value_loss,
                 "kl": (weights * (ratio - 1 - change)).sum(),  # never negative, unlike the mean of -change
-                "clipped": (weights * (ratio - 1).abs().gt(settings.clip)).sum(),
+                "clipped": (weights * (ratio - 1).abs().gt(settings.clip_range)).sum(),
             }
         return loss, measured | asked
 

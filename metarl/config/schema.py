@@ -4,7 +4,7 @@
 
     env = EnvConfig(family="HalfCheetahDir", action_scale=10)
     config = Config(env=env, algorithm=ProMPConfig(lr=5e-4), seed=3)
-    config.algorithm.clip         # 0.3
+    config.algorithm.clip_range   # 0.3
 
 Defaults stand here and nowhere else; a file in `configs/` holds only what differs from them. A `Config` is
 frozen; `metarl.config` reads one from YAML, `metarl list settings` prints the table of what stands below.
@@ -111,8 +111,10 @@ class ProMPConfig(Section):
     lr: Float = Field(1e-3, gt=0, le=1000, description="Adam's step size in the outer update.")
     anneal: bool = Field(False, description="Let lr fall linearly, to zero after the last of the iterations.")
     epochs: Int = Field(5, ge=1, le=1000, description="Adam steps in an iteration, on the same episodes.")
-    clip: Float = Field(0.3, gt=0, le=100, description="Likelihood ratios are cut to [1 - clip, 1 + clip].")
-    inner_kl: Float = Field(5e-4, ge=0, le=1_000_000, description="Weight of the KL from sampling policies.")
+    clip_range: Float = Field(0.3, gt=0, le=100, description="Ratios are clipped to 1 +- clip_range.")
+    inner_kl_coef: Float = Field(
+        5e-4, ge=0, le=1_000_000, description="Weight of the KL penalty on the inner steps (ProMP, eq. 10)."
+    )
 
 
 class MAMLConfig(Section):
@@ -158,15 +160,15 @@ class RL2Config(Section):
     anneal: bool = Field(True, description="Let lr fall linearly, to zero after the last of the iterations.")
     epochs: Int = Field(2, ge=1, le=1000, description="Passes over the trials of an iteration.")
     minibatches: Int = Field(20, ge=1, le=100_000, description="Adam steps in a pass, on as many parts of the trials.")
-    clip: Float = Field(0.1, gt=0, le=100, description="Likelihood ratios are cut to [1 - clip, 1 + clip].")
+    clip_range: Float = Field(0.1, gt=0, le=100, description="Ratios are clipped to 1 +- clip_range.")
     target_kl: Float = Field(
         0.0, ge=0, le=1_000_000,
         description="The passes end where a minibatch's mean KL from the collecting policy exceeds this; 0: never.",
     )
-    value_weight: Float = Field(0.5, ge=0, le=1000, description="Weight of the value's squared error.")
-    entropy: Float = Field(0.01, ge=0, le=1000, description="Weight of the actions' entropy, in nats.")
+    value_loss_coef: Float = Field(0.5, ge=0, le=1000, description="Weight of the value's squared error.")
+    entropy_coef: Float = Field(0.01, ge=0, le=1000, description="Weight of the actions' entropy, in nats.")
     anneal_entropy: bool = Field(False, description="Let the entropy's weight fall linearly, to zero, as lr does.")
-    max_gradient: Float = Field(1.0, gt=0, le=1_000_000, description="Longer gradients are cut to this length.")
+    max_grad_norm: Float = Field(1.0, gt=0, le=1_000_000, description="Clip the gradient to this global norm.")
     window: Int = Field(
         100, ge=0, le=1_000_000, description="Steps that gradients run back through the memory; 0: the whole trial."
     )

@@ -22,7 +22,7 @@ _OUTER: dict[str, Lines] = {
     "promp": {
         "algorithm.lr": {"log_uniform": [2e-4, 5e-3]},
         "algorithm.epochs": {"int": [1, 10]},
-        "algorithm.clip": {"uniform": [0.1, 0.5]},
+        "algorithm.clip_range": {"uniform": [0.1, 0.5]},
     },
     "maml-trpo": {"algorithm.max_kl": {"log_uniform": [0.002, 0.05]}},
     "rl2": {

@@ -181,8 +181,8 @@ def test_list_shows_families_configs_algorithms_and_settings(capsys):
         assert f"  {name}" in out
     assert "goal_x     m     -0.5 to 0.5  -0.75 to -0.5, 0.5 to 0.75  x coordinate of the goal" in out
     assert "options: variant='gym'" in out
-    assert "algorithm.clip" not in out
-    assert "algorithm.clip" in run(capsys, "list", "settings")[1]
+    assert "algorithm.clip_range" not in out
+    assert "algorithm.clip_range" in run(capsys, "list", "settings")[1]
     assert run(capsys, "list", "algorithms")[1].startswith("Algorithms (algorithm.name):")
 
 

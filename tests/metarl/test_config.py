@@ -159,8 +159,8 @@ WITHOUT_BASE = [
     ("env: {family: 3}\nalgorithm: promp",
      ["algorithm: got \"promp\", expected a section of `key: value` lines",
       'env.family: got "3", expected a family (choose from']),
-    ("env: {family: HalfCheetahDir}\nalgorithm: {name: maml-trpo, clip: 1}",
-     ['algorithm.clip: got 1, expected no such key (a setting of promp, and algorithm.name is "maml-trpo")']),
+    ("env: {family: HalfCheetahDir}\nalgorithm: {name: maml-trpo, clip_range: 1}",
+     ['algorithm.clip_range: got 1, expected no such key (a setting of promp, and algorithm.name is "maml-trpo")']),
     ("env: {family: HalfCheetahVel, options: {max_velocty: 2}}\nalgorithm: {name: promp}",
      ["env.options.max_velocty: got 2, expected an option of HalfCheetahVel (did you mean 'max_velocity'?)"]),
     ("env: {family: HalfCheetahVel, options: {max_velocity: fast}}\nalgorithm: {name: promp}",
@@ -315,7 +315,7 @@ def test_every_setting_is_documented_and_its_default_is_shown():
     rows = list(config_settings())
     assert all(len(row) == 4 and row[3].endswith(".") for row in rows)
     table = {(key, text.partition(")")[0]): (kind, default) for key, kind, default, text in rows}
-    assert table["algorithm.clip", "(promp"] == ("number > 0, <= 100", "0.3")
+    assert table["algorithm.clip_range", "(promp"] == ("number > 0, <= 100", "0.3")
     assert table["algorithm.cg_iterations", "(maml-trpo"] == ("integer >= 1, <= 1000", "10")
     by_key = {key: (kind, default) for key, kind, default, _ in rows}
     assert by_key["env.family"] == ("text", "required")

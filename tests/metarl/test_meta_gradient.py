@@ -103,7 +103,7 @@ THETA = np.random.default_rng(1).normal(size=(CONTEXTS, DIMS, CHOICES))
 
 
 def learner(kind, steps, inner_loop=None, **inner):
-    algorithm = {"promp": ProMPConfig(name="promp", inner_kl=0.0), "maml": MAMLConfig(name="maml-trpo")}[kind]
+    algorithm = {"promp": ProMPConfig(name="promp", inner_kl_coef=0.0), "maml": MAMLConfig(name="maml-trpo")}[kind]
     config = Config(env=EnvConfig(family="HalfCheetahDir"), algorithm=algorithm, inner=InnerConfig(steps=steps, lr=LR))
     it = object.__new__({"promp": ProMP, "maml": MAML}[kind])
     it.config, it.policy = config, TabularPolicy()
@@ -166,7 +166,10 @@ class GaussianLearner:
     """A learner over random samples of a small policy in float64."""
 
     def __new__(cls, kind, steps=2, tasks=3, rows=12, **inner):
-        algorithm = {"promp": ProMPConfig(inner_kl=0.1), "maml": MAMLConfig(name="maml-trpo", curvature_fraction=1.0)}
+        algorithm = {
+            "promp": ProMPConfig(inner_kl_coef=0.1),
+            "maml": MAMLConfig(name="maml-trpo", curvature_fraction=1.0),
+        }
         config = Config(
             env=EnvConfig(family="HalfCheetahDir"), algorithm=algorithm[kind], episodes=rows // 3, meta_batch=tasks,
             inner=InnerConfig(steps=steps, lr=0.3, learn_lr=True, **inner),

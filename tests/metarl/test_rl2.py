@@ -194,7 +194,7 @@ def test_predictions_get_better_and_alone_move_no_action(predict):
 
 @pytest.mark.parametrize(("anneal", "weights"), [(True, (0.1, 0.4, 0.2)), (False, (0.4, 0.4, 0.4))])
 def test_the_weight_of_the_entropy_falls_over_the_iterations(anneal, weights):
-    learner = learner_on(Goal(), entropy=0.4, anneal_entropy=anneal, iterations=4)
+    learner = learner_on(Goal(), entropy_coef=0.4, anneal_entropy=anneal, iterations=4)
     batch = learner.prepare(*learner.collect_trials(0)[:2])
     for iteration, weight in zip((3, 0, 2), weights, strict=True):
         learner.update(batch, iteration)

@@ -164,7 +164,7 @@ def test_a_start_that_was_cut_short_can_be_started_again(config, tmp_path):
 @pytest.mark.parametrize(
     "override",
     [
-        "seed=1", "inner.lr=0.2", "policy.hidden=[9]", "env.horizon=11", "algorithm.clip=0.1", "meta_batch=5",
+        "seed=1", "inner.lr=0.2", "policy.hidden=[9]", "env.horizon=11", "algorithm.clip_range=0.1", "meta_batch=5",
         "env.action_scale=2", "threads=2", "discount=0.9", "inner.first_order=true", "episodes=4",
     ],
 )  # fmt: skip
@@ -186,7 +186,7 @@ def test_another_algorithm_is_refused_with_all_that_differs(config, tmp_path):
     other = Config.model_validate(config.model_dump() | {"algorithm": {"name": "maml-trpo"}})
     with pytest.raises(UserError, match="algorithm.name: got maml-trpo, expected promp") as error:
         resume(other, run.path, pytest.fail)
-    assert "algorithm.clip: got nothing, expected 0.3" in str(error.value)
+    assert "algorithm.clip_range: got nothing, expected 0.3" in str(error.value)
 
 
 @pytest.mark.parametrize("algorithm", [
