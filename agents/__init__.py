@@ -10,7 +10,7 @@ from .memory.base import Memory
 from .normalizer import Normalizer
 from .policy import GaussianMLP, Params
 from .recurrent_adapter import RecurrentAdapter
-from .recurrent_policy import MEMORIES, RecurrentPolicy
+from .recurrent_policy import RecurrentPolicy
 from .returns import discounted_returns, generalized_advantages, normalize_advantages
 from .rollout import Rollout
 
@@ -20,7 +20,6 @@ __all__ = [
     "GaussianMLP",
     "GradientAdapter",
     "InnerLoop",
-    "MEMORIES",
     "Memory",
     "Normalizer",
     "Params",

@@ -21,30 +21,20 @@ Only the names of the weights tell the parts apart: "memory.<name>", "policy.<na
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
+from metarl.util.plugins import MEMORIES
+
 from .activation import ACTIVATIONS
 from .memory.base import Memory, State
-from .memory.gru import GRU
-from .memory.lstm import LSTM
-from .memory.no_memory import NoMemory
-from .memory.plastic import Hebbian, NeuromodulatedHebbian
-from .memory.transformer import Transformer
 from .policy import DiagonalGaussian, Params
 
-MEMORIES: dict[str, type[Memory]] = {
-    "gru": GRU,
-    "lstm": LSTM,
-    "transformer": Transformer,
-    "hebbian": Hebbian,
-    "neuromodulated": NeuromodulatedHebbian,
-    "none": NoMemory,
-}
 SMALL = 0.01
 """Scale of the last layer of the mean at the start: the first actions are noise around nothing."""
 
@@ -71,7 +61,7 @@ class RecurrentPolicy:
         activation: "tanh" or "relu".
         init_std: standard deviation at the start, in the environment's action units.
         min_std: floor of the standard deviation.
-        context, layers, heads: of a transformer.
+        memory_options: of the memory, by the names of its class.
         hypernetwork: size of the latent that makes the perceptrons' weights; 0: there is none.
         predictions: numbers that are predicted; 0: nothing is.
         predict_from_action: whether the present action is known to the prediction.
@@ -85,9 +75,7 @@ class RecurrentPolicy:
     activation: str = "tanh"
     init_std: float = 1.0
     min_std: float = 1e-6
-    context: int = 64
-    layers: int = 2
-    heads: int = 4
+    memory_options: Mapping[str, Any] = field(default_factory=dict)
     hypernetwork: int = 0
     predictions: int = 0
     predict_from_action: bool = False
@@ -98,8 +86,7 @@ class RecurrentPolicy:
 
     @cached_property
     def memory(self) -> Memory:
-        options = (self.context, self.layers, self.heads) if self.cell == "transformer" else ()
-        return MEMORIES[self.cell](self.input_dim, self.size, *options)
+        return MEMORIES.load(self.cell)(self.input_dim, self.size, **self.memory_options)
 
     def init(self, rng: np.random.Generator) -> Params:
         params = {f"memory.{name}": value for name, value in self.memory.init(rng).items()}

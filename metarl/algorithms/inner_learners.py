@@ -1,6 +1,6 @@
 """What adapts inside a task, for outer loops that need no more of it than weights before and after.
 
-    inner = make_inner(config, env)
+    inner = make_inner(config, spec)
     adapter = inner.adapter(inner.params, normalizer, seed)      # starts every task from these weights
     state = adapter.adapt(adapter.start(40), rollout)
     state.params                                                 # each with a leading task axis
@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 
 from metarl.agents import Adapter, GradientAdapter, Normalizer, Params
+from metarl.algorithms.base import Spec
 from metarl.algorithms.meta_gradient import MetaGradientLearner
 from metarl.config import Config
-from metarl.envs import BatchEnv
 from metarl.errors import UserError
 from metarl.util.rng import stream
 
@@ -29,13 +29,13 @@ class Inner(NamedTuple):
     adapter: Callable[[Params, Normalizer, np.random.SeedSequence], Adapter]
 
 
-def make_inner(config: Config, env: BatchEnv) -> Inner:
+def make_inner(config: Config, spec: Spec) -> Inner:
     """The inner learner that the config names."""
-    return _sb3(config, env) if config.inner.sb3.algorithm else _gradient(config, env)
+    return _sb3(config, spec) if config.inner.sb3.algorithm else _gradient(config, spec)
 
 
-def _gradient(config: Config, env: BatchEnv) -> Inner:
-    learner = MetaGradientLearner(config, env)
+def _gradient(config: Config, spec: Spec) -> Inner:
+    learner = MetaGradientLearner(config, spec)
     params, step_sizes = learner.split({name: value.detach() for name, value in learner.meta.items()})
 
     def adapter(params: Params, normalizer: Normalizer, seed: np.random.SeedSequence) -> GradientAdapter:
@@ -44,13 +44,13 @@ def _gradient(config: Config, env: BatchEnv) -> Inner:
     return Inner(params, adapter)
 
 
-def _sb3(config: Config, env: BatchEnv) -> Inner:
+def _sb3(config: Config, spec: Spec) -> Inner:
     from metarl.agents.sb3.adapter import SB3Adapter  # SB3 takes a second to import
     from metarl.agents.sb3.model import build, weights
     from metarl.algorithms.sb3_processes import Processes
 
     sb3 = config.inner.sb3
-    spaces = env.single_observation_space, env.single_action_space
+    spaces = spec.observation_space, spec.action_space
     try:
         model = build(sb3.algorithm, sb3.settings, *spaces, stream(config.seed, "init"))
     except ValueError as error:

@@ -4,7 +4,7 @@ An iteration samples a meta-batch of tasks and, in all of them at once, alternat
 taking an inner gradient step. Round k holds the episodes of the k-times adapted policies; the outer update then
 differentiates through the same chain of adaptations as a function of the meta-parameters:
 
-    rounds, metrics = learner.inner_loops(iteration)      # inner_steps + 1 rounds
+    rounds, metrics = learner.inner_loops(env, iteration) # inner_steps + 1 rounds
     outputs = learner.outputs(meta, rounds)               # of theta_0, ..., theta_K, differentiable in meta
 
 Meta-parameters are one flat dict of leaf tensors: "params.<name>", and "step_sizes.<name>" when they are learned: one
@@ -34,6 +34,7 @@ from metarl.agents import (
 )
 from metarl.agents.inner_loop import per_task
 from metarl.agents.policy import GaussianStatistics
+from metarl.algorithms.base import Spec
 from metarl.algorithms.sampling import collect
 from metarl.algorithms.state import check_state, normalizer_state, restored
 from metarl.config import Config
@@ -59,15 +60,15 @@ class MetaGradientLearner:
 
     Args:
         config: of the run.
-        env: ``config.meta_batch * config.episodes`` simulations, autoreset disabled.
+        spec: of its environment.
     """
 
-    def __init__(self, config: Config, env: BatchEnv):
-        self.config, self.env = config, env
-        observation_dim = env.single_observation_space.shape[0]
+    def __init__(self, config: Config, spec: Spec):
+        self.config, self.spec = config, spec
+        observation_dim = spec.observation_dim
         self.policy = GaussianMLP(
             observation_dim,
-            env.single_action_space.shape[0],
+            spec.action_dim,
             config.policy.hidden,
             config.policy.activation,
             config.policy.init_std,
@@ -139,13 +140,13 @@ class MetaGradientLearner:
             rows(rollout.observations), rows(rollout.actions), rows(rollout.log_probs), rows(advantages), rows(weights)
         )
 
-    def inner_loops(self, iteration: int) -> tuple[list[Round], dict[str, float]]:
+    def inner_loops(self, env: BatchEnv, iteration: int) -> tuple[list[Round], dict[str, float]]:
         """Sample tasks; collect episodes and adapt in all of them, ``inner.steps`` times; collect once more."""
         config = self.config
         start = time.perf_counter()
         rng = np.random.default_rng(stream(config.seed, "tasks", iteration))
-        tasks = self.env.space.sample(config.meta_batch, "train", rng)
-        self.env.set_tasks(tasks.repeat(config.episodes))
+        tasks = env.space.sample(config.meta_batch, "train", rng)
+        env.set_tasks(tasks.repeat(config.episodes))
 
         adapter = self.adapter()
         state, rounds = adapter.start(config.meta_batch), []
@@ -153,7 +154,7 @@ class MetaGradientLearner:
         moments = 0.0
         for k in range(config.inner.steps + 1):
             seed = stream(config.seed, "rollouts", iteration, k)
-            rollout = collect(self.env, adapter, state, config.episodes, seed)
+            rollout = collect(env, adapter, state, config.episodes, seed)
             samples = self.prepare(rollout)
             with torch.no_grad():
                 if k < config.inner.steps:

@@ -150,7 +150,8 @@ def _remember(graph: Graph, after: str, trace: str, size: int) -> str:
 
 def _transformer(graph: Graph, x: str, weights: Params, policy: RecurrentPolicy) -> str:
     """One step attends to itself and to the window of keys and values, as `metarl.agents.memory.transformer` does."""
-    size, context, heads = policy.size, policy.context, policy.heads
+    cell = policy.memory
+    size, context, heads = cell.size, cell.context, cell.heads
     there = graph.input("there", context - 1, np.float32)
     shape = graph.op("Concat", graph.op("Shape", x, start=0, end=1), graph.constant(np.array([1])), axis=0)
     one = graph.op("ConstantOfShape", shape, value=numpy_helper.from_array(np.ones(1, np.float32)))
@@ -158,7 +159,7 @@ def _transformer(graph: Graph, x: str, weights: Params, policy: RecurrentPolicy)
     absent = graph.op("Mul", graph.op("Sub", present, graph.constant(np.float32(1.0))), graph.constant(FAR))
     absent = graph.op("Reshape", absent, graph.constant(np.array([0, 1, 1, context])))
     x = graph.linear(x, weights["w_input"].T, weights["b_input"])
-    for i in range(policy.layers):
+    for i in range(cell.layers):
         w = {name.removeprefix(f"{i}."): value for name, value in weights.items() if name.startswith(f"{i}.")}
         seen = _normalized(graph, x, w["gain_attention"], w["b_attention"])
         new = graph.op("MatMul", seen, graph.constant(array(w["w_key_value"].T)))
