@@ -18,6 +18,7 @@ import matplotlib
 from comparison import markdown, say
 from families import minutes
 
+from metarl.algorithms.restore import load_adapter
 from metarl.config import Config, config_names, flat, load_config
 from metarl.evaluation.compare import compare_runs
 from metarl.evaluation.comparison import Comparison, Measured
@@ -60,7 +61,7 @@ def rows(what: str, comparison: Comparison, episodes: int) -> list[list[str]]:
         row, wall = comparison[m.name], sorted({round(minutes(run.path)) for run in m.method.runs})
         curve = [format_interval(p.mean.value, p.mean.interval) for p in row.curve]
         curve += [""] * (episodes - len(curve))
-        weights = sum(value.numel() for value in m.method.runs[0].adapter().params.values())
+        weights = sum(value.numel() for value in load_adapter(m.method.runs[0]).params.values())
         share = row.improvement
         beats = share and format_interval(100 * share.value, share.interval and tuple(100 * x for x in share.interval))
         lines.append([what, m.name, f"{weights:,}", len(row.seeds), *curve, beats or "",

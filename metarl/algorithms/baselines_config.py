@@ -34,6 +34,7 @@ class RandomConfig(Untrained):
 
     learner: ClassVar[str] = "metarl.algorithms.baselines:Random"
     label: ClassVar[str] = "random actions"
+    adapts: ClassVar[bool] = False
     inner_loop: ClassVar[Literal["none"]] = "none"
 
     name: Literal["random"] = Field("random", description="Which meta-learner this is.")

@@ -134,6 +134,7 @@ class AlgorithmConfig(Section):
         inner_loop: "differentiated", the outer loop takes derivatives through gradient steps; "adapted", it needs the
             weights before and after adaptation only, so any inner learner will do; "none", there is no inner loop.
         trained: whether training changes anything.
+        adapts: whether experience in a new task changes anything.
         one_trial_per_episode: whether each of the K episodes in a task belongs to a trial of its own, as with a
             recurrent policy, so that an adaptation step is one episode; else they are one experience.
         weights: how the names of the policy's tensors in the learner's state begin: what may be averaged.
@@ -143,6 +144,7 @@ class AlgorithmConfig(Section):
     label: ClassVar[str] = ""
     inner_loop: ClassVar[Literal["differentiated", "adapted", "none"]] = "differentiated"
     trained: ClassVar[bool] = True
+    adapts: ClassVar[bool] = True
     one_trial_per_episode: ClassVar[bool] = False
     weights: ClassVar[tuple[str, ...]] = ("params.", "meta.")
 

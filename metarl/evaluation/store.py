@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from metarl.config.robots import located, portable
+from metarl.config.robots import with_absolute_path, with_relative_path
 from metarl.config.schema import EnvConfig
-from metarl.envs import Tasks, make_family
+from metarl.envs import Tasks
 from metarl.errors import UserError
 from metarl.evaluation.adaptation_curve import Evaluation
 from metarl.evaluation.tables import caption, sentence, where
@@ -73,7 +73,7 @@ def save_evaluation(evaluation: Evaluation, path: str | Path) -> Path:
     """Write `path`, or leave what is there as it was."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    evaluation = dataclasses.replace(evaluation, env=portable(evaluation.env, path.parent))
+    evaluation = dataclasses.replace(evaluation, env=with_relative_path(evaluation.env, path.parent))
     replace(path, json.dumps(to_json(evaluation), allow_nan=False, indent=1).encode())
     return path
 
@@ -105,11 +105,11 @@ def load_evaluation(path: str | Path) -> Evaluation:
 
 
 def _from_document(document: Mapping[str, Any], folder: Path) -> Evaluation:
-    env = located(EnvConfig.model_validate(document["env"]), folder)
+    env = with_absolute_path(EnvConfig.model_validate(document["env"]), folder)
     labels = ("dt", "seed", "deterministic", "split", "disjoint", "disjoint_reason", "confidence", "origin")
     return Evaluation(
         env=env,
-        tasks=Tasks.from_json(document["tasks"], make_family(env.family, **env.options).space),
+        tasks=Tasks.from_json(document["tasks"], env.load_family().space),
         returns=_array(document["returns"]),
         env_steps=np.array(document["env_steps"]),
         pooled=document.get("pooled", True),

@@ -23,6 +23,7 @@ import torch
 
 from metarl.agents import Adapter, GradientAdapter, RecurrentAdapter
 from metarl.algorithms.learners import make_env
+from metarl.algorithms.restore import load_adapter
 from metarl.algorithms.sampling import collect
 from metarl.envs import BatchEnv, MissingExtra, Tasks, vector_env
 from metarl.errors import UserError
@@ -75,7 +76,7 @@ def export_run(
         raise UserError(f"export: the actions of {config.env.family} are not controls of actuators; it has no export")
     with torch_threads(threads(config)):
         saved = run.checkpoint()
-        adapter, env = run.adapter(saved), make_env(config, 1)
+        adapter, env = load_adapter(run, saved), make_env(config, 1)
         model, document = _adapted(run, saved, adapter, env, task, steps, episodes, noise)
     _put_metadata(model, document)
     content = model.SerializeToString()

@@ -3,18 +3,20 @@
     run = start(config)                        # a new folder under runs/, locked by this process
     run = resume(config, Path("runs/first"))   # the same folder again
     run = open_run(Path("runs/first"))         # to read: no lock, nothing written
-    run.config, run.tasks("held_out"), run.metrics(), run.checkpoint(), run.adapter()
+    run.config, run.tasks("held_out"), run.metrics(), run.checkpoint()
 
     config.yaml      the resolved config: `metarl train RUN/config.yaml` repeats the run
     versions.json    format of the folder, id, and versions, machine and code state at the start and at each resume
     robot/           of a person's own robot, a copy of its files
+    spec.json        observation, actions, horizon and task space: weights and tasks can be read without any physics
     tasks/           the frozen task sets that evaluations use, with content digests
     metrics.jsonl    one line per iteration i, measured with the weights after i updates; "env_steps" is the sum so
                      far. Wall-clock times stand in timings.jsonl, so that this file is the same in each repetition
     evaluations.jsonl   one line per evaluation during training
     checkpoints/, wandb/, lock; evaluations/, figures/, replays/: what other commands write
 
-Reading one runs no code and needs no lock.
+Reading one runs no code and needs no lock; config, metrics, evaluations and tasks neither PyTorch nor MuJoCo.
+`metarl.algorithms.restore.load_adapter` makes what was trained out of it.
 """
 
 import hashlib
@@ -31,14 +33,11 @@ from typing import Any
 
 import numpy as np
 
-from metarl.agents import Adapter
-from metarl.algorithms.learners import make_env, make_learner
-from metarl.config import Config, flat, load_config, to_yaml
-from metarl.config.robots import keep, portable
-from metarl.envs import SPLITS, Tasks, TaskSpace, make_family
+from metarl.config import Config, flat, read_config, to_yaml
+from metarl.config.robots import copy_into_run, with_relative_path
+from metarl.envs.task import SPLITS, Tasks, TaskSpace
 from metarl.errors import UserError
 from metarl.runs import versions
-from metarl.runs.checkpoint import Checkpoint, load_latest
 from metarl.runs.jsonl import read_lines
 from metarl.runs.lock import Lock, locked
 from metarl.util.files import replace
@@ -64,9 +63,24 @@ class Run:
     lock: Lock | None = None
 
     @property
-    def family(self) -> str:
-        """The name of the robot and of what varies about it."""
-        return _space(self.config).family
+    def task_space(self) -> TaskSpace:
+        """What varies; of a run of before, which did not keep it, the family's."""
+        spec = self.spec()
+        return TaskSpace.from_json(spec["task_space"]) if spec else self.config.env.load_family().space
+
+    def spec(self) -> dict[str, Any] | None:
+        """What `metarl.algorithms.base.Spec.from_json` takes; None of a run of before, which did not keep it."""
+        path = self.path / "spec.json"
+        try:
+            return json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, RecursionError) as error:
+            raise UserError(f"{path}: cannot be read ({type(error).__name__}); restore a copy, or remove it") from error
+
+    def write_spec(self, spec: dict[str, Any]) -> None:
+        """Keep what `spec` gives back."""
+        _write_json(self.path / "spec.json", spec)
 
     @property
     def checkpoints(self) -> Path:
@@ -75,10 +89,9 @@ class Run:
     def tasks(self, split: str) -> Tasks:
         """The frozen task set of a split."""
         path = self.path / "tasks" / f"{split}.json"
-        space = _space(self.config)
         try:
             data = json.loads(path.read_bytes())
-            tasks = Tasks.from_json(data, space)
+            tasks = Tasks.from_json(data, self.task_space)
         except FileNotFoundError:
             there = ", ".join(sorted(file.stem for file in path.parent.glob("*.json"))) or "none"
             raise UserError(f"{path}: this run has no task set {split!r}, only: {there}") from None
@@ -92,15 +105,11 @@ class Run:
         """A record for each iteration."""
         return read_lines(self.path / "metrics.jsonl")
 
-    def checkpoint(self) -> Checkpoint:
+    def checkpoint(self) -> Any:
         """The newest intact checkpoint."""
-        return load_latest(self.checkpoints)
+        from metarl.runs.checkpoint import load_latest  # it imports PyTorch
 
-    def adapter(self, saved: Checkpoint | None = None) -> Adapter:
-        """What was trained, as of a checkpoint (the newest intact one)."""
-        learner = make_learner(self.config, make_env(self.config, 1))
-        restore(learner, saved or self.checkpoint())
-        return learner.adapter()
+        return load_latest(self.checkpoints)
 
 
 def start(config: Config, path: Path | None = None) -> Run:
@@ -157,15 +166,7 @@ def open_run(path: Path) -> Run:
     if not (path / "config.yaml").is_file():
         raise UserError(f"{path}: not a run folder (it has no config.yaml); give one that `metarl train` wrote")
     document = _versions(path)
-    return Run(path, load_config(path / "config.yaml"), document["id"])
-
-
-def restore(learner: Any, saved: Checkpoint) -> None:
-    """Put a checkpoint's tensors into a learner of the same config."""
-    try:
-        learner.load_state_dict(saved.tensors)
-    except ValueError as error:
-        raise UserError(f"{saved.path}: {error}") from error
+    return Run(path, read_config(path / "config.yaml"), document["id"])
 
 
 def threads(config: Config) -> int:
@@ -179,7 +180,7 @@ def _not_writable(path: Path | None, error: OSError, advice: str) -> UserError:
 
 def new_folder(config: Config, prefix: str = "") -> Path:
     """runs/<family>-<algorithm>-<time>, with a number behind it if another process was given that name."""
-    name = f"{prefix}{_space(config).family}-{config.algorithm.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    name = f"{prefix}{config.env.load_family().space.family}-{config.algorithm.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     name = re.sub(r"[^\w.-]", "_", name)
     Path("runs").mkdir(exist_ok=True)
     number = 1
@@ -209,15 +210,15 @@ def _fill(path: Path, config: Config, lock: Lock) -> Run:
 
 def _write_config(path: Path, config: Config) -> Config:
     """Write config.yaml, and beside it the files of a person's own robot; the config with those."""
-    config = config.model_copy(update={"env": keep(config.env, path)})
-    written = config.model_copy(update={"env": portable(config.env, path)})
+    config = config.model_copy(update={"env": copy_into_run(config.env, path)})
+    written = config.model_copy(update={"env": with_relative_path(config.env, path)})
     replace(path / "config.yaml", to_yaml(written).encode())
     return config
 
 
 def _write_tasks(path: Path, config: Config) -> None:
     """The task sets that evaluations use, drawn from the seed: the same ones whenever they are written."""
-    folder, space = path / "tasks", _space(config)
+    folder, space = path / "tasks", config.env.load_family().space
     folder.mkdir(exist_ok=True)
     for index, split in enumerate(SPLITS):
         if split == "train" and config.evaluation.split != "train":
@@ -229,10 +230,6 @@ def _write_tasks(path: Path, config: Config) -> None:
         digest = hashlib.sha256("\n".join(tasks.digests).encode()).hexdigest()
         document = {"split": split, "digest": digest, "digests": list(tasks.digests), **tasks.to_json()}
         _write_json(folder / f"{split}.json", document)
-
-
-def _space(config: Config) -> TaskSpace:
-    return make_family(config.env.family, **config.env.options).space
 
 
 def _versions(path: Path) -> dict[str, Any]:
@@ -251,16 +248,12 @@ def _versions(path: Path) -> dict[str, Any]:
 
 def _altered(before: Config, now: Config) -> list[tuple[str, Any, Any]]:
     old, new = flat(before.model_dump(mode="json")), flat(now.model_dump(mode="json"))
+    free = tuple(key for key in FREE_TO_CHANGE if key != "iterations" or not before.algorithm.scheduled)
     return [
         (key, old.get(key, "nothing"), new.get(key, "nothing"))
         for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key) and not (key.startswith(FREE_TO_CHANGE) and not _schedules(key, before))
+        if old.get(key) != new.get(key) and not key.startswith(free)
     ]
-
-
-def _schedules(key: str, config: Config) -> bool:
-    """Whether a step size or the like falls over as many iterations as there are."""
-    return key == "iterations" and any(getattr(config.algorithm, x, False) for x in ("anneal", "anneal_entropy"))
 
 
 def _write_json(path: Path, document: dict[str, Any]) -> None:

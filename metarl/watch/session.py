@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from metarl.algorithms.learners import make_env
+from metarl.algorithms.restore import load_adapter
 from metarl.algorithms.sampling import collect
 from metarl.envs import Tasks
 from metarl.errors import UserError
@@ -56,7 +57,7 @@ class Session:
         self.env = make_env(run.config, 1)
         if not hasattr(self.env, "change_tasks"):
             raise UserError(f"watch: tasks of {run.config.env.family} cannot be changed in mid-episode")
-        self.adapter = run.adapter()
+        self.adapter = load_adapter(run)
         self.space = self.env.space
         self._noise = np.random.default_rng(stream(run.config.seed, "watch", NOISE))
         self.episodes: deque[Episode] = deque(maxlen=8)

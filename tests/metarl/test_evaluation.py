@@ -15,6 +15,7 @@ from metarl.agents import Decision
 from metarl.algorithms import meta_gradient
 from metarl.algorithms.learners import make_env as learner_env
 from metarl.algorithms.learners import make_learner
+from metarl.algorithms.restore import load_adapter
 from metarl.config import Config, EnvConfig, EvaluationConfig, ProMPConfig, WandbConfig
 from metarl.envs import BatchEnv, make_family
 from metarl.errors import UserError
@@ -341,7 +342,7 @@ def test_a_run_is_evaluated_and_the_result_kept(run):
     loaded = load_evaluation(result["path"])
     assert to_json(loaded) | {"path": result["path"]} == result  # every row computed again from the episodes
     again = evaluate(
-        run.adapter(), lambda n: learner_env(run.config, n), loaded.tasks, steps=2, episodes=2, seed=run.config.seed
+        load_adapter(run), lambda n: learner_env(run.config, n), loaded.tasks, steps=2, episodes=2, seed=run.config.seed
     )
     np.testing.assert_array_equal(again.returns, loaded.returns)
     assert [file.name for file in path.parent.iterdir()] == [result["path"].rsplit("/", 1)[1]]

@@ -17,6 +17,7 @@ import torch
 from metarl import cli
 from metarl.agents import MEMORIES, Normalizer, RecurrentAdapter, RecurrentPolicy
 from metarl.algorithms.learners import make_env, make_learner
+from metarl.algorithms.restore import load_adapter
 from metarl.algorithms.sampling import collect
 from metarl.config import (
     Config,
@@ -89,7 +90,7 @@ def command(capsys, *args) -> tuple[int, str, str]:
 @pytest.mark.parametrize("noisy", [False, True])
 def test_a_thousand_steps_in_closed_loop_are_those_of_the_adapted_policy(run, noisy, tmp_path):
     file = export_run(run, "1", noise=noisy, out=tmp_path / "policy.onnx")
-    session, adapter = _session(file.read_bytes()), run.adapter()
+    session, adapter = _session(file.read_bytes()), load_adapter(run)
     task = run.tasks("held_out")[1]
     env = make_env(run.config, 2)
     env.set_tasks(task.repeat(2))
@@ -258,7 +259,7 @@ def test_it_is_adapted_to_its_task(run, policy):
     held_out = run.tasks("held_out")
     other = next(i for i in range(4) if held_out[i] != held_out[1])
     start, opposite = export_run(run, steps=0), export_run(run, str(other))
-    initial = {name: value.numpy() for name, value in run.adapter().params.items()}
+    initial = {name: value.numpy() for name, value in load_adapter(run).params.items()}
     for got, name in zip(weights(start), ("w0", "w1", "w2"), strict=True):
         np.testing.assert_array_equal(got, initial[name])
     for a, b, c in zip(weights(policy), weights(opposite), weights(start), strict=True):
