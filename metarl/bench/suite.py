@@ -28,12 +28,14 @@ import torch
 from gymnasium.vector import AutoresetMode
 
 from metarl.algorithms.learners import make_learner
+from metarl.algorithms.maml_config import MAMLConfig
 from metarl.algorithms.meta_gradient import MetaGradientLearner
+from metarl.algorithms.promp_config import ProMPConfig
 from metarl.algorithms.sampling import collect
 from metarl.bench import evaluation as bench_evaluation
 from metarl.bench import recurrent as bench_recurrent
 from metarl.bench.physics import record, replay, steps_vs_physics
-from metarl.config import Config, EnvConfig, MAMLConfig, ProMPConfig
+from metarl.config import Config, EnvConfig
 from metarl.envs import FAMILIES, BatchEnv, MissingExtra, vector_env
 from metarl.util.rng import stream
 from metarl.util.torch_runtime import keep_freed_memory, torch_threads

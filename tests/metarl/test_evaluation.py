@@ -15,8 +15,9 @@ from metarl.agents import Decision
 from metarl.algorithms import meta_gradient
 from metarl.algorithms.learners import make_env as learner_env
 from metarl.algorithms.learners import make_learner
+from metarl.algorithms.promp_config import ProMPConfig
 from metarl.algorithms.restore import load_adapter
-from metarl.config import Config, EnvConfig, EvaluationConfig, ProMPConfig, WandbConfig
+from metarl.config import Config, EnvConfig, EvaluationConfig, WandbConfig
 from metarl.envs import BatchEnv, make_family
 from metarl.errors import UserError
 from metarl.evaluation import adaptation_curve

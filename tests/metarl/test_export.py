@@ -17,18 +17,11 @@ import torch
 from metarl import cli
 from metarl.agents import MEMORIES, Normalizer, RecurrentAdapter, RecurrentPolicy
 from metarl.algorithms.learners import make_env, make_learner
+from metarl.algorithms.promp_config import ProMPConfig
 from metarl.algorithms.restore import load_adapter
+from metarl.algorithms.rl2_config import RL2Config
 from metarl.algorithms.sampling import collect
-from metarl.config import (
-    Config,
-    EnvConfig,
-    EvaluationConfig,
-    InnerConfig,
-    PolicyConfig,
-    ProMPConfig,
-    RL2Config,
-    WandbConfig,
-)
+from metarl.config import Config, EnvConfig, EvaluationConfig, InnerConfig, PolicyConfig, WandbConfig
 from metarl.envs import make
 from metarl.errors import UserError
 from metarl.export.onnx import _session, export_run, largest_difference

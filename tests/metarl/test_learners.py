@@ -5,8 +5,10 @@ import pytest
 import torch
 
 from metarl.algorithms.learners import make_env, make_learner
+from metarl.algorithms.maml_config import MAMLConfig
+from metarl.algorithms.promp_config import ProMPConfig
 from metarl.algorithms.sampling import collect
-from metarl.config import Config, EnvConfig, InnerConfig, MAMLConfig, PolicyConfig, ProMPConfig
+from metarl.config import Config, EnvConfig, InnerConfig, PolicyConfig
 from metarl.util.rng import stream
 
 ALGORITHMS = {"promp": ProMPConfig(epochs=2), "maml-trpo": MAMLConfig(name="maml-trpo", cg_iterations=3)}

@@ -20,9 +20,11 @@ from metarl.agents import GaussianMLP, InnerLoop, Samples
 from metarl.agents.inner_loop import per_task
 from metarl.algorithms import meta_gradient
 from metarl.algorithms.maml import MAML
+from metarl.algorithms.maml_config import MAMLConfig
 from metarl.algorithms.meta_gradient import Round
 from metarl.algorithms.promp import ProMP
-from metarl.config import Config, EnvConfig, InnerConfig, MAMLConfig, ProMPConfig
+from metarl.algorithms.promp_config import ProMPConfig
+from metarl.config import Config, EnvConfig, InnerConfig
 
 TASKS, CONTEXTS, DIMS, CHOICES, LR = 3, 2, 2, 3, 0.7
 CONTEXT_PROBS = np.array([0.3, 0.7])

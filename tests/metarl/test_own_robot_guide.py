@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from metarl.algorithms.learners import make_learner
+from metarl.algorithms.promp_config import ProMPConfig
 from metarl.cli import main
-from metarl.config import Config, EnvConfig, ProMPConfig
+from metarl.config import Config, EnvConfig
 from metarl.envs import FAMILIES
 from metarl.envs.own_robot.reward_terms import table as shapes
 from metarl.envs.own_robot.schema import Robot, read_robot

@@ -8,19 +8,10 @@ import torch
 
 from metarl.agents import Rollout
 from metarl.algorithms import reptile
+from metarl.algorithms.baselines_config import RandomConfig, ScratchConfig
 from metarl.algorithms.learners import make_env, make_learner
-from metarl.config import (
-    Config,
-    EnvConfig,
-    EvaluationConfig,
-    InnerConfig,
-    PolicyConfig,
-    RandomConfig,
-    ReptileConfig,
-    SB3Config,
-    ScratchConfig,
-    WandbConfig,
-)
+from metarl.algorithms.reptile_config import ReptileConfig
+from metarl.config import Config, EnvConfig, EvaluationConfig, InnerConfig, PolicyConfig, SB3Config, WandbConfig
 from metarl.errors import UserError
 from metarl.evaluation.evaluate import evaluate
 from metarl.training.train import train

@@ -9,9 +9,10 @@ from gymnasium.vector import AutoresetMode
 from metarl.agents import MEMORIES, Normalizer, RecurrentAdapter, RecurrentPolicy
 from metarl.algorithms.learners import make_env, make_learner
 from metarl.algorithms.rl2 import RL2
+from metarl.algorithms.rl2_config import RL2Config
 from metarl.algorithms.sampling import collect
 from metarl.algorithms.trials import pack, trial_advantages
-from metarl.config import Config, EnvConfig, PolicyConfig, RL2Config, load_config
+from metarl.config import Config, EnvConfig, PolicyConfig, load_config
 from metarl.envs import BatchEnv, Family, Parameter, TaskSpace, make
 from metarl.errors import UserError
 from metarl.util.rng import stream
