@@ -41,6 +41,7 @@ from metarl.runs import versions
 from metarl.runs.jsonl import read_lines
 from metarl.runs.lock import Lock, locked
 from metarl.util.files import replace
+from metarl.util.plugins import PLUGINS
 from metarl.util.rng import stream
 
 FORMAT = 1
@@ -166,7 +167,12 @@ def open_run(path: Path) -> Run:
     if not (path / "config.yaml").is_file():
         raise UserError(f"{path}: not a run folder (it has no config.yaml); give one that `metarl train` wrote")
     document = _versions(path)
-    return Run(path, read_config(path / "config.yaml"), document["id"])
+    try:
+        return Run(path, read_config(path / "config.yaml"), document["id"])
+    except UserError as error:
+        missing = [name for name in document["sessions"][-1].get("plugins", []) if name not in PLUGINS]
+        advice = [f"{path}: the run was made with --plugin {' --plugin '.join(missing)}; add it"] if missing else []
+        raise UserError("\n".join([str(error), *advice])) from error
 
 
 def threads(config: Config) -> int:
