@@ -7,8 +7,8 @@
     check_learner(config)                                  # a meta-learner, and the adapter that it hands out
     check_adapter(adapter, env)
 
-Each raises `ContractError`, an AssertionError, that says in words what was found and what is expected. They take seconds:
-sizes are those of the config that is given, so give a small one. metarl's own parts pass them in its tests.
+Each raises `ContractError`, an AssertionError, that says in words what was found and what is expected. They take
+seconds: sizes are those of the config that is given, so give a small one. metarl's own parts pass them in its tests.
 """
 
 import copy
@@ -129,7 +129,7 @@ def _check_other_seed(config: Config, spec: Spec) -> None:
 
 def _check_loading(learner: Learner) -> None:
     state = learner.state_dict()
-    for name, value in state.items():
+    for name in state:
         for kind, wrong in (("is missing", None), ("has another shape", torch.zeros(7, 5, 3))):
             broken = {key: x for key, x in state.items() if key != name} | ({} if wrong is None else {name: wrong})
             try:
@@ -207,7 +207,7 @@ def check_adapter(adapter: Adapter, env: BatchEnv, *, num_episodes: int = 2, see
         ContractError: in words what is wrong.
     """
     num_tasks = env.num_envs // num_episodes
-    _require(num_tasks >= 2, f"got {num_tasks} tasks, expected at least 2: {env.num_envs} simulations, {num_episodes} each")
+    _require(num_tasks >= 2, f"got {env.num_envs} simulations, expected at least 2 tasks of {num_episodes} each")
     rng = np.random.default_rng(seed)
     env.set_tasks(env.space.sample(num_tasks, "train", rng).repeat(num_episodes))
     state = adapter.start(num_tasks)
@@ -223,7 +223,7 @@ def check_adapter(adapter: Adapter, env: BatchEnv, *, num_episodes: int = 2, see
              " them")  # fmt: skip
     _require(_same(state, kept), "act: changed the state that it was given; give a new one")
     same = adapter.act(state, observations, np.random.default_rng(0)).actions
-    _require(np.array_equal(decision.actions, same), "act: two calls with the same state and noise choose other actions")
+    _require(np.array_equal(decision.actions, same), "act: two calls with the same state and noise differ")
     means = [adapter.act(state, observations, None).actions for _ in range(2)]
     _require(np.array_equal(*means), "act: without a noise source two calls choose other actions")
     _check_no_leak_between_tasks(adapter, state, observations)
@@ -296,7 +296,7 @@ def check_memory(cell: type[Memory], *, input_dim: int = 3, size: int = 4, **opt
         _require(not part.any(), f"start: part {i} is not zero; a trial begins with zeros, in ONNX too")
     kept = copy.deepcopy(start)
     state, ys = memory.sequence(params, start, xs)
-    _require(ys.shape == (steps, rows, size), f"sequence: got outputs {tuple(ys.shape)}, expected {(steps, rows, size)}")
+    _require(ys.shape == (steps, rows, size), f"sequence: got {tuple(ys.shape)}, expected {(steps, rows, size)}")
     _require(_same(start, kept), "sequence: changed the state that it was given; give a new one")
     _check_steps(memory, params, xs, ys, state)
     _check_resets(memory, params, xs)
