@@ -42,7 +42,6 @@ def collect(
     raw = np.empty((*shape, observation.shape[-1]), np.float32)
     seen = np.empty_like(raw)
     actions = np.empty((*shape, env.single_action_space.shape[0]), np.float32)
-    log_probs = np.empty(shape, np.float32)
     rewards = np.empty(shape)
     terminated, truncated, valid = (np.zeros(shape, bool) for _ in range(3))
     diverged = np.zeros((num_tasks, num_episodes), bool)
@@ -53,7 +52,7 @@ def collect(
     for t in range(steps):
         raw[:, t] = tasks_first(observation)
         decision = adapter.act(state, tasks_first(observation), noise)
-        seen[:, t], actions[:, t], log_probs[:, t] = decision.observations, decision.actions, decision.log_probs
+        seen[:, t], actions[:, t] = decision.observations, decision.actions
         observation, reward, done, cut, info = env.step(decision.actions.reshape(env.num_envs, -1))
         rewards[:, t], valid[:, t] = tasks_first(reward), running
         terminated[:, t] = tasks_first(done) & running
@@ -70,19 +69,18 @@ def collect(
                 break
 
     valid &= ~diverged[:, None, :]
-    for array in (raw, seen, actions, log_probs, rewards):
-        array[~valid] = 0.0  # never lived, or diverged: a weight of zero does not make a NaN harmless
+    for array in (raw, seen, actions, rewards):
+        array[~valid] = 0.0  # never taken, or diverged: a weight of zero does not make a NaN harmless
     return Rollout(
         observations=seen,
         raw_moments=_moments(raw, valid),
         actions=actions,
-        log_probs=log_probs,
         rewards=rewards,
         terminated=terminated,
         truncated=truncated,
         valid=valid,
         diverged=diverged,
-        last_observations=adapter.act(state, last, None).observations,
+        last_observations=adapter.normalize(last),
         state=state,
         successes=np.where(diverged & ~np.isnan(successes), 0.0, successes),
     )
