@@ -29,6 +29,7 @@ from metarl.algorithms.sampling import collect
 from metarl.config import Config, changed
 from metarl.envs import BatchEnv, Family, SingleEnv
 from metarl.envs.checks import assert_effective, assert_physical
+from metarl.util.onnx_graph import NEXT, Graph
 from metarl.util.rng import stream
 
 _CLOSE = {"rtol": 1e-4, "atol": 1e-5}
@@ -340,6 +341,29 @@ def _check_gradients(memory: Memory, params: dict, xs: torch.Tensor) -> None:
     for name, gradient in zip(leaves, gradients, strict=True):
         _require(gradient is not None and bool(gradient.any()), f"{name}: no gradient reaches it; it would never train")
         _require(bool(torch.isfinite(gradient).all()), f"{name}: its gradient is not finite")
+
+
+def _check_memory_onnx(memory: Memory, params: dict, xs: torch.Tensor, ys: torch.Tensor) -> None:
+    """One step after the other in onnxruntime, where it is installed, must give the outputs of the sequence."""
+    try:
+        import onnxruntime
+    except ImportError:
+        return
+    graph = Graph()
+    x = graph.input("x", xs.shape[2], np.float32)
+    try:
+        graph.output("y", memory.onnx(graph, params, x), memory.size, np.float32)
+    except NotImplementedError as error:
+        raise ContractError(f"onnx: {error}; a policy with it could not be exported") from error
+    session = onnxruntime.InferenceSession(graph.serialize("memory"), providers=["CPUExecutionProvider"])
+    shapes = {each.name: each.shape[1] for each in session.get_inputs() if each.name != "x"}
+    state = {name: np.zeros((xs.shape[1], size), np.float32) for name, size in shapes.items()}
+    outputs = [each.name for each in session.get_outputs()]
+    for t in range(len(xs)):
+        got = dict(zip(outputs, session.run(outputs, {"x": xs[t].numpy()} | state), strict=True))
+        difference = float(np.abs(got["y"] - ys[t].detach().numpy()).max())
+        _require(difference < 1e-4, f"onnx: step {t} differs by {difference:.2g} from PyTorch's")
+        state = {name: got[f"{NEXT}{name}"] for name in shapes}
 
 
 # ---- a robot in Python

@@ -85,9 +85,9 @@ def test_adaptation_to_the_experience_of_another_task_does_not_help():
 class Scout(Navigator):
     """Keeps the experience that it is given."""
 
-    def __init__(self, pooled=True):
+    def __init__(self, shares_experience=True):
         super().__init__()
-        self.pooled, self.experience = pooled, []
+        self.shares_experience, self.experience = shares_experience, []
 
     def adapt(self, state, rollout):
         self.experience.append(rollout)
@@ -97,7 +97,7 @@ class Scout(Navigator):
 def test_chunks_and_the_order_of_tasks_do_not_matter():
     chosen = tasks(7)
     settings = {"steps": 2, "episodes": 3, "seed": 0, "deterministic": True}
-    whole = evaluate(Scout(pooled=False), make_env, chosen, **settings)
+    whole = evaluate(Scout(shares_experience=False), make_env, chosen, **settings)
     sizes = []
 
     def counting(num_envs):
@@ -106,12 +106,12 @@ def test_chunks_and_the_order_of_tasks_do_not_matter():
 
     for limit, expected in ((1, [3]), (8, [6, 3]), (21, [21])):
         sizes.clear()
-        chunked = evaluate(Scout(pooled=False), counting, chosen, max_simulations=limit, **settings)
+        chunked = evaluate(Scout(shares_experience=False), counting, chosen, max_simulations=limit, **settings)
         np.testing.assert_array_equal(chunked.returns, whole.returns)
         np.testing.assert_array_equal(chunked.env_steps, whole.env_steps)
         assert sizes == expected
     order = np.array([4, 0, 6, 2, 1, 5, 3])
-    shuffled = evaluate(Scout(pooled=False), make_env, chosen[order], **settings)
+    shuffled = evaluate(Scout(shares_experience=False), make_env, chosen[order], **settings)
     np.testing.assert_array_equal(shuffled.returns, whole.returns[:, order])
 
 
@@ -158,7 +158,7 @@ def test_an_untrained_policy_scores_like_random_actions():
             actions = np.zeros((*observations.shape[:2], 6), np.float32)
             if rng is not None:
                 actions[:] = rng.standard_normal(actions.shape)
-            return Decision(actions, actions[..., 0], observations, state)
+            return Decision(actions, observations, state)
 
     chosen = tasks(10, family="HalfCheetahDir")
     results = [

@@ -6,7 +6,7 @@ import pytest
 import torch
 from gymnasium.vector import AutoresetMode
 
-from metarl.agents import MEMORIES, Normalizer, RecurrentAdapter, RecurrentPolicy
+from metarl.agents import Normalizer, RecurrentAdapter, RecurrentPolicy
 from metarl.algorithms.learners import make_env, make_learner
 from metarl.algorithms.rl2 import RL2
 from metarl.algorithms.sampling import collect
@@ -14,10 +14,11 @@ from metarl.algorithms.trials import pack, trial_advantages
 from metarl.config import Config, EnvConfig, PolicyConfig, RL2Config, load_config
 from metarl.envs import BatchEnv, Family, Parameter, TaskSpace, make
 from metarl.errors import UserError
+from metarl.util.plugins import MEMORIES
 from metarl.util.rng import stream
 from metarl.util.torch_runtime import side_by_side, torch_threads
 
-NAMES = sorted(MEMORIES)
+NAMES = MEMORIES.names()
 
 
 @pytest.fixture(autouse=True)

@@ -22,7 +22,7 @@ class FOMAML(MetaGradientLearner):
 
     def __init__(self, config: Config, spec: Spec):
         super().__init__(config, spec)
-        self.inner_loop.first_order = True
+        self.inner.inner_loop.first_order = True
         self.optimizer = torch.optim.Adam(self.meta.values(), lr=config.algorithm.lr)
 
     def iterate(self, env: BatchEnv, iteration: int) -> dict[str, float]:

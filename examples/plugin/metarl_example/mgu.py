@@ -15,6 +15,8 @@ from metarl.agents import Memory
 class MinimalGatedUnit(Memory):
     """Minimal gated unit (Zhou et al. 2016). State: (N, H)."""
 
+    name = "mgu"
+
     def init(self, rng):
         bound = math.sqrt(6.0 / (self.input_dim + self.size))
         params = {}
@@ -38,3 +40,14 @@ class MinimalGatedUnit(Memory):
             h = h + f * (torch.tanh(b + (f * h) @ params["u_h"].T) - h)
             ys.append(h)
         return (h,), torch.stack(ys)
+
+    def onnx(self, graph, params, x):
+        h = graph.state("memory", self.size)
+        a = graph.linear(x, params["w_f"].T, params["b_f"])
+        b = graph.linear(x, params["w_h"].T, params["b_h"])
+        f = graph.op("Sigmoid", graph.op("Add", a, graph.op("MatMul", h, graph.constant(params["u_f"].T))))
+        of_h = graph.op("MatMul", graph.op("Mul", f, h), graph.constant(params["u_h"].T))
+        new = graph.op("Tanh", graph.op("Add", b, of_h))
+        h = graph.op("Add", h, graph.op("Mul", f, graph.op("Sub", new, h)))
+        graph.next_state("memory", h, self.size)
+        return h
