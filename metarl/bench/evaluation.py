@@ -12,8 +12,9 @@ import time
 import numpy as np
 
 from metarl.algorithms.learners import make_env, make_learner
+from metarl.algorithms.promp_config import ProMPConfig
 from metarl.bench.physics import replay
-from metarl.config import Config, EnvConfig, ProMPConfig
+from metarl.config import Config, EnvConfig
 from metarl.evaluation.adaptation_curve import evaluate
 from metarl.runs.run import threads
 from metarl.util.rng import stream

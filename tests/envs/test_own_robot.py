@@ -315,7 +315,7 @@ def test_every_fault_is_told_at_once(folder):
           "when": {"default": 9, "choices": [9], "onset": 3}},
          "parameters: parameter motor: its onset 'when' has an onset itself"),
         ({"load": {"default": 0, "low": 0, "high": 1, "onset": "never", "writes": {"quantity": "payload"}}},
-         "parameters.load.onset: got 'never', expected a step or a parameter (choose from 'speed', 'legs', 'motor', 'delay')"),
+         "parameters.load.onset: got 'never', expected a step or a parameter (choices: speed, legs, motor, delay)"),
     ],
 )  # fmt: skip
 def test_parameters_are_checked_against_the_model(folder, change, line):

@@ -8,22 +8,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from metarl.algorithms.baselines_config import RandomConfig, ScratchConfig
 from metarl.algorithms.learners import make_learner
+from metarl.algorithms.maml_config import MAMLConfig
+from metarl.algorithms.promp_config import ProMPConfig
+from metarl.algorithms.reptile_config import ReptileConfig
+from metarl.algorithms.rl2_config import RL2Config
 from metarl.cli import main
-from metarl.config import (
-    Config,
-    EnvConfig,
-    EvaluationConfig,
-    InnerConfig,
-    MAMLConfig,
-    ProMPConfig,
-    RandomConfig,
-    ReptileConfig,
-    RL2Config,
-    SB3Config,
-    ScratchConfig,
-    WandbConfig,
-)  # fmt: skip
+from metarl.config import Config, EnvConfig, EvaluationConfig, InnerConfig, SB3Config, WandbConfig  # fmt: skip
 from metarl.errors import UserError
 from metarl.evaluation.compare import compare_runs
 from metarl.evaluation.compare_table import print_comparison, sentences

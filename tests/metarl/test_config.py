@@ -10,18 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from metarl.config import (
-    Config,
-    EnvConfig,
-    MAMLConfig,
-    ProMPConfig,
-    changed,
-    config_names,
-    find_config,
-    load_config,
-    to_short_yaml,
-    to_yaml,
-)
+from metarl.algorithms.maml_config import MAMLConfig
+from metarl.algorithms.promp_config import ProMPConfig
+from metarl.config import Config, EnvConfig, changed, config_names, find_config, load_config, to_short_yaml, to_yaml
 from metarl.config import settings as config_settings
 from metarl.errors import UserError
 from metarl.util.safe_yaml import parse_yaml, write_yaml

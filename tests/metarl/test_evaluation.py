@@ -14,9 +14,10 @@ from rich.console import Console
 from metarl.agents import Decision
 from metarl.algorithms import meta_gradient
 from metarl.algorithms.learners import make_env as learner_env
-from metarl.algorithms.learners import make_learner
+from metarl.algorithms.learners import make_learner, training_env
+from metarl.algorithms.promp_config import ProMPConfig
 from metarl.algorithms.restore import load_adapter
-from metarl.config import Config, EnvConfig, EvaluationConfig, ProMPConfig, WandbConfig
+from metarl.config import Config, EnvConfig, EvaluationConfig, WandbConfig
 from metarl.envs import BatchEnv, make_family
 from metarl.errors import UserError
 from metarl.evaluation import adaptation_curve
@@ -306,7 +307,8 @@ def test_evaluating_leaves_training_bit_unchanged(monkeypatch):
         evaluate(disturbed.adapter(), lambda n: learner_env(config, n), chosen, steps=2, episodes=2, seed=config.seed)
         after = disturbed.state_dict()
         assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
-        assert disturbed.iterate(iteration)["return_1"] == quiet.iterate(iteration)["return_1"]
+        metrics = [learner.iterate(training_env(config), iteration) for learner in (disturbed, quiet)]
+        assert metrics[0]["return_1"] == metrics[1]["return_1"]
     assert all(torch.equal(value, quiet.state_dict()[name]) for name, value in disturbed.state_dict().items())
     assert len(seeds["evaluation"]) == 3 and len(seeds["training"]) == 4
     assert not seeds["evaluation"] & seeds["training"]
@@ -360,7 +362,7 @@ def test_a_result_is_only_replaced_by_itself(run):
         evaluate_run(run.path, deterministic=True),
     ]
     learner = make_learner(run.config)
-    learner.iterate(0)
+    learner.iterate(training_env(learner.config), 0)
     checkpoint.save(run.checkpoints, learner.state_dict(), {"iteration": 1, "env_steps": 0})
     others.append(evaluate_run(run.path))
     assert others[-1]["path"].rsplit("/", 1)[1].startswith("held_out-1-")

@@ -16,19 +16,12 @@ import torch
 
 from metarl import cli
 from metarl.agents import MEMORIES, Normalizer, RecurrentAdapter, RecurrentPolicy
-from metarl.algorithms.learners import make_env, make_learner
+from metarl.algorithms.learners import make_env, make_learner, training_env
+from metarl.algorithms.promp_config import ProMPConfig
 from metarl.algorithms.restore import load_adapter
+from metarl.algorithms.rl2_config import RL2Config
 from metarl.algorithms.sampling import collect
-from metarl.config import (
-    Config,
-    EnvConfig,
-    EvaluationConfig,
-    InnerConfig,
-    PolicyConfig,
-    ProMPConfig,
-    RL2Config,
-    WandbConfig,
-)
+from metarl.config import Config, EnvConfig, EvaluationConfig, InnerConfig, PolicyConfig, WandbConfig
 from metarl.envs import make
 from metarl.errors import UserError
 from metarl.export.onnx import _session, export_run, largest_difference
@@ -60,7 +53,7 @@ def run(tmp_path_factory):
     )
     run = runs.start(config, tmp_path_factory.mktemp("runs") / "run")
     learner = make_learner(config)
-    learner.iterate(0)
+    learner.iterate(training_env(learner.config), 0)
     checkpoint.save(run.checkpoints, learner.state_dict(), {"iteration": 1, "env_steps": 0})
     run.lock.release()
     return run
@@ -236,7 +229,7 @@ def test_a_run_of_rl2_is_exported_as_it_was_trained(capsys, tmp_path, oracle):
     run = runs.start(config, tmp_path / "run")
     run.lock.release()
     learner = make_learner(config)
-    learner.iterate(0)
+    learner.iterate(training_env(learner.config), 0)
     checkpoint.save(run.checkpoints, learner.state_dict(), {"iteration": 1, "env_steps": 0})
     about = json.loads(export_run(run).with_suffix(".json").read_text())
     assert (about["task"], about["adaptation"]) == (None, {"kind": "memory"})

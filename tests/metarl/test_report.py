@@ -13,8 +13,9 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from metarl.algorithms.baselines_config import RandomConfig
 from metarl.cli import main
-from metarl.config import EnvConfig, RandomConfig, WandbConfig
+from metarl.config import EnvConfig, WandbConfig
 from metarl.errors import UserError
 from metarl.evaluation.compare import compare_runs
 from metarl.evaluation.compare_table import SUMMARY, curve_cells, summary_cells
