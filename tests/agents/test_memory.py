@@ -176,7 +176,8 @@ def test_a_memory_of_one_s_own_is_found_and_takes_its_options():
         ("rate", 0.5, "Share of the past that stays.")
     ]
     memory = kind(1, 1, rate=0.25)
-    state, ys = memory.sequence({"w": torch.ones(1, 1)}, memory.start(1), torch.tensor([1.0, 2.0, 4.0]).reshape(3, 1, 1))
+    xs = torch.tensor([1.0, 2.0, 4.0]).reshape(3, 1, 1)
+    state, ys = memory.sequence({"w": torch.ones(1, 1)}, memory.start(1), xs)
     assert ys.flatten().tolist() == [1.0, 2.25, 4.5625]
     with pytest.raises(ValueError, match="^rate: got 2, expected 0 to 1$"):
         Leaky(1, 1, rate=2)
