@@ -16,7 +16,7 @@ import torch
 from torch.distributions import Categorical, Independent
 from torch.nn.utils import parameters_to_vector
 
-from metarl.agents import GaussianMLP, InnerLoop, Samples
+from metarl.agents import GaussianMLP, InnerLoop, PolicyGradientInner, Samples
 from metarl.agents.inner_loop import per_task
 from metarl.algorithms import meta_gradient
 from metarl.algorithms.maml import MAML
@@ -106,8 +106,8 @@ def learner(kind, steps, inner_loop=None, **inner):
     algorithm = {"promp": ProMPConfig(name="promp", inner_kl_coef=0.0), "maml": MAMLConfig(name="maml-trpo")}[kind]
     config = Config(env=EnvConfig(family="HalfCheetahDir"), algorithm=algorithm, inner=InnerConfig(steps=steps, lr=LR))
     it = object.__new__({"promp": ProMP, "maml": MAML}[kind])
-    it.config, it.policy = config, TabularPolicy()
-    it.inner_loop = inner_loop or InnerLoop(it.policy, **inner)
+    it.config = config
+    it.inner = PolicyGradientInner(inner_loop or InnerLoop(TabularPolicy(), **inner), LR, steps, 0.99, 1.0)
     it.meta = {"params.logits": torch.tensor(THETA, requires_grad=True)}
     return it
 
@@ -120,7 +120,7 @@ def meta_gradient_of(it, rounds) -> np.ndarray:
 def error(kind, steps, inner_loop=None, stale=False, policy=None, **inner) -> float:
     it = learner(kind, steps, inner_loop, **inner)
     if policy is not None:
-        it.policy = it.inner_loop.policy = policy
+        it.inner.inner_loop.policy = policy
     got = meta_gradient_of(it, enumerate_rounds(it, it.meta["params.logits"].detach(), stale))
     want = finite_differences(THETA, steps)
     return float(np.linalg.norm(got - want) / np.linalg.norm(want))
@@ -175,22 +175,19 @@ class GaussianLearner:
             inner=InnerConfig(steps=steps, lr=0.3, learn_lr=True, **inner),
         )
         it = object.__new__({"promp": ProMP, "maml": MAML}[kind])
-        it.config, it.policy = config, GaussianMLP(3, 2, (4,))
+        it.config = config
+        loop = InnerLoop(GaussianMLP(3, 2, (4,)), config.inner.head_only, config.inner.first_order)
+        it.inner = PolicyGradientInner(loop, 0.3, steps, 0.99, 1.0, learn_lr=True)
         it.env = SimpleNamespace(horizon=3, num_envs=tasks * rows // 3)
-        it.inner_loop = InnerLoop(it.policy, config.inner.head_only, config.inner.first_order)
-        rng = np.random.default_rng(0)
-        params = {n: v.double() for n, v in it.policy.init(rng).items()}
-        it.meta = {f"params.{n}": v.requires_grad_() for n, v in params.items()}
-        for name, value in params.items():
-            sizes = torch.full((steps, *value.shape), 0.3, dtype=value.dtype)
-            it.meta[f"step_sizes.{name}"] = sizes.requires_grad_()
+        it.meta = {n: v.double().requires_grad_() for n, v in it.inner.init(np.random.default_rng(0)).items()}
+        params, step_sizes = it.inner.split({name: value.detach() for name, value in it.meta.items()})
         generator = torch.Generator().manual_seed(0)
 
         def normal(*shape):
             return torch.randn(shape, generator=generator, dtype=torch.float64)
 
-        state, it.rounds = per_task({n: v.detach() for n, v in params.items()}, tasks), []
-        for _ in range(steps + 1):
+        state, it.rounds = per_task(params, tasks), []
+        for k in range(steps + 1):
             samples = Samples(
                 normal(tasks, rows, 3), normal(tasks, rows, 2), normal(tasks, rows), normal(tasks, rows),
                 torch.full((tasks, rows), 1 / rows, dtype=torch.float64),
@@ -199,7 +196,7 @@ class GaussianLearner:
                 statistics = it.policy(state, samples.observations)
                 samples = samples._replace(log_probs=it.policy.distribution(statistics).log_prob(samples.actions))
                 it.rounds.append(Round(samples, statistics))
-                state, _ = it.inner_loop.adapt(state, dict.fromkeys(params, 0.3), samples)
+                state, _ = loop.adapt(state, step_sizes[min(k, steps - 1)], samples)
         return it
 
 
