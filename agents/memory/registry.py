@@ -14,7 +14,7 @@ from metarl.util.plugins import Registry
 
 from .base import Memory
 
-MEMORIES = Registry("metarl.memories", "memory")
+MEMORIES: Registry[type[Memory]] = Registry("metarl.memories", "memory")
 
 
 def make_memory(name: str, input_dim: int, size: int, options: Mapping[str, Any] | None = None) -> Memory:
