@@ -21,9 +21,14 @@ from torch.distributions import Distribution, register_kl
 from metarl.util.onnx_graph import Graph
 
 from .activation import ACTIVATIONS, ONNX
-from .initialization import glorot
+from .initialization import perceptron
 
 Params = dict[str, torch.Tensor]
+
+
+def part(params: Params, prefix: str) -> Params:
+    """Those whose names begin so, by the rest of their names."""
+    return {name.removeprefix(prefix): value for name, value in params.items() if name.startswith(prefix)}
 
 
 class GaussianStatistics(NamedTuple):
@@ -107,13 +112,8 @@ class GaussianMLP:
 
     def init(self, rng: np.random.Generator) -> Params:
         """Glorot-uniform weights, zero biases."""
-        sizes = (self.observation_dim, *self.hidden, self.action_dim)
-        params = {}
-        for i, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:])):
-            params[f"w{i}"] = glorot(rng, fan_in, fan_out)
-            params[f"b{i}"] = torch.zeros(fan_out)
-        params["log_std"] = torch.full((self.action_dim,), math.log(self.init_std))
-        return params
+        params = perceptron(rng, (self.observation_dim, *self.hidden, self.action_dim))
+        return params | {"log_std": torch.full((self.action_dim,), math.log(self.init_std))}
 
     @property
     def head(self) -> frozenset[str]:

@@ -23,7 +23,7 @@ from .adapter import Adapter, Decision
 from .baseline import fit_values
 from .inner_loop import InnerLoop, Samples, per_task
 from .normalizer import Normalizer
-from .policy import GaussianStatistics, Params, onnx_sample, sample
+from .policy import GaussianStatistics, Params, onnx_sample, part, sample
 from .returns import discounted_returns, generalized_advantages, normalize_advantages
 from .rollout import Rollout
 
@@ -60,9 +60,10 @@ class PolicyGradientInner:
 
     def split(self, meta: Params) -> tuple[Params, list[Params]]:
         """(policy weights, step sizes of each inner step, at least one) of a dict of meta-parameters."""
-        params = {name[7:]: value for name, value in meta.items() if name.startswith("params.")}
+        params = part(meta, "params.")
         if self.learn_lr:
-            return params, [{name: meta[f"step_sizes.{name}"][k] for name in params} for k in range(self.steps)]
+            sizes = part(meta, "step_sizes.")
+            return params, [{name: value[k] for name, value in sizes.items()} for k in range(self.steps)]
         return params, [dict.fromkeys(params, self.lr)] * max(1, self.steps)
 
     def adapter(self, meta: Params, normalizer: Normalizer) -> "GradientAdapter":

@@ -32,10 +32,10 @@ import torch
 from metarl.util.onnx_graph import Graph
 
 from .activation import ACTIVATIONS, ONNX
-from .initialization import glorot
+from .initialization import glorot, perceptron
 from .memory.base import Memory, State
 from .memory.registry import make_memory
-from .policy import DiagonalGaussian, Params
+from .policy import DiagonalGaussian, Params, part
 
 SMALL = 0.01
 """Scale of the last layer of the mean at the start: the first actions are noise around nothing."""
@@ -92,9 +92,14 @@ class RecurrentPolicy:
 
     def init(self, rng: np.random.Generator) -> Params:
         params = {f"memory.{name}": value for name, value in self.memory.init(rng).items()}
+
+        def add(head: str, inputs: int, outputs: int, scale: float = 1.0) -> None:
+            made = perceptron(rng, (inputs, *self.hidden, outputs), scale)
+            params.update({f"{head}.{name}": value for name, value in made.items()})
+
         inputs = self.input_dim + (0 if self.hypernetwork else self.size)
-        params |= self._init_perceptron(rng, "policy", inputs, self.action_dim, SMALL)
-        params |= self._init_perceptron(rng, "value", inputs, 1)
+        add("policy", inputs, self.action_dim, SMALL)
+        add("value", inputs, 1)
         params["log_std"] = torch.full((self.action_dim,), math.log(self.init_std))
         if self.hypernetwork:
             count = self.hypernetwork
@@ -102,19 +107,7 @@ class RecurrentPolicy:
             params |= {f"latent.{name}": torch.zeros(count, *value.shape) for name, value in made.items()}
             params |= {"latent.w": glorot(rng, self.size, count), "latent.b": torch.zeros(count)}
         if self.predictions:
-            inputs = self.size + self.action_dim * self.predict_from_action
-            params |= self._init_perceptron(rng, "prediction", inputs, self.predictions)
-        return params
-
-    def _init_perceptron(
-        self, rng: np.random.Generator, head: str, inputs: int, outputs: int, scale: float = 1.0
-    ) -> Params:
-        """Glorot-uniform weights, those of the last layer times ``scale``, and zero biases."""
-        sizes, params = (inputs, *self.hidden, outputs), {}
-        for i, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:])):
-            weight = glorot(rng, fan_in, fan_out)
-            params[f"{head}.w{i}"] = weight * scale if i == len(self.hidden) else weight
-            params[f"{head}.b{i}"] = torch.zeros(fan_out)
+            add("prediction", self.size + self.action_dim * self.predict_from_action, self.predictions)
         return params
 
     def inputs(
@@ -125,13 +118,13 @@ class RecurrentPolicy:
 
     def remember(self, params: Params, state: State, x: torch.Tensor) -> tuple[State, torch.Tensor]:
         """One step of the memory: (N, X) -> the state after it and its output (N, H)."""
-        return self.memory.step(_part(params, "memory."), state, x)
+        return self.memory.step(part(params, "memory."), state, x)
 
     def recall(
         self, params: Params, state: State, xs: torch.Tensor, resets: torch.Tensor | None = None
     ) -> tuple[State, torch.Tensor]:
         """The memory along (T, N, X) inputs -> the state after them and its outputs (T, N, H)."""
-        return self.memory.sequence(_part(params, "memory."), state, xs, resets)
+        return self.memory.sequence(part(params, "memory."), state, xs, resets)
 
     def act(self, params: Params, ys: torch.Tensor, xs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean (..., A) and standard deviation (A,) of the actions."""
@@ -159,7 +152,7 @@ class RecurrentPolicy:
 
     def onnx(self, graph: Graph, params: Params, x: str) -> str:
         """One step in a graph: the mean (N, A) at the inputs x (N, X); the memory's state is declared there."""
-        y = self.memory.onnx(graph, _part(params, "memory."), x)
+        y = self.memory.onnx(graph, part(params, "memory."), x)
         if self.hypernetwork:
             z = graph.op("Tanh", graph.linear(y, params["latent.w"], params["latent.b"]))
             row = graph.unsqueeze(z, 1)  # (N, 1, K)
@@ -211,7 +204,3 @@ def _layer(params: Params, head: str, i: int, x: torch.Tensor, latent: torch.Ten
     # sum_k z_k (x W_k), in an order in which no row's weights are ever written down
     each = (x @ weights.permute(1, 0, 2).flatten(1)).unflatten(1, biases.shape)  # (rows, K, fan_out)
     return y + latent @ biases + (latent.unsqueeze(1) @ each).squeeze(1)
-
-
-def _part(params: Params, prefix: str) -> Params:
-    return {name[len(prefix) :]: value for name, value in params.items() if name.startswith(prefix)}

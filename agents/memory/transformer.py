@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from metarl.util.onnx_graph import Graph
 
 from ..initialization import glorot
-from ..policy import Params
+from ..policy import Params, part
 from .base import Memory, State, option
 
 WIDER = 2  # hidden units of the perceptrons, in units of the memory's size
@@ -88,7 +88,7 @@ class Transformer(Memory):
         old = known.shape[1]
         kept = []
         for i, window in enumerate(windows):
-            weights = _layer(params, i)
+            weights = part(params, f"{i}.")
             seen = F.layer_norm(x, (self.size,), weights["gain_attention"], weights["b_attention"])
             new = F.linear(seen, weights["w_key_value"])
             x = x + self._attend(weights, seen, torch.cat([window[:, window.shape[1] - old :], new], dim=1), allowed)
@@ -110,7 +110,7 @@ class Transformer(Memory):
         absent = graph.reshape(graph.op("Mul", absent, graph.constant(FAR)), 0, 1, 1, context)
         x = graph.linear(x, params["w_input"].T, params["b_input"])
         for i in range(self.layers):
-            weights = _layer(params, i)
+            weights = part(params, f"{i}.")
             seen = _onnx_norm(graph, x, weights["gain_attention"], weights["b_attention"])
             new = graph.op("MatMul", seen, graph.constant(weights["w_key_value"].T))
             window = graph.op("Concat", graph.state(f"window_{i}", (context - 1) * row), new, axis=-1)  # (N, C * 2 H)
@@ -150,12 +150,6 @@ class Transformer(Memory):
         query = by_head(F.linear(seen, weights["w_query"]))
         attended = F.scaled_dot_product_attention(query, by_head(key), by_head(value), attn_mask=bias)
         return F.linear(attended.transpose(1, 2).flatten(2), weights["w_attended"])
-
-
-def _layer(params: Params, i: int) -> Params:
-    """The weights of layer i, by their names within it."""
-    prefix = f"{i}."
-    return {name.removeprefix(prefix): value for name, value in params.items() if name.startswith(prefix)}
 
 
 def _onnx_norm(graph: Graph, x: str, gain: torch.Tensor, bias: torch.Tensor) -> str:

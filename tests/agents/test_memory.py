@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from metarl.agents import Memory, make_memory, option
+from metarl.agents import Memory, RecurrentPolicy, make_memory, option
 from metarl.util.onnx_graph import Graph
 from metarl.util.plugins import MEMORIES
 
@@ -168,15 +168,16 @@ class Leaky(Memory):
         return (h,), torch.stack(ys)
 
 
-def test_a_memory_of_one_s_own_is_found_and_takes_its_options():
-    registry = type(MEMORIES)("metarl.memories", "memory")
-    registry.add("leaky", Leaky)
-    kind = registry.load("leaky")
-    assert kind is Leaky and "leaky" in registry and "leaky" not in MEMORIES
-    assert [(field.name, field.default, field.metadata["help"]) for field in kind.options()] == [
+def test_a_memory_of_one_s_own_is_found_and_takes_its_options(monkeypatch):
+    assert "leaky" not in MEMORIES
+    load = type(MEMORIES).load
+    monkeypatch.setattr(type(MEMORIES), "load", lambda self, name: Leaky if name == "leaky" else load(self, name))
+    assert [(field.name, field.default, field.metadata["help"]) for field in Leaky.options()] == [
         ("rate", 0.5, "Share of the past that stays.")
     ]
-    memory = kind(1, 1, rate=0.25)
+    memory = RecurrentPolicy(1, 1, cell="leaky", size=1, memory_options={"rate": 0.25}).memory
+    assert memory == Leaky(4, 1, rate=0.25)
+    memory = make_memory("leaky", 1, 1, {"rate": 0.25})
     xs = torch.tensor([1.0, 2.0, 4.0]).reshape(3, 1, 1)
     state, ys = memory.sequence({"w": torch.ones(1, 1)}, memory.start(1), xs)
     assert ys.flatten().tolist() == [1.0, 2.25, 4.5625]

@@ -1,4 +1,4 @@
-"""RL²: what is replayed is what was lived, results do not depend on how trials are laid out, and memory pays."""
+"""RL²: what is replayed is what happened, results do not depend on how trials are laid out, and memory pays."""
 
 import mujoco
 import numpy as np
@@ -84,13 +84,31 @@ def ragged(**changes):
     return learner
 
 
-# ---- what is replayed is what was lived
+# ---- what is replayed is what happened
+
+
+class Recording(RecurrentAdapter):
+    """Keeps the log-probability of each of its actions, (M, K) a step, and whether the step was one of an episode."""
+
+    def __init__(self, adapter):
+        super().__init__(adapter.policy, adapter.params, adapter.normalizer, adapter.reward_normalizer)
+        self.log_probs, self.taken = [], []
+
+    def act(self, state, observations, rng):
+        decision, mean = super().act(state, observations, rng), super().act(state, observations, None)
+        std = self.params["log_std"].exp()
+        pi = torch.distributions.Normal(torch.from_numpy(mean.actions), std)
+        self.log_probs.append(pi.log_prob(torch.from_numpy(decision.actions)).sum(-1))
+        self.taken.append(~state.over.expand(observations.shape[:2]))
+        return decision
 
 
 @pytest.mark.parametrize("window, burn_in", [(0, 0), (7, 0), (7, 3), (5, 9)])
 @pytest.mark.parametrize("name", NAMES)
-def test_replayed_log_probs_are_the_stored_ones(name, window, burn_in):
+def test_replayed_log_probs_are_those_of_the_acting_policy(name, window, burn_in, monkeypatch):
     learner = ragged(memory=name, window=window, burn_in=burn_in)
+    acting = Recording(learner.adapter())
+    monkeypatch.setattr(learner, "adapter", lambda: acting)
     trials, bootstrap, _ = learner.collect_trials(learner.env, 1)
     lengths = trials.valid.sum(1)
     assert len(set(lengths)) > 1 and trials.ends.sum() == 3 * len(lengths)
@@ -98,7 +116,9 @@ def test_replayed_log_probs_are_the_stored_ones(name, window, burn_in):
     count = batch.weights.shape[1] // len(lengths)
     assert count == (1 if not window else -(-lengths.max() // window))
     stored = torch.zeros(count * len(batch.weights), len(lengths))
-    stored[: len(trials.log_probs)] = trials.log_probs
+    log_probs, taken = (torch.stack(rows).flatten(1) for rows in (acting.log_probs, acting.taken))
+    for n, length in enumerate(lengths):
+        stored[:length, n] = log_probs[taken[:, n], n]
     stored = torch.cat(stored.split(len(batch.weights)), dim=1)
     lived = batch.weights > 0
     assert lived.sum() == lengths.sum()
@@ -237,7 +257,7 @@ def test_returns_by_hand():
 
 
 def test_the_value_behind_an_episode_is_of_the_memory_at_its_end():
-    """As the value of one more step along the sequence that was lived."""
+    """As the value of one more step along the sequence of the trial."""
     learner = ragged(bootstrap_at_horizon=True, trial_episodes=1)
     trials, behind, _ = learner.collect_trials(learner.env, 1)
     assert behind.shape == (12, 1)
@@ -327,7 +347,7 @@ def test_the_passes_end_where_the_policy_has_gone_too_far(target_kl, steps):
     assert taken == {steps}  # at the first minibatch the policy is still the one that collected
 
 
-def test_advantages_are_normalized_over_the_steps_that_were_lived():
+def test_advantages_are_normalized_over_the_steps_that_were_taken():
     learner = ragged()
     batch = learner.prepare(*learner.collect_trials(learner.env, 1)[:2])
     lived = batch.weights > 0
@@ -371,7 +391,7 @@ def navigation(num_envs):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_memory_stands_still_after_the_end_of_an_episode(name):
-    """A life whose episode is over goes into the next as it was, whatever the environment went on to show."""
+    """A trial whose episode is over goes into the next as it was, whatever the environment went on to show."""
     adapter, observations = adapter_of(name), np.full((1, 2, 2), 0.3)
     state = adapter.act(adapter.start(1), observations, None).state
     state = adapter.observe(state, np.array([[1.0, 2.0]]), np.array([[True, False]]))
