@@ -63,8 +63,7 @@ class RandomAdapter(Adapter):
     def act(self, state: Any, observations: np.ndarray, rng: np.random.Generator | None) -> Decision:
         shape = (*observations.shape[:2], len(self.low))
         share = np.full(shape, 0.5, np.float32) if rng is None else rng.random(shape, np.float32)
-        log_probs = np.full(shape[:2], -np.log(self.high - self.low).sum(), np.float32)
-        return Decision(self.low + (self.high - self.low) * share, log_probs, observations.astype(np.float32), state)
+        return Decision(self.low + (self.high - self.low) * share, self.normalize(observations), state)
 
     def adapt(self, state: Any, rollout: Any) -> None:
         return None

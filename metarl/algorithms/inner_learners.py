@@ -14,9 +14,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from metarl.agents import Adapter, GradientAdapter, Normalizer, Params
+from metarl.agents import (
+    Adapter,
+    GaussianMLP,
+    GradientAdapter,
+    InnerLoop,
+    Normalizer,
+    Params,
+    PolicyGradientInner,
+)
 from metarl.algorithms.base import Spec
-from metarl.algorithms.meta_gradient import MetaGradientLearner
 from metarl.config import Config
 from metarl.errors import UserError
 from metarl.util.rng import stream
@@ -35,13 +42,25 @@ def make_inner(config: Config, spec: Spec) -> Inner:
 
 
 def _gradient(config: Config, spec: Spec) -> Inner:
-    learner = MetaGradientLearner(config, spec)
-    params, step_sizes = learner.split({name: value.detach() for name, value in learner.meta.items()})
+    inner = policy_gradient_inner(config, spec)
+    params, step_sizes = inner.split(inner.init(np.random.default_rng(stream(config.seed, "init"))))
 
     def adapter(params: Params, normalizer: Normalizer, seed: np.random.SeedSequence) -> GradientAdapter:
-        return GradientAdapter(learner.inner_loop, params, step_sizes, normalizer, learner.prepare)
+        return GradientAdapter(inner, params, step_sizes, normalizer)
 
     return Inner(params, adapter)
+
+
+def policy_gradient_inner(config: Config, spec: Spec) -> PolicyGradientInner:
+    """The policy and the gradient steps of `config.policy` and `config.inner`."""
+    inner, policy = config.inner, config.policy
+    network = GaussianMLP(
+        spec.observation_dim, spec.action_dim, policy.hidden, policy.activation, policy.init_std, policy.min_std
+    )
+    loop = InnerLoop(network, inner.head_only, inner.first_order)
+    return PolicyGradientInner(
+        loop, inner.lr, inner.steps, config.discount, config.gae_lambda, inner.learn_lr, config.bootstrap_at_horizon
+    )
 
 
 def _sb3(config: Config, spec: Spec) -> Inner:

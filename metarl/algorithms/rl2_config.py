@@ -99,9 +99,12 @@ class RL2Config(AlgorithmConfig):
 
     def problems(self, config: Config) -> Iterator[tuple[str, str]]:
         try:
-            MEMORIES.load(self.memory)(1, self.memory_size, **self.memory_options)
-        except (TypeError, ValueError) as error:
-            yield "algorithm.memory_options", f"got {show(self.memory_options)} for {self.memory}: {error}"
+            found = MEMORIES.load(self.memory).problems(self.memory_size, self.memory_options)
+        except ValueError as error:  # it cannot be imported
+            yield "algorithm.memory", str(error)
+            return
+        for name, got, expected in found:
+            yield f"algorithm.memory_options.{name}", f"got {show(got)}, expected {expected}"
 
     def search_space(self, config: Config) -> SearchSpace:
         return {

@@ -110,7 +110,6 @@ def collect(
     raw = np.empty((*shape, env.single_observation_space.shape[0]), np.float32)
     seen = np.empty_like(raw)
     actions = np.empty((*shape, env.single_action_space.shape[0]), np.float32)
-    log_probs = np.empty(shape, np.float32)
     rewards = np.empty(shape)
     terminated, truncated, valid = (np.zeros(shape, bool) for _ in range(3))
     diverged = np.zeros((num_tasks, num_episodes), bool)
@@ -120,7 +119,7 @@ def collect(
     for step in episode(env, adapter, state, num_episodes, seed, deterministic=deterministic):
         t, decision = step.number, step.decision
         raw[:, t] = step.observations
-        seen[:, t], actions[:, t], log_probs[:, t] = decision.observations, decision.actions, decision.log_probs
+        seen[:, t], actions[:, t] = decision.observations, decision.actions
         rewards[:, t], valid[:, t] = step.rewards, step.running
         terminated[:, t], truncated[:, t] = step.terminated, step.truncated
         diverged |= step.diverged
@@ -135,19 +134,18 @@ def collect(
             on_step(step)
 
     valid &= ~diverged[:, None, :]
-    for array in (raw, seen, actions, log_probs, rewards):
+    for array in (raw, seen, actions, rewards):
         array[~valid] = 0.0  # after its end, or diverged: a weight of zero does not make a NaN harmless
     return Rollout(
         observations=seen,
         raw_moments=_moments(raw, valid),
         actions=actions,
-        log_probs=log_probs,
         rewards=rewards,
         terminated=terminated,
         truncated=truncated,
         valid=valid,
         diverged=diverged,
-        last_observations=adapter.act(state, last, None).observations,
+        last_observations=adapter.normalize(last),
         state=state,
         successes=np.where(diverged & ~np.isnan(successes), 0.0, successes),
     )

@@ -212,7 +212,8 @@ def evaluate(
             returns[step, rows] = rollout.returns
             successes[step, rows] = rollout.successes
             rates[-1].append(_rates(rollout) / env.dt)
-            if step < steps and deterministic and adapter.pooled:  # mean actions try nothing that could be learned from
+            # mean actions try nothing that could be learned from
+            if step < steps and deterministic and adapter.shares_experience:
                 rollout = collect(env, adapter, state, episodes, draws)
             env_steps[step, rows] = rollout.valid.sum((1, 2))
             if step < steps:
@@ -227,7 +228,7 @@ def evaluate(
         dt=env.dt,
         seed=seed,
         deterministic=deterministic,
-        pooled=adapter.pooled,
+        pooled=adapter.shares_experience,
         successes=None if np.isnan(successes).any() else successes,
         rates=np.concatenate([np.stack(of_chunk) for of_chunk in rates], axis=1),
         **labels,

@@ -40,7 +40,8 @@ from metarl.errors import UserError
 from metarl.runs import versions
 from metarl.runs.jsonl import read_lines
 from metarl.runs.lock import Lock, locked
-from metarl.util.files import replace
+from metarl.util.files import read_json, replace
+from metarl.util.plugins import PLUGINS
 from metarl.util.rng import stream
 
 FORMAT = 1
@@ -72,11 +73,11 @@ class Run:
         """What `metarl.algorithms.base.Spec.from_json` takes; None of a run of before, which did not keep it."""
         path = self.path / "spec.json"
         try:
-            return json.loads(path.read_bytes())
+            return read_json(path, dict)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, RecursionError) as error:
-            raise UserError(f"{path}: cannot be read ({type(error).__name__}); restore a copy, or remove it") from error
+        except ValueError as error:
+            raise UserError(f"{path}: {error}; restore a copy, or remove it") from error
 
     def write_spec(self, spec: dict[str, Any]) -> None:
         """Keep what `spec` gives back."""
@@ -90,12 +91,12 @@ class Run:
         """The frozen task set of a split."""
         path = self.path / "tasks" / f"{split}.json"
         try:
-            data = json.loads(path.read_bytes())
+            data = read_json(path, dict)
             tasks = Tasks.from_json(data, self.task_space)
         except FileNotFoundError:
             there = ", ".join(sorted(file.stem for file in path.parent.glob("*.json"))) or "none"
             raise UserError(f"{path}: this run has no task set {split!r}, only: {there}") from None
-        except (ValueError, RecursionError) as error:
+        except (ValueError, OverflowError) as error:
             raise UserError(f"{path}: not a task set: {error}") from error
         if data.get("digests") != list(tasks.digests):
             raise UserError(f"{path}: its tasks do not fit their digests, so it was edited; restore it from a copy")
@@ -166,7 +167,12 @@ def open_run(path: Path) -> Run:
     if not (path / "config.yaml").is_file():
         raise UserError(f"{path}: not a run folder (it has no config.yaml); give one that `metarl train` wrote")
     document = _versions(path)
-    return Run(path, read_config(path / "config.yaml"), document["id"])
+    try:
+        return Run(path, read_config(path / "config.yaml"), document["id"])
+    except UserError as error:
+        missing = [name for name in document["sessions"][-1].get("plugins", []) if name not in PLUGINS]
+        advice = [f"{path}: the run was made with --plugin {' --plugin '.join(missing)}; add it"] if missing else []
+        raise UserError("\n".join([str(error), *advice])) from error
 
 
 def threads(config: Config) -> int:
@@ -235,11 +241,14 @@ def _write_tasks(path: Path, config: Config) -> None:
 def _versions(path: Path) -> dict[str, Any]:
     """{"format", "id", "sessions"}: what made the run, and what resumed it."""
     try:
-        document = json.loads((path / "versions.json").read_bytes())
+        document = read_json(path / "versions.json", dict)
         if document["format"] == FORMAT:
-            return {"format": FORMAT, "id": str(document["id"]), "sessions": [dict(x) for x in document["sessions"]]}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(f"{path}/versions.json: cannot be read ({type(error).__name__}); restore a copy") from error
+            sessions = [dict(session) for session in document["sessions"]]
+            return {"format": FORMAT, "id": str(document["id"]), "sessions": sessions or [{}]}
+    except FileNotFoundError:
+        raise UserError(f"{path}/versions.json: is not there; restore a copy") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}/versions.json: not what metarl wrote ({error}); restore a copy") from error
     raise UserError(
         f"{path}: got a run folder of format {document['format']!r}, expected {FORMAT}; "
         "use the version of metarl that wrote it"

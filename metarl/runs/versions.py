@@ -16,6 +16,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from metarl.util.plugins import PLUGINS
+
 PACKAGES = ("metarl", "torch", "mujoco", "gymnasium", "numpy")
 
 
@@ -27,6 +29,7 @@ def describe(threads: int) -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu": cpu_model(),
         "threads": threads,
+        "plugins": list(PLUGINS),
         "git": git_state(Path(__file__).resolve().parent),
         "git_working_folder": git_state(Path.cwd()),
     }

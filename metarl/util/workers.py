@@ -22,11 +22,13 @@ import sys
 import tempfile
 import traceback
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 import numpy as np
+
+from metarl.util.plugins import PLUGINS, load_plugin
 
 _ALIGNMENT = 64  # bytes
 _PATIENCE = 5.0  # seconds for a worker to end by itself
@@ -151,8 +153,10 @@ class Workers:
         return self._describe(int(self._current[number]) * self.count + number)
 
 
-def serve(channel: int, memory: int) -> None:
+def serve(channel: int, memory: int, plugins: Sequence[str]) -> None:
     """The life of a worker, from the file descriptors of its connection and of the shared memory."""
+    for module in plugins:
+        load_plugin(module)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     connection = Connection(channel)
@@ -179,7 +183,10 @@ def _start(memory: int) -> tuple[subprocess.Popen, Connection]:
     ours, theirs = socket.socketpair()
     with theirs:
         channel = theirs.fileno()
-        code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve({channel}, {memory})"
+        code = (
+            f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve;"
+            f" serve({channel}, {memory}, {PLUGINS!r})"
+        )
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         process = subprocess.Popen(
             [sys.executable, "-c", code], pass_fds=(channel, memory), stdin=subprocess.DEVNULL, env=environment

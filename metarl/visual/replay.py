@@ -137,7 +137,7 @@ def record(
         seed: of everything random here.
         deterministic: show mean actions. The experience to adapt from is always of sampled ones.
     """
-    episodes = episodes if adapter.pooled else 1
+    episodes = episodes if adapter.shares_experience else 1
     env = make_env(len(tasks) * episodes)
     env.set_tasks(tasks.repeat(episodes))
     before = after = adapter.start(len(tasks))
@@ -161,7 +161,7 @@ def record(
         steps=steps,
         episodes=episodes,
         deterministic=deterministic,
-        pooled=adapter.pooled,
+        pooled=adapter.shares_experience,
     )
 
 

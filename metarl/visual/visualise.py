@@ -50,7 +50,7 @@ def visualise_run(run: Run | str | Path, say: Callable[[str], None] | None = Non
 def _draw(run: Run, say: Callable[[str], None]) -> Iterator[Path]:
     rows = run.metrics()
     if rows:
-        unit = "step" if load_adapter(run).pooled else "episode"
+        unit = "step" if load_adapter(run).shares_experience else "episode"
         yield from save_figure(learning_figure(rows, run.task_space.family, unit), run.path / "figures" / "learning")
     for name, evaluation in newest_evaluations(run).items():
         yield from save_figure(adaptation_figure(evaluation), run.path / "figures" / f"adaptation-{name}")

@@ -76,7 +76,7 @@ class Session:
     @property
     def pooled(self) -> bool:
         """Whether the policy adapts when asked, by `adapt`; if not, it has a memory."""
-        return self.adapter.pooled
+        return self.adapter.shares_experience
 
     @property
     def elapsed(self) -> int:

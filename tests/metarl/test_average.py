@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from metarl.algorithms.learners import make_learner
+from metarl.algorithms.learners import make_learner, training_env
 from metarl.config import changed, load_config
 from metarl.errors import UserError
 from metarl.evaluation.evaluate import evaluate_run
@@ -29,7 +29,7 @@ def run(request, tmp_path):
     learner = make_learner(config)
     for iteration in range(4):
         save(run.checkpoints, learner.state_dict(), {"iteration": iteration, "env_steps": iteration}, keep=10)
-        learner.iterate(iteration)
+        learner.iterate(training_env(learner.config), iteration)
     run.lock.release()
     return run
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from metarl.agents import Decision
 from metarl.algorithms import meta_gradient
 from metarl.algorithms.learners import make_env as learner_env
-from metarl.algorithms.learners import make_learner
+from metarl.algorithms.learners import make_learner, training_env
 from metarl.algorithms.promp_config import ProMPConfig
 from metarl.algorithms.restore import load_adapter
 from metarl.config import Config, EnvConfig, EvaluationConfig, WandbConfig
@@ -86,9 +86,9 @@ def test_adaptation_to_the_experience_of_another_task_does_not_help():
 class Scout(Navigator):
     """Keeps the experience that it is given."""
 
-    def __init__(self, pooled=True):
+    def __init__(self, shares_experience=True):
         super().__init__()
-        self.pooled, self.experience = pooled, []
+        self.shares_experience, self.experience = shares_experience, []
 
     def adapt(self, state, rollout):
         self.experience.append(rollout)
@@ -98,7 +98,7 @@ class Scout(Navigator):
 def test_chunks_and_the_order_of_tasks_do_not_matter():
     chosen = tasks(7)
     settings = {"steps": 2, "episodes": 3, "seed": 0, "deterministic": True}
-    whole = evaluate(Scout(pooled=False), make_env, chosen, **settings)
+    whole = evaluate(Scout(shares_experience=False), make_env, chosen, **settings)
     sizes = []
 
     def counting(num_envs):
@@ -107,12 +107,12 @@ def test_chunks_and_the_order_of_tasks_do_not_matter():
 
     for limit, expected in ((1, [3]), (8, [6, 3]), (21, [21])):
         sizes.clear()
-        chunked = evaluate(Scout(pooled=False), counting, chosen, max_simulations=limit, **settings)
+        chunked = evaluate(Scout(shares_experience=False), counting, chosen, max_simulations=limit, **settings)
         np.testing.assert_array_equal(chunked.returns, whole.returns)
         np.testing.assert_array_equal(chunked.env_steps, whole.env_steps)
         assert sizes == expected
     order = np.array([4, 0, 6, 2, 1, 5, 3])
-    shuffled = evaluate(Scout(pooled=False), make_env, chosen[order], **settings)
+    shuffled = evaluate(Scout(shares_experience=False), make_env, chosen[order], **settings)
     np.testing.assert_array_equal(shuffled.returns, whole.returns[:, order])
 
 
@@ -159,7 +159,7 @@ def test_an_untrained_policy_scores_like_random_actions():
             actions = np.zeros((*observations.shape[:2], 6), np.float32)
             if rng is not None:
                 actions[:] = rng.standard_normal(actions.shape)
-            return Decision(actions, actions[..., 0], observations, state)
+            return Decision(actions, observations, state)
 
     chosen = tasks(10, family="HalfCheetahDir")
     results = [
@@ -307,7 +307,8 @@ def test_evaluating_leaves_training_bit_unchanged(monkeypatch):
         evaluate(disturbed.adapter(), lambda n: learner_env(config, n), chosen, steps=2, episodes=2, seed=config.seed)
         after = disturbed.state_dict()
         assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
-        assert disturbed.iterate(iteration)["return_1"] == quiet.iterate(iteration)["return_1"]
+        metrics = [learner.iterate(training_env(config), iteration) for learner in (disturbed, quiet)]
+        assert metrics[0]["return_1"] == metrics[1]["return_1"]
     assert all(torch.equal(value, quiet.state_dict()[name]) for name, value in disturbed.state_dict().items())
     assert len(seeds["evaluation"]) == 3 and len(seeds["training"]) == 4
     assert not seeds["evaluation"] & seeds["training"]
@@ -361,7 +362,7 @@ def test_a_result_is_only_replaced_by_itself(run):
         evaluate_run(run.path, deterministic=True),
     ]
     learner = make_learner(run.config)
-    learner.iterate(0)
+    learner.iterate(training_env(learner.config), 0)
     checkpoint.save(run.checkpoints, learner.state_dict(), {"iteration": 1, "env_steps": 0})
     others.append(evaluate_run(run.path))
     assert others[-1]["path"].rsplit("/", 1)[1].startswith("held_out-1-")

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from metarl.algorithms.learners import make_learner
+from metarl.algorithms.learners import make_learner, training_env
 from metarl.algorithms.promp_config import ProMPConfig
 from metarl.cli import main
 from metarl.config import Config, EnvConfig
-from metarl.envs import FAMILIES
 from metarl.envs.own_robot.reward_terms import table as shapes
 from metarl.envs.own_robot.schema import Robot, read_robot
 from metarl.envs.own_robot.signals import table as signals
+from metarl.util.plugins import FAMILIES
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "own_robot.md").read_text(encoding="utf-8")
@@ -61,7 +61,7 @@ def test_the_python_of_the_guide_runs(tmp_path, monkeypatch):
         assert namespace["one"].reset(seed=0)[0].tolist() == namespace["many"].reset(seed=[0] * 8)[0][3].tolist()
         env = EnvConfig(family="Shuttle", horizon=5)
         learner = make_learner(Config(env=env, algorithm=ProMPConfig(), meta_batch=2, episodes=2, threads=1))
-        assert learner.iterate(0)["env_steps"] == 40
+        assert learner.iterate(training_env(learner.config), 0)["env_steps"] == 40
     finally:
         FAMILIES.pop("Shuttle", None)
 

@@ -98,7 +98,7 @@ def test_each_episode_goes_on_from_the_memory_of_the_one_before(run):
     """As a loop over trials by hand would; and evaluating works before any training."""
     config = open_run(run).config
     learner = make_learner(config)
-    tasks = learner.env.space.sample(3, "held_out", np.random.default_rng(0))
+    tasks = learner.spec.task_space.sample(3, "held_out", np.random.default_rng(0))
     adapter = learner.adapter()
     states = []
     adapt = adapter.adapt

@@ -9,7 +9,7 @@ import pytest
 import run_processes
 import torch
 
-from metarl.algorithms.learners import make_learner
+from metarl.algorithms.learners import make_learner, training_env
 from metarl.config import changed, config_names, load_config
 from metarl.envs import BatchEnv
 from metarl.errors import UserError
@@ -296,7 +296,7 @@ def test_steps_of_an_iteration_are_counted_right(name):
         changes |= {"algorithm.minibatches": 1, "algorithm.epochs": 1, "algorithm.trial_episodes": 3}
     folder = "half_cheetah_dir" if name == "maml" else "half_cheetah_mass"
     config = changed(load_config(f"{folder}/{name}"), changes)
-    assert steps_per_iteration(config) == make_learner(config).iterate(0)["env_steps"]
+    assert steps_per_iteration(config) == make_learner(config).iterate(training_env(config), 0)["env_steps"]
 
 
 def test_all_get_the_same_experience(tiny):
