@@ -53,7 +53,7 @@ def calls(monkeypatch):
         return function
 
     result = {"returns": (1.0, math.nan), "tasks": 2}
-    stand_in("runs.train", train=record("train", Path("runs/x")))
+    stand_in("training.train", train=record("train", Path("runs/x")))
     stand_in("evaluation.evaluate", evaluate_run=record("evaluate", result), print_table=lambda result: print("table"))
     stand_in("visual.visualise", visualise_run=record("visualise", [Path("a.png"), Path("b.html")]))
     stand_in("watch.server", watch=record("watch", None))
@@ -137,7 +137,8 @@ BAD = [
     (["evaluate"], "Missing argument 'RUN'."),
     (["evaluate", "x", "--steps", "-1"], "Invalid value for '--steps': "),
     (["evaluate", "x", "--episodes", "many"], "Invalid value for '--episodes': "),
-    (["list", "sttings"], "list: got 'sttings', expected one of families, configs, algorithms, settings (did you mean"),
+    (["list", "sttings"], "list: got \'sttings\', expected one of families, configs, algorithms, memories, "
+     "settings, schema (did you mean"),
 ]
 
 
