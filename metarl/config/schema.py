@@ -361,7 +361,7 @@ def present_key(key: str, algorithm: str | None) -> str:
     data: dict[str, Any] = {last: None}
     for name in reversed(sections):
         data = {name: data}
-    whole = {**data, "algorithm": {**(data.get("algorithm") or {}), "name": algorithm}}
+    whole = {"algorithm": {"name": algorithm}}
     found, value = [], with_present_names(data, Config, whole)
     while isinstance(value, dict) and len(value) == 1:
         [(name, value)] = value.items()

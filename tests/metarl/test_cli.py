@@ -137,8 +137,8 @@ BAD = [
     (["evaluate"], "Missing argument 'RUN'."),
     (["evaluate", "x", "--steps", "-1"], "Invalid value for '--steps': "),
     (["evaluate", "x", "--episodes", "many"], "Invalid value for '--episodes': "),
-    (["list", "sttings"], "list: got 'sttings', expected one of families, configs, algorithms, memories, settings, schema "
-     "(did you mean 'settings'?)"),
+    (["list", "sttings"], "list: got \'sttings\', expected one of families, configs, algorithms, memories, "
+     "settings, schema (did you mean"),
 ]
 
 

@@ -19,7 +19,7 @@ from metarl.config import Config, EnvConfig, EvaluationConfig, InnerConfig, SB3C
 from metarl.errors import UserError
 from metarl.evaluation.compare import compare_runs
 from metarl.evaluation.compare_table import print_comparison, sentences
-from metarl.evaluation.methods import base_name, differences, find, group, open_runs
+from metarl.evaluation.methods import differences, find, group, open_runs
 from metarl.evaluation.scores import cvar, iqm
 from metarl.evaluation.store import load_evaluation
 from metarl.runs import checkpoint
@@ -81,9 +81,9 @@ def comparison(folders):
 
 def test_runs_that_differ_only_in_their_seed_are_one_method(comparison):
     assert [(row.name, row.seeds) for row in comparison.rows] == [
-        ("ProMP", (0, 1)), ("random actions", (0,)), ("RL²", (0,)), ("RL² told the task", (0,)),
+        ("ProMP", (0, 1)), ("random actions", (0,)), ("RL²", (0,)), ("RL² (oracle)", (0,)),
     ]  # fmt: skip
-    assert comparison.baseline == "ProMP" and comparison.oracle == "RL² told the task"
+    assert comparison.baseline == "ProMP" and comparison.oracle == "RL² (oracle)"
 
 
 def test_methods_are_told_apart_by_what_they_differ_in(tmp_path):
@@ -112,11 +112,12 @@ def test_methods_are_told_apart_by_what_they_differ_in(tmp_path):
         ({"inner": InnerConfig(steps=0)}, "fine-tuned"),
         ({"inner": InnerConfig(steps=0), "algorithm": ProMPConfig(oracle=True),
           "evaluation": EvaluationConfig(steps=0)}, "oracle"),
-        ({"inner": InnerConfig(steps=0), "evaluation": EvaluationConfig(steps=0)}, "domain-randomised"),
+        ({"inner": InnerConfig(steps=0), "evaluation": EvaluationConfig(steps=0)}, "domain-randomized"),
     ],
 )
 def test_names(changes, name):
-    assert base_name(config(**changes)) == name
+    made = config(**changes)
+    assert made.algorithm.title(made) == name
 
 
 def test_what_cannot_be_compared_is_refused_in_one_line(tmp_path, folders, capsys):
@@ -306,7 +307,7 @@ def test_the_command_writes_figures_and_json(folders, comparison, tmp_path, caps
     assert not caught.value.code
     captured = capsys.readouterr()
     document = json.loads(captured.out)
-    assert [m["name"] for m in document["methods"]] == ["ProMP", "random actions", "RL²", "RL² told the task"]
+    assert [m["name"] for m in document["methods"]] == ["ProMP", "random actions", "RL²", "RL² (oracle)"]
     assert captured.err.count("held_out tasks") == 5
     names = {Path(file).name for file in document.pop("files")}
     assert {"comparison.json", "tasks.json", "adaptation.png", "profiles.svg", "failure-map.png"} <= names

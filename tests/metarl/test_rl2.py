@@ -538,7 +538,7 @@ def test_the_task_is_not_among_the_inputs_but_of_an_oracle(oracle):
 
 @pytest.mark.parametrize("override, message", [
     ("inner.lr=0.2", r"inner\.lr: got 0\.2, expected no such setting: rl2 has no inner loop"),
-    ("algorithm={memory: transformer, heads: 3}", r"algorithm\.heads: got 3, expected a divisor of 128"),
+    ("algorithm={memory: transformer, heads: 3}", r"memory_options\.heads: got 3, expected a divisor of 128"),
     ("algorithm={window: 0, burn_in: 5}", r"algorithm\.burn_in: got 5, expected 0 with algorithm\.window = 0"),
 ])
 def test_settings_that_contradict_each_other(override, message):
