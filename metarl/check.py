@@ -22,8 +22,9 @@ from rich.console import Console
 from rich.table import Table
 
 from metarl.bench.physics import steps_vs_physics
-from metarl.envs import FAMILIES, BatchEnv, Family, MissingExtra, OwnRobot, Tasks, make_family, vector_env
+from metarl.envs import FAMILIES, BatchEnv, Family, MissingExtra, OwnRobot, Tasks, make_family
 from metarl.envs.checks import assert_effective, assert_physical
+from metarl.envs.family import endless
 from metarl.errors import UserError
 from metarl.util.rng import stream
 from metarl.util.text import nearest
@@ -59,7 +60,7 @@ def check(subject: str | Path | Family, pictures: Path | None = None, seconds: f
     errors += _physical(env, tasks)
     errors += _effective(family)
     _judge(env, tasks, agents, errors, warnings)
-    speed_env = BatchEnv(family, SIMULATIONS, horizon=2**31, autoreset_mode=AutoresetMode.DISABLED)
+    speed_env = BatchEnv(endless(family), SIMULATIONS, horizon=2**31, autoreset_mode=AutoresetMode.DISABLED)
     ratio, speed = steps_vs_physics(speed_env, rounds=3, seconds=seconds)
     result = {
         "name": family.name,
@@ -81,9 +82,10 @@ def check(subject: str | Path | Family, pictures: Path | None = None, seconds: f
 def find_family(subject: str) -> Family:
     """The family of a robot's file or folder, or the shipped one of that name."""
     if subject in FAMILIES:
-        if vector_env(subject) is not BatchEnv:
+        family = make_family(subject)
+        if not family.batched:
             raise UserError(f"check: {subject} is simulated by its own package, which has tests of its own")
-        return make_family(subject)
+        return family
     if not Path(subject).exists():
         raise UserError(f"check: got {subject!r}, expected a robot's YAML file, its folder, or a family"
                         + nearest(subject, FAMILIES))  # fmt: skip

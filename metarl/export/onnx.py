@@ -24,7 +24,7 @@ import torch
 from metarl.agents import Adapter, GradientAdapter, RecurrentAdapter
 from metarl.algorithms.learners import make_env
 from metarl.algorithms.sampling import collect
-from metarl.envs import BatchEnv, MissingExtra, Tasks, vector_env
+from metarl.envs import BatchEnv, MissingExtra, Tasks, family_class
 from metarl.errors import UserError
 from metarl.evaluation.evaluate import tasks_from_file
 from metarl.export.metadata import describe
@@ -71,7 +71,7 @@ def export_run(
     _require_packages()
     target = None if out is None else _target(Path(out), force)
     config = run.config
-    if vector_env(config.env.family) is not BatchEnv:
+    if not family_class(config.env.family).batched:
         raise UserError(f"export: the actions of {config.env.family} are not controls of actuators; it has no export")
     with torch_threads(threads(config)):
         saved = run.checkpoint()

@@ -79,7 +79,7 @@ class Registry(Mapping[str, T]):
         if part.found is not None:
             return part.found
         try:
-            return _attribute(part.target)
+            return find(part.target)
         except Exception as error:  # whatever the module of a stranger raises
             text = f"{type(error).__name__}: {first_line(error)}"
             of = "" if part.origin is None else f" of {part.origin}"
@@ -166,7 +166,7 @@ def load_plugin(module: str) -> None:
 def _installed(group: str) -> dict[str, tuple[_Part, ...]]:
     """What the installed distributions offer in a group, by name; metarl's own first, in the order of their names."""
     found: dict[str, list[_Part]] = {}
-    points = [(point.value.partition(".")[0] != OWN, point.name, point) for point in _entry_points().select(group=group)]
+    points = [(p.value.partition(".")[0] != OWN, p.name, p) for p in _entry_points().select(group=group)]
     for foreign, name, point in sorted(points, key=lambda row: row[:2]):
         origin = f"{point.dist.name} {point.dist.version}" if foreign and point.dist else None
         found.setdefault(name, []).append(_Part(point.value, origin))
@@ -183,7 +183,8 @@ def _entry_points() -> metadata.EntryPoints:
     return metadata.entry_points()
 
 
-def _attribute(target: str) -> Any:
+def find(target: str) -> Any:
+    """What "module:name" says, imported."""
     module, _, names = target.partition(":")
     return functools.reduce(getattr, names.split("."), importlib.import_module(module))
 
