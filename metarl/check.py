@@ -22,11 +22,11 @@ from rich.console import Console
 from rich.table import Table
 
 from metarl.bench.physics import steps_vs_physics
-from metarl.envs import BatchEnv, Family, OwnRobot, Tasks, env_class, make_family
+from metarl.envs import FAMILIES, BatchEnv, Family, OwnRobot, Tasks, make_family
 from metarl.envs.checks import assert_effective, assert_physical
+from metarl.envs.family import endless
 from metarl.errors import UserError
 from metarl.util.optional import MissingExtra
-from metarl.util.plugins import FAMILIES
 from metarl.util.rng import stream
 from metarl.util.text import nearest
 from metarl.visual.stills import write_stills
@@ -61,7 +61,7 @@ def check(subject: str | Path | Family, pictures: Path | None = None, seconds: f
     errors += _physical(env, tasks)
     errors += _effective(family)
     _judge(env, tasks, agents, errors, warnings)
-    speed_env = BatchEnv(family, SIMULATIONS, horizon=2**31, autoreset_mode=AutoresetMode.DISABLED)
+    speed_env = BatchEnv(endless(family), SIMULATIONS, horizon=2**31, autoreset_mode=AutoresetMode.DISABLED)
     ratio, speed = steps_vs_physics(speed_env, rounds=3, seconds=seconds)
     result = {
         "name": family.name,
@@ -82,10 +82,11 @@ def check(subject: str | Path | Family, pictures: Path | None = None, seconds: f
 
 def find_family(subject: str) -> Family:
     """The family of a robot's file or folder, or the shipped one of that name."""
-    if subject in FAMILIES and subject != OwnRobot.__name__:
-        if env_class(FAMILIES.load(subject)) is not BatchEnv:
+    if subject in FAMILIES:
+        family = make_family(subject)
+        if not family.batched:
             raise UserError(f"check: {subject} is simulated by its own package, which has tests of its own")
-        return make_family(subject)
+        return family
     if not Path(subject).exists():
         raise UserError(f"check: got {subject!r}, expected a robot's YAML file, its folder, or a family"
                         + nearest(subject, FAMILIES.names()))  # fmt: skip

@@ -30,7 +30,7 @@ from metarl.agents import Adapter
 from metarl.algorithms.learners import make_env
 from metarl.algorithms.restore import load_adapter
 from metarl.algorithms.sampling import collect
-from metarl.envs import BatchEnv, Tasks, env_class
+from metarl.envs import BatchEnv, Tasks
 from metarl.errors import UserError
 from metarl.evaluation.evaluate import tasks_from_file
 from metarl.export.metadata import describe
@@ -108,7 +108,7 @@ def export_run(
     _require_packages()
     target = None if out is None else _target(Path(out), force)
     config = run.config
-    if env_class(config.env.load_family()) is not BatchEnv:
+    if not config.env.load_family().batched:
         raise UserError(f"export: the actions of {config.env.family} are not controls of actuators; it has no export")
     with torch_threads(threads(config)):
         saved = run.checkpoint()

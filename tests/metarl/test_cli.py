@@ -15,8 +15,8 @@ import pytest
 
 from metarl import cli, doctor
 from metarl.config import config_names, load_config, to_yaml
+from metarl.envs.registry import FAMILIES
 from metarl.errors import UserError
-from metarl.util.plugins import FAMILIES
 
 
 def run(capsys, *args: str) -> tuple[int, str, str]:
