@@ -1,6 +1,6 @@
 """Many simulations of one robot, one task each: the only stepping code of the environments.
 
-    env = BatchEnv("HalfCheetahDir", num_envs=800)
+    env = BatchEnv(HalfCheetahDir(), num_envs=800)                           # or make("HalfCheetahDir", 800)
     env.set_tasks(env.space.sample(40, "train", np.random.default_rng(0)).repeat(20))
     observation, _ = env.reset(seed=0)                                       # (800, 17)
     observation, reward, terminated, truncated, info = env.step(actions)     # actions (800, 6)
@@ -10,15 +10,14 @@ Simulations run in `mujoco.batch.Batch`: bit-identical to a loop over single one
 `Family` is one robot with its reward, as functions over arrays with a leading simulation axis; this module adds what
 all share: tasks, random streams, action scaling, horizons, autoreset, and the handling of diverged physics.
 
-Parameters of a family may set in in mid-episode (`Parameter.onset`) or lie between policy and robot (`Channel`): both
-cost nothing where no parameter asks for them.
+Parameters of a family may become active mid-episode (`Parameter.onset`) or lie between policy and robot
+(`SensorActuatorModel`): both cost nothing where no parameter asks for them.
 
 Diverged physics (MuJoCo silently resets such a simulation; or a state beyond the family's limit; or a NaN action) ends
 that episode: terminated and info["diverged"] are true, the reward is 0, the observation is the last good one, and the
 simulation is reset. The others do not notice.
 """
 
-import logging
 import os
 from typing import Any
 
@@ -30,33 +29,27 @@ from mujoco.batch import Batch
 
 from metarl.util.rng import Seed
 
+from .autoreset import final_info, who_steps
+from .divergence import BAD_STATE, without_lines
 from .family import Family
 from .task import Tasks
 from .task_env import TaskVectorEnv
-from .variation.latency_noise import Channel
-from .variation.schedule import Onsets
-
-# the warnings that come with MuJoCo's silent reset; consecutive in the enumeration
-_BAD_STATE = slice(int(mujoco.mjtWarning.mjWARN_BADQPOS), int(mujoco.mjtWarning.mjWARN_BADQACC) + 1)
-
-
-def _on_mujoco_warning(message: str) -> None:
-    """Instead of MuJoCo's own lines on stderr and in MUJOCO_LOG.TXT; divergence is reported in info["diverged"]."""
-    if not message.startswith("Nan, Inf or huge value"):
-        logging.getLogger(__name__).warning(message)
+from .variation.latency_noise import SensorActuatorModel
+from .variation.schedule import Schedule
 
 
 class BatchEnv(TaskVectorEnv):
     """A Gymnasium VectorEnv of one family with a task per simulation.
 
     Args:
-        family: a Family, or the name of one with its options in family_options.
+        family: the robot, what varies about it and its reward.
         num_envs: number of simulations N.
         horizon: episode length in steps; the family's own if None.
         action_scale: actions in [-action_scale, action_scale] map linearly to the family's control_range, by default
             that of the actuators, and are clipped there.
-        autoreset_mode: Gymnasium's; with DISABLED a finished simulation may be stepped on, and its data means nothing.
+        autoreset_mode: Gymnasium's (`metarl.envs.autoreset`); with DISABLED a finished simulation rests until reset.
         num_threads: physics threads, 0 for all cores. Results do not depend on it.
+        step_finished: with DISABLED, step finished simulations on instead, for comparisons past the end of an episode.
 
     Attributes:
         batch: the simulations, a mujoco.batch.Batch; to read, or to replay recorded states in.
@@ -66,56 +59,56 @@ class BatchEnv(TaskVectorEnv):
 
     def __init__(
         self,
-        family: str | Family,
+        family: Family,
         num_envs: int = 1,
         *,
         horizon: int | None = None,
         action_scale: float = 1.0,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         num_threads: int = 0,
-        **family_options: Any,
+        step_finished: bool = False,
     ):
-        super().__init__(family, num_envs, horizon, action_scale, autoreset_mode, num_threads, family_options)
-        family = self.family
+        super().__init__(family, num_envs, horizon, action_scale, autoreset_mode, num_threads)
         self.model = family.build()
         self.batch = Batch(self.model, num_envs, 1 if num_envs == 1 else num_threads, family.persistent)
         self._process = os.getpid()
         self.dt = self.model.opt.timestep * family.frame_skip
         self._qpos, self._qvel = self.batch.bind("qpos"), self.batch.bind("qvel")
-        self._warnings = self.batch.warning[:, _BAD_STATE, 1]
+        self._warnings = self.batch.warning[:, BAD_STATE, 1]
         self._low, self._high = family.control_range(self.model)
         if not (self._low < self._high).all():
             names = [self.model.actuator(int(i)).name for i in np.flatnonzero(self._low >= self._high)]
             raise ValueError(f"{family.name}: actuators {names} have no ctrlrange for actions to be mapped to")
         self._gain = 0.5 * (self._high - self._low) / action_scale
         self._bias = 0.5 * (self._high + self._low)
-        self._written = self._values.copy()  # (N, D), the tasks without what has not set in yet
-        self._onsets = Onsets(self.space)
+        self._written = self._values.copy()  # (N, D), what is not active yet at its default
+        self._schedule = Schedule(self.space)
         family.writer(self.model)  # refuses what the model does not have, before the first task
-        self._everyone = np.ones(num_envs, bool)
-        self._everyone.flags.writeable = False
+        self._step_finished = step_finished
 
         size = self._observe().shape[1]
         idle = np.clip(self._bias, self._low, self._high)
-        self._channel = Channel(self.space, size, idle, num_envs) if Channel.needed(self.space) else None
+        self._channel = None
+        if SensorActuatorModel.needed(self.space):
+            self._channel = SensorActuatorModel(self.space, size, idle, num_envs)
         # more is divergence, and never observed
         limit = float(mujoco.mjMAXVAL)
         self._set_spaces(np.full(self.model.nu, action_scale, np.float32), -limit, limit, size)
 
     @property
     def parameters(self) -> np.ndarray:
-        """(N, D), the tasks as they stand at this step: what sets in later is still at its default. A copy."""
+        """(N, D), the tasks as they stand at this step: what becomes active later is still at its default. A copy."""
         return self._written.copy()
 
     def change_tasks(self, tasks: Tasks) -> None:
         """Give simulation i the task tasks[i] at once, in mid-episode, and from its next resets on.
 
-        Positions and velocities stay as they are; what sets in at a step does so if that step has come.
+        Positions and velocities stay as they are; a parameter that becomes active at a step is, if that step has come.
         """
         self.set_tasks(tasks)
         if self._observation is not None:
             self._values = self._next_values.copy()
-            self._set_in(np.arange(self.num_envs))
+            self._apply_active(np.arange(self.num_envs))
 
     def state(self) -> np.ndarray:
         """Positions and velocities of all simulations, (N, nq + nv), a copy."""
@@ -170,18 +163,17 @@ class BatchEnv(TaskVectorEnv):
         ctrl = np.clip(actions * self._gain + self._bias, self._low, self._high)
         diverged = np.isnan(ctrl).any(axis=1) if np.isnan(ctrl.sum()) else np.zeros(self.num_envs, bool)
 
-        restart = self._ended if self.autoreset_mode is AutoresetMode.NEXT_STEP and self._ended.any() else None
-        stepped = self._everyone if restart is None else ~restart
-        if self._onsets:
-            self._set_in(np.flatnonzero(self._onsets.due(self._values, self._elapsed) & stepped))
+        ended_before = np.zeros_like(self._ended) if self._step_finished else self._ended
+        stepped, restart = who_steps(self.autoreset_mode, ended_before)
+        if self._schedule:
+            self._apply_active(np.flatnonzero(self._schedule.due(self._values, self._elapsed) & stepped))
         if self._channel:
             ctrl = self._channel.command(ctrl, self._elapsed, self._written)
         before = self.family.before(self.batch)
-        if restart is None:
-            self._advance(ctrl, None)
-        else:
-            if stepped.any():
-                self._advance(ctrl, np.flatnonzero(stepped))
+        if stepped.any():
+            with without_lines():
+                self.family.advance(self.batch, ctrl, None if stepped.all() else np.flatnonzero(stepped))
+        if restart.any():
             self._restart(np.flatnonzero(restart))
         self._elapsed += stepped
 
@@ -199,14 +191,16 @@ class BatchEnv(TaskVectorEnv):
                 diverged |= ~(np.abs(array).max(axis=1) <= bound)
         diverged &= stepped
         if self._channel:
-            observation = self._pass_on(observation, stepped)
+            observation = self._pass_on(observation, stepped, restart)
+        resting = ~(stepped | restart)
+        if diverged.any() or resting.any():
+            observation[diverged | resting] = self._observation[diverged | resting]
         if diverged.any():
-            observation[diverged] = self._observation[diverged]
             terminated, truncated = terminated | diverged, truncated & ~diverged
             self.batch.reset(np.flatnonzero(diverged))
         counted = stepped & ~diverged
         if not counted.all():
-            terms = {name: np.where(counted, term, 0.0) for name, term in terms.items()}
+            terms = _only(terms, counted)
         reward = sum(terms.values())
         if not np.isfinite(reward.sum()):
             self._refuse_reward(terms)
@@ -214,30 +208,19 @@ class BatchEnv(TaskVectorEnv):
         ended = terminated | truncated
         info = self._info(terms, diverged, stepped)
         if self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
-            info |= self._final_info(observation, terms, diverged, ended)
+            info |= final_info(observation, lambda mask: self._info(_only(terms, mask), diverged & mask, mask), ended)
             restarted = np.flatnonzero(ended)
             self._restart(restarted)
             observation = np.where(ended[:, None], self._first_observation(self._observe(), restarted), observation)
-        self._ended = ended
+        self._ended = ended | resting
         self._observation = observation
         return observation.copy(), reward, terminated, truncated, info
-
-    def close_extras(self, **kwargs: Any) -> None:
-        self.batch = self._qpos = self._qvel = self._warnings = self._observation = None
-
-    def _advance(self, ctrl: np.ndarray, ids: np.ndarray | None) -> None:
-        handler = mujoco.get_mju_user_warning()
-        mujoco.set_mju_user_warning(_on_mujoco_warning)
-        try:
-            self.family.advance(self.batch, ctrl, ids)
-        finally:
-            mujoco.set_mju_user_warning(handler)
 
     def _restart(self, ids: np.ndarray) -> None:
         """Put simulations ids (sorted) at the start of an episode of their next task."""
         self._values[ids] = self._next_values[ids]
         self._elapsed[ids] = 0
-        self._set_in(ids)
+        self._apply_active(ids)
         if self._channel:
             self._channel.start(ids)
         self.batch.reset(ids, self.family.keyframe, int(mujoco.mjtStage.mjSTAGE_NONE))
@@ -247,9 +230,9 @@ class BatchEnv(TaskVectorEnv):
         if self.family.reset_stage:
             self.batch.forward(ids, self.family.reset_stage)
 
-    def _set_in(self, ids: np.ndarray) -> None:
+    def _apply_active(self, ids: np.ndarray) -> None:
         """Write what is in force of the tasks of simulations ids (sorted) at their present step, where it is new."""
-        values = self._onsets.in_force(self._values[ids], self._elapsed[ids])
+        values = self._schedule.active(self._values[ids], self._elapsed[ids])
         new = (values != self._written[ids]).any(axis=1)
         if new.any():
             self._written[ids[new]] = values[new]
@@ -261,11 +244,11 @@ class BatchEnv(TaskVectorEnv):
             observation[ids] = self._channel.observe(observation[ids], self._written, ids, None)
         return observation
 
-    def _pass_on(self, observation: np.ndarray, stepped: np.ndarray) -> np.ndarray:
-        """The observations (N, O) of this step through the channel; who has not stepped begins an episode."""
+    def _pass_on(self, observation: np.ndarray, stepped: np.ndarray, restarted: np.ndarray) -> np.ndarray:
+        """The observations (N, O) of this step through the channel."""
         ids = np.flatnonzero(stepped)
         observation[ids] = self._channel.observe(observation[ids], self._written, ids, self._observation[ids])
-        return self._first_observation(observation, np.flatnonzero(~stepped))
+        return self._first_observation(observation, np.flatnonzero(restarted))
 
     def _observe(self) -> np.ndarray:
         return self.family.observe(self.batch, self.family.derive(self.batch))
@@ -274,15 +257,6 @@ class BatchEnv(TaskVectorEnv):
         """Gymnasium's vector info: each key with a mask _key of the simulations it holds for."""
         nested = dict(terms) | {f"_{name}": mask for name in terms}
         return {"reward_terms": nested, "_reward_terms": mask, "diverged": diverged, "_diverged": mask}
-
-    def _final_info(self, observation, terms, diverged, ended) -> dict[str, Any]:
-        """final_obs and final_info of the episodes that ended in this step, as Gymnasium's SyncVectorEnv gives them."""
-        final_obs = np.full(self.num_envs, None, object)
-        for i in np.flatnonzero(ended):
-            final_obs[i] = observation[i].copy()
-        final_terms = {name: np.where(ended, term, 0.0) for name, term in terms.items()}
-        final_info = self._info(final_terms, diverged & ended, ended)
-        return {"final_obs": final_obs, "_final_obs": ended, "final_info": final_info, "_final_info": ended}
 
     def _refuse_reward(self, terms: dict[str, np.ndarray]) -> None:
         for name, term in terms.items():
@@ -293,3 +267,7 @@ class BatchEnv(TaskVectorEnv):
                     f" finite (task {self.tasks.describe(i)}); correct the family's reward"
                 )
         raise ValueError(f"{self.family.name}: the reward terms {sorted(terms)} are finite, but their sum is not")
+
+
+def _only(terms: dict[str, np.ndarray], mask: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: np.where(mask, term, 0.0) for name, term in terms.items()}

@@ -39,7 +39,7 @@ def effects(family: Family, *, steps: int | None = None, backgrounds: int = 3, s
             blocks[-1][:, column] = value
     tasks = np.concatenate(blocks)
     n = len(tasks)
-    env = BatchEnv(family, n, autoreset_mode="Disabled", horizon=2**31)
+    env = BatchEnv(family, n, autoreset_mode="Disabled", horizon=2**31, step_finished=True)
     env.reset(seed=[seed] * n, options={"tasks": space.tasks(**dict(zip(space.names, tasks.T, strict=True)))})
     steps = min(family.horizon, 200) if steps is None else steps
     first = np.full(n, np.nan)

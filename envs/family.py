@@ -40,7 +40,7 @@ class Family:
     """One robot, what varies about it, and its reward. Subclasses set the attributes and override what they need.
 
     Attributes:
-        name: family name, the key in FAMILIES.
+        name: family name, under which it is registered.
         space: TaskSpace of the family.
         frame_skip: physics steps per environment step.
         horizon: default episode length in environment steps.
@@ -52,6 +52,7 @@ class Family:
         persistent: keep an MjData for each simulation, for what only data_of can tell; see mujoco.batch.Batch.
         camera: name of the camera that SingleEnv renders with.
         extra: what must be installed besides metarl for build to work; None if nothing.
+        env_class: "module:Class" of what steps its simulations, a `TaskVectorEnv`.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Family:
     persistent: bool = False
     camera: str
     extra: Extra | None = None
+    env_class: str = "metarl.envs.batch_env:BatchEnv"
 
     def build(self) -> mujoco.MjModel:
         """The model of the default task."""

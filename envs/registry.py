@@ -2,23 +2,23 @@
 
     family = make_family("HalfCheetahVel", max_velocity=7)
     env = make("HalfCheetahDir", num_envs=800)           # a Gymnasium VectorEnv, one task per simulation
-    gymnasium.make("metarl/HalfCheetahDir-v0")           # registered by importing metarl.envs
+    gymnasium.make("metarl/HalfCheetahDir-v0")           # see metarl.envs.gymnasium_ids
 
 A family is imported when it is asked for; names are known without.
 """
 
+import importlib
 import inspect
 from typing import Any
 
-import gymnasium
 from gymnasium.vector import AutoresetMode
 
 from metarl.util.plugins import FAMILIES
 from metarl.util.text import nearest
 
-from .batch_env import BatchEnv
 from .family import Family
 from .single_env import SingleEnv
+from .task_env import TaskVectorEnv
 
 
 def make_family(name: str, **options: Any) -> Family:
@@ -37,6 +37,12 @@ def make_family(name: str, **options: Any) -> Family:
     return family(**options)
 
 
+def env_class(family: Family | type[Family]) -> type[TaskVectorEnv]:
+    """What steps the simulations of a family: `BatchEnv`, unless the family says otherwise."""
+    module, _, name = family.env_class.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
 def make(
     family: str | Family,
     num_envs: int = 1,
@@ -45,19 +51,22 @@ def make(
     action_scale: float = 1.0,
     autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
     num_threads: int = 0,
+    step_finished: bool = False,
     **family_options: Any,
-) -> BatchEnv:
+) -> TaskVectorEnv:
     """The simulations of a family, given itself or by its name and options; settings as for `BatchEnv`."""
     if isinstance(family, str):
         family = make_family(family, **family_options)
     elif family_options:
         raise TypeError(f"options {sorted(family_options)} belong to the family: pass them to its constructor")
-    return family.make_env(
+    return env_class(family)(
+        family,
         num_envs,
         horizon=horizon,
         action_scale=action_scale,
         autoreset_mode=autoreset_mode,
         num_threads=num_threads,
+        **({"step_finished": True} if step_finished else {}),
     )
 
 
@@ -67,16 +76,3 @@ def make_single(
     """One simulation as a `gymnasium.Env`; settings as for `make`."""
     env = make(family, 1, autoreset_mode=AutoresetMode.DISABLED, **settings)
     return SingleEnv(env, render_mode=render_mode, width=width, height=height)
-
-
-def register() -> None:
-    """Register every family with Gymnasium as metarl/<name>-v0, for make and make_vec; again is harmless."""
-    for name in FAMILIES.names():
-        env_id = f"metarl/{name}-v0"
-        if env_id not in gymnasium.registry:
-            gymnasium.register(
-                env_id,
-                entry_point=f"{__name__}:make_single",
-                vector_entry_point=f"{__name__}:make",
-                kwargs={"family": name},
-            )

@@ -17,7 +17,7 @@ from .task import Tasks, TaskSpace
 
 
 class TaskVectorEnv(VectorEnv):
-    """See the module; arguments as for `BatchEnv`, family_options as a dict."""
+    """See the module; arguments as for `BatchEnv`."""
 
     family: Family
     dt: float
@@ -25,20 +25,15 @@ class TaskVectorEnv(VectorEnv):
 
     def __init__(
         self,
-        family: str | Family,
+        family: Family,
         num_envs: int,
         horizon: int | None,
         action_scale: float,
         autoreset_mode: AutoresetMode | str,
         num_threads: int,
-        family_options: dict[str, Any],
     ):
-        if isinstance(family, str):
-            from . import make_family  # the registry imports the families, which import this module
-
-            family = make_family(family, **family_options)
-        elif family_options:
-            raise TypeError(f"options {sorted(family_options)} belong to the family: pass them to its constructor")
+        if not isinstance(family, Family):
+            raise TypeError(f"got the family {family!r}, expected a Family: metarl.envs.make takes names and options")
         if num_envs < 1 or num_threads < 0:
             raise ValueError(f"need num_envs >= 1 and num_threads >= 0, got {num_envs} and {num_threads}")
         if not (np.isfinite(action_scale) and action_scale > 0):

@@ -22,9 +22,11 @@ from rich.console import Console
 from rich.table import Table
 
 from metarl.bench.physics import steps_vs_physics
-from metarl.envs import FAMILIES, BatchEnv, Family, MissingExtra, OwnRobot, Tasks, make_family, vector_env
+from metarl.envs import BatchEnv, Family, OwnRobot, Tasks, env_class, make_family
 from metarl.envs.checks import assert_effective, assert_physical
 from metarl.errors import UserError
+from metarl.util.optional import MissingExtra
+from metarl.util.plugins import FAMILIES
 from metarl.util.rng import stream
 from metarl.util.text import nearest
 from metarl.visual.stills import write_stills
@@ -80,13 +82,13 @@ def check(subject: str | Path | Family, pictures: Path | None = None, seconds: f
 
 def find_family(subject: str) -> Family:
     """The family of a robot's file or folder, or the shipped one of that name."""
-    if subject in FAMILIES:
-        if vector_env(subject) is not BatchEnv:
+    if subject in FAMILIES and subject != OwnRobot.__name__:
+        if env_class(FAMILIES.load(subject)) is not BatchEnv:
             raise UserError(f"check: {subject} is simulated by its own package, which has tests of its own")
         return make_family(subject)
     if not Path(subject).exists():
         raise UserError(f"check: got {subject!r}, expected a robot's YAML file, its folder, or a family"
-                        + nearest(subject, FAMILIES))  # fmt: skip
+                        + nearest(subject, FAMILIES.names()))  # fmt: skip
     try:
         return OwnRobot(subject)
     except ValueError as error:

@@ -28,6 +28,7 @@ from metarl.util.optional import Extra
 from metarl.util.rng import Seed
 from metarl.util.workers import Workers
 
+from ..autoreset import final_info, who_steps
 from ..family import Family
 from ..task import Tasks
 from ..task_env import TaskVectorEnv
@@ -61,6 +62,7 @@ class MetaWorld(Family):
     frame_skip = 5
     horizon = 500
     camera = CAMERA
+    env_class = f"{__name__}:MetaWorldEnv"
 
     def build(self) -> mujoco.MjModel:
         raise TypeError(f"{self.name} is stepped in worker processes: use metarl.envs.make({self.name!r}, num_envs)")
@@ -97,7 +99,7 @@ class MetaWorldEnv(TaskVectorEnv):
     """A Gymnasium VectorEnv of Meta-World with a task per simulation.
 
     Args:
-        family: a MetaWorld, or the name of one with its options in family_options.
+        family: a MetaWorld.
         num_envs: number of simulations N.
         horizon: episode length in steps; Meta-World's 500 if None.
         action_scale: actions in [-action_scale, action_scale] are Meta-World's [-1, 1], and are clipped there.
@@ -113,16 +115,15 @@ class MetaWorldEnv(TaskVectorEnv):
 
     def __init__(
         self,
-        family: str | MetaWorld,
+        family: MetaWorld,
         num_envs: int = 1,
         *,
         horizon: int | None = None,
         action_scale: float = 1.0,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         num_threads: int = 0,
-        **family_options: Any,
     ):
-        super().__init__(family, num_envs, horizon, action_scale, autoreset_mode, num_threads, family_options)
+        super().__init__(family, num_envs, horizon, action_scale, autoreset_mode, num_threads)
         METAWORLD.require(self.family.name)
         self._scale = action_scale
         self._process = os.getpid()
@@ -195,18 +196,18 @@ class MetaWorldEnv(TaskVectorEnv):
         actions = np.asarray(actions, np.float64)
         if actions.shape != (self.num_envs, _ACTIONS):
             raise ValueError(f"actions must have shape ({self.num_envs}, {_ACTIONS}), got {actions.shape}")
-        restart = self._ended if self.autoreset_mode is AutoresetMode.NEXT_STEP else np.zeros(self.num_envs, bool)
-        stepped = ~restart
+        stepped, restart = who_steps(self.autoreset_mode, self._ended)
+        resting = ~(stepped | restart)
         unknown = np.isnan(actions).any(axis=1)
         arrays = self.workers.arrays
         arrays["action"][:] = np.where(unknown[:, None], 0.0, np.clip(actions / self._scale, -1.0, 1.0))
         self._restart(restart)
-        self._run(np.where(restart, RESET, STEP))
+        self._run(np.where(restart, RESET, np.where(stepped, STEP, 0)))
         self._elapsed += stepped
 
         diverged = (arrays["diverged"] | unknown) & stepped
         counted = stepped & ~diverged
-        observation = np.where(diverged[:, None], self._observation, arrays["observation"])
+        observation = np.where((diverged | resting)[:, None], self._observation, arrays["observation"])
         reward = np.where(counted, arrays["reward"], 0.0)
         self._success |= arrays["success"] & counted
         terminated = diverged
@@ -214,21 +215,18 @@ class MetaWorldEnv(TaskVectorEnv):
         ended = terminated | truncated
         info = self._info(reward, diverged, stepped)
         if self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
-            final = np.full(self.num_envs, None, object)
-            for i in np.flatnonzero(ended):
-                final[i] = observation[i].copy()
-            final_info = self._info(np.where(ended, reward, 0.0), diverged & ended, ended)
-            info |= {"final_obs": final, "_final_obs": ended, "final_info": final_info, "_final_info": ended}
+            info |= final_info(
+                observation, lambda mask: self._info(np.where(mask, reward, 0.0), diverged & mask, mask), ended
+            )
             self._restart(ended)
             self._run(np.where(ended, RESET, 0))
             observation = np.where(ended[:, None], arrays["observation"], observation)
-        self._ended = ended
+        self._ended = ended | resting
         self._observation = observation
         return observation.copy(), reward, terminated.copy(), truncated, info
 
     def close_extras(self, **kwargs: Any) -> None:
         self.workers.close()
-        self._observation = None
 
     def _info(self, reward: np.ndarray, diverged: np.ndarray, mask: np.ndarray) -> dict[str, Any]:
         """Gymnasium's vector info: each key with a mask _key of the simulations it holds for."""

@@ -16,9 +16,9 @@ import numpy as np
 
 from ..parameter import DISTRIBUTIONS, Parameter
 from ..task import SPLITS, TaskSpace
-from ..variation.latency_noise import Channel
+from ..variation.latency_noise import SensorActuatorModel
 from ..variation.quantities import QUANTITIES
-from ..variation.schedule import Onsets
+from ..variation.schedule import Schedule
 from ..variation.write import Write, Writer
 from .section import Section, choice, listed, number, text, whole, word
 
@@ -148,9 +148,9 @@ def check_against(
 def check_space(space: TaskSpace, observations: int, actions: int, faults: list[tuple[str, str]]) -> None:
     """Report what only all parameters together, or the size of the observation, show to be wrong."""
     try:
-        Onsets(space)
-        if Channel.needed(space):
-            Channel(space, observations, np.zeros(actions), 1)
+        Schedule(space)
+        if SensorActuatorModel.needed(space):
+            SensorActuatorModel(space, observations, np.zeros(actions), 1)
         for split in SPLITS[: 3 if any(p.extrapolation for p in space.parameters) else 2]:
             space.sample(1, split, np.random.default_rng(0))
     except ValueError as error:

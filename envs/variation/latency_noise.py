@@ -1,13 +1,13 @@
-"""What lies between a policy and its robot: delayed and held controls, noisy, biased and dropped observations.
+"""Actuation delay and hold, observation noise, bias and dropout: what lies between a policy and its robot.
 
     Parameter("delay", "steps", "", 0, "choice", choices=(0, 1, 2), writes=Write("action_delay"))
     Parameter("noise", "1", "", 0.0, "uniform", 0.0, 0.1, writes=Write("observation_noise", (0, 1, 2)))
 
-A `BatchEnv` has a `Channel` if a parameter of its family is of this kind. Rewards are of the true state and of the
-controls that reach the motors; only observations pass through. Entries are first biased, then noisy, then dropped: with
-one draw for all, a dropped observation repeats the last one, and the first of an episode always arrives. Controls are
-first held for a period, counted from the start of the episode, and then delayed; the idle control is applied until the
-first arrives.
+A `BatchEnv` has a `SensorActuatorModel` if a parameter of its family is of this kind. Rewards are of the true state and
+of the controls that reach the motors; only observations pass through. Entries are first biased, then noisy, then
+dropped: with one draw for all, a dropped observation repeats the last one, and the first of an episode always arrives.
+Controls are first held for a period, counted from the start of the episode, and then delayed; the idle control is
+applied until the first arrives.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ _PURPOSE = 0x6368616E6E656C  # of the random streams, apart from those of the re
 _COMMANDS = ("action_delay", "control_period")
 
 
-class Channel:
+class SensorActuatorModel:
     """The channel of N simulations.
 
     Args:

@@ -6,7 +6,7 @@
 
 A `Write` names one of these and the elements that it changes; `envs/variation/write.py` applies them to many
 simulations at once.
-What is not in the model, such as a delay, is in the same table and applied by `envs/variation/channel.py`.
+What is not in the model, such as a delay, is in the same table and applied by `envs/variation/latency_noise.py`.
 
 Each function here changes rows of `Fields`, copies of the model's arrays with a leading axis of simulations, for
 simulations sims (k,), elements (e,) and values (k,). All fields that MuJoCo derives (subtree masses, inverse weights,

@@ -4,7 +4,7 @@
         Parameter("motor", "1", "which motor dies", -1, "choice", choices=(-1, 0, 1), writes=..., onset="step"),
         Parameter("step", "steps", "when", 50, "choice", choices=tuple(range(20, 80))),
     ))
-    Onsets(space).in_force(values, elapsed)               # (n, 2): before its step, motor is at its default
+    Schedule(space).active(values, elapsed)               # (n, 2): before its step, motor is at its default
 
 An onset of t means: steps 0 to t - 1 of an episode happen at the default, step t and all later ones at the task's
 value.
@@ -17,7 +17,7 @@ from metarl.util.text import nearest
 from ..task import TaskSpace
 
 
-class Onsets:
+class Schedule:
     """The onsets of a task space; false if no parameter has one."""
 
     def __init__(self, space: TaskSpace):
@@ -32,7 +32,7 @@ class Onsets:
         """Which simulations, of tasks values (N, D), come to an onset with the step after elapsed (N,) others."""
         return np.logical_or.reduce([elapsed == np.ceil(step(values)) for _, step in self._late])
 
-    def in_force(self, values: np.ndarray, elapsed: np.ndarray) -> np.ndarray:
+    def active(self, values: np.ndarray, elapsed: np.ndarray) -> np.ndarray:
         """The values (n, D) that hold in the step after elapsed (n,) others, a new array."""
         values, tasks = values.copy(), values
         for column, step in self._late:

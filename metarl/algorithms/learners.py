@@ -12,8 +12,9 @@ from gymnasium.vector import AutoresetMode
 
 from metarl.algorithms.base import Learner, Spec
 from metarl.config import Config
-from metarl.envs import BatchEnv, MissingExtra, OracleEnv, vector_env
+from metarl.envs import BatchEnv, OracleEnv, make
 from metarl.errors import UserError
+from metarl.util.optional import MissingExtra
 from metarl.util.text import first_line
 
 
@@ -31,7 +32,7 @@ def make_env(config: Config, num_envs: int) -> BatchEnv:
     """``num_envs`` simulations of the config's family, for :func:`metarl.algorithms.sampling.collect`."""
     require_extra(config)
     env, family = config.env, config.env.load_family()
-    made = vector_env(family)(
+    made = make(
         family,
         num_envs,
         horizon=env.horizon,

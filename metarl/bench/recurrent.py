@@ -19,7 +19,7 @@ from metarl.algorithms.rl2 import RL2
 from metarl.algorithms.sampling import collect
 from metarl.bench.physics import record, replay
 from metarl.config import Config, load_config
-from metarl.envs import SingleEnv, TrialEnv
+from metarl.envs import TrialEnv, make_single
 from metarl.util.rng import stream
 
 CONFIG = "half_cheetah_mass/rl2"
@@ -69,7 +69,7 @@ def recurrent_ppo(config: Config, steps: int) -> float:
             starts.append(time.perf_counter())
         return len(starts) < 2
 
-    env = TrialEnv(SingleEnv(config.env.family, horizon=config.env.horizon), config.algorithm.trial_episodes)
+    env = TrialEnv(make_single(config.env.family, horizon=config.env.horizon), config.algorithm.trial_episodes)
     with global_generators(stream(0, "bench", 1)):
         model = RecurrentPPO(
             "MlpLstmPolicy",

@@ -28,13 +28,18 @@ import torch
 from gymnasium.vector import AutoresetMode
 
 from metarl.algorithms.learners import make_learner
+from metarl.algorithms.maml_config import MAMLConfig
 from metarl.algorithms.meta_gradient import MetaGradientLearner
+from metarl.algorithms.promp_config import ProMPConfig
 from metarl.algorithms.sampling import collect
 from metarl.bench import evaluation as bench_evaluation
 from metarl.bench import recurrent as bench_recurrent
 from metarl.bench.physics import record, replay, steps_vs_physics
-from metarl.config import Config, EnvConfig, MAMLConfig, ProMPConfig
-from metarl.envs import FAMILIES, BatchEnv, MissingExtra, vector_env
+from metarl.config import Config, EnvConfig
+from metarl.config.robots import FAMILY as OWN_ROBOT
+from metarl.envs import BatchEnv, env_class, make
+from metarl.util.optional import MissingExtra
+from metarl.util.plugins import FAMILIES
 from metarl.util.rng import stream
 from metarl.util.torch_runtime import keep_freed_memory, torch_threads
 
@@ -116,18 +121,18 @@ def iteration(learner: MetaGradientLearner, rounds: int) -> tuple[float, float]:
 
 
 def families(
-    names: Iterable[str] = tuple(FAMILIES), rounds: int = ROUNDS, seconds: float = 0.15
+    names: Iterable[str] | None = None, rounds: int = ROUNDS, seconds: float = 0.15
 ) -> dict[str, dict[str, float]]:
     """{"families": {name: time of open-loop physics over time of the environment's steps}}, medians of rounds.
 
     Each round takes about seconds for either, on all cores.
     """
     ratios = {}
-    for name in names:
-        if vector_env(name) is not BatchEnv:
+    for name in FAMILIES.names() if names is None else names:
+        if name == OWN_ROBOT or env_class(FAMILIES.load(name)) is not BatchEnv:
             continue
         try:
-            env = BatchEnv(name, SIMULATIONS, horizon=2**31, autoreset_mode=AutoresetMode.DISABLED)
+            env = make(name, SIMULATIONS, horizon=2**31, autoreset_mode=AutoresetMode.DISABLED, step_finished=True)
         except MissingExtra:
             continue
         ratios[name] = steps_vs_physics(env, rounds, seconds)[0]
@@ -155,7 +160,7 @@ def sb3_vecenv_vs_subproc(rounds: int = 3, num_envs: int = 4, num_steps: int = 2
         theirs = SubprocVecEnv([functools.partial(gymnasium.make, "HalfCheetah-v5")] * num_envs)
         try:
             ours = VectorEnvAdapter(
-                BatchEnv("HalfCheetahDir", num_envs, horizon=1000, autoreset_mode=AutoresetMode.SAME_STEP)
+                make("HalfCheetahDir", num_envs, horizon=1000, autoreset_mode=AutoresetMode.SAME_STEP)
             )
             models = [PPO("MlpPolicy", env, n_steps=num_steps, device="cpu") for env in (ours, theirs)]
             for i in range(rounds + 1):

@@ -30,7 +30,7 @@ from metarl.agents import Adapter
 from metarl.algorithms.learners import make_env
 from metarl.algorithms.restore import load_adapter
 from metarl.algorithms.sampling import collect, episode
-from metarl.envs import BatchEnv, MissingExtra, Tasks, vector_env
+from metarl.envs import BatchEnv, Tasks, env_class
 from metarl.errors import UserError
 from metarl.evaluation.evaluate import tasks_from_file
 from metarl.export.metadata import describe
@@ -38,7 +38,7 @@ from metarl.runs.checkpoint import Checkpoint
 from metarl.runs.run import Run, open_run, threads
 from metarl.util.files import replace
 from metarl.util.onnx_graph import NEXT, Graph
-from metarl.util.optional import Extra
+from metarl.util.optional import Extra, MissingExtra
 from metarl.util.rng import stream
 from metarl.util.torch_runtime import torch_threads
 
@@ -108,7 +108,7 @@ def export_run(
     _require_packages()
     target = None if out is None else _target(Path(out), force)
     config = run.config
-    if vector_env(config.env.family) is not BatchEnv:
+    if env_class(config.env.load_family()) is not BatchEnv:
         raise UserError(f"export: the actions of {config.env.family} are not controls of actuators; it has no export")
     with torch_threads(threads(config)):
         saved = run.checkpoint()

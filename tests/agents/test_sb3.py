@@ -268,7 +268,7 @@ def test_gradient_steps_are_those_of_sb3_for_as_much_experience(frequency, gradi
     state = adapter.adapt(adapter.start(1), experience(adapter))
     assert state.learning[0].updates == expected
     state = adapter.adapt(state, experience(adapter, seed=1))
-    assert state.learning[0].updates == 2 * expected and len(state.lived) == 2
+    assert state.learning[0].updates == 2 * expected and len(state.rollouts) == 2
     assert adapter.model.replay_buffer.pos == 2 * (T // 2 + 2 * T)
 
 

@@ -86,7 +86,7 @@ DEFINITIONS = [
 @pytest.mark.parametrize("definition", DEFINITIONS, ids=lambda d: "-".join([d[0], *map(str, d[1].values())]))
 def test_a_batch_is_a_loop_over_gymnasiums_environments(definition, threads):
     name, options, env_id, settings, terms_of, shown = definition
-    env = make(name, N, num_threads=threads, autoreset_mode="Disabled", horizon=1000, **options)
+    env = make(name, N, num_threads=threads, autoreset_mode="Disabled", step_finished=True, horizon=1000, **options)
     singles = [gymnasium.make(env_id, **settings).unwrapped for _ in range(N)]
     tasks = env.space.sample(N, "train", np.random.default_rng(1))
     expected = np.empty((N, *singles[0].observation_space.shape))
@@ -120,7 +120,7 @@ def test_a_batch_is_a_loop_over_gymnasiums_environments(definition, threads):
 
 def best_of(name, task, field, states, options=None):
     """Which of the states (n, k), written to the first columns of a state field, is paid best after a step at rest."""
-    env = make(name, len(states), autoreset_mode="Disabled", **(options or {}))
+    env = make(name, len(states), autoreset_mode="Disabled", step_finished=True, **(options or {}))
     env.family.reset_state = lambda rngs, qpos, qvel: None
     env.reset(seed=0, options={"tasks": env.space.tasks(**task)[0].repeat(len(states))})
     array = env.batch.bind(field)
@@ -245,14 +245,14 @@ def test_ranges_are_the_published_ones(name, options, low, high):
 
 
 def test_sparse_and_windy_navigation_by_hand():
-    env = make("Navigation2DSparse", 2, autoreset_mode="Disabled")
+    env = make("Navigation2DSparse", 2, autoreset_mode="Disabled", step_finished=True)
     env.reset(seed=0, options={"tasks": env.space.tasks(goal_angle=[0.0, math.pi / 2])})
     env.step(np.tile([0.5, 0.0], (2, 1)))
     rewards = np.stack([env.step(np.tile([1.0, 0.0], (2, 1)))[1] for _ in range(12)])  # at 0.15, 0.25, ... 1.25 m
     np.testing.assert_allclose(rewards[:, 0], [0] * 7 + [0.85, 0.95, 0.95, 0.85, 0], atol=1e-12)
     assert not rewards[:, 1].any()
 
-    env = make("Navigation2DWind", 3, autoreset_mode="Disabled")
+    env = make("Navigation2DWind", 3, autoreset_mode="Disabled", step_finished=True)
     env.reset(seed=0, options={"tasks": env.space.tasks(wind_x=[0.0, 0.5, -0.8], wind_y=[0.0, 0.2, -0.8])})
     observation = env.step(np.tile([0.0, 1.0], (3, 1)))[0]
     np.testing.assert_allclose(observation, [[0, 0.1], [0.05, 0.12], [-0.08, 0.02]], atol=1e-15)
@@ -278,7 +278,7 @@ def test_no_wind_is_too_strong_to_reach_the_goal(split):
     ("name", "options", "message"),
     [
         ("AntDir", {"published": "varibat"}, r"AntDir: no published form 'varibat' \(did you mean 'varibad'"),
-        ("SwimmerVel", {"published": "varibad"}, r"SwimmerVel: no published form 'varibad' \(choices: promp"),
+        ("SwimmerVel", {"published": "varibad"}, r"SwimmerVel: no published form 'varibad' \(choose from 'promp'"),
         ("AntVel", {"max_velocity": 0}, "AntVel: max_velocity must be a positive number, got 0"),
         ("Walker2dVel", {"max_velocity": math.inf}, "Walker2dVel: max_velocity must be a positive number, got inf"),
         ("Walker2dDir", {"frame_skip": 0}, "Walker2dDir: frame_skip must be a positive integer, got 0"),

@@ -23,9 +23,10 @@ from metaworld.policies import ENV_POLICY_MAP
 from metaworld.sawyer_xyz_env import SawyerMocapBase
 
 from metarl import cli
-from metarl.envs import MetaWorldEnv, MissingExtra, Tasks, make, make_family
+from metarl.envs import MetaWorldEnv, Tasks, make, make_family
 from metarl.envs.metaworld import tasks as table
 from metarl.envs.metaworld.tasks import INDICES, environment_of, ml1, ml10, ml45
+from metarl.util.optional import MissingExtra
 from metarl.util.workers import WorkerDied, Workers
 
 MIXED = ("reach-v3", "push-v3", "peg-insert-side-v3", "drawer-close-v3", "sweep-v3", "basketball-v3")

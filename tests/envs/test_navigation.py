@@ -6,7 +6,7 @@ from metarl.envs import make
 
 
 def test_reward_and_end_by_hand():
-    env = make("Navigation2D", 4, autoreset_mode="Disabled")
+    env = make("Navigation2D", 4, autoreset_mode="Disabled", step_finished=True)
     # after one full step to the right, at (0.1, 0): near on both axes, too far along x, too far along y, and far
     goals = env.space.tasks(goal_x=[0.109, 0.111, 0.1, 0.5], goal_y=[0.009, 0.0, 0.0105, 0.3])
     observation, _ = env.reset(seed=0, options={"tasks": goals})

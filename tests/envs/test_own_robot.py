@@ -165,7 +165,7 @@ class Plain:
 
 def test_it_is_a_loop_of_single_simulations(folder):
     """States bit for bit; rewards and observations, which are written otherwise here, to rounding."""
-    env = BatchEnv(OwnRobot(folder), 6, autoreset_mode="Disabled", num_threads=2)
+    env = BatchEnv(OwnRobot(folder), 6, autoreset_mode="Disabled", step_finished=True, num_threads=2)
     tasks = env.space.tasks(speed=[0, 0.5, -1, 0, 0.3, 0], motor=[-1, 0, 1, -1, 0, 1], delay=[0, 0, 1, 1, 1, 0])
     first, _ = env.reset(seed=3, options={"tasks": tasks})
     qpos, qvel = env.batch.bind("qpos").copy(), env.batch.bind("qvel").copy()
@@ -243,7 +243,7 @@ def test_the_first_step_pays_for_what_is_not_observed(folder):
 def test_every_parameter_does_something_and_goals_are_told(folder):
     robot = OwnRobot(folder)
     assert_effective(robot, steps=30)
-    env = BatchEnv(robot, 2, autoreset_mode="Disabled")
+    env = BatchEnv(robot, 2, autoreset_mode="Disabled", step_finished=True)
     column = [entry.name for entry in robot.observation_names()].index("speed")
     observation, _ = env.reset(seed=0, options={"tasks": robot.space.tasks(speed=[0.25, -0.5])})
     assert observation[:, column].tolist() == [0.25, -0.5]
@@ -315,7 +315,7 @@ def test_every_fault_is_told_at_once(folder):
           "when": {"default": 9, "choices": [9], "onset": 3}},
          "parameters: parameter motor: its onset 'when' has an onset itself"),
         ({"load": {"default": 0, "low": 0, "high": 1, "onset": "never", "writes": {"quantity": "payload"}}},
-         "parameters.load.onset: got 'never', expected a step or a parameter (choices: speed, legs, motor, delay)"),
+         "parameters.load.onset: got 'never', expected a step or a parameter (choose from 'speed', 'legs', 'motor', 'delay')"),
     ],
 )  # fmt: skip
 def test_parameters_are_checked_against_the_model(folder, change, line):

@@ -61,7 +61,7 @@ def crippled(family, task: np.ndarray) -> mujoco.MjModel:
     ids=["hopper", "walker", "hopper-published", "walker-published", "ant"],
 )  # fmt: skip
 def test_a_batch_is_a_loop_over_models_edited_by_hand(family, edit):
-    env = BatchEnv(family, N, autoreset_mode="Disabled")
+    env = BatchEnv(family, N, autoreset_mode="Disabled", step_finished=True)
     tasks = env.space.sample(N, "train", np.random.default_rng(2))
     env.reset(seed=0, options={"tasks": tasks})
     models = [edit(family, task) for task in tasks.values]
@@ -107,7 +107,7 @@ def test_published_tasks_have_bodies_that_cannot_exist(kind):
 @pytest.mark.parametrize("kind", ROBOTS)
 def test_the_valid_form_moves_as_the_published_one(kind):
     """The same factors, those about x and z being drawn apart in one of them: the same trajectory."""
-    valid, published = (BatchEnv(kind(published=p), N, autoreset_mode="Disabled") for p in (False, True))
+    valid, published = (BatchEnv(kind(published=p), N, autoreset_mode="Disabled", step_finished=True) for p in (False, True))
     factors = valid.space.sample(N, "train", np.random.default_rng(0))
     drawn = published.space.sample(N, "train", np.random.default_rng(1))
     values = {name: column.copy() for name, column in zip(drawn.names, drawn.values.T, strict=True)}

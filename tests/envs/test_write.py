@@ -170,7 +170,7 @@ def test_writing_goals_does_nothing():
     ("make_it", "message"),
     [
         (lambda: Write("mas"), r"unknown quantity 'mas' \(did you mean 'mass'"),
-        (lambda: Write("payload", mode="scale"), r"payload has no mode 'scale' \(choices: add\)"),
+        (lambda: Write("payload", mode="scale"), r"payload has no mode 'scale' \(choose from 'add'\)"),
         (lambda: Write("mass", axis="x"), "mass: axis must be none, got 'x'"),
         (lambda: Write("gravity", axis="w"), "gravity: axis must be x, y or z, got 'w'"),
         (lambda: Write("wind"), "wind: mode 'add' needs an axis, x, y or z"),

@@ -12,10 +12,10 @@ import pytest
 from metarl.algorithms.learners import make_learner
 from metarl.cli import main
 from metarl.config import Config, EnvConfig, ProMPConfig
-from metarl.envs import FAMILIES
 from metarl.envs.own_robot.reward_terms import table as shapes
 from metarl.envs.own_robot.schema import Robot, read_robot
 from metarl.envs.own_robot.signals import table as signals
+from metarl.util.plugins import FAMILIES
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "own_robot.md").read_text(encoding="utf-8")
