@@ -11,9 +11,11 @@ import time
 
 import numpy as np
 
+from metarl.algorithms.base import Spec
 from metarl.algorithms.learners import make_env, make_learner
-from metarl.bench.physics import replay
-from metarl.config import Config, EnvConfig, ProMPConfig
+from metarl.algorithms.promp_config import ProMPConfig
+from metarl.bench.physics import Recorder
+from metarl.config import Config, EnvConfig
 from metarl.evaluation.adaptation_curve import evaluate
 from metarl.runs.run import threads
 from metarl.util.rng import stream
@@ -26,49 +28,24 @@ def run(tasks: int = TASKS, config: Config | None = None) -> dict[str, float]:
     """Seconds of one evaluation and of its physics, and their ratio; a short one before warms up."""
     config = config or Config(env=EnvConfig(family="HalfCheetahMass", action_scale=10), algorithm=ProMPConfig())
     with torch_threads(threads(config)):
-        _Pair(config, 2).run()
-        pair = _Pair(config, tasks)
-        pair.run()
+        _seconds(config, 2)
+        evaluation, physics = _seconds(config, tasks)
     return {
-        "evaluation_vs_physics": pair.evaluation / pair.physics,
-        "evaluation_seconds": pair.evaluation,
-        "evaluation_physics_seconds": pair.physics,
+        "evaluation_vs_physics": evaluation / physics,
+        "evaluation_seconds": evaluation,
+        "evaluation_physics_seconds": physics,
     }
 
 
-class _Pair:
-    """One evaluation, its steps recorded and replayed round by round; the seconds of both."""
-
-    def __init__(self, config: Config, tasks: int):
-        self.adapter = make_learner(config, make_env(config, 1)).adapter()
-        self.env = make_env(config, tasks * EPISODES)
-        self.tasks = self.env.space.sample(tasks, "held_out", np.random.default_rng(stream(0, "bench")))
-        self.evaluation = self.physics = 0.0
-        self.initial: np.ndarray | None = None
-        self.controls: list[np.ndarray] = []
-
-    def run(self) -> None:
-        family = self.env.family
-        self._advance = type(family).advance.__get__(family)
-        family.advance = self._recording
-        try:
-            self._start = time.perf_counter()
-            evaluate(
-                self.adapter, lambda num_envs: self.env, self.tasks, steps=ROUNDS - 1, episodes=EPISODES, seed=0,
-                progress=self._after_round,
-            )  # fmt: skip
-            self.evaluation += time.perf_counter() - self._start
-        finally:
-            del family.advance
-
-    def _recording(self, batch, ctrl, ids) -> None:
-        if not self.controls:
-            self.initial = batch.state.copy()
-        self.controls.append(ctrl.copy())
-        self._advance(batch, ctrl, ids)
-
-    def _after_round(self, done: int, total: int) -> None:
-        self.evaluation += time.perf_counter() - self._start
-        self.physics += replay(self.env, self.initial, self.controls)  # the next round begins with a reset
-        self.controls.clear()
-        self._start = time.perf_counter()
+def _seconds(config: Config, count: int) -> tuple[float, float]:
+    """Of an evaluation in so many tasks, and of its physics, which is replayed after each round."""
+    env = Recorder(make_env(config, count * EPISODES))
+    adapter = make_learner(config, Spec.of(env)).adapter()
+    tasks = env.space.sample(count, "held_out", np.random.default_rng(stream(0, "bench")))
+    physics: list[float] = []
+    start = time.perf_counter()
+    evaluate(
+        adapter, lambda num_envs: env, tasks, steps=ROUNDS - 1, episodes=EPISODES, seed=0,
+        progress=lambda done, total: physics.append(env.replay()),
+    )  # fmt: skip
+    return time.perf_counter() - start - sum(physics), sum(physics)

@@ -16,12 +16,16 @@ from metarl.util.plugins import FAMILIES
 
 def test_the_replay_does_the_physics_of_the_steps():
     env = make("Walker2dDir", 3, horizon=100, autoreset_mode="Disabled")
-    env.reset(seed=0)
+    recorder = bench_physics.Recorder(env)
+    recorder.reset(seed=0)
+    recorder.step(np.ones((3, env.model.nu)))
     actions = np.random.default_rng(0).uniform(-1, 1, (6, 3, env.model.nu))
-    initial, controls = bench_physics.record(env, lambda: [env.step(action) for action in actions])
+    recorder.reset(seed=1)  # forgets what was before
+    for action in actions:
+        recorder.step(action)
     after = env.batch.state.copy()
-    assert len(controls) == 6 and not np.array_equal(initial, after)
-    assert bench_physics.replay(env, initial, controls) > 0
+    assert len(recorder.controls) == 6 and not np.array_equal(recorder.initial, after)
+    assert recorder.replay() > 0
     np.testing.assert_array_equal(env.batch.state, after)
 
 
@@ -66,11 +70,12 @@ def test_an_evaluation_is_measured_beside_the_physics_of_its_own_steps(monkeypat
     config = load_config("half_cheetah_mass/promp", ["env.horizon=6", "threads=1"])
     replayed = []
 
-    def replay(env, initial, controls):
-        replayed.append((len(controls), controls[0].shape, initial[0].copy()))
-        return bench_physics.replay(env, initial, controls)
+    class Recorder(bench_physics.Recorder):
+        def replay(self):
+            replayed.append((len(self.controls), self.controls[0].shape, self.initial[0].copy()))
+            return super().replay()
 
-    monkeypatch.setattr(bench_evaluation, "replay", replay)
+    monkeypatch.setattr(bench_evaluation, "Recorder", Recorder)
     result = bench_evaluation.run(tasks=3, config=config)
     rounds = replayed[-bench_evaluation.ROUNDS :]
     assert [(steps, shape) for steps, shape, _ in rounds] == bench_evaluation.ROUNDS * [(6, (3 * 5, 6))]
