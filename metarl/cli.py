@@ -289,10 +289,11 @@ def check(
 ) -> None:
     """Examine a robot before it is trained on."""
     with _stdout_for_json(as_json):
-        from metarl import check as checking
+        from metarl.robot_check.examination import check as examine
+        from metarl.robot_check.report import print_report
 
-        result = checking.check(subject, out)
-    _report(result, checking.print_report, as_json)
+        result = examine(subject, out)
+    _report(result, print_report, as_json)
     if result["errors"]:
         raise typer.Exit(1)
 

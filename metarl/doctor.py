@@ -21,6 +21,8 @@ from typing import Literal
 
 from packaging.requirements import Requirement
 
+from metarl.util.machine import available_threads
+
 BACKENDS = ("egl", "osmesa", "glfw")
 _RENDER = """
 import mujoco
@@ -108,10 +110,10 @@ def _packages() -> Iterator[Finding]:
 
 
 def _threads_and_physics() -> Iterator[Finding]:
-    ours = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     limit = os.environ.get("OMP_NUM_THREADS")
     note = f", OMP_NUM_THREADS={limit}" if limit else ""
-    yield Finding("ok", "cores", f"{ours} of {os.cpu_count()}{note}; `threads` in the config, 0 takes all")
+    cores = f"{available_threads()} of {os.cpu_count()}{note}"
+    yield Finding("ok", "cores", f"{cores}; `threads` in the config, 0 takes all")
     # pip can leave mujoco and its parts at different versions, and `pip check` then finds nothing wrong
     fix = "pip install --force-reinstall --no-deps mujoco mujoco-core mujoco-studio (all of one version)"
     yield _tried("broken", "physics (mujoco.batch)", _BATCH, fix)

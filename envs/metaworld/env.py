@@ -16,13 +16,13 @@ and stops at a number of finished ones, so it counts more of the fast, which are
 Nothing is random but the task: Meta-World starts each episode of a task in the same state.
 """
 
-import os
 from typing import Any
 
 import mujoco
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
+from metarl.util.machine import available_threads
 from metarl.util.optional import Extra
 from metarl.util.rng import Seed
 from metarl.util.workers import Workers
@@ -130,7 +130,7 @@ class MetaWorldEnv(TaskVectorEnv):
         self._scale = action_scale
         self._seed: Seed = None
         self._success = np.zeros(num_envs, bool)
-        count = min(num_threads or len(os.sched_getaffinity(0)), num_envs) if num_envs > 1 else 0
+        count = min(num_threads or available_threads(), num_envs) if num_envs > 1 else 0
         self.workers = Workers(f"{__package__}.sim:Simulations", FIELDS, num_envs, count, self._describe)
 
         low, high = (np.concatenate([limit, limit, np.zeros(3)]) for limit in (_LOW, _HIGH))  # the goal is hidden

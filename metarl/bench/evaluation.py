@@ -41,7 +41,7 @@ class _Pair:
     """One evaluation, its steps recorded and replayed round by round; the seconds of both."""
 
     def __init__(self, config: Config, tasks: int):
-        self.adapter = make_learner(config, make_env(config, 1)).adapter()
+        self.adapter = make_learner(config).adapter()
         self.env = make_env(config, tasks * EPISODES)
         self.tasks = self.env.space.sample(tasks, "held_out", np.random.default_rng(stream(0, "bench")))
         self.evaluation = self.physics = 0.0

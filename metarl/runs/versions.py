@@ -9,7 +9,6 @@ round otherwise: these fields are what a bit-identical result depends on. Nothin
 variables is recorded.
 """
 
-import os
 import platform
 import subprocess
 from importlib import metadata
@@ -41,11 +40,6 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     lines = [f"{key} {before.get(key)} -> {now[key]}" for key in keys if before.get(key) != now[key]]
     old, new = ((identity.get("git") or {}).get("commit") for identity in (before, now))
     return lines + ([f"git commit {old} -> {new}"] if old != new else [])
-
-
-def available_threads() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cpu_model() -> str:

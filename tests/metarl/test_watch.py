@@ -22,8 +22,9 @@ from metarl.config import changed, load_config
 from metarl.errors import UserError
 from metarl.runs.checkpoint import save
 from metarl.runs.run import open_run, start
+from metarl.util.rng import stream
 from metarl.watch.server import Viewer, watch
-from metarl.watch.session import Session
+from metarl.watch.session import RESETS, Session
 
 CONFIGS = {
     "promp": "half_cheetah_mass/promp",
@@ -71,27 +72,32 @@ def test_a_change_is_at_once_and_only_of_what_is_named(runs):
 
 
 def test_the_session_lives_as_an_agent_in_its_environment(runs):
-    """Against a plain loop: the same returns, with the memory going on from one episode to the next."""
+    """Against a plain loop: the same returns, the memory going on over episodes until it is wiped in the third."""
     session = Session(runs["rl2"], deterministic=True)
     session.change({"disabled_joint": 3.0})
     other = Session(runs["rl2"])
     env, adapter = other.env, other.adapter
     env.change_tasks(env.space.tasks(disabled_joint=3))
-    state, observation, scores = adapter.start(1), other._observation, []
-    for _ in range(3):
+    state, scores = adapter.start(1), []
+    observation, _ = env.reset(seed=stream(other.config.seed, "watch", RESETS))
+    for number in range(3):
         scores.append(0.0)
-        for _ in range(10):
+        for t in range(10):
+            if (number, t) == (2, 4):
+                state = adapter.start(1)
             decision = adapter.act(state, observation[:, None], None)
             observation, reward, _, truncated, _ = env.step(decision.actions[:, 0])
             state = adapter.observe(decision.state, reward[:, None], truncated[:, None])
             scores[-1] += reward[0]
         observation, _ = env.reset()
         state = state._replace(starts=torch.ones_like(state.starts), over=torch.zeros_like(state.over))
-    for _ in range(30):
+    for t in range(30):
+        if t == 24:
+            session.forget()
         session.step()
     assert [episode.score for episode in session.episodes] == pytest.approx(scores, rel=1e-12)
     assert all(torch.equal(x, y) for x, y in zip(session.state.memory, state.memory))
-    assert session.lived == pytest.approx(30 * env.dt)
+    assert session.lived == pytest.approx(6 * env.dt)
     session.forget()
     assert not session.state.memory[0].any() and session.lived == 0
 
