@@ -5,6 +5,6 @@
     metarl           what learns across tasks: ProMP, MAML-TRPO, runs, evaluation, the command line
 """
 
-from importlib.metadata import version
+from .util.distribution import version
 
-__version__ = version("metarl")
+__version__ = version()
