@@ -4,6 +4,7 @@
     rivals()                                   # {"metarl": "2.1"}: what else claims the import name; {} is right
 """
 
+import contextlib
 import importlib.metadata
 import re
 
@@ -23,10 +24,8 @@ def rivals() -> dict[str, str]:
     """Name and version of each other distribution that brings a package `metarl`, or has the name of one that does."""
     claims = importlib.metadata.packages_distributions().get(IMPORT, [])
     found = {_plain(name): importlib.metadata.version(name) for name in claims}
-    try:
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         found[IMPORT] = importlib.metadata.version(IMPORT)
-    except importlib.metadata.PackageNotFoundError:
-        pass
     found.pop(NAME, None)
     return found
 

@@ -19,8 +19,10 @@ from playwright.sync_api import Locator, Page, sync_playwright
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 # WebGL without a GPU is SwiftShader's; nothing is asked of a network
-FLAGS = ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-         "--disable-extensions", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]  # fmt: skip
+FLAGS = (
+    "--no-first-run --disable-background-networking --disable-component-update --disable-sync --disable-extensions "
+    "--use-gl=angle --use-angle=swiftshader --enable-unsafe-swiftshader"
+).split()
 
 SEEN = """(() => {
   const box = element => element.getBoundingClientRect(), name = element => element.outerHTML.slice(0, 100);
@@ -30,7 +32,8 @@ SEEN = """(() => {
     needed: document.documentElement.scrollWidth,
     broken: [...document.images].filter(image => !image.complete || !image.naturalWidth).map(name),
     invisible: [...document.querySelectorAll("h1, h2, h3, p, table, figure, img, button")]
-      .filter(element => !element.checkVisibility() || Math.min(box(element).width, box(element).height) < 5).map(name),
+      .filter(element => !element.checkVisibility() || Math.min(box(element).width, box(element).height) < 5)
+      .map(name),
     beyond: all("h1, h2, h3, p, img, button, .wide").filter(element => box(element).right > innerWidth + 1).map(name),
   };
 })()"""

@@ -245,7 +245,7 @@ def test_doctor_says_what_is_missing_and_how_to_get_it(capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("name, top_level", [("metarl", "something"), ("Meta_RL.Toolbox", "metarl")])
-def test_doctor_finds_another_distribution_that_installs_into_our_folder(monkeypatch, tmp_path, capsys, name, top_level):
+def test_doctor_finds_another_distribution_in_our_folder(monkeypatch, tmp_path, capsys, name, top_level):
     assert [finding.status for finding in doctor._names()] == ["ok"]
     folder = tmp_path / f"{name}-2.1.dist-info"
     folder.mkdir()

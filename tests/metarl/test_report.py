@@ -11,7 +11,6 @@ import sys
 import time
 from html.parser import HTMLParser
 
-import numpy as np
 import pytest
 
 from metarl.cli import main
