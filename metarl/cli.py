@@ -16,13 +16,13 @@ import json
 import math
 import os
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from metarl.errors import UserError
+from metarl.util import distribution
 from metarl.util.text import close
 
 app = typer.Typer(name="metarl", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -77,7 +77,7 @@ def metarl(
 ) -> None:
     """Train policies that adapt to a new robot; evaluate and show them."""
     if version:
-        print(f"metarl {metadata.version('metarl')}")
+        print(f"metarl {distribution.version()}")
     elif context.invoked_subcommand is None:
         print(context.get_help())
 

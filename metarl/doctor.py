@@ -21,6 +21,7 @@ from typing import Literal
 
 from packaging.requirements import Requirement
 
+from metarl.util import distribution
 from metarl.util.machine import available_threads
 
 BACKENDS = ("egl", "osmesa", "glfw")
@@ -64,6 +65,7 @@ def examine() -> Iterator[Finding]:
     """Every finding in turn; takes some seconds in all."""
     system = platform.platform(terse=True)
     yield Finding("ok", "python", f"{platform.python_version()} on {system}, {sys.executable}")
+    yield from _names()
     yield from _packages()
     yield from _threads_and_physics()
     yield rendering()
@@ -92,8 +94,24 @@ def print_report(findings: Iterator[Finding]) -> bool:
     return not broken
 
 
+def _names() -> Iterator[Finding]:
+    """Whether `import metarl` can be nothing but this package."""
+    again = "pip install --force-reinstall --no-deps . in the checkout of metarl"
+    for name, version in distribution.rivals().items():
+        text = f"{name} {version}, another distribution, installs into the folder metarl as well"
+        yield Finding("broken", distribution.NAME, text, f"pip uninstall {name}, then {again}")
+    if distribution.version() == "unknown":
+        yield Finding("broken", distribution.NAME, "not installed, only imported from a checkout", again)
+    else:
+        yield Finding("ok", distribution.NAME, distribution.version())
+
+
 def _packages() -> Iterator[Finding]:
-    for text in importlib.metadata.requires("metarl") or []:
+    try:
+        requirements = importlib.metadata.requires(distribution.NAME) or []
+    except importlib.metadata.PackageNotFoundError:
+        return
+    for text in requirements:
         requirement = Requirement(text)
         if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
             continue  # of an extra

@@ -1,6 +1,6 @@
 """Meta-World's ML1, ML10 and ML45 behind the interface of BatchEnv, stepped in worker processes.
 
-    env = make("MetaWorldML1", num_envs=40, env_name="push-v3")              # needs pip install 'metarl[metaworld]'
+    env = make("MetaWorldML1", num_envs=40, env_name="push-v3")              # needs pip install '.[metaworld]'
     env.set_tasks(env.space.sample(2, "train", np.random.default_rng(0)).repeat(20))
     observation, _ = env.reset(seed=0)                                       # (40, 39), the goal's three numbers 0
     observation, reward, terminated, truncated, info = env.step(actions)     # actions (40, 4)
