@@ -5,47 +5,67 @@
     env = make("HalfCheetahDir", num_envs=800)           # a Gymnasium VectorEnv, one task per simulation
     env.set_tasks(env.space.sample(40, "train", np.random.default_rng(0)).repeat(20))
 
-Families are found by name, those that metarl ships and those that other packages add (`metarl.envs.registry`).
-Gymnasium knows them too:
+Importing this package after Gymnasium registers the families there; without importing it, name it in the id:
 
-    gymnasium.make("metarl/HalfCheetahDir-v0")
-    gymnasium.make_vec("metarl/HalfCheetahDir-v0", num_envs=8)
+    gymnasium.make("metarl.envs:metarl/HalfCheetahDir-v0")
+    gymnasium.make_vec("metarl.envs:metarl/HalfCheetahDir-v0", num_envs=8)
 
-What stands here is imported when it is used: tasks and parameters need neither MuJoCo nor Gymnasium.
+What it offers is imported when it is asked for: names of families, tasks and parameters need neither MuJoCo nor
+Gymnasium.
 """
 
 import importlib
 import sys
+from typing import TYPE_CHECKING, Any
 
-_PUBLIC = {
-    "batch_env": ("BatchEnv",),
-    "family": ("Family",),
-    "metaworld.env": ("MetaWorldEnv",),
-    "oracle": ("OracleEnv",),
-    "own_robot.robot": ("OwnRobot",),
-    "parameter": ("Parameter",),
-    "registry": ("env_class", "make", "make_family", "make_single"),
-    "single_env": ("SingleEnv",),
-    "task": ("SPLITS", "Tasks", "TaskSpace"),
-    "trial": ("TrialEnv", "TrialVectorEnv"),
-    "variation.quantities": ("QUANTITIES",),
-    "variation.write": ("Write",),
-}
-_MODULES = {name: module for module, names in _PUBLIC.items() for name in names}
-__all__ = sorted(_MODULES)
+from metarl.util.optional import MissingExtra
+
+from .registry import FAMILIES, family_class, make, make_family, register
+
+if TYPE_CHECKING:
+    from .batch_env import BatchEnv
+    from .family import Family
+    from .metaworld.env import MetaWorldEnv
+    from .oracle import OracleEnv
+    from .own_robot.robot import OwnRobot
+    from .parameter import Parameter
+    from .simulator import Simulator
+    from .single_env import SingleEnv
+    from .task import SPLITS, Tasks, TaskSpace
+    from .task_env import TaskVectorEnv
+    from .trial import TrialEnv, TrialVectorEnv
+    from .variation.quantities import QUANTITIES
+    from .variation.write import Write
+
+__all__ = [
+    "FAMILIES", "QUANTITIES", "SPLITS", "BatchEnv", "Family", "MetaWorldEnv", "MissingExtra", "OracleEnv", "OwnRobot",
+    "Parameter", "Simulator", "SingleEnv", "TaskSpace", "TaskVectorEnv", "Tasks", "TrialEnv", "TrialVectorEnv", "Write",
+    "family_class", "make", "make_family", "register",
+]
+_HOMES = {
+    "batch_env": ["BatchEnv"], "family": ["Family"], "metaworld.env": ["MetaWorldEnv"], "oracle": ["OracleEnv"],
+    "own_robot.robot": ["OwnRobot"], "parameter": ["Parameter"], "simulator": ["Simulator"],
+    "single_env": ["SingleEnv"], "task": ["SPLITS", "Tasks", "TaskSpace"], "task_env": ["TaskVectorEnv"],
+    "trial": ["TrialEnv", "TrialVectorEnv"], "variation.quantities": ["QUANTITIES"], "variation.write": ["Write"],
+}  # fmt: skip
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 
-def __getattr__(name: str):
-    if name not in _MODULES:
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
-    globals()[name] = value
+    value = globals()[name] = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    _register_if_there()
     return value
 
 
 def __dir__() -> list[str]:
-    return [*__all__, *globals()]
+    return __all__
 
 
-if "gymnasium" in sys.modules:  # families that were added since it was imported
-    importlib.import_module(f"{__name__}.gymnasium_ids").register()
+def _register_if_there() -> None:
+    if "gymnasium" in sys.modules:
+        register()
+
+
+_register_if_there()

@@ -6,21 +6,20 @@
 
     Parameter("knee", "1", "strength of the knee", 1.0, "uniform", 0.2, 1.0, writes=Write("strength", "knee_motor"))
 
-A parameter with `writes` is applied by `Family.write`; one without is a goal, which the family's reward reads.
+A parameter with `writes` is applied by the environment; one without is a goal, which the family's reward reads.
 """
 
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from metarl.util.text import nearest
 
-if TYPE_CHECKING:
-    from .variation.write import Write
+from .variation.write import Write
 
 DISTRIBUTIONS = ("uniform", "log_uniform", "normal", "choice")
 _LEAST_SHARE = 0.01  # of a normal inside its range, so that redrawing what falls outside comes to an end
@@ -43,8 +42,8 @@ class Parameter:
             intervals a "normal" is uniform.
         held_out: choices kept for testing.
         writes: what the number changes in the robot, one `Write` or several; none for a goal.
-        onset: environment step from which the number is in force, the default being so before: a number, or the name
-            of the parameter that holds it. None for the whole episode.
+        onset: environment step from which the number is active, the default being so before: a number, or the name of
+            the parameter that holds it. None for the whole episode.
     """
 
     name: str
@@ -59,7 +58,7 @@ class Parameter:
     held_out: tuple[float, ...] = ()
     mean: float = math.nan
     std: float = math.nan
-    writes: "tuple[Write, ...] | Write" = ()
+    writes: tuple[Write, ...] | Write = ()
     onset: int | str | None = None
 
     def __post_init__(self):

@@ -1,78 +1,88 @@
-"""Families by name: those that metarl ships and those that others add, through the entry points `metarl.families`.
+"""Families by name: shipped ones, those of installed distributions, and those that a plugin adds.
 
-    family = make_family("HalfCheetahVel", max_velocity=7)
-    env = make("HalfCheetahDir", num_envs=800)           # a Gymnasium VectorEnv, one task per simulation
-    gymnasium.make("metarl/HalfCheetahDir-v0")           # see metarl.envs.gymnasium_ids
+    FAMILIES.names()                                      # imports no family, no MuJoCo and no Gymnasium
+    env = make("HalfCheetahDir", num_envs=800)            # a Gymnasium VectorEnv, one task per simulation
+    FAMILIES.add("Shuttle", Shuttle)                      # in this process; from a distribution: metarl.util.plugins
 
-A family is imported when it is asked for; names are known without.
+Every family is registered with Gymnasium as metarl/<name>-v0.
 """
 
-import importlib
 import inspect
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any, cast
 
-from gymnasium.vector import AutoresetMode
-
-from metarl.util.plugins import FAMILIES
+from metarl.util.plugins import Registry, find
 from metarl.util.text import nearest
 
-from .family import Family
-from .single_env import SingleEnv
-from .task_env import TaskVectorEnv
+if TYPE_CHECKING:  # names are listed without MuJoCo
+    from .family import Family
+    from .task_env import TaskVectorEnv
+
+OWN_ROBOT = "OwnRobot"
+"""The family of a robot.yaml. It is not among FAMILIES, for it needs a file."""
+SETTINGS = ("horizon", "action_scale", "autoreset_mode", "num_threads")
+"""What an environment of any family can be told; all else is an option of the family."""
 
 
-def make_family(name: str, **options: Any) -> Family:
+def family_class(name: str) -> "type[Family]":
+    """The class of the family called name, or OwnRobot.
+
+    Raises:
+        ValueError: there is none of that name, or it cannot be imported.
+    """
+    return find("metarl.envs.own_robot.robot:OwnRobot") if name == OWN_ROBOT else FAMILIES.load(name)
+
+
+def make_family(name: str, **options: Any) -> "Family":
     """The family called name, with its options.
 
     Raises:
-        ValueError: there is none of that name, or an option has a value that it does not take.
+        ValueError: there is no such family, or an option has no such value.
         TypeError: it has no such option.
     """
-    family = FAMILIES.load(name)
+    family = family_class(name)
     known = inspect.signature(family).parameters
     for option in options:
         if option not in known:
-            settings = [*known, "horizon", "action_scale", "autoreset_mode", "num_threads"]
-            raise TypeError(f"{name} has no option {option!r}" + nearest(option, settings))
+            raise TypeError(f"{name} has no option {option!r}" + nearest(option, [*known, *SETTINGS]))
     return family(**options)
 
 
-def env_class(family: Family | type[Family]) -> type[TaskVectorEnv]:
-    """What steps the simulations of a family: `BatchEnv`, unless the family says otherwise."""
-    module, _, name = family.env_class.partition(":")
-    return getattr(importlib.import_module(module), name)
+def make(family: "str | Family", num_envs: int, **settings: Any) -> "TaskVectorEnv":
+    """num_envs simulations of a family, given as it is or by name.
 
+    Args:
+        settings: those of SETTINGS, as for BatchEnv; with a name also the options of the family.
 
-def make(
-    family: str | Family,
-    num_envs: int = 1,
-    *,
-    horizon: int | None = None,
-    action_scale: float = 1.0,
-    autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
-    num_threads: int = 0,
-    step_finished: bool = False,
-    **family_options: Any,
-) -> TaskVectorEnv:
-    """The simulations of a family, given itself or by its name and options; settings as for `BatchEnv`."""
+    Raises:
+        ValueError, TypeError: as make_family and BatchEnv do.
+    """
+    options = {name: settings.pop(name) for name in list(settings) if name not in SETTINGS}
     if isinstance(family, str):
-        family = make_family(family, **family_options)
-    elif family_options:
-        raise TypeError(f"options {sorted(family_options)} belong to the family: pass them to its constructor")
-    return env_class(family)(
-        family,
-        num_envs,
-        horizon=horizon,
-        action_scale=action_scale,
-        autoreset_mode=autoreset_mode,
-        num_threads=num_threads,
-        **({"step_finished": True} if step_finished else {}),
-    )
+        family = make_family(family, **options)
+    elif options:
+        raise TypeError(f"options {sorted(options)} belong to the family: pass them to its constructor")
+    return cast("TaskVectorEnv", family.make_env(num_envs, **settings))
 
 
-def make_single(
-    family: str | Family, *, render_mode: str | None = None, width: int = 480, height: int = 480, **settings: Any
-) -> SingleEnv:
-    """One simulation as a `gymnasium.Env`; settings as for `make`."""
-    env = make(family, 1, autoreset_mode=AutoresetMode.DISABLED, **settings)
-    return SingleEnv(env, render_mode=render_mode, width=width, height=height)
+def register(*names: str) -> None:
+    """Register families with Gymnasium, all if none is named; again is harmless."""
+    import gymnasium  # takes longer than everything else here, and lists of names do without
+
+    for name in names or (*FAMILIES.names(), OWN_ROBOT):
+        env_id = f"metarl/{name}-v0"
+        if env_id not in gymnasium.registry:
+            gymnasium.register(
+                env_id,
+                entry_point="metarl.envs.single_env:SingleEnv",
+                vector_entry_point="metarl.envs.registry:make",
+                kwargs={"family": name},
+            )
+
+
+def _added(name: str) -> None:
+    if "gymnasium" in sys.modules:
+        register(name)
+
+
+FAMILIES: "Registry[type[Family]]" = Registry("metarl.families", "family", added=_added)

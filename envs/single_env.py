@@ -14,32 +14,38 @@ import mujoco
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
+from .family import Family
+from .registry import make
 from .task import Tasks, TaskSpace
-from .task_env import TaskVectorEnv
 
 
 class SingleEnv(gymnasium.Env):
     """A gymnasium.Env of one family and one task.
 
     Args:
-        env: one simulation, autoreset disabled; `metarl.envs.make_single` makes it by a family's name.
+        family: a Family, or the name of one with its options in kwargs.
         render_mode: None or "rgb_array".
         width, height: size of rendered frames in pixels.
+        kwargs: horizon, action_scale and family options, as for BatchEnv.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"]}
 
     def __init__(
-        self, env: TaskVectorEnv, *, render_mode: str | None = None, width: int = 480, height: int = 480
+        self,
+        family: str | Family,
+        *,
+        render_mode: str | None = None,
+        width: int = 480,
+        height: int = 480,
+        **kwargs: Any,
     ):
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"unknown render_mode {render_mode!r}; this environment has 'rgb_array' or None")
-        if env.num_envs != 1 or env.autoreset_mode is not AutoresetMode.DISABLED:
-            raise ValueError(f"got {env.num_envs} simulations, {env.autoreset_mode}, expected 1, autoreset disabled")
-        self.batch_env = env
-        self.metadata = {**self.metadata, "render_fps": env.metadata["render_fps"]}
-        self.observation_space = env.single_observation_space
-        self.action_space = env.single_action_space
+        self.batch_env = make(family, 1, autoreset_mode=AutoresetMode.DISABLED, **kwargs)
+        self.metadata = {**self.metadata, "render_fps": self.batch_env.metadata["render_fps"]}
+        self.observation_space = self.batch_env.single_observation_space
+        self.action_space = self.batch_env.single_action_space
         self.render_mode = render_mode
         self._size = (height, width)
         self._renderer: mujoco.Renderer | None = None
@@ -51,7 +57,7 @@ class SingleEnv(gymnasium.Env):
 
     @property
     def task(self) -> Tasks:
-        """The task in force, Tasks of length 1."""
+        """The task of the present episode, Tasks of length 1."""
         return self.batch_env.tasks
 
     def set_task(self, task: Tasks) -> None:

@@ -17,33 +17,35 @@ MuJoCo. Behind it are three packages:
 import importlib
 
 _PUBLIC = {
-    "config": ("AlgorithmConfig", "Config", "load_config"),
-    "errors": ("UserError",),
-    "runs.run": ("Run", "open_run"),
-    "training.train": ("train",),
-    "algorithms.base": ("Learner", "Spec"),
-    "algorithms.learners": ("make_env", "make_learner", "training_env"),
-    "algorithms.restore": ("load_adapter",),
-    "algorithms.sampling": ("collect", "episode"),
-    "agents": ("Adapter", "Decision", "Memory", "Rollout"),
-    "agents.sb3.vec_env": ("VectorEnvAdapter",),
-    "envs": ("Family", "Parameter", "Tasks", "TaskSpace", "TrialEnv", "TrialVectorEnv", "Write", "make", "make_family"),
-    "evaluation.compare": ("compare",),
-    "evaluation.evaluate": ("evaluate",),
-    "util.plugins": ("register",),
-    "util.distribution": ("__version__",),
+    "config": "AlgorithmConfig Config load_config",
+    "errors": "UserError",
+    "runs.run": "Run open_run",
+    "training.train": "train",
+    "algorithms.base": "Learner Spec",
+    "algorithms.learners": "make_env make_learner training_env",
+    "algorithms.restore": "load_adapter",
+    "algorithms.sampling": "collect episode",
+    "agents": "Adapter Decision Memory Rollout",
+    "agents.sb3.vec_env": "VectorEnvAdapter",
+    "envs": "Family Parameter TaskSpace Tasks TrialEnv TrialVectorEnv Write make make_family",
+    "evaluation.compare": "compare",
+    "evaluation.evaluate": "evaluate",
+    "util.plugins": "register",
 }
-_MODULES = {name: module for module, names in _PUBLIC.items() for name in names}
-__all__ = sorted(_MODULES)
+_MODULES = {name: module for module, names in _PUBLIC.items() for name in names.split()}
+__all__ = ["__version__", *sorted(_MODULES)]
 
 
 def __getattr__(name: str):
-    if name not in _MODULES:
+    if name == "__version__":
+        value = importlib.import_module(f"{__name__}.util.distribution").version()
+    elif name in _MODULES:
+        value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return [*__all__, *globals()]
+    return __all__

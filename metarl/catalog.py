@@ -12,9 +12,9 @@ from typing import Any
 
 from metarl.config import config_names, find_config, read_config
 from metarl.config import settings as config_settings
-from metarl.config.robots import FAMILY as OWN_ROBOT
 from metarl.config.schema import json_schema
-from metarl.util.plugins import ALGORITHMS, FAMILIES, MEMORIES, Registry
+from metarl.envs.registry import FAMILIES
+from metarl.util.plugins import ALGORITHMS, MEMORIES, Registry
 
 _MOST_SHOWN = 12  # choices of a parameter that are listed one by one
 
@@ -23,8 +23,6 @@ def families() -> str:
     """Every task family: its doc, its options, and the range of each parameter that varies."""
     lines = ["Families (env.family):"]
     for name in FAMILIES.names():
-        if name == OWN_ROBOT:
-            continue
         family = FAMILIES.load(name)
         lines += ["", f"  {name}: {_summary(family)}{_origin(FAMILIES, name)}"]
         options = inspect.signature(family).parameters.values()

@@ -16,13 +16,13 @@ import json
 import math
 import os
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from metarl.errors import UserError
+from metarl.util import distribution
 from metarl.util.text import close
 
 app = typer.Typer(name="metarl", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -77,7 +77,7 @@ def metarl(
 ) -> None:
     """Train policies that adapt to a new robot; evaluate and show them."""
     if version:
-        print(f"metarl {metadata.version('metarl')}")
+        print(f"metarl {distribution.version()}")
     elif context.invoked_subcommand is None:
         print(context.get_help())
 
@@ -289,10 +289,11 @@ def check(
 ) -> None:
     """Examine a robot before it is trained on."""
     with _stdout_for_json(as_json):
-        from metarl import check as checking
+        from metarl.robot_check.examination import check as examine
+        from metarl.robot_check.report import print_report
 
-        result = checking.check(subject, out)
-    _report(result, checking.print_report, as_json)
+        result = examine(subject, out)
+    _report(result, print_report, as_json)
     if result["errors"]:
         raise typer.Exit(1)
 

@@ -27,7 +27,7 @@ from metarl.algorithms.base import Learner, Spec
 from metarl.algorithms.learners import make_env, make_learner, training_env
 from metarl.algorithms.sampling import collect
 from metarl.config import Config, changed
-from metarl.envs import BatchEnv, Family, make, make_single
+from metarl.envs import BatchEnv, Family, SingleEnv
 from metarl.envs.checks import assert_effective, assert_physical
 from metarl.util.onnx_graph import NEXT, Graph
 from metarl.util.rng import stream
@@ -397,7 +397,7 @@ def check_family(family: Family, *, steps: int = 40, seed: int = 0) -> None:
             check()
         except ValueError as error:
             raise ContractError(f"{what}: {error}") from error
-    single = make_single(family)
+    single = SingleEnv(family)
     try:
         check_env(single, skip_render_check=True)
     except (AssertionError, gymnasium.error.Error) as error:
@@ -407,7 +407,7 @@ def check_family(family: Family, *, steps: int = 40, seed: int = 0) -> None:
 
 
 def _checked_env(family: Family, num_envs: int, steps: int) -> BatchEnv:
-    return make(family, num_envs, horizon=steps, autoreset_mode=AutoresetMode.DISABLED, num_threads=1)
+    return family.make_env(num_envs, horizon=steps, autoreset_mode=AutoresetMode.DISABLED, num_threads=1)
 
 
 def _walk(env: BatchEnv, tasks: Any, seed: int, steps: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:

@@ -19,7 +19,7 @@ import mujoco
 import numpy as np
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 
-from ..divergence import BAD_STATE, without_lines
+from ..divergence import BAD_STATE, quiet
 from .env import CAMERA, STEP
 from .tasks import environment_of
 
@@ -44,7 +44,7 @@ class Simulations:
 
     def run(self) -> None:
         """Do what todo says, in every simulation."""
-        with without_lines():
+        with quiet():
             for i in np.flatnonzero(self._arrays["todo"]):
                 self._current[0] = i
                 self._one(i)

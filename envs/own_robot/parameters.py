@@ -14,12 +14,13 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from ..latency_noise import SensorActuatorModel
 from ..parameter import DISTRIBUTIONS, Parameter
+from ..schedule import Schedule
 from ..task import SPLITS, TaskSpace
-from ..variation.latency_noise import SensorActuatorModel
 from ..variation.quantities import QUANTITIES
-from ..variation.schedule import Schedule
-from ..variation.write import Write, Writer
+from ..variation.write import Write
+from ..writer import Writer
 from .section import Section, choice, listed, number, text, whole, word
 
 _KEYS = ("unit", "description", "default", "distribution", "low", "high", "mean", "std", "choices", "extrapolation",

@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode
 
 from metarl.algorithms.base import Learner, Spec
 from metarl.config import Config
-from metarl.envs import BatchEnv, OracleEnv, make
+from metarl.envs import BatchEnv, OracleEnv
 from metarl.errors import UserError
 from metarl.util.optional import MissingExtra
 from metarl.util.text import first_line
@@ -32,8 +32,7 @@ def make_env(config: Config, num_envs: int) -> BatchEnv:
     """``num_envs`` simulations of the config's family, for :func:`metarl.algorithms.sampling.collect`."""
     require_extra(config)
     env, family = config.env, config.env.load_family()
-    made = make(
-        family,
+    made = family.make_env(
         num_envs,
         horizon=env.horizon,
         action_scale=env.action_scale,

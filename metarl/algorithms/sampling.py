@@ -2,8 +2,10 @@
 
     env.set_tasks(tasks.repeat(num_episodes))
     rollout = collect(env, adapter, adapter.start(len(tasks)), num_episodes, seed=stream(0, "rollouts", 0))
-    for step in episode(env, adapter, adapter.start(len(tasks)), num_episodes, seed):      # the same, step by step
-        ...
+
+    observations, _ = env.reset(seed=0)                                    # the same, step by step
+    for step in episode(env, adapter, adapter.start(len(tasks)), num_episodes, observations, noise):
+        step.rewards                                                       # (M, K)
 """
 
 from collections.abc import Callable, Iterator
@@ -49,28 +51,28 @@ def episode(
     adapter: Adapter,
     state: Any,
     num_episodes: int,
-    seed: np.random.SeedSequence,
-    *,
-    deterministic: bool = False,
+    observations: np.ndarray,
+    noise: np.random.Generator | None,
 ) -> Iterator[Step]:
-    """One episode in every simulation of ``env``, step by step, until the last one ends: what an episode is, for all.
+    """One episode in every simulation of ``env``, step by step, until the last one ends: the only loop over an episode.
+
+    A step is taken when it is asked for, so whoever asks sees ``env`` as the last one left it, and may change tasks or
+    stop in between.
 
     Args:
         env: M * K simulations with their tasks set, autoreset disabled; number ``m * K + k`` is episode k of task m.
         adapter, state: who acts, and what it knows of the M tasks.
         num_episodes: K.
-        seed: of the initial states and the action noise.
-        deterministic: take mean actions.
+        observations: (M * K, O), of the reset that the episodes begin with.
+        noise: of the actions; None takes mean actions.
     """
     shape = (env.num_envs // num_episodes, num_episodes)
-    reset_seed, noise_seed = np.random.SeedSequence(seed.entropy, spawn_key=seed.spawn_key).spawn(2)
-    noise = None if deterministic else np.random.default_rng(noise_seed)
     running = np.ones(shape, bool)
 
     def by_task(x: np.ndarray) -> np.ndarray:  # (M * K, ...) -> (M, K, ...)
         return x.reshape(*shape, *x.shape[1:])
 
-    observations = by_task(env.reset(seed=reset_seed)[0])
+    observations = by_task(observations)
     for number in range(env.horizon):
         decision = adapter.act(state, observations, noise)
         following, rewards, terminated, truncated, info = env.step(decision.actions.reshape(env.num_envs, -1))
@@ -102,7 +104,9 @@ def collect(
     """The record of one :func:`episode` in every simulation of ``env``.
 
     Args:
-        env, adapter, state, num_episodes, seed, deterministic: as there.
+        env, adapter, state, num_episodes: as there.
+        seed: of the initial states and the action noise.
+        deterministic: take mean actions.
         on_step: is called with each step.
     """
     num_tasks, steps = env.num_envs // num_episodes, env.horizon
@@ -116,7 +120,10 @@ def collect(
     successes = np.full((num_tasks, num_episodes), np.nan)
     last = np.zeros((num_tasks, num_episodes, raw.shape[-1]))
 
-    for step in episode(env, adapter, state, num_episodes, seed, deterministic=deterministic):
+    reset_seed, noise_seed = np.random.SeedSequence(seed.entropy, spawn_key=seed.spawn_key).spawn(2)
+    observations, _ = env.reset(seed=reset_seed)
+    noise = None if deterministic else np.random.default_rng(noise_seed)
+    for step in episode(env, adapter, state, num_episodes, observations, noise):
         t, decision = step.number, step.decision
         raw[:, t] = step.observations
         seen[:, t], actions[:, t] = decision.observations, decision.actions

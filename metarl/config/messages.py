@@ -19,10 +19,10 @@ from typing import Any, get_args
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from metarl.config.robots import FAMILY as OWN_ROBOT
 from metarl.config.schema import Config, EnvConfig, keys, section
+from metarl.envs.registry import FAMILIES, OWN_ROBOT, family_class
 from metarl.errors import UserError
-from metarl.util.plugins import ALGORITHMS, FAMILIES
+from metarl.util.plugins import ALGORITHMS
 from metarl.util.text import close, cut, first_line, nearest, show
 
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
@@ -66,7 +66,7 @@ def family_problems(data: dict) -> Iterator[tuple[str, str]]:
     if isinstance(name, bool) or not isinstance(name, str | int | float):
         return  # pydantic has said so
     name = str(name)
-    if name not in FAMILIES:
+    if name not in FAMILIES and name != OWN_ROBOT:
         yield "env.family", f"got {show(name)}, expected a family{nearest(name, FAMILIES.names())}"
         return
     options = env.get("options", {})
@@ -111,7 +111,7 @@ def sb3_problems(data: dict) -> Iterator[tuple[str, str]]:
 
 
 def _option_problems(family: str, options: dict) -> Iterator[tuple[str, str]]:
-    known = {p.name: p.annotation for p in inspect.signature(FAMILIES.load(family)).parameters.values()}
+    known = {p.name: p.annotation for p in inspect.signature(family_class(family)).parameters.values()}
     for option, value in options.items():
         key, got = f"env.options.{_word(option)}", f"got {show(value)}"
         if option not in known:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from metarl.config.schema import Config, EnvConfig
+from metarl.envs.registry import OWN_ROBOT
 
-FAMILY = "OwnRobot"
 FILE = "robot.yaml"  # in the folder of a robot
 FOLDER = "robot"  # of a run
 
@@ -28,19 +28,19 @@ def resolve_robot(data: dict[str, Any], folder: Path) -> Iterator[tuple[str, str
         return
     if "robot" in env:
         path = env.pop("robot")
-        if env.setdefault("family", FAMILY) != FAMILY:
+        if env.setdefault("family", OWN_ROBOT) != OWN_ROBOT:
             yield "env.robot", f"got it beside env.family = {env['family']}, expected one of the two"
         elif isinstance(env.setdefault("options", {}), dict):
             env["options"]["robot"] = path
     options = env.get("options")
-    if env.get("family") == FAMILY and isinstance(options, dict) and isinstance(options.get("robot"), str):
+    if env.get("family") == OWN_ROBOT and isinstance(options, dict) and isinstance(options.get("robot"), str):
         path = Path(os.path.abspath(folder / options["robot"]))
         options["robot"] = str(path / FILE if path.is_dir() else path)
 
 
 def with_digest(config: Config) -> Config:
     """The config with the digest of its robot's files, if it has a robot of one's own."""
-    if config.env.family != FAMILY or "sha256" in config.env.options:
+    if config.env.family != OWN_ROBOT or "sha256" in config.env.options:
         return config
     family = config.env.load_family()
     env = config.env.model_copy(update={"options": {**config.env.options, "sha256": family.robot.digest}})
@@ -50,7 +50,7 @@ def with_digest(config: Config) -> Config:
 
 def copy_into_run(env: EnvConfig, run: Path) -> EnvConfig:
     """The environment of a run in the folder `run`, whose robot is a copy of its own there."""
-    if env.family != FAMILY:
+    if env.family != OWN_ROBOT:
         return env
     robot = env.load_family().robot
     copy = run / FOLDER / robot.files[0]
@@ -61,14 +61,14 @@ def copy_into_run(env: EnvConfig, run: Path) -> EnvConfig:
 
 def with_relative_path(env: EnvConfig, folder: Path) -> EnvConfig:
     """As a file in `folder` should hold it: with the robot's path relative to that."""
-    if env.family != FAMILY:
+    if env.family != OWN_ROBOT:
         return env
     return _with_path(env, Path(os.path.relpath(env.options["robot"], folder.resolve())).as_posix())
 
 
 def with_absolute_path(env: EnvConfig, folder: Path) -> EnvConfig:
     """What `with_relative_path` wrote into a file in `folder`, to be used."""
-    return env if env.family != FAMILY else _with_path(env, str((folder / env.options["robot"]).resolve()))
+    return env if env.family != OWN_ROBOT else _with_path(env, str((folder / env.options["robot"]).resolve()))
 
 
 def _with_path(env: EnvConfig, path: str) -> EnvConfig:

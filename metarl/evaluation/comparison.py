@@ -38,6 +38,7 @@ from metarl.evaluation.scores import (
     seeds_note,
 )
 from metarl.runs import versions
+from metarl.util.machine import available_threads
 from metarl.util.rng import stream
 
 FORMAT = "metarl-comparison-1"
@@ -244,7 +245,7 @@ class Comparison:
             "methods": [_row_to_json(row, m) for row, m in zip(self.rows, self.measured, strict=True)],
             "improvement": [[e and e.to_json() for e in row] for row in self.improvements],
             "differences": differences(self.methods),
-            "versions": versions.describe(versions.available_threads()),
+            "versions": versions.describe(available_threads()),
         }
 
 

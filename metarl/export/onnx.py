@@ -29,8 +29,8 @@ import numpy as np
 from metarl.agents import Adapter
 from metarl.algorithms.learners import make_env
 from metarl.algorithms.restore import load_adapter
-from metarl.algorithms.sampling import collect
-from metarl.envs import BatchEnv, Tasks, env_class
+from metarl.algorithms.sampling import collect, episode
+from metarl.envs import BatchEnv, Tasks
 from metarl.errors import UserError
 from metarl.evaluation.evaluate import tasks_from_file
 from metarl.export.metadata import describe
@@ -108,7 +108,7 @@ def export_run(
     _require_packages()
     target = None if out is None else _target(Path(out), force)
     config = run.config
-    if env_class(config.env.load_family()) is not BatchEnv:
+    if not config.env.load_family().batched:
         raise UserError(f"export: the actions of {config.env.family} are not controls of actuators; it has no export")
     with torch_threads(threads(config)):
         saved = run.checkpoint()
@@ -210,22 +210,17 @@ def largest_difference(model: bytes, adapter: Adapter, state: Any, env: BatchEnv
     inputs, outputs = ({x.name: x.shape for x in part} for part in (session.get_inputs(), session.get_outputs()))
     memory = {name: np.zeros((1, shape[1]), np.float32) for name, shape in inputs.items() if NEXT + name in outputs}
     rng, same = (np.random.default_rng(stream(seed, "export", CHECKING, 0)) for _ in range(2))
-    observation, _ = env.reset(seed=stream(seed, "export", CHECKING, 1))
-    reward, start, ended, worst = np.zeros(1), np.ones((1, 1), np.float32), False, 0.0
-    while not ended:
-        feeds = {"observation": observation, "reward": reward[:, None], "start": start}
+    observations, _ = env.reset(seed=stream(seed, "export", CHECKING, 1))
+    reward, start, worst = np.zeros((1, 1)), np.ones((1, 1), np.float32), 0.0
+    for step in episode(env, adapter, state, 1, observations, same if "noise" in inputs else None):
+        feeds = {"observation": step.observations[:, 0], "reward": reward, "start": start}
         if "noise" in inputs:
             feeds["noise"] = rng.standard_normal((1, len(scaling.low)), np.float32)
         feeds = {name: value for name, value in feeds.items() if name in inputs} | memory
         got = dict(zip(outputs, session.run(list(outputs), feeds), strict=True))
         memory, start = {name: got[NEXT + name] for name in memory}, np.zeros_like(start)
-        decision = adapter.act(state, observation[:, None], same if "noise" in inputs else None)
-        actions = decision.actions[:, 0]
-        difference = np.abs(got["control"] - scaling(actions)) / (scaling.high - scaling.low)
-        worst = max(worst, float(difference.max()))
-        observation, reward, terminated, truncated, _ = env.step(actions)
-        ended = bool((terminated | truncated).all())
-        state = adapter.observe(decision.state, reward[:, None], (terminated | truncated)[:, None])
+        difference = np.abs(got["control"] - scaling(step.decision.actions[:, 0])) / (scaling.high - scaling.low)
+        worst, reward = max(worst, float(difference.max())), step.rewards
     return worst
 
 

@@ -41,6 +41,7 @@ from metarl.runs import versions
 from metarl.runs.jsonl import read_lines
 from metarl.runs.lock import Lock, locked
 from metarl.util.files import read_json, replace
+from metarl.util.machine import available_threads
 from metarl.util.plugins import PLUGINS
 from metarl.util.rng import stream
 
@@ -177,7 +178,7 @@ def open_run(path: Path) -> Run:
 
 def threads(config: Config) -> int:
     """Threads that the run uses, for physics and PyTorch each."""
-    return config.threads or versions.available_threads()
+    return config.threads or available_threads()
 
 
 def _not_writable(path: Path | None, error: OSError, advice: str) -> UserError:

@@ -5,14 +5,14 @@
         workers.call("run")                      # simulations.run() in each worker at once; waits for all
         workers.arrays["observation"]            # (800, 39)
 
-Each worker is a fresh Python, so it inherits neither threads nor locks, and does not run the caller's script again.
+Each worker is a fresh Python, so it inherits neither threads nor locks, and does not run the caller's script again;
+the caller's plugins (`metarl.util.plugins`) are imported there too.
 A worker ends when its parent does, however that ended, because then nobody holds the other end of its connection; a
 worker that dies is noticed at once for the same reason, and `WorkerDied` names it with the row it was at. Workers
 leave Ctrl-C and SIGTERM to their parent. With count 0 the object lives in this process.
 """
 
 import contextlib
-import importlib
 import mmap
 import os
 import signal
@@ -22,13 +22,13 @@ import sys
 import tempfile
 import traceback
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 import numpy as np
 
-from metarl.util.plugins import PLUGINS, load_plugin
+from .plugins import PLUGINS, find, load_plugin
 
 _ALIGNMENT = 64  # bytes
 _PATIENCE = 5.0  # seconds for a worker to end by itself
@@ -67,7 +67,7 @@ class Workers:
         self._unanswered: set[int] = set()
         if count == 0:
             self.arrays = {name: np.zeros((n, *shape), kind) for name, (shape, kind) in fields.items()}
-            self._local = _find(factory)(self.arrays, self._current)
+            self._local = find(factory)(self.arrays, self._current)
             return
         self._local = None
         with tempfile.TemporaryFile(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as memory:
@@ -77,7 +77,7 @@ class Workers:
                 process, connection = _start(memory.fileno())
                 self._processes.append(process)
                 self._connections.append(connection)
-                connection.send((factory, dict(fields), n, worker, count))
+                connection.send((factory, dict(fields), n, worker, count, tuple(PLUGINS)))
         self._unanswered = set(range(count))
         self._end = weakref.finalize(self, _stop, self._processes, self._connections)
         self._answers(range(count))
@@ -153,19 +153,19 @@ class Workers:
         return self._describe(int(self._current[number]) * self.count + number)
 
 
-def serve(channel: int, memory: int, plugins: Sequence[str]) -> None:
+def serve(channel: int, memory: int) -> None:
     """The life of a worker, from the file descriptors of its connection and of the shared memory."""
-    for module in plugins:
-        load_plugin(module)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     connection = Connection(channel)
     with contextlib.suppress(EOFError, ConnectionError):  # the parent has gone
-        factory, fields, n, worker, count = connection.recv()
+        factory, fields, n, worker, count, plugins = connection.recv()
         arrays, current = _map(memory, fields, n, count)
         mine = {name: array[worker::count] for name, array in arrays.items()}
         try:
-            target = _find(factory)(mine, current[worker : worker + 1])
+            for plugin in plugins:
+                load_plugin(plugin)
+            target = find(factory)(mine, current[worker : worker + 1])
         except Exception:
             connection.send((False, traceback.format_exc()))
             return
@@ -183,10 +183,7 @@ def _start(memory: int) -> tuple[subprocess.Popen, Connection]:
     ours, theirs = socket.socketpair()
     with theirs:
         channel = theirs.fileno()
-        code = (
-            f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve;"
-            f" serve({channel}, {memory}, {PLUGINS!r})"
-        )
+        code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve({channel}, {memory})"
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         process = subprocess.Popen(
             [sys.executable, "-c", code], pass_fds=(channel, memory), stdin=subprocess.DEVNULL, env=environment
@@ -203,11 +200,6 @@ def _stop(processes: list[subprocess.Popen], connections: list[Connection]) -> N
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _find(factory: str) -> Callable[..., Any]:
-    module, _, name = factory.partition(":")
-    return getattr(importlib.import_module(module), name)
 
 
 def _layout(fields: Fields, n: int, count: int) -> tuple[dict[str, int], int]:

@@ -11,7 +11,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormali
 
 from metarl.agents.global_random import global_generators
 from metarl.agents.sb3.vec_env import VectorEnvAdapter, rows
-from metarl.envs import make, make_single
+from metarl.envs import SingleEnv, make
 
 N = 4
 NEAR = {"goal_x": [0.105, 0.3, 0.205, -0.1], "goal_y": [0.0, 0.3, 0.0, 0.0]}  # near enough to arrive
@@ -26,7 +26,7 @@ def navigation(horizon=6, mode=AutoresetMode.SAME_STEP, num_envs=N):
 
 def singles(horizon=6):
     def build(i):
-        env = make_single("Navigation2D", horizon=horizon)
+        env = SingleEnv("Navigation2D", horizon=horizon)
         env.set_task(env.space.tasks(**NEAR)[i])
         return env
 

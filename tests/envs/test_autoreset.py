@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from metarl.envs import make, make_single
+from metarl.envs import SingleEnv, make
 
 N = 4
 
@@ -30,7 +30,7 @@ def assert_same_entries(mine: dict, theirs: dict) -> None:
 def both(family, mode, horizon):
     name, options = family
     batch = make(name, N, horizon=horizon, autoreset_mode=mode, **options)
-    singles = SyncVectorEnv([lambda: make_single(name, horizon=horizon, **options)] * N, autoreset_mode=mode)
+    singles = SyncVectorEnv([lambda: SingleEnv(name, horizon=horizon, **options)] * N, autoreset_mode=mode)
     tasks = batch.space.sample(N, "train", np.random.default_rng(0))
     if name == "Navigation2D":  # near enough for some episodes to end early
         tasks = batch.space.tasks(goal_x=[0.105, 0.3, 0.205, -0.1], goal_y=[0.0, 0.3, 0.0, 0.0])
@@ -88,38 +88,8 @@ def test_without_autoreset_the_caller_resets(every_family):
             assert not np.array_equal(observation[ended], theirs[0][ended])
 
 
-def test_without_autoreset_a_finished_simulation_rests():
-    """One of two falls: its state stays as it is, it earns nothing, and the other one does not notice."""
-    env = make("Walker2dDir", 2, horizon=60, autoreset_mode="Disabled", num_threads=1)
-    alone = make("Walker2dDir", 1, horizon=60, autoreset_mode="Disabled", num_threads=1)
-    tasks = env.space.tasks(direction=[1.0, 1.0])
-    env.reset(seed=[3, 4], options={"tasks": tasks})
-    alone.reset(seed=[4], options={"tasks": tasks[0]})
-    fall, stand = np.array([1.0, 1, 1, -1, -1, -1]), np.zeros(6)
-    fallen, steps = None, 0
-    for _ in range(60):
-        observation, reward, terminated, truncated, info = env.step(np.stack([fall, stand]))
-        own = alone.step(stand[None])
-        np.testing.assert_array_equal(observation[1], own[0][0])
-        assert reward[1] == own[1][0]
-        if fallen is not None:
-            np.testing.assert_array_equal(observation[0], fallen[0])
-            np.testing.assert_array_equal(env.state()[0], fallen[1])
-            assert (reward[0], terminated[0], truncated[0], info["_reward_terms"][0]) == (0.0, False, False, False)
-            steps += 1
-        elif terminated[0]:
-            fallen = observation[0].copy(), env.state()[0].copy()
-        if terminated[1] or truncated[1]:
-            break
-    assert steps > 5
-    observation, _ = env.reset(options={"reset_mask": np.array([True, False])})
-    assert not np.array_equal(observation[0], fallen[0])
-    moved = env.step(np.stack([fall, stand]))
-    assert moved[1][0] != 0.0 and not np.array_equal(moved[0][0], observation[0])
-
-
 def test_without_autoreset_a_finished_episode_may_be_stepped_on():
-    env = make("HalfCheetahDir", 2, horizon=3, autoreset_mode="Disabled", step_finished=True)
+    env = make("HalfCheetahDir", 2, horizon=3, autoreset_mode="Disabled")
     env.reset(seed=0)
     truncated = [env.step(np.zeros((2, 6)))[3].tolist() for _ in range(5)]
     assert truncated == [[False] * 2] * 2 + [[True] * 2] * 3

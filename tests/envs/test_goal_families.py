@@ -86,7 +86,7 @@ DEFINITIONS = [
 @pytest.mark.parametrize("definition", DEFINITIONS, ids=lambda d: "-".join([d[0], *map(str, d[1].values())]))
 def test_a_batch_is_a_loop_over_gymnasiums_environments(definition, threads):
     name, options, env_id, settings, terms_of, shown = definition
-    env = make(name, N, num_threads=threads, autoreset_mode="Disabled", step_finished=True, horizon=1000, **options)
+    env = make(name, N, num_threads=threads, autoreset_mode="Disabled", horizon=1000, **options)
     singles = [gymnasium.make(env_id, **settings).unwrapped for _ in range(N)]
     tasks = env.space.sample(N, "train", np.random.default_rng(1))
     expected = np.empty((N, *singles[0].observation_space.shape))
@@ -99,28 +99,34 @@ def test_a_batch_is_a_loop_over_gymnasiums_environments(definition, threads):
 
     observation, _ = env.reset(seed=3, options={"tasks": tasks})
     follow(range(N))
-    rng = np.random.default_rng(0)
+    rng, over = np.random.default_rng(0), np.zeros(N, bool)
     for step in range(24):
         np.testing.assert_array_equal(observation, expected[:, shown])
         if step in (7, 15):
             mask = np.array([step == 7, True, False, False])
             observation, _ = env.reset(options={"reset_mask": mask})
             follow(np.flatnonzero(mask))
+            over &= ~mask
             np.testing.assert_array_equal(observation, expected[:, shown])
         observation, _, terminated, truncated, info = env.step(rng.uniform(-1.2, 1.2, (N, env.model.nu)))
         for i, (single, control) in enumerate(zip(singles, env.batch.bind("ctrl"), strict=True)):
+            if over[i]:  # stays as it was
+                assert terminated[i] and not truncated[i] and not info["_diverged"][i]
+                assert not any(term[i] for term in info["reward_terms"].values())
+                continue
             expected[i], _, ended, _, their_info = single.step(control.copy())
             terms = terms_of(their_info, single, tasks.values[i])
             mine = {key: value[i] for key, value in info["reward_terms"].items() if not key.startswith("_")}
             assert mine == pytest.approx(terms, rel=1e-12, abs=1e-12)
             assert terminated[i] == ended and not truncated[i]
+        over = terminated
     for single in singles:
         single.close()
 
 
 def best_of(name, task, field, states, options=None):
     """Which of the states (n, k), written to the first columns of a state field, is paid best after a step at rest."""
-    env = make(name, len(states), autoreset_mode="Disabled", step_finished=True, **(options or {}))
+    env = make(name, len(states), autoreset_mode="Disabled", **(options or {}))
     env.family.reset_state = lambda rngs, qpos, qvel: None
     env.reset(seed=0, options={"tasks": env.space.tasks(**task)[0].repeat(len(states))})
     array = env.batch.bind(field)
@@ -245,14 +251,14 @@ def test_ranges_are_the_published_ones(name, options, low, high):
 
 
 def test_sparse_and_windy_navigation_by_hand():
-    env = make("Navigation2DSparse", 2, autoreset_mode="Disabled", step_finished=True)
+    env = make("Navigation2DSparse", 2, autoreset_mode="Disabled")
     env.reset(seed=0, options={"tasks": env.space.tasks(goal_angle=[0.0, math.pi / 2])})
     env.step(np.tile([0.5, 0.0], (2, 1)))
     rewards = np.stack([env.step(np.tile([1.0, 0.0], (2, 1)))[1] for _ in range(12)])  # at 0.15, 0.25, ... 1.25 m
     np.testing.assert_allclose(rewards[:, 0], [0] * 7 + [0.85, 0.95, 0.95, 0.85, 0], atol=1e-12)
     assert not rewards[:, 1].any()
 
-    env = make("Navigation2DWind", 3, autoreset_mode="Disabled", step_finished=True)
+    env = make("Navigation2DWind", 3, autoreset_mode="Disabled")
     env.reset(seed=0, options={"tasks": env.space.tasks(wind_x=[0.0, 0.5, -0.8], wind_y=[0.0, 0.2, -0.8])})
     observation = env.step(np.tile([0.0, 1.0], (3, 1)))[0]
     np.testing.assert_allclose(observation, [[0, 0.1], [0.05, 0.12], [-0.08, 0.02]], atol=1e-15)

@@ -23,10 +23,9 @@ from metaworld.policies import ENV_POLICY_MAP
 from metaworld.sawyer_xyz_env import SawyerMocapBase
 
 from metarl import cli
-from metarl.envs import MetaWorldEnv, Tasks, make, make_family
+from metarl.envs import MetaWorldEnv, MissingExtra, Tasks, make, make_family
 from metarl.envs.metaworld import tasks as table
 from metarl.envs.metaworld.tasks import INDICES, environment_of, ml1, ml10, ml45
-from metarl.util.optional import MissingExtra
 from metarl.util.workers import WorkerDied, Workers
 
 MIXED = ("reach-v3", "push-v3", "peg-insert-side-v3", "drawer-close-v3", "sweep-v3", "basketball-v3")
@@ -297,7 +296,7 @@ def test_without_the_package_the_command_line_says_what_to_install(monkeypatch, 
         cli.main(["train", "metaworld/ml1_reach", "--run", str(tmp_path / "run")])
     assert exit_.value.code == 2
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and error.endswith("pip install 'metarl[metaworld]'\n")
+    assert error.count("\n") == 1 and error.endswith("pip install '.[metaworld]' in the checkout of metarl\n")
 
 
 def test_the_documented_example_runs():

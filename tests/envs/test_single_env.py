@@ -11,8 +11,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
-from metarl.envs import make, make_family, make_single
-from metarl.envs.gymnasium_ids import register
+from metarl.envs import SingleEnv, make, make_family, register
 
 
 def run_python(code: str, **environment: str) -> subprocess.CompletedProcess:
@@ -27,12 +26,12 @@ def test_checkers_have_no_complaint(every_family):
         warnings.simplefilter("error")
         env = gymnasium.make(f"metarl/{name}-v0", **options)
         check_env(env.unwrapped, skip_render_check=True)
-        sb3_check_env(make_single(name, **options), warn=True, skip_render_check=True)
+        sb3_check_env(SingleEnv(name, **options), warn=True, skip_render_check=True)
 
 
 def test_it_is_the_batch_with_one_simulation(every_family):
     name, options = every_family
-    single = make_single(name, horizon=8, **options)
+    single = SingleEnv(name, horizon=8, **options)
     batch = make(name, 1, horizon=8, autoreset_mode="Disabled", **options)
     task = batch.space.sample(1, "train", np.random.default_rng(2))
     single.set_task(task)
@@ -52,7 +51,7 @@ def test_it_is_the_batch_with_one_simulation(every_family):
 
 
 def test_np_random_is_the_stream_of_the_resets():
-    env = make_single("HalfCheetahDir")
+    env = SingleEnv("HalfCheetahDir")
     env.reset(seed=7)
     assert env.np_random_seed == 7
     state = env.np_random.bit_generator.state
@@ -127,7 +126,7 @@ def test_pictures_show_task_and_motion_or_say_what_is_missing():
 
 
 def test_without_opengl_the_error_says_what_to_do(monkeypatch):
-    env = make_single("Navigation2D", render_mode="rgb_array")
+    env = SingleEnv("Navigation2D", render_mode="rgb_array")
     env.reset(seed=0)
 
     def broken(*args, **kwargs):
@@ -141,11 +140,11 @@ def test_without_opengl_the_error_says_what_to_do(monkeypatch):
 
 def test_an_unknown_render_mode_is_refused():
     with pytest.raises(ValueError, match="unknown render_mode 'human'; this environment has 'rgb_array' or None"):
-        make_single("HalfCheetahDir", render_mode="human")
-    assert make_single(make_family("HalfCheetahDir")).render() is None
+        SingleEnv("HalfCheetahDir", render_mode="human")
+    assert SingleEnv(make_family("HalfCheetahDir")).render() is None
 
 
 @pytest.mark.parametrize("scale", [1.0, 10.0])
 def test_the_action_space_is_the_declared_scale(scale):
-    space = make_single("HalfCheetahDir", action_scale=scale).action_space
+    space = SingleEnv("HalfCheetahDir", action_scale=scale).action_space
     assert (space.low.tolist(), space.high.tolist()) == ([-scale] * 6, [scale] * 6)

@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metarl.envs import SPLITS, Parameter, Tasks, TaskSpace, make_family
+from metarl.envs import FAMILIES, SPLITS, Parameter, Tasks, TaskSpace, make_family
 from metarl.envs.metaworld.tasks import GoalSpace
-from metarl.util.plugins import FAMILIES
 
-SPACES = {name: make_family(name).space for name in FAMILIES if name != "OwnRobot"}
+SPACES = {name: make_family(name).space for name in FAMILIES}
 FROM_RANGES = [name for name, space in SPACES.items() if not isinstance(space, GoalSpace)]
 CONTINUOUS = {name: space for name, space in SPACES.items() if not space.exhaustive}
 

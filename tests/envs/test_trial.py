@@ -10,13 +10,13 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from metarl.agents.global_random import global_generators
-from metarl.envs import TrialEnv, TrialVectorEnv, make, make_single
+from metarl.envs import SingleEnv, TrialEnv, TrialVectorEnv, make
 
 ACTION = np.array([0.5, -0.25], np.float32)
 
 
 def single(episodes=3, horizon=4, **options):
-    return TrialEnv(make_single("Navigation2D", horizon=horizon), episodes, **options)
+    return TrialEnv(SingleEnv("Navigation2D", horizon=horizon), episodes, **options)
 
 
 def vector(num_envs=3, episodes=2, horizon=4, **options):
@@ -76,7 +76,7 @@ def test_tasks_follow_from_the_seed_and_are_of_the_split():
 
 def test_an_episode_may_terminate_inside_a_trial():
     """Straight to the goal: the episode ends, the trial goes on from the start; the last ends the trial."""
-    goal = make_single("Navigation2D").space.tasks(goal_x=0.2, goal_y=0.1)
+    goal = SingleEnv("Navigation2D").space.tasks(goal_x=0.2, goal_y=0.1)
     env = single(episodes=2, horizon=10, draw=lambda env, rng: env.set_task(goal))
     env.reset(seed=0)
     lengths, count, terminated = [], 0, False

@@ -7,16 +7,16 @@ import shlex
 import subprocess
 import sys
 import time
-from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+import metarl
 from metarl import cli, doctor
 from metarl.config import config_names, load_config, to_yaml
+from metarl.envs.registry import FAMILIES
 from metarl.errors import UserError
-from metarl.util.plugins import FAMILIES
 
 
 def run(capsys, *args: str) -> tuple[int, str, str]:
@@ -188,7 +188,7 @@ def test_list_shows_families_configs_algorithms_and_settings(capsys):
 
 
 def test_version_and_help(capsys):
-    assert run(capsys, "--version") == (0, f"metarl {metadata.version('metarl')}\n", "")
+    assert run(capsys, "--version") == (0, f"metarl {metarl.__version__}\n", "")
     code, out, _ = run(capsys)
     assert code == 0 and out.startswith("Usage: metarl")
     assert run(capsys, "--help") == (0, out, "")
@@ -243,6 +243,22 @@ def test_doctor_says_what_is_missing_and_how_to_get_it(capsys, monkeypatch):
     assert "-> pip install torch" in out and "1 broken, 1 missing" in out
     monkeypatch.setattr(doctor, "examine", lambda: iter([broken]))
     assert run(capsys, "doctor")[0] == 1
+
+
+@pytest.mark.parametrize("name, top_level", [("metarl", "something"), ("Meta_RL.Toolbox", "metarl")])
+def test_doctor_finds_another_distribution_in_our_folder(monkeypatch, tmp_path, capsys, name, top_level):
+    assert [finding.status for finding in doctor._names()] == ["ok"]
+    folder = tmp_path / f"{name}-2.1.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 2.1\n")
+    (folder / "top_level.txt").write_text(f"{top_level}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert not doctor.print_report(doctor._names())
+    error, remedy, ours, *_ = capsys.readouterr().out.splitlines()
+    name = "metarl" if name == "metarl" else "meta-rl-toolbox"
+    assert error.startswith("broken") and f"{name} 2.1, another distribution" in error
+    assert f"-> pip uninstall {name}, then pip install --force-reinstall" in remedy
+    assert ours.startswith("ok      metarl-robotics")
 
 
 def test_doctor_outlives_what_crashes():

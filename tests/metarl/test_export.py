@@ -387,8 +387,8 @@ def test_not_a_run_and_no_checkpoint(capsys, run, tmp_path):
 @pytest.mark.parametrize("missing", ["onnx", "onnxruntime"])
 def test_a_missing_extra_is_one_line(capsys, run, monkeypatch, missing):
     monkeypatch.setattr(Extra, "installed", lambda extra: extra.module != missing)
-    line = f"export needs the package {missing}, which is not installed: pip install 'metarl[export]'"
-    assert command(capsys, run.path) == (2, "", f"metarl: error: {line}\n")
+    line = f"export needs the package {missing}, which is not installed: pip install '.[export]'"
+    assert command(capsys, run.path) == (2, "", f"metarl: error: {line} in the checkout of metarl\n")
 
 
 def test_a_family_without_actuators_is_refused(run):

@@ -1,4 +1,4 @@
-"""Changes in mid-episode: which parameters are in force at which step.
+"""Changes in mid-episode: which parameters are active at which step.
 
     space = TaskSpace("Fault", (
         Parameter("motor", "1", "which motor dies", -1, "choice", choices=(-1, 0, 1), writes=..., onset="step"),
@@ -10,11 +10,14 @@ An onset of t means: steps 0 to t - 1 of an episode happen at the default, step 
 value.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from metarl.util.text import nearest
 
-from ..task import TaskSpace
+from .parameter import Parameter
+from .task import TaskSpace
 
 
 class Schedule:
@@ -40,8 +43,8 @@ class Schedule:
         return values
 
     @staticmethod
-    def _step_of(space: TaskSpace, parameter):
-        """The function from values (n, D) to the steps (n,) or the step at which a parameter sets in."""
+    def _step_of(space: TaskSpace, parameter: Parameter) -> Callable[[np.ndarray], np.ndarray | int]:
+        """The function from values (n, D) to the steps (n,) or the step at which a parameter becomes active."""
         onset = parameter.onset
         if isinstance(onset, int):
             return lambda values: onset

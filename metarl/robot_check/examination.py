@@ -1,8 +1,7 @@
-"""`metarl check`: a robot before anything is trained on it.
+"""A robot, before anything is trained on it: what is wrong with it.
 
     result = check("robots/cart")            # or a robot's YAML file, or the name of a shipped family
     result["errors"], result["warnings"]     # lines for people
-    print_report(result)
 
 It compiles the robot, runs an agent that does nothing and one that acts at random in a batch of tasks, and looks at
 what comes back. An error is what makes training pointless or wrong: a parameter that changes nothing, a body that
@@ -11,32 +10,28 @@ episodes that end at once whatever is done. A warning is what may be meant so. W
 check can tell; that no action changes anything in it, it can.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
-from rich.console import Console
-from rich.table import Table
 
+from metarl.algorithms.baselines import RandomAdapter
+from metarl.algorithms.sampling import episode
 from metarl.bench.physics import steps_vs_physics
-from metarl.envs import BatchEnv, Family, OwnRobot, Tasks, env_class, make_family
+from metarl.envs import FAMILIES, BatchEnv, Family, OwnRobot, Tasks, make_family
 from metarl.envs.checks import assert_effective, assert_physical
+from metarl.envs.family import endless
 from metarl.errors import UserError
+from metarl.robot_check.report import draw_start
 from metarl.util.optional import MissingExtra
-from metarl.util.plugins import FAMILIES
 from metarl.util.rng import stream
 from metarl.util.text import nearest
-from metarl.visual.stills import write_stills
-from metarl.visual.video import ADVICE, VideoError, find_backend
 
 TASKS, BEYOND = 32, 8  # of training and of extrapolation, with an episode of each agent in each
 MOST_STEPS = 500  # of an episode that are tried
 SIMULATIONS = 200  # for the throughput
 AT_ONCE = 3  # steps
-COLUMNS, ROWS = 6, 3  # of the pictures: moments, tasks
 
 
 def check(subject: str | Path | Family, pictures: Path | None = None, seconds: float = 0.3) -> dict[str, Any]:
@@ -53,7 +48,8 @@ def check(subject: str | Path | Family, pictures: Path | None = None, seconds: f
     warnings: list[str] = []
     try:
         env, tasks = _environment(family)
-        agents = {name: _episodes(env, tasks, name) for name in ("zero", "random")}
+        random = np.random.default_rng(stream(0, "check", 1))
+        agents = {name: _episodes(env, tasks, noise) for name, noise in (("zero", None), ("random", random))}
     except MissingExtra as error:
         raise UserError(str(error)) from error
     except ValueError as error:  # a reward that is not a number, a mass that is not positive
@@ -61,7 +57,7 @@ def check(subject: str | Path | Family, pictures: Path | None = None, seconds: f
     errors += _physical(env, tasks)
     errors += _effective(family)
     _judge(env, tasks, agents, errors, warnings)
-    speed_env = BatchEnv(family, SIMULATIONS, horizon=2**31, autoreset_mode=AutoresetMode.DISABLED)
+    speed_env = BatchEnv(endless(family), SIMULATIONS, horizon=2**31, autoreset_mode=AutoresetMode.DISABLED)
     ratio, speed = steps_vs_physics(speed_env, rounds=3, seconds=seconds)
     result = {
         "name": family.name,
@@ -76,16 +72,17 @@ def check(subject: str | Path | Family, pictures: Path | None = None, seconds: f
         "pictures": None,
     }
     if pictures is not None:
-        result["pictures"] = _draw(env, tasks, agents["random"], pictures, warnings)
+        result["pictures"] = draw_start(env, tasks, agents["random"], pictures, warnings)
     return result | {"errors": errors, "warnings": warnings}
 
 
 def find_family(subject: str) -> Family:
     """The family of a robot's file or folder, or the shipped one of that name."""
-    if subject in FAMILIES and subject != OwnRobot.__name__:
-        if env_class(FAMILIES.load(subject)) is not BatchEnv:
+    if subject in FAMILIES:
+        family = make_family(subject)
+        if not family.batched:
             raise UserError(f"check: {subject} is simulated by its own package, which has tests of its own")
-        return make_family(subject)
+        return family
     if not Path(subject).exists():
         raise UserError(f"check: got {subject!r}, expected a robot's YAML file, its folder, or a family"
                         + nearest(subject, FAMILIES.names()))  # fmt: skip
@@ -106,29 +103,24 @@ def _environment(family: Family) -> tuple[BatchEnv, Tasks]:
     return BatchEnv(family, len(tasks), horizon=horizon, autoreset_mode=AutoresetMode.DISABLED), tasks
 
 
-def _episodes(env: BatchEnv, tasks: Tasks, agent: str) -> dict[str, np.ndarray]:
-    """One episode of an agent in each task: (T, N, ...) arrays, NaN behind the end of an episode."""
-    rng = np.random.default_rng(stream(0, "check", 1))
-    observation, _ = env.reset(seed=stream(0, "check", 2), options={"tasks": tasks})
-    seen: dict[str, list] = {name: [] for name in ("reward", "terms", "observation", "poses")}
-    alive = np.ones(len(tasks), bool)
-    length, diverged = np.zeros(len(tasks), int), np.zeros(len(tasks), bool)
-    for _ in range(env.horizon):
-        seen["observation"].append(np.where(alive[:, None], observation, np.nan))
+def _episodes(env: BatchEnv, tasks: Tasks, noise: np.random.Generator | None) -> dict[str, np.ndarray]:
+    """One episode in each task, of random actions or, without noise, of none: (T, N, ...) arrays, NaN after its end."""
+    observations, _ = env.reset(seed=stream(0, "check", 2), options={"tasks": tasks})
+    agent = RandomAdapter(env.single_action_space.low, env.single_action_space.high)
+    seen: dict[str, list] = {"reward": [], "terms": [], "observation": [], "poses": [env.batch.bind("qpos").copy()]}
+    length, ended, diverged = np.zeros(len(tasks), int), np.zeros(len(tasks), bool), np.zeros(len(tasks), bool)
+    for step in episode(env, agent, None, 1, observations, noise):
+        running = step.running[:, 0]
+        terms = {name: term for name, term in step.info["reward_terms"].items() if not name.startswith("_")}
+        length += running
+        ended |= step.terminated[:, 0]
+        diverged |= step.diverged[:, 0]
+        seen["observation"].append(np.where(step.running, step.observations[:, 0], np.nan))
+        seen["reward"].append(np.where(running, step.rewards[:, 0], np.nan))
+        seen["terms"].append([np.where(running, term, np.nan) for term in terms.values()])
         seen["poses"].append(env.batch.bind("qpos").copy())
-        shape = (len(tasks), env.model.nu)
-        action = np.zeros(shape) if agent == "zero" else rng.uniform(-1, 1, shape) * env.single_action_space.high
-        observation, reward, terminated, _, info = env.step(action)
-        terms = {name: term for name, term in info["reward_terms"].items() if not name.startswith("_")}
-        length += alive
-        diverged |= alive & info["diverged"]
-        seen["reward"].append(np.where(alive, reward, np.nan))
-        seen["terms"].append([np.where(alive, term, np.nan) for term in terms.values()])
-        alive &= ~terminated
-        if not alive.any():
-            break
     return {name: np.array(values) for name, values in seen.items()} | {
-        "names": np.array(list(terms)), "length": length, "diverged": diverged, "ended": ~alive,
+        "names": np.array(list(terms)), "length": length, "diverged": diverged, "ended": ended,
     }  # fmt: skip
 
 
@@ -219,60 +211,3 @@ def _parameters(env: BatchEnv) -> list[dict[str, Any]]:
              "range": [p.low, p.high] if p.continuous else list(p.choices), "held_out": list(p.held_out),
              "extrapolation": [list(x) if p.continuous else x for x in p.extrapolation]}
             for p in env.space.parameters]  # fmt: skip
-
-
-def _draw(env: BatchEnv, tasks: Tasks, seen: dict[str, np.ndarray], folder: Path, warnings: list[str]) -> str | None:
-    """The first second of some episodes as a PNG, its path; a warning where nothing can be drawn."""
-    backend = find_backend()
-    if backend is None:
-        warnings.append(ADVICE.replace("no MP4 replay", "no pictures"))
-        return None
-    last = min(int(seen["length"][:ROWS].min()), len(seen["poses"])) - 1
-    moments = np.unique(np.linspace(0, min(last, round(1.0 / env.dt)), COLUMNS).astype(int))
-    qpos = seen["poses"][moments][:, :ROWS].swapaxes(0, 1)
-    models = [env.model_of(i) for i in range(ROWS)]
-    span = f"{moments[0] * env.dt:.2f} to {moments[-1] * env.dt:.2f} s"
-    texts = [f"{span}   {tasks.describe(i)}" for i in range(ROWS)]
-    try:
-        return str(write_stills(models, qpos, env.family.camera, texts, folder / f"{env.family.name}.png", backend))
-    except (VideoError, OSError) as error:
-        warnings.append(str(error))
-        return None
-
-
-def print_report(result: dict[str, Any]) -> None:
-    """The result of `check`, for people."""
-    console = Console(highlight=False)
-    if "agents" in result:
-        speed = result["throughput"]
-        console.print(f"{result['name']}: {len(result['observation'])} observations, {len(result['actions'])} actions,"
-                      f" {result['dt']:g} s a step, {result['horizon']} steps an episode")
-        console.print(f"{speed['env_steps_per_second']:,.0f} steps/s in {speed['simulations']} simulations,"
-                      f" {speed['vs_physics']:.2f} of physics alone\n")
-        console.print(_agents_table(result["agents"]))
-        console.print(_observation_table(result["observation"]))
-    if result.get("pictures"):
-        console.out(f"pictures: {result['pictures']}")
-    for kind in ("errors", "warnings"):
-        for line in result[kind]:
-            console.out(f"{kind[:-1]}: {line}")
-    if not result["errors"]:
-        console.print(f"no errors, {len(result['warnings'])} warnings")
-
-
-def _agents_table(agents: dict[str, Any]) -> Table:
-    table = Table("agent", "return", "steps", "ended", "diverged", "reward terms, in the return", box=None)
-    for name, row in agents.items():
-        terms = ", ".join(f"{term} {value:.3g}" for term, value in row["reward_terms"].items())
-        table.add_row(name, f"{row['return']:.4g}", f"{row['length']:.0f}", f"{row['ended']:.0%}",
-                      str(row["diverged"]), terms)  # fmt: skip
-    return table
-
-
-def _observation_table(observation: list[dict[str, Any]], most: int = 40) -> Table:
-    table = Table("", "observation", "unit", "from", "to", box=None)
-    for i, row in enumerate(observation[:most]):
-        table.add_row(str(i), row["name"], row["unit"], f"{row['low']:.4g}", f"{row['high']:.4g}")
-    if len(observation) > most:
-        table.add_row("", f"and {len(observation) - most} more, see --json", "", "", "")
-    return table

@@ -1,10 +1,10 @@
-"""Actuation delay and hold, observation noise, bias and dropout: what lies between a policy and its robot.
+"""Actuation delay and hold; observation noise, bias and dropout.
 
     Parameter("delay", "steps", "", 0, "choice", choices=(0, 1, 2), writes=Write("action_delay"))
     Parameter("noise", "1", "", 0.0, "uniform", 0.0, 0.1, writes=Write("observation_noise", (0, 1, 2)))
 
 A `BatchEnv` has a `SensorActuatorModel` if a parameter of its family is of this kind. Rewards are of the true state and
-of the controls that reach the motors; only observations pass through. Entries are first biased, then noisy, then
+of the controls that reach the motors; only observations are changed. Entries are first biased, then noisy, then
 dropped: with one draw for all, a dropped observation repeats the last one, and the first of an episode always arrives.
 Controls are first held for a period, counted from the start of the episode, and then delayed; the idle control is
 applied until the first arrives.
@@ -16,15 +16,16 @@ import numpy as np
 
 from metarl.util.rng import keys, normals, uniforms
 
-from ..parameter import Parameter
-from ..task import TaskSpace
+from .parameter import Parameter
+from .task import TaskSpace
+from .variation.write import Write
 
 _PURPOSE = 0x6368616E6E656C  # of the random streams, apart from those of the resets
 _COMMANDS = ("action_delay", "control_period")
 
 
 class SensorActuatorModel:
-    """The channel of N simulations.
+    """Latency and noise of N simulations.
 
     Args:
         space: task space with at least one parameter that writes a quantity of kind "command" or "sensor".
@@ -37,7 +38,7 @@ class SensorActuatorModel:
         self._columns: dict[str, list[tuple[int, np.ndarray]]] = {}
         for column, p in enumerate(space.parameters):
             for write in p.writes:
-                if write.row.kind in ("command", "sensor"):
+                if write.quantity_row.kind in ("command", "sensor"):
                     entries = _entries(p, write, observation_size)
                     self._columns.setdefault(write.quantity, []).append((column, entries))
         longest = _most_steps(space, "action_delay")
@@ -50,7 +51,7 @@ class SensorActuatorModel:
 
     @staticmethod
     def needed(space: TaskSpace) -> bool:
-        return any(w.row.kind in ("command", "sensor") for p in space.parameters for w in p.writes)
+        return any(w.quantity_row.kind in ("command", "sensor") for p in space.parameters for w in p.writes)
 
     def seed(self, ids: np.ndarray, generators: Sequence[np.random.Generator]) -> None:
         """New random streams for simulations ids, beside their generators."""
@@ -75,7 +76,7 @@ class SensorActuatorModel:
     def observe(
         self, observation: np.ndarray, values: np.ndarray, ids: np.ndarray, last: np.ndarray | None
     ) -> np.ndarray:
-        """What arrives of observations (n, O) of simulations ids (n,); last (n, O) arrived before, None at first."""
+        """What arrives of observations (n, O) of simulations ids (n,) after last (n, O), None at the start."""
         key, draw = self._key[ids], self._draws[ids]
         self._draws[ids] += np.uint64(1)
         values, observation = values[ids], observation.copy()
@@ -91,17 +92,28 @@ class SensorActuatorModel:
                 observation[rows, entries] = last[rows, entries]
         return observation
 
+    def step(
+        self, observation: np.ndarray, values: np.ndarray, stepped: np.ndarray, restart: np.ndarray, last: np.ndarray
+    ) -> np.ndarray:
+        """The observations (N, O) that arrive after a step of the simulations in one mask and the start of others."""
+        for mask, before in ((stepped, last), (restart, None)):
+            ids = np.flatnonzero(mask)
+            observation[ids] = self.observe(observation[ids], values, ids, None if before is None else before[ids])
+        # of those that are over nothing arrives; their later noise must not depend on when an episode ended
+        self._draws[~stepped & ~restart] += np.uint64(1)
+        return observation
+
     def state(self) -> dict[str, np.ndarray]:
         """Everything that a later step depends on, copied."""
         return {name: getattr(self, f"_{name}").copy() for name in ("history", "held", "key", "draws")}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Go on from what state() returned."""
+        """Continue from what state() returned."""
         for name, array in state.items():
             getattr(self, f"_{name}")[:] = array
 
 
-def _entries(parameter: Parameter, write, observation_size: int) -> np.ndarray:
+def _entries(parameter: Parameter, write: Write, observation_size: int) -> np.ndarray:
     """Indices of the entries of the observation that a write names; all if none."""
     if write.quantity in _COMMANDS:
         if write.elements:
