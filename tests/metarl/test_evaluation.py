@@ -152,7 +152,7 @@ def test_without_adaptation_each_step_scores_the_same_on_fresh_episodes():
 
 def test_an_untrained_policy_scores_like_random_actions():
     config = small_config("HalfCheetahDir", horizon=20)
-    learner = make_learner(config, learner_env(config, 1))
+    learner = make_learner(config)
 
     class Random(Stubborn):
         def act(self, state, observations, rng):
@@ -502,7 +502,7 @@ class Solvable(BatchEnv):
 
 def test_where_the_environment_says_what_was_done_each_started_episode_counts():
     def solvable(num_envs):
-        return Solvable("Navigation2D", num_envs, horizon=25, autoreset_mode="Disabled", num_threads=1)
+        return Solvable(make_family("Navigation2D"), num_envs, horizon=25, autoreset_mode="Disabled", num_threads=1)
 
     result = evaluate(Navigator(), solvable, tasks(6), steps=1, episodes=4, seed=0)
     assert result.successes.shape == (2, 6, 4) and result.successes[1].all()  # the goal is reached
@@ -520,7 +520,7 @@ def test_an_episode_that_diverged_was_not_done():
             return observation, reward, *rest, info | {"success": np.ones(self.num_envs, bool)}
 
     def exploding(num_envs):
-        return Exploding("Navigation2D", num_envs, horizon=5, autoreset_mode="Disabled", num_threads=1)
+        return Exploding(make_family("Navigation2D"), num_envs, horizon=5, autoreset_mode="Disabled", num_threads=1)
 
     result = evaluate(Navigator(), exploding, tasks(2), steps=0, episodes=2, seed=0)
     assert result.successes.tolist() == [[[1.0, 0.0], [1.0, 1.0]]]
