@@ -14,7 +14,7 @@ import numpy as np
 from metarl.algorithms.learners import make_env, make_learner
 from metarl.bench.physics import replay
 from metarl.config import Config, EnvConfig, ProMPConfig
-from metarl.evaluation.adaptation_curve import evaluate
+from metarl.evaluation.adaptation_curve import measure
 from metarl.runs.run import threads
 from metarl.util.rng import stream
 from metarl.util.torch_runtime import torch_threads
@@ -53,7 +53,7 @@ class _Pair:
         family.advance = self._recording
         try:
             self._start = time.perf_counter()
-            evaluate(
+            measure(
                 self.adapter, lambda num_envs: self.env, self.tasks, steps=ROUNDS - 1, episodes=EPISODES, seed=0,
                 progress=self._after_round,
             )  # fmt: skip

@@ -43,8 +43,8 @@ class Method:
 
     @property
     def oracle(self) -> bool:
-        """Whether it is told the task's parameters."""
-        return _told(self.config)
+        """Whether it observes the true task parameters."""
+        return _oracle(self.config)
 
 
 def open_runs(paths: Iterable[str | Path]) -> list[Run]:
@@ -100,9 +100,9 @@ def differences(methods: Sequence[Method]) -> dict[str, list[Any]]:
 def base_name(config: Config) -> str:
     """What a method is commonly called."""
     name = _learner_name(config)
-    if not _told(config):
+    if not _oracle(config):
         return name
-    return "oracle" if name == "domain-randomised" else f"{name} told the task"
+    return "oracle" if name == "domain-randomised" else f"{name} (oracle)"
 
 
 def _learner_name(config: Config) -> str:
@@ -119,7 +119,7 @@ def _learner_name(config: Config) -> str:
     return NAMES.get(algorithm.name, algorithm.name)
 
 
-def _told(config: Config) -> bool:
+def _oracle(config: Config) -> bool:
     return getattr(config.algorithm, "oracle", False)
 
 
