@@ -8,9 +8,10 @@ import pytest
 
 from metarl import cli
 from metarl.catalog import families
-from metarl.envs import FAMILIES, MissingExtra, make, make_family
+from metarl.envs import FAMILIES, BatchEnv, MissingExtra, make, make_family
 from metarl.envs.checks import assert_effective, assert_physical
 from metarl.envs.families.servo_robot import ROBOTS, gravity_direction, to_body
+from metarl.envs.family import endless
 
 NAMES = ("Go1Velocity", "PandaReach", "LeapSpin")
 N = 6
@@ -94,6 +95,7 @@ class PlainRobot:
 
 
 def test_a_batch_is_a_loop_over_single_simulations(env):
+    env = BatchEnv(endless(env.family), N, autoreset_mode="Disabled", horizon=2000)
     env.reset(seed=0, options={"tasks": mixed_tasks(env)})
     plain, rng = [PlainRobot(env, i) for i in range(N)], np.random.default_rng(1)
     for _ in range(60):
