@@ -9,8 +9,11 @@
 A parameter with `writes` is applied by the environment; one without is a goal, which the family's reward reads.
 """
 
+import json
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -86,6 +89,19 @@ class Parameter:
             raise ValueError(f"parameter {self.name}: onset must be a step or another parameter, got {self.onset!r}")
         if not self.allows(np.array([self.default])).all():
             raise ValueError(f"parameter {self.name}: default {self.default} is outside its own ranges")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data without what it writes; numbers that are not there are left out."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "writes"}
+        kept = {key: value for key, value in plain.items() if value not in ((), None) and value == value}
+        return json.loads(json.dumps(kept))
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Parameter":
+        """What `to_json` wrote."""
+        tuples = {key: tuple(tuple(x) if isinstance(x, list) else x for x in value)
+                  for key, value in data.items() if isinstance(value, list)}  # fmt: skip
+        return cls(**{**data, **tuples})
 
     @property
     def continuous(self) -> bool:

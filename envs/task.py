@@ -106,6 +106,15 @@ class TaskSpace:
                 " draw them from different splits"
             )
 
+    def to_json(self) -> dict[str, Any]:
+        """{"family", "parameters"}: plain data, without what the parameters write in a robot."""
+        return {"family": self.family, "parameters": [p.to_json() for p in self.parameters]}
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> "TaskSpace":
+        """What `to_json` wrote: tasks can be drawn of it and read with it, but not be written into a robot."""
+        return TaskSpace(str(data["family"]), tuple(Parameter.from_json(p) for p in data["parameters"]))
+
     def _check_split(self, split: str) -> None:
         if split not in SPLITS:
             raise ValueError(f"unknown split {split!r}" + nearest(split, SPLITS))

@@ -1,6 +1,6 @@
 """Go1Velocity: Unitree's quadruped, which must walk as it is told on whatever body and ground it finds itself.
 
-    env = make("Go1Velocity", 200)                        # needs pip install 'metarl[robots]'
+    env = make("Go1Velocity", 200)                        # needs pip install '.[robots]'
     env.set_tasks(env.space.tasks(payload=4.0, failed_joint=2).repeat(200))     # 4 kg, and a weak front right knee
 
 The command, a forward speed and a turning rate, is observed, as on a robot with a joystick; what varies about the robot

@@ -1,6 +1,6 @@
 """LeapSpin: the LEAP hand, which must turn a cube on its palm without dropping it.
 
-    env = make("LeapSpin", 200)                           # needs pip install 'metarl[robots]'
+    env = make("LeapSpin", 200)                           # needs pip install '.[robots]'
     env.set_tasks(env.space.tasks(size=1.1, friction=0.6).repeat(200))          # a larger and more slippery cube
 
 Playground's model of the hand and its cube of 7 cm, with boxes to touch; servos of kp 3 N m/rad and at most 0.22 N m,

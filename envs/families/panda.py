@@ -1,6 +1,6 @@
 """PandaReach: Franka's arm, which must bring its flange to a goal that it is not told, with a load it does not know.
 
-    env = make("PandaReach", 200)                         # needs pip install 'metarl[robots]'
+    env = make("PandaReach", 200)                         # needs pip install '.[robots]'
     env.set_tasks(env.space.tasks(goal_x=0.5, goal_z=0.3, payload=2.0).repeat(200))
 
 The robot is Menagerie's for MJX, without the hand: position servos, no collisions. The servos give way under a load, so

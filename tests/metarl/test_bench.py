@@ -9,7 +9,8 @@ from metarl.bench import physics as bench_physics
 from metarl.bench import recurrent as bench_recurrent
 from metarl.bench import suite as bench
 from metarl.config import load_config
-from metarl.envs import FAMILIES, MissingExtra, make
+from metarl.envs import FAMILIES, make
+from metarl.util.optional import MissingExtra
 
 
 def test_the_replay_does_the_physics_of_the_steps():
@@ -27,7 +28,7 @@ def test_families_that_run_in_a_batch_have_a_ratio_each(monkeypatch):
     def missing(self):
         raise MissingExtra("the Ant needs a package")
 
-    monkeypatch.setattr(FAMILIES["AntDir"], "build", missing)
+    monkeypatch.setattr(FAMILIES.load("AntDir"), "build", missing)
     result = bench.families(["Navigation2DWind", "AntDir", "MetaWorldML1", "SwimmerVel"], rounds=1, seconds=0.01)
     assert list(result["families"]) == ["Navigation2DWind", "SwimmerVel"]
     assert all(ratio > 0 for ratio in result["families"].values())
