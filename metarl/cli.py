@@ -21,8 +21,8 @@ from typing import Annotated, Any
 
 import typer
 
-from metarl.errors import UserError
 from metarl.util import distribution
+from metarl.util.errors import UserError
 from metarl.util.text import close
 
 app = typer.Typer(name="metarl", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
