@@ -81,15 +81,15 @@ def train_command(arguments: list[str], stderr: str, fault: str = "", **variable
         iterate = ProMP.iterate
         interruption.PATIENCE = 1.0
 
-        def faulty(self, iteration):
+        def faulty(self, env, iteration):
             if iteration == 5:
                 print("stuck", file=sys.stderr, flush=True)
                 if fault == "slow":  # ordinary Python, in which an exception can be raised
-                    iterate(self, iteration)
+                    iterate(self, env, iteration)
                     time.sleep(60)
                 if fault == "deaf":  # one call of a library, during which Python's signal handlers do not run
                     hashlib.pbkdf2_hmac("sha256", b"", b"", 200_000_000)
-            return iterate(self, iteration)
+            return iterate(self, env, iteration)
 
         ProMP.iterate = faulty
     main(["train", *arguments])

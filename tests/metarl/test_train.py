@@ -195,9 +195,9 @@ def full_disk(monkeypatch, during: range, file: str = ""):
     """Writes to files whose path ends with `file` fail with ENOSPC while the learner is in iterations `during`."""
     iterate, write, now = ProMP.iterate, os.write, [0]
 
-    def counting(self, iteration):
+    def counting(self, env, iteration):
         now[0] = iteration
-        return iterate(self, iteration)
+        return iterate(self, env, iteration)
 
     def failing(descriptor, content):
         if now[0] in during and os.readlink(f"/proc/self/fd/{descriptor}").endswith(file):
@@ -262,8 +262,8 @@ def test_numbers_that_are_not_finite_stop_the_run_before_they_are_saved(
 ):
     iterate = ProMP.iterate
 
-    def poisoned(self, iteration):
-        metrics = iterate(self, iteration)
+    def poisoned(self, env, iteration):
+        metrics = iterate(self, env, iteration)
         if iteration == 6:
             poison(self, metrics)
         return metrics
@@ -278,7 +278,7 @@ def test_numbers_that_are_not_finite_stop_the_run_before_they_are_saved(
 
 
 def test_a_bug_keeps_its_traceback_and_the_state_before_it(tmp_path, monkeypatch):
-    def broken(self, iteration):
+    def broken(self, env, iteration):
         raise KeyError("bug")
 
     monkeypatch.setattr(ProMP, "iterate", broken)
