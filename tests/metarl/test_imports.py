@@ -77,9 +77,8 @@ def graphs(inside: str) -> dict[str, dict[str, set[str]]]:
 @pytest.mark.parametrize(
     ("package", "kind"),
     [
-        ("metarl.envs", "modules"), ("metarl.envs", "folders"), ("metarl.agents", "modules"),
+        ("metarl.envs", "modules"), ("metarl.envs", "folders"), ("metarl.agents", "modules"), ("metarl", "modules"),
         pytest.param("metarl.agents", "folders", marks=pytest.mark.xfail(reason="agents and agents/memory")),
-        pytest.param("metarl", "modules", marks=pytest.mark.xfail(reason="config/misfits and config/schema")),
         pytest.param("metarl", "folders", marks=pytest.mark.xfail(reason="errors.py lies beside what uses all")),
     ],
 )  # fmt: skip
