@@ -74,20 +74,21 @@ def write_report(
 ) -> Path:
     """Write the report on the runs; `tasks` and the options are those of `compare_runs`."""
     out = Path(out)
-    if out.is_dir() or not out.parent.is_dir():
+    if (out.exists() and not out.is_file()) or not out.parent.is_dir():  # a device would be replaced by a file
         raise UserError(f"--out: got {out}, expected a file such as report.html in a folder that exists")
     options = {"baseline": baseline, "oracle": oracle, "deterministic": deterministic}
     comparisons = [compare_runs(paths, name, **options, say=say) for name in tasks]
     say = say or (lambda line: None)
     first = comparisons[0]
     page = Page(f"{first.tasks.space.family}: {', '.join(m.name for m in first.measured)}")
+    documents = [comparison.to_json() for comparison in comparisons]
     with tempfile.TemporaryDirectory() as folder:
-        documents = [comparison.to_json() for comparison in comparisons]
-        figures = _write(page, comparisons, documents, Path(folder), say)
         try:
+            figures = _write(page, comparisons, documents, Path(folder), say)
             replace(out, page.html().encode())
         except OSError as error:
-            raise UserError(f"--out: {out} cannot be written: {error.strerror}; choose another file") from error
+            advice = "free some space, or choose another file"
+            raise UserError(f"--out: {out} cannot be written: {error.strerror}; {advice}") from error
         _publish(comparisons, documents, figures, out)
     return out
 

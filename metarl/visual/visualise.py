@@ -19,6 +19,7 @@ from pathlib import Path
 
 from metarl.algorithms.learners import make_env
 from metarl.algorithms.restore import load_adapter
+from metarl.errors import UserError
 from metarl.evaluation.adaptation_curve import Evaluation
 from metarl.evaluation.evaluate import evaluate_run
 from metarl.evaluation.store import load_evaluation
@@ -40,11 +41,19 @@ def visualise_run(run: Run | str | Path, say: Callable[[str], None] | None = Non
     """
     run = run if isinstance(run, Run) else open_run(Path(run))
     say = say or (lambda line: print(line, file=sys.stderr))
-    files = []
-    for file in _draw(run, say):
+    files, drawing = [], _draw(run, say)
+    while (file := _next(drawing, run)) is not None:
         files.append(file)
         yield file
     publish(run, files)
+
+
+def _next(drawing: Iterator[Path], run: Run) -> Path | None:
+    try:
+        return next(drawing, None)
+    except OSError as error:
+        where = error.filename or run.path
+        raise UserError(f"visualise: {where} cannot be written: {error.strerror}; see to its folder") from error
 
 
 def _draw(run: Run, say: Callable[[str], None]) -> Iterator[Path]:
