@@ -42,7 +42,7 @@ class Method:
 
     @property
     def oracle(self) -> bool:
-        """Whether it is told the task's parameters."""
+        """Whether it observes the true task parameters."""
         return self.config.algorithm.oracle
 
 

@@ -20,9 +20,8 @@ from pathlib import Path
 from metarl.algorithms.learners import make_env
 from metarl.algorithms.restore import load_adapter
 from metarl.errors import UserError
-from metarl.evaluation.adaptation_curve import Evaluation
 from metarl.evaluation.evaluate import evaluate_run
-from metarl.evaluation.store import load_evaluation
+from metarl.evaluation.result import Evaluation
 from metarl.runs.run import Run, open_run, threads
 from metarl.training.tracking import publish
 from metarl.util.torch_runtime import torch_threads
@@ -101,7 +100,7 @@ def newest_evaluations(run: Run) -> dict[str, Evaluation]:
     # of two of the same checkpoint, the one written last
     for path in sorted(folder.glob("*.json"), key=lambda path: (_iteration(path), path.stat().st_mtime)):
         newest[path.stem.rsplit("-", 2)[0]] = path
-    return {name: load_evaluation(path) for name, path in sorted(newest.items())}
+    return {name: Evaluation.load(path) for name, path in sorted(newest.items())}
 
 
 def _iteration(path: Path) -> int:

@@ -57,10 +57,10 @@ def saved_tensors(run, iteration):
 
 def test_an_evaluation_says_what_was_averaged(run):
     newest, mean = evaluate_run(run), evaluate_run(run, average=4)
-    assert newest["path"] != mean["path"] and newest["returns"] != mean["returns"]
-    assert "averaged" not in newest["origin"]["checkpoint"]
-    assert mean["origin"]["checkpoint"]["averaged"] == [0, 1, 2, 3]
-    with open(mean["path"]) as file:
+    assert newest.path != mean.path and newest.returns.tolist() != mean.returns.tolist()
+    assert "averaged" not in newest.origin["checkpoint"]
+    assert mean.origin["checkpoint"]["averaged"] == [0, 1, 2, 3]
+    with open(mean.path) as file:
         assert json.load(file)["origin"]["checkpoint"]["averaged"] == [0, 1, 2, 3]
 
 

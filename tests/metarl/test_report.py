@@ -20,7 +20,7 @@ from metarl.cli import main
 from metarl.config import EnvConfig, WandbConfig
 from metarl.errors import UserError
 from metarl.evaluation.compare import compare_runs
-from metarl.evaluation.compare_table import SUMMARY, curve_cells, summary_cells
+from metarl.evaluation.tables import SUMMARY, curve_cells, summary_cells
 from metarl.runs.run import open_run
 from metarl.visual.page import Page
 from metarl.visual.report import WORDS, _record, write_report
@@ -116,7 +116,7 @@ def test_the_page_says_what_the_comparison_says(page, folders):
     comparison = compare_runs(folders)
     document = comparison.to_json()
     outline = Outline(page)
-    for cells in (*summary_cells(document), *curve_cells(document)):
+    for cells in (*summary_cells(comparison), *curve_cells(comparison)):
         assert all(cell in outline.texts for cell in cells if cell)
     for name in ("Environment", "Held-out tasks", "Replays", "Meta-training", "Provenance", "goal_x", "<rl2>"):
         assert name in outline.texts
