@@ -21,8 +21,8 @@ from typing import Annotated, Any
 
 import typer
 
-from metarl.errors import UserError
 from metarl.util import distribution
+from metarl.util.errors import UserError
 from metarl.util.signals import exit_on_sigterm
 from metarl.util.text import close
 

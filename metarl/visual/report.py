@@ -22,7 +22,6 @@ from matplotlib.figure import Figure
 
 from metarl.algorithms.learners import make_env
 from metarl.algorithms.restore import load_adapter
-from metarl.errors import UserError
 from metarl.evaluation.compare import compare_runs
 from metarl.evaluation.comparison import Comparison, Measured
 from metarl.evaluation.evaluate import tasks_digest
@@ -31,6 +30,7 @@ from metarl.evaluation.statistics import format_number
 from metarl.evaluation.tables import SUMMARY, curve_cells, curve_columns, notes, sentences, summary_cells
 from metarl.runs.run import threads
 from metarl.training.tracking import publish_report
+from metarl.util.errors import UserError
 from metarl.util.files import replace
 from metarl.util.torch_runtime import torch_threads
 from metarl.visual.comparison import ABOUT_RUNS, ABOUT_TASKS, CURVES, before_after, comparison_figures

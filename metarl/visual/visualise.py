@@ -19,11 +19,11 @@ from pathlib import Path
 
 from metarl.algorithms.learners import make_env
 from metarl.algorithms.restore import load_adapter
-from metarl.errors import UserError
 from metarl.evaluation.evaluate import evaluate_run
 from metarl.evaluation.result import Evaluation
 from metarl.runs.run import Run, open_run, threads
 from metarl.training.tracking import publish
+from metarl.util.errors import UserError
 from metarl.util.torch_runtime import torch_threads
 from metarl.visual.figures import adaptation_figure, learning_figure, save_figure
 from metarl.visual.html import write_html

@@ -27,10 +27,10 @@ from mjviser import ViserMujocoScene
 from rich.console import Console
 
 from metarl.envs import Parameter, Tasks
-from metarl.errors import UserError
 from metarl.evaluation.evaluate import tasks_from_file
 from metarl.runs.run import open_run
 from metarl.training.interruption import Interruption
+from metarl.util.errors import UserError
 from metarl.util.text import show
 from metarl.watch.session import Session
 

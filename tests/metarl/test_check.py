@@ -12,9 +12,9 @@ import yaml
 from PIL import Image
 
 from metarl.cli import main
-from metarl.errors import UserError
 from metarl.robot_check.examination import check, find_family
 from metarl.robot_check.report import print_report
+from metarl.util.errors import UserError
 from metarl.visual.video import find_backend
 
 MJCF = """

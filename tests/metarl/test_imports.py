@@ -77,12 +77,9 @@ def graphs(inside: str) -> dict[str, dict[str, set[str]]]:
 @pytest.mark.parametrize(
     ("package", "kind"),
     [
-        ("metarl.envs", "modules"), ("metarl.envs", "folders"), ("metarl.agents", "modules"),
-        pytest.param("metarl.agents", "folders", marks=pytest.mark.xfail(reason="agents and agents/memory")),
-        pytest.param("metarl", "modules", marks=pytest.mark.xfail(reason="config/misfits and config/schema")),
-        pytest.param("metarl", "folders", marks=pytest.mark.xfail(reason="errors.py lies beside what uses all")),
+        (package, kind) for package in ("metarl.envs", "metarl.agents", "metarl") for kind in ("modules", "folders")
     ],
-)  # fmt: skip
+)
 def test_no_import_comes_back_to_where_it_began(package, kind):
     graph = graphs(package)[kind]
     assert len(graph) > 1

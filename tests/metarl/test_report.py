@@ -18,10 +18,10 @@ import pytest
 from metarl.algorithms.baselines_config import RandomConfig
 from metarl.cli import main
 from metarl.config import EnvConfig, WandbConfig
-from metarl.errors import UserError
 from metarl.evaluation.compare import compare_runs
 from metarl.evaluation.tables import SUMMARY, curve_cells, summary_cells
 from metarl.runs.run import open_run
+from metarl.util.errors import UserError
 from metarl.visual.page import Page
 from metarl.visual.report import WORDS, _record, write_report
 

@@ -13,11 +13,11 @@ from metarl.algorithms.learners import make_learner
 from metarl.algorithms.promp_config import ProMPConfig
 from metarl.config import Config, EnvConfig, EvaluationConfig, WandbConfig
 from metarl.envs import make_family
-from metarl.errors import UserError
 from metarl.evaluation.evaluate import evaluate_run
 from metarl.evaluation.result import Evaluation
 from metarl.runs import checkpoint
 from metarl.runs import run as runs
+from metarl.util.errors import UserError
 from metarl.visual import visualise
 from metarl.visual.figures import adaptation_figure, learning_figure, running_mean, save_figure
 from metarl.visual.video import ADVICE, VideoError

@@ -20,9 +20,9 @@ from websockets.sync.client import connect
 
 from metarl.algorithms.learners import make_learner
 from metarl.config import changed, load_config
-from metarl.errors import UserError
 from metarl.runs.checkpoint import save
 from metarl.runs.run import open_run, start
+from metarl.util.errors import UserError
 from metarl.util.rng import stream
 from metarl.watch.server import Viewer, watch
 from metarl.watch.session import RESETS, Session
