@@ -69,6 +69,7 @@ def collect(
             if not running.any():
                 break
 
+    taken = valid.sum(1)
     valid &= ~diverged[:, None, :]
     for array in (raw, seen, actions, log_probs, rewards):
         array[~valid] = 0.0  # never lived, or diverged: a weight of zero does not make a NaN harmless
@@ -84,6 +85,7 @@ def collect(
         diverged=diverged,
         last_observations=adapter.act(state, last, None).observations,
         state=state,
+        steps=taken,
         successes=np.where(diverged & ~np.isnan(successes), 0.0, successes),
     )
 

@@ -84,7 +84,7 @@ def measure(
             rates[-1].append(_rates(rollout) / env.dt)
             if step < steps and deterministic and adapter.pooled:  # mean actions try nothing that could be learned from
                 rollout = collect(env, adapter, state, episodes, draws)
-            env_steps[step, rows] = rollout.valid.sum((1, 2))
+            env_steps[step, rows] = rollout.steps.sum(1)
             if step < steps:
                 state = adapter.adapt(state, rollout)
             if progress:

@@ -230,7 +230,7 @@ def flowing(comparison):
 
 
 def test_few_seeds_are_said(comparison):
-    assert comparison["ProMP"].note == "only 2 seeds: the interval is unreliable"
+    assert comparison["ProMP"].note == "only 2 seeds: the range of the runs instead of an interval"
     assert "one seed only" in comparison["RL²"].note
     text = shown(comparison)
     assert "only 2 seeds" in text and "one seed only" in text

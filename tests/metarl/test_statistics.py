@@ -116,12 +116,12 @@ def test_interval_of_one_run_is_the_percentile_bootstrap_at_the_widened_level(st
 
     ours = estimate(statistic, values[None], rng=generator(7), resamples=2000)
     assert ours.interval == pytest.approx(expected, abs=1e-9)
-    assert widened_confidence(0.95, count - 1) == pytest.approx(1 - 2 * tail, abs=1e-12)
+    assert widened_confidence(0.95, count - 1, count / (count - 1)) == pytest.approx(1 - 2 * tail, abs=1e-12)
 
 
 def test_widening_vanishes_for_many_units():
-    assert widened_confidence(0.95, 4) > 0.99
-    assert widened_confidence(0.95, 100_000) == pytest.approx(0.95, abs=1e-5)
+    assert widened_confidence(0.95, 4, 1.25) > 0.99
+    assert widened_confidence(0.95, 100_000, 1.0) == pytest.approx(0.95, abs=1e-5)
 
 
 @pytest.mark.parametrize("count", [5, 40])
@@ -230,6 +230,7 @@ def test_what_was_not_repeated_has_no_interval():
 
 def test_few_runs_and_tasks_are_labelled():
     assert few_note(5, "seed") is None and few_note(5, "task") is None
+    assert few_note(3, "seed") == "only 3 seeds: the range of the runs instead of an interval"
     assert few_note(4, "seed") == "only 4 seeds: the interval is unreliable"
     assert "the interval speaks of the tasks, not of training" in few_note(1, "seed")
     assert few_note(1, "task") == "one task only: no interval"
@@ -265,9 +266,9 @@ def test_words():
     assert Estimate(0.9, 0.7, 0.95).complement.interval == pytest.approx((0.05, 0.3))
     assert Estimate(0.5).complement == Estimate(0.5) and Estimate(0.5, 0.25, 1.0).times(100) == Estimate(50, 25, 100)
     assert Estimate(1.0, 0.0, 2.0).holds(0.0) and not Estimate(1.0, 0.5, 2.0).holds(0.0)
-    assert not Estimate(0.0).holds(0.0)
-    assert interval_method(1, None) == "percentile bootstrap over whole tasks, widened for few (Hesterberg 2015)"
-    assert "over whole runs and draws of each task" in interval_method(3, [0, 0])
+    assert Estimate(0.0).holds(0.0) and not Estimate(1.0).holds(0.0)
+    assert interval_method(None, 1) == "percentile bootstrap over whole tasks, widened for few (Hesterberg 2015)"
+    assert "over whole runs and draws of each task" in interval_method([0, 0], 5)
 
 
 # ---- measures of a curve
