@@ -1,5 +1,6 @@
 """Evaluation against hand-worked scores; task files, provenance, and isolation from training."""
 
+import dataclasses
 import io
 import json
 import math
@@ -49,6 +50,20 @@ def made_up(returns, family="Navigation2D", split="held_out", **labels):
         split=split,
         **labels,
     )
+
+
+def test_draws_of_few_tasks_are_counted_and_resampled_as_such():
+    """HalfCheetahDisabledJoint has one joint to hold out, HalfCheetahSlopes four courses: 40 draws are no 40 tasks."""
+    def result(family, scale):
+        chosen = tasks(40, family=family)
+        returns = scale * chosen.values + np.random.default_rng(0).normal(size=(40, 1))
+        return dataclasses.replace(made_up(returns[None], family=family), tasks=chosen)
+
+    assert result("HalfCheetahDisabledJoint", 0.0).where == "40 draws of 1 held-out task"
+    slopes = result("HalfCheetahSlopes", 100.0)
+    assert slopes.where == "40 draws of 4 held-out tasks" and "draws of each task" in slopes.caption
+    assert np.ptp(slopes.curve[0].mean.interval) < 2  # not the 40 or so that the courses differ by
+    assert result("HalfCheetahMass", 0.0).where == "40 held-out tasks"
 
 
 # ---- the measurement
@@ -521,6 +536,7 @@ def test_an_episode_that_diverged_was_not_done():
     result = measure(Navigator(), exploding, tasks(2), steps=0, episodes=2, seed=0)
     assert result.successes.tolist() == [[[1.0, 0.0], [1.0, 1.0]]]
     assert result.curve[0].success == 0.75 and result.curve[0].diverged == 1
+    assert result.env_steps.tolist() == [[6, 10]]  # the step that broke down was taken
     assert np.isfinite(result.rates).all()
 
 
