@@ -18,6 +18,7 @@ import matplotlib
 from comparison import markdown, say
 from families import minutes
 
+from metarl.algorithms.restore import load_adapter
 from metarl.config import Config, config_names, flat, load_config
 from metarl.evaluation.compare import compare_runs
 from metarl.evaluation.comparison import Comparison, Measured
@@ -59,7 +60,7 @@ def rows(what: str, comparison: Comparison, episodes: int) -> list[list[str]]:
         row, wall = comparison[m.name], sorted({round(minutes(run.path)) for run in m.method.runs})
         curve = [str(point.mean) for point in row.curve]
         curve += [""] * (episodes - len(curve))
-        weights = sum(value.numel() for value in m.method.runs[0].adapter().params.values())
+        weights = sum(value.numel() for value in load_adapter(m.method.runs[0]).params.values())
         better = row.improvement and str(row.improvement.times(100))
         lines.append([what, m.name, f"{weights:,}", len(row.seeds), *curve, better or "",
                       f"{m.training_steps / 1e6:.1f} M", " to ".join(map(str, wall[:1] + wall[1:][-1:]))])  # fmt: skip

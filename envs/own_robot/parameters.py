@@ -14,12 +14,13 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from ..latency_noise import SensorActuatorModel
 from ..parameter import DISTRIBUTIONS, Parameter
+from ..schedule import Schedule
 from ..task import SPLITS, TaskSpace
-from ..variation.latency_noise import Channel
 from ..variation.quantities import QUANTITIES
-from ..variation.schedule import Onsets
-from ..variation.write import Write, Writer
+from ..variation.write import Write
+from ..writer import Writer
 from .section import Section, choice, listed, number, text, whole, word
 
 _KEYS = ("unit", "description", "default", "distribution", "low", "high", "mean", "std", "choices", "extrapolation",
@@ -148,9 +149,9 @@ def check_against(
 def check_space(space: TaskSpace, observations: int, actions: int, faults: list[tuple[str, str]]) -> None:
     """Report what only all parameters together, or the size of the observation, show to be wrong."""
     try:
-        Onsets(space)
-        if Channel.needed(space):
-            Channel(space, observations, np.zeros(actions), 1)
+        Schedule(space)
+        if SensorActuatorModel.needed(space):
+            SensorActuatorModel(space, observations, np.zeros(actions), 1)
         for split in SPLITS[: 3 if any(p.extrapolation for p in space.parameters) else 2]:
             space.sample(1, split, np.random.default_rng(0))
     except ValueError as error:

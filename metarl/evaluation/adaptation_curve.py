@@ -82,7 +82,8 @@ def measure(
             returns[step, rows] = rollout.returns
             successes[step, rows] = rollout.successes
             rates[-1].append(_rates(rollout) / env.dt)
-            if step < steps and deterministic and adapter.pooled:  # mean actions try nothing that could be learned from
+            # mean actions try nothing that could be learned from
+            if step < steps and deterministic and adapter.shares_experience:
                 rollout = collect(env, adapter, state, episodes, draws)
             env_steps[step, rows] = rollout.steps.sum(1)
             if step < steps:
@@ -97,7 +98,7 @@ def measure(
         dt=env.dt,
         seed=seed,
         deterministic=deterministic,
-        pooled=adapter.pooled,
+        pooled=adapter.shares_experience,
         successes=None if np.isnan(successes).any() else successes,
         rates=np.concatenate([np.stack(of_chunk) for of_chunk in rates], axis=1),
         **labels,

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from metarl.envs import SPLITS, Tasks, make_family
+from metarl.envs import SPLITS, Tasks
 from metarl.errors import UserError
 from metarl.evaluation.comparison import Comparison, Measured
 from metarl.evaluation.evaluate import evaluation_of, named_tasks
@@ -93,7 +93,7 @@ def frozen_tasks(runs: Sequence[Run], name: str) -> Tasks:
     count = max(run.config.evaluation.tasks for run in runs)
     rng = np.random.default_rng(stream(0, "evaluation_tasks", SPLITS.index(name)))
     try:
-        return make_family(env.family, **env.options).space.sample(count, name, rng)
+        return env.load_family().space.sample(count, name, rng)
     except ValueError as error:
         raise UserError(f"--tasks: {error}") from error
 

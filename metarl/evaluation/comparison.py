@@ -38,6 +38,7 @@ from metarl.evaluation.statistics import (
     mean_regret,
 )
 from metarl.runs import versions
+from metarl.util.machine import available_threads
 from metarl.util.plain import plain
 from metarl.util.rng import stream
 
@@ -289,7 +290,7 @@ class Comparison:
             ],
             "improvement": self.improvements,
             "differences": differences(self.methods),
-            "versions": versions.describe(versions.available_threads()),
+            "versions": versions.describe(available_threads()),
         })
 
 

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from metarl.algorithms.learners import make_env
-from metarl.envs import SPLITS, Tasks, make_family
+from metarl.algorithms.restore import load_adapter
+from metarl.envs import SPLITS, Tasks
 from metarl.errors import UserError
 from metarl.evaluation.adaptation_curve import measure
 from metarl.evaluation.fingerprint import definition
@@ -102,10 +103,10 @@ def measure_run(
     config = run.config
     chosen = named_tasks(run, tasks) if frozen is None else frozen
     disjoint, reason = _disjoint(chosen, tasks)
-    saved = averaged(run.checkpoints, average)
+    saved = averaged(run.checkpoints, average, config.algorithm.weights)
     with torch_threads(threads(config)):
         return measure(
-            run.adapter(saved),
+            load_adapter(run, saved),
             lambda num_envs: make_env(config, num_envs),
             chosen,
             steps=config.evaluation.steps if steps is None else steps,
@@ -132,7 +133,7 @@ def tasks_from_file(path: Path, run: Run) -> Tasks:
     """The tasks, at least one, of a JSON file for a run's family."""
     env = run.config.env
     try:
-        tasks = Tasks.from_json(json.loads(path.read_bytes()), make_family(env.family, **env.options).space)
+        tasks = Tasks.from_json(json.loads(path.read_bytes()), env.load_family().space)
     except (ValueError, OverflowError, RecursionError) as error:
         raise UserError(f"{path}: {error}") from error
     if not len(tasks):

@@ -24,11 +24,12 @@ from typing import Any
 
 import numpy as np
 
-from metarl.config.robots import located, portable
+from metarl.config.robots import with_absolute_path, with_relative_path
 from metarl.config.schema import EnvConfig
-from metarl.envs import Tasks, make_family
+from metarl.envs.task import Tasks
 from metarl.errors import UserError
 from metarl.evaluation.statistics import Estimate, estimate, few_note, format_number, interval_method, iqm, mean
+from metarl.runs.run import kept_space
 from metarl.util.files import replace
 from metarl.util.plain import plain
 from metarl.util.rng import stream
@@ -266,7 +267,7 @@ class Evaluation:
     def save(self, path: Path) -> Evaluation:
         """Write `path`, or leave what is there as it was; returns the evaluation that has it."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        kept = dataclasses.replace(self, env=portable(self.env, path.parent), path=None)
+        kept = dataclasses.replace(self, env=with_relative_path(self.env, path.parent), path=None)
         replace(path, json.dumps(kept.to_json(), allow_nan=False, indent=1).encode())
         return dataclasses.replace(self, path=path)
 
@@ -297,13 +298,13 @@ class Evaluation:
 
     @classmethod
     def _of(cls, document: dict[str, Any], path: Path) -> Evaluation:
-        env = located(EnvConfig.model_validate(document["env"]), path.parent)
+        env = with_absolute_path(EnvConfig.model_validate(document["env"]), path.parent)
         known = {"pooled": True, "successes": None, "rates": None} | document  # what older files lack
         optional = {name: known[name] if known[name] is None else np.array(known[name], float)
                     for name in ("successes", "rates")}  # fmt: skip
         return cls(
             env=env,
-            tasks=Tasks.from_json(document["tasks"], make_family(env.family, **env.options).space),
+            tasks=Tasks.from_json(document["tasks"], kept_space(path.parent.parent) or env.load_family().space),
             returns=np.array(document["returns"], float),
             env_steps=np.array(document["env_steps"]),
             path=path,

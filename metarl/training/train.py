@@ -19,7 +19,9 @@ from pathlib import Path
 
 import torch
 
-from metarl.algorithms.learners import make_env, make_learner, require_extra
+from metarl.algorithms.base import Spec
+from metarl.algorithms.learners import make_env, make_learner, require_extra, training_env
+from metarl.algorithms.restore import restore
 from metarl.config import Config
 from metarl.errors import UserError
 from metarl.evaluation.adaptation_curve import measure
@@ -44,12 +46,15 @@ class Training:
 
     def __init__(self, run: runs.Run):
         self.run, self.config = run, run.config
-        self.learner = make_learner(run.config)
+        self.env = training_env(run.config)
+        spec = Spec.of(self.env)
+        run.write_spec(spec.to_json())
+        self.learner = make_learner(run.config, spec)
         self.done, self.env_steps, self._saved, self._unsaved_since = 0, 0, None, None
         self.result: Evaluation | None = None
         if checkpoint.iterations(run.checkpoints):
             saved = run.checkpoint()
-            runs.restore(self.learner, saved)
+            restore(self.learner, saved)
             self.done, self.env_steps, self._saved = saved.iteration, saved.meta["env_steps"], saved.iteration
         self.state = _copy(self.learner.state_dict())
         self.metrics = LineLog(run.path / "metrics.jsonl", keep=self.done)
@@ -63,7 +68,7 @@ class Training:
         start = time.perf_counter()
         with interruption.droppable():
             try:
-                metrics = self.learner.iterate(self.done)
+                metrics = self.learner.iterate(self.env, self.done)
                 state = _copy(self.learner.state_dict())
             except (FloatingPointError, ValueError) as error:  # of the environment: a reward that is not a number
                 raise UserError(f"iteration {self.done}: {error}; {self._advice()}") from error

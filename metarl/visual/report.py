@@ -21,6 +21,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from metarl.algorithms.learners import make_env
+from metarl.algorithms.restore import load_adapter
 from metarl.errors import UserError
 from metarl.evaluation.compare import compare_runs
 from metarl.evaluation.comparison import Comparison, Measured
@@ -104,7 +105,7 @@ def _write(
     page.text("Each method that adapts, in the task that it does best in, the median one and the worst: on the left"
               " before adaptation, on the right after. Drag to turn, scroll to zoom.")  # fmt: skip
     for m in comparisons[0].measured:
-        if len(m.episodes) > 1 and m.method.config.algorithm.name != "random":
+        if len(m.episodes) > 1 and m.method.config.algorithm.adapts:
             say(f"recording {m.name}")
             _replay(page, comparisons[0], m, folder)
     page.heading("Meta-training")
@@ -197,7 +198,7 @@ def _record(comparison: Comparison, m: Measured) -> tuple[Replay, list[int], int
     tasks = comparison.tasks[np.flatnonzero(comparison.known)[chosen]]
     with torch_threads(threads(run.config)):
         replay = record(
-            run.adapter(),
+            load_adapter(run),
             lambda num_envs: make_env(run.config, num_envs),
             tasks,
             steps=len(m.episodes) - 1,

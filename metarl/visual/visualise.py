@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from metarl.algorithms.learners import make_env
+from metarl.algorithms.restore import load_adapter
 from metarl.evaluation.evaluate import evaluate_run
 from metarl.evaluation.result import Evaluation
 from metarl.runs.run import Run, open_run, threads
@@ -48,8 +49,8 @@ def visualise_run(run: Run | str | Path, say: Callable[[str], None] | None = Non
 def _draw(run: Run, say: Callable[[str], None]) -> Iterator[Path]:
     rows = run.metrics()
     if rows:
-        unit = "step" if run.adapter().pooled else "episode"
-        yield from save_figure(learning_figure(rows, run.family, unit), run.path / "figures" / "learning")
+        unit = "step" if load_adapter(run).shares_experience else "episode"
+        yield from save_figure(learning_figure(rows, run.task_space.family, unit), run.path / "figures" / "learning")
     for name, evaluation in newest_evaluations(run).items():
         yield from save_figure(adaptation_figure(evaluation), run.path / "figures" / f"adaptation-{name}")
 
@@ -72,7 +73,7 @@ def replay_run(run: Run) -> Replay:
     config = run.config
     with torch_threads(threads(config)):
         return record(
-            run.adapter(),
+            load_adapter(run),
             lambda num_envs: make_env(config, num_envs),
             extreme_tasks(run.tasks("held_out")),
             steps=max(1, config.adaptation_steps),

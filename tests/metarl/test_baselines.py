@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from metarl.algorithms.learners import make_env, make_learner
+from metarl.algorithms.learners import make_env, make_learner, training_env
 from metarl.config import changed, load_config
 from metarl.evaluation.adaptation_curve import measure
 from metarl.runs.checkpoint import save
@@ -41,15 +41,15 @@ LEARNERS = {
 def test_a_policy_that_is_told_the_task_acts_on_it(name):
     config = changed(load_config(f"half_cheetah_mass/{name}"), SMALL | LEARNERS[name])
     learner = make_learner(config)
-    learner.iterate(0)
+    learner.iterate(training_env(learner.config), 0)
     adapter = learner.adapter()
-    told = learner.env.single_observation_space.shape[0]
+    told = learner.spec.observation_dim
     assert told == make_env(changed(config, {"algorithm.oracle": False}), 1).single_observation_space.shape[0] + 1
     observations = np.zeros((2, 1, told))
     observations[1, 0, -1] = 1.0  # the heaviest robot, all else alike
     light, heavy = adapter.act(adapter.start(2), observations, None).actions
     assert np.abs(light - heavy).max() > 1e-4
-    tasks = learner.env.space.sample(2, "held_out", np.random.default_rng(0))
+    tasks = learner.spec.task_space.sample(2, "held_out", np.random.default_rng(0))
     result = measure(adapter, lambda n: make_env(config, n), tasks, steps=1, episodes=2, seed=0)
     assert np.isfinite(result.returns).all()
 

@@ -9,27 +9,19 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from metarl.algorithms.baselines_config import RandomConfig, ScratchConfig
 from metarl.algorithms.learners import make_learner
+from metarl.algorithms.maml_config import MAMLConfig
+from metarl.algorithms.promp_config import ProMPConfig
+from metarl.algorithms.reptile_config import ReptileConfig
+from metarl.algorithms.rl2_config import RL2Config
 from metarl.cli import main
-from metarl.config import (
-    Config,
-    EnvConfig,
-    EvaluationConfig,
-    InnerConfig,
-    MAMLConfig,
-    ProMPConfig,
-    RandomConfig,
-    ReptileConfig,
-    RL2Config,
-    SB3Config,
-    ScratchConfig,
-    WandbConfig,
-)  # fmt: skip
+from metarl.config import Config, EnvConfig, EvaluationConfig, InnerConfig, SB3Config, WandbConfig  # fmt: skip
 from metarl.envs import Tasks
 from metarl.errors import UserError
 from metarl.evaluation.compare import compare_runs
 from metarl.evaluation.comparison import Point, Row
-from metarl.evaluation.methods import base_name, differences, find, group, open_runs
+from metarl.evaluation.methods import differences, find, group, open_runs
 from metarl.evaluation.result import Evaluation
 from metarl.evaluation.statistics import Estimate, cvar, iqm
 from metarl.evaluation.tables import print_comparison, sentences
@@ -123,11 +115,12 @@ def test_methods_are_told_apart_by_what_they_differ_in(tmp_path):
         ({"inner": InnerConfig(steps=0)}, "fine-tuned"),
         ({"inner": InnerConfig(steps=0), "algorithm": ProMPConfig(oracle=True),
           "evaluation": EvaluationConfig(steps=0)}, "oracle"),
-        ({"inner": InnerConfig(steps=0), "evaluation": EvaluationConfig(steps=0)}, "domain-randomised"),
+        ({"inner": InnerConfig(steps=0), "evaluation": EvaluationConfig(steps=0)}, "domain-randomized"),
     ],
 )
 def test_names(changes, name):
-    assert base_name(config(**changes)) == name
+    made = config(**changes)
+    assert made.algorithm.title(made) == name
 
 
 def test_what_cannot_be_compared_is_refused_in_one_line(tmp_path, folders, capsys):
@@ -186,10 +179,10 @@ def test_methods_that_share_their_checkpoints_are_compared_run_by_run(tmp_path):
     result = compare_runs([*plain, *tuned])
     one, other = result.measured
     assert one.weights == other.weights and len(set(one.weights)) == 4
-    assert result.pairs == [("fine-tuned", "domain-randomised")]
+    assert result.pairs == [("fine-tuned", "domain-randomized")]
     wins = (other.final > one.final) + 0.5 * (other.final == one.final)  # of each run over itself
     assert result.improvements[1][0].value == pytest.approx(wins.mean())
-    assert "fine-tuned and domain-randomised share their checkpoints" in flowing(result)
+    assert "fine-tuned and domain-randomized share their checkpoints" in flowing(result)
 
 
 # ---- the numbers

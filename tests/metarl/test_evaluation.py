@@ -15,8 +15,10 @@ from rich.console import Console
 from metarl.agents import Decision
 from metarl.algorithms import meta_gradient
 from metarl.algorithms.learners import make_env as learner_env
-from metarl.algorithms.learners import make_learner
-from metarl.config import Config, EnvConfig, EvaluationConfig, ProMPConfig, WandbConfig
+from metarl.algorithms.learners import make_learner, training_env
+from metarl.algorithms.promp_config import ProMPConfig
+from metarl.algorithms.restore import load_adapter
+from metarl.config import Config, EnvConfig, EvaluationConfig, WandbConfig
 from metarl.envs import BatchEnv, make_family
 from metarl.errors import UserError
 from metarl.evaluation import adaptation_curve
@@ -98,9 +100,9 @@ def test_adaptation_to_the_experience_of_another_task_does_not_help():
 class Scout(Navigator):
     """Keeps the experience that it is given."""
 
-    def __init__(self, pooled=True):
+    def __init__(self, shares_experience=True):
         super().__init__()
-        self.pooled, self.experience = pooled, []
+        self.shares_experience, self.experience = shares_experience, []
 
     def adapt(self, state, rollout):
         self.experience.append(rollout)
@@ -110,7 +112,7 @@ class Scout(Navigator):
 def test_chunks_and_the_order_of_tasks_do_not_matter():
     chosen = tasks(7)
     settings = {"steps": 2, "episodes": 3, "seed": 0, "deterministic": True}
-    whole = measure(Scout(pooled=False), make_env, chosen, **settings)
+    whole = measure(Scout(shares_experience=False), make_env, chosen, **settings)
     sizes = []
 
     def counting(num_envs):
@@ -119,12 +121,12 @@ def test_chunks_and_the_order_of_tasks_do_not_matter():
 
     for limit, expected in ((1, [3]), (8, [6, 3]), (21, [21])):
         sizes.clear()
-        chunked = measure(Scout(pooled=False), counting, chosen, max_simulations=limit, **settings)
+        chunked = measure(Scout(shares_experience=False), counting, chosen, max_simulations=limit, **settings)
         np.testing.assert_array_equal(chunked.returns, whole.returns)
         np.testing.assert_array_equal(chunked.env_steps, whole.env_steps)
         assert sizes == expected
     order = np.array([4, 0, 6, 2, 1, 5, 3])
-    shuffled = measure(Scout(pooled=False), make_env, chosen[order], **settings)
+    shuffled = measure(Scout(shares_experience=False), make_env, chosen[order], **settings)
     np.testing.assert_array_equal(shuffled.returns, whole.returns[:, order])
 
 
@@ -164,14 +166,14 @@ def test_without_adaptation_each_step_scores_the_same_on_fresh_episodes():
 
 def test_an_untrained_policy_scores_like_random_actions():
     config = small_config("HalfCheetahDir", horizon=20)
-    learner = make_learner(config, learner_env(config, 1))
+    learner = make_learner(config)
 
     class Random(Stubborn):
         def act(self, state, observations, rng):
             actions = np.zeros((*observations.shape[:2], 6), np.float32)
             if rng is not None:
                 actions[:] = rng.standard_normal(actions.shape)
-            return Decision(actions, actions[..., 0], observations, state)
+            return Decision(actions, observations, state)
 
     chosen = tasks(10, family="HalfCheetahDir")
     results = [
@@ -319,7 +321,8 @@ def test_evaluating_leaves_training_bit_unchanged(monkeypatch):
         measure(disturbed.adapter(), lambda n: learner_env(config, n), chosen, steps=2, episodes=2, seed=config.seed)
         after = disturbed.state_dict()
         assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
-        assert disturbed.iterate(iteration)["return_1"] == quiet.iterate(iteration)["return_1"]
+        metrics = [learner.iterate(training_env(config), iteration) for learner in (disturbed, quiet)]
+        assert metrics[0]["return_1"] == metrics[1]["return_1"]
     assert all(torch.equal(value, quiet.state_dict()[name]) for name, value in disturbed.state_dict().items())
     assert len(seeds["evaluation"]) == 3 and len(seeds["training"]) == 4
     assert not seeds["evaluation"] & seeds["training"]
@@ -355,7 +358,7 @@ def test_a_run_is_evaluated_and_the_result_kept(run):
     loaded = Evaluation.load(result.path)
     assert loaded.to_json() == result.to_json()  # every row computed again from the episodes
     again = measure(
-        run.adapter(), lambda n: learner_env(run.config, n), loaded.tasks, steps=2, episodes=2, seed=run.config.seed
+        load_adapter(run), lambda n: learner_env(run.config, n), loaded.tasks, steps=2, episodes=2, seed=run.config.seed
     )
     np.testing.assert_array_equal(again.returns, loaded.returns)
     assert [file.name for file in path.parent.iterdir()] == [result.path.name]
@@ -373,7 +376,7 @@ def test_a_result_is_only_replaced_by_itself(run):
         evaluate_run(run.path, deterministic=True),
     ]
     learner = make_learner(run.config)
-    learner.iterate(0)
+    learner.iterate(training_env(learner.config), 0)
     checkpoint.save(run.checkpoints, learner.state_dict(), {"iteration": 1, "env_steps": 0})
     others.append(evaluate_run(run.path))
     assert others[-1].path.name.startswith("held_out-1-")
@@ -513,7 +516,7 @@ class Solvable(BatchEnv):
 
 def test_where_the_environment_says_what_was_done_each_started_episode_counts():
     def solvable(num_envs):
-        return Solvable("Navigation2D", num_envs, horizon=25, autoreset_mode="Disabled", num_threads=1)
+        return Solvable(make_family("Navigation2D"), num_envs, horizon=25, autoreset_mode="Disabled", num_threads=1)
 
     result = measure(Navigator(), solvable, tasks(6), steps=1, episodes=4, seed=0)
     assert result.successes.shape == (2, 6, 4) and result.successes[1].all()  # the goal is reached
@@ -531,7 +534,7 @@ def test_an_episode_that_diverged_was_not_done():
             return observation, reward, *rest, info | {"success": np.ones(self.num_envs, bool)}
 
     def exploding(num_envs):
-        return Exploding("Navigation2D", num_envs, horizon=5, autoreset_mode="Disabled", num_threads=1)
+        return Exploding(make_family("Navigation2D"), num_envs, horizon=5, autoreset_mode="Disabled", num_threads=1)
 
     result = measure(Navigator(), exploding, tasks(2), steps=0, episodes=2, seed=0)
     assert result.successes.tolist() == [[[1.0, 0.0], [1.0, 1.0]]]

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from metarl.algorithms.learners import make_env, make_learner
+from metarl.algorithms.restore import load_adapter
 from metarl.cli import main
 from metarl.config import load_config
 from metarl.evaluation.adaptation_curve import measure
@@ -97,7 +98,7 @@ def test_each_episode_goes_on_from_the_memory_of_the_one_before(run):
     """As a loop over trials by hand would; and evaluating works before any training."""
     config = open_run(run).config
     learner = make_learner(config)
-    tasks = learner.env.space.sample(3, "held_out", np.random.default_rng(0))
+    tasks = learner.spec.task_space.sample(3, "held_out", np.random.default_rng(0))
     adapter = learner.adapter()
     states = []
     adapt = adapter.adapt
@@ -110,7 +111,7 @@ def test_each_episode_goes_on_from_the_memory_of_the_one_before(run):
 
 
 def test_a_replay_shows_the_first_episode_and_a_later_one_of_the_same_life(run):
-    config, adapter = open_run(run).config, open_run(run).adapter()
+    config, adapter = open_run(run).config, load_adapter(open_run(run))
     states = []
     act = adapter.act
     adapter.act = lambda state, *rest: states.append(state) or act(state, *rest)

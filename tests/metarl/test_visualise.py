@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from metarl.algorithms.learners import make_learner
-from metarl.config import Config, EnvConfig, EvaluationConfig, ProMPConfig, WandbConfig
+from metarl.algorithms.promp_config import ProMPConfig
+from metarl.config import Config, EnvConfig, EvaluationConfig, WandbConfig
 from metarl.envs import make_family
 from metarl.evaluation.evaluate import evaluate_run
 from metarl.evaluation.result import Evaluation
