@@ -56,29 +56,36 @@ def p_better(
     """
     scores, others = checked(scores), checked(others)
     members = members_of(groups, scores.shape[1])
-    if paired:
-        differences = (scores - others)[:, None]
-        effects = [_run_effects(scores - others, members)]
-    else:
-        differences = scores[:, None] - others[None]
-        effects = [_run_effects(scores, members), _run_effects(others, members)]
+    differences = (scores - others)[:, None] if paired else scores[:, None] - others[None]
     value = float(((differences > 0) + 0.5 * (differences == 0)).mean())
-    spare = scores.shape[1] - len(members)
-    freedoms = [*(len(x) - 1 for x in ((scores,) if paired else (scores, others))), spare]
-    if not any(freedoms):
+    methods = [scores - others] if paired else [scores, others]
+    sizes = [*map(len, methods), scores.shape[1]]
+    freedoms = np.array([*(len(x) - 1 for x in methods), scores.shape[1] - len(members)])
+    if not freedoms.any():
         return Estimate(value)
-    rests = [rest for _, rest, _ in effects]
-    of_tasks = _variance_within(differences.mean((0, 1))[None], members)[0] if spare else 0.0
-    task = max(0.0, of_tasks - sum(r / (f + 1) for r, f in zip(rests, freedoms, strict=False)))
-    shares = np.array([*(run for run, _, _ in effects), task, *rests])
-    if shares.sum() == 0:  # nothing varies: as if all that can be chance were of the runs, or else of the tasks
-        shares[: len(effects)] = freedoms[:-1]
-        shares[len(effects)] = not any(freedoms[:-1])
-    sizes = [f + 1 for f in freedoms[:-1]] + [scores.shape[1]]
-    deviation = np.sqrt(_variance(shares / shares.sum(), sizes))
-    parts = [v / (f + 1) for (_, _, v), f in zip(effects, freedoms, strict=False)] + [of_tasks / scores.shape[1]]
-    t = scipy.stats.t.ppf(0.5 + confidence / 2, _freedom(np.array(parts), np.array(freedoms)))
-    return Estimate(value, *_accepted(value, t * deviation))
+    variances, of_means = _components(methods, differences.mean((0, 1)), members)
+    if not variances.any():  # nothing varies: as if all that can be chance were of the runs, or else of the tasks
+        variances[: len(methods)] = freedoms[:-1]
+        variances[len(methods)] = not freedoms[:-1].any()
+    t = scipy.stats.t.ppf(0.5 + confidence / 2, _freedom(of_means / sizes, freedoms))
+    return Estimate(value, *_accepted(value, t * np.sqrt(_variance(variances / variances.sum(), sizes))))
+
+
+def _components(
+    methods: Sequence[np.ndarray], of_tasks: np.ndarray, members: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Analysis of variance of one or two methods' scores (R, M).
+
+    Args:
+        of_tasks: (M,) the difference of the methods in each task.
+
+    Returns:
+        Variances of the effects, in the order of `_variance`'s shares; and of the means of runs and of tasks.
+    """
+    runs, rests, of_runs = zip(*(_run_effects(scores, members) for scores in methods), strict=True)
+    of_task = _variance_within(of_tasks[None], members)[0] if len(members) < len(of_tasks) else 0.0
+    task = max(0.0, of_task - sum(rest / len(scores) for rest, scores in zip(rests, methods, strict=True)))
+    return np.array([*runs, task, *rests]), np.array([*of_runs, of_task])
 
 
 def _run_effects(scores: np.ndarray, members: Sequence[np.ndarray]) -> tuple[float, float, float]:
