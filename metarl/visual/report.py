@@ -40,11 +40,12 @@ from metarl.visual.page import Page
 from metarl.visual.replay import Replay, record
 
 CAPTIONS = {
-    "adaptation": "Mean return over seeds and tasks, with intervals. Between two measurements a method keeps the policy"
+    "adaptation": "Mean return over seeds and tasks, with intervals (of two or three seeds their range)."
+    " Between two measurements a method keeps the policy"
     " of the earlier one, after its last measurement the last one.",
     "adaptation-seconds": "The same against simulated time.",
     "profiles": "Share of all runs and tasks that end above a return: the higher a line the better, the steeper the"
-    " more reliable. Bands are intervals.",
+    " more reliable. Bands are intervals, or the range of the seeds.",
     "failure-map": "A dot is the return in one task, averaged over seeds; lines are averages of neighbouring tasks. A"
     " cross marks a task in which no run of the method returns more after adaptation than before.",
     "task-map": "The return in each task over the two parameters that it depends on most; a cross as above.",
