@@ -9,143 +9,193 @@ The keys are the attributes of `metarl.envs.Parameter` and `metarl.envs.Write`, 
 their words. A range without a distribution is uniform, choices without one are a choice.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 import mujoco
 import numpy as np
+from pydantic import (
+    Field,
+    PlainValidator,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    model_validator,
+)
 
 from ..parameter import DISTRIBUTIONS, Parameter
 from ..task import SPLITS, TaskSpace
 from ..variation.latency_noise import Channel
 from ..variation.quantities import QUANTITIES
 from ..variation.schedule import Onsets
-from ..variation.write import Write, Writer
-from .section import Section, choice, listed, number, text, whole, word
+from ..variation.write import Unwritable, Write, Writer
+from .entries import (
+    Choice,
+    Entry,
+    Expected,
+    Mistake,
+    Names,
+    Number,
+    Numbers,
+    Text,
+    Word,
+    key_name,
+    mistake,
+    mistakes,
+    within,
+)
 
-_KEYS = ("unit", "description", "default", "distribution", "low", "high", "mean", "std", "choices", "extrapolation",
-         "held_out", "writes", "onset")  # fmt: skip
-
-
-def parameters(robot: Section) -> dict[str, Parameter]:
-    """Those of a file that are right by themselves, by name."""
-    found = {}
-    for name, section in robot.sections("parameters", least=1):
-        if not name.isidentifier() or not name.isascii():
-            section.fault("", f"got the name {name!r}, expected letters, digits and _")
-        parameter = _parameter(name, section)
-        if parameter is not None:
-            found[name] = parameter
-    return found
-
-
-def _parameter(name: str, section: Section) -> Parameter | None:
-    numbers = listed(number())
-    settings: dict[str, Any] = {
-        "unit": section.get("unit", text, "1"),
-        "description": section.get("description", text, name.replace("_", " ")),
-        "default": section.get("default", number()),
-        "distribution": section.get("distribution", choice(DISTRIBUTIONS), _usual(section)),
-        "choices": section.get("choices", numbers, ()),
-        "held_out": section.get("held_out", numbers, ()),
-        "onset": section.get("onset", _onset, None),
-        "writes": section.get("writes", listed(_mapping), ()),
-    }
-    for key in ("low", "high", "mean", "std"):
-        if key in section:
-            settings[key] = section.get(key, number())
-    beyond = numbers if settings["distribution"] == "choice" else _intervals
-    settings["extrapolation"] = section.get("extrapolation", beyond, ())
-    before = len(section.faults)
-    several = len(settings["writes"] or ()) > 1
-    writes = [
-        _write(Section(write, section.full(f"writes.{i}" if several else "writes"), section.faults))
-        for i, write in enumerate(settings["writes"] or ())
-    ]
-    if not section.finish() or len(section.faults) > before:
-        return None
-    try:
-        return Parameter(name, **{**settings, "writes": tuple(writes)})
-    except (ValueError, TypeError) as error:
-        section.fault("", str(error).removeprefix(f"parameter {name}: "))
-        return None
+_NUMBERS, _PAIRS = TypeAdapter(Numbers), TypeAdapter(list[tuple[Number, Number]])
+_ELEMENT: dict[str, Any] = {"type": ["string", "integer"]}
+_ELEMENTS = {"type": "array", "items": {"anyOf": [_ELEMENT, {"type": "array", "items": _ELEMENT, "minItems": 1}]}}
+_NUMBER: dict[str, Any] = {"type": "number"}
+_INTERVAL = {"type": "array", "items": _NUMBER, "minItems": 2, "maxItems": 2}
 
 
-def _usual(section: Section) -> str:
-    return "choice" if "choices" in section else "uniform"
+def _elements(value: Any, grouped: bool = False) -> tuple:
+    """Names and indices of elements, and groups of them for mode pick."""
+    values = value if isinstance(value, list) and (value or not grouped) else [value]
+    for item in values:
+        if isinstance(item, bool) or not isinstance(item, int | str | list) or (grouped and isinstance(item, list)):
+            raise ValueError("names, patterns or indices of elements, or groups of them for mode pick")
+    return tuple(_elements(item, grouped=True) if isinstance(item, list) else item for item in values)
 
 
-def _onset(value: Any) -> int | str:
-    try:
-        return word(value) if isinstance(value, str) else whole(0, 10**9)(value)
-    except ValueError:
-        raise ValueError("the step from which it is in force, or the name of a parameter") from None
+class WriteEntry(Entry):
+    """What a parameter changes in the robot."""
+
+    quantity: Annotated[str, Choice(QUANTITIES)] = Field(description="What varies; docs/environments.md has the table.")
+    elements: Annotated[tuple, PlainValidator(_elements), WithJsonSchema({"anyOf": [_ELEMENT, _ELEMENTS]})] = Field(
+        (), description="Bodies, geoms, joints or actuators: names, patterns or indices; groups of them for mode pick."
+    )
+    mode: Annotated[str, Choice(("scale", "add", "set", "pick"))] = Field("", description="By default the quantity's.")
+    axis: Annotated[str, Choice("xyz")] = Field("", description="Of a quantity that is a vector.")
+    at: Numbers = Field((0.0, 0.0, 0.0), description="Place of a payload in the frame of the body, m.")
+    factor: Number = Field(0.0, description="Of mode pick: what the chosen element is scaled by.")
+
+    @model_validator(mode="after")
+    def _possible(self) -> "WriteEntry":
+        self.write()
+        return self
+
+    def write(self) -> Write:
+        return _refused_in_its_words("", Write, **dict(self))
 
 
-def _mapping(value: Any) -> dict:
-    if not isinstance(value, dict):
+def _writes(value: Any, info: ValidationInfo) -> tuple[Write, ...]:
+    several = value if isinstance(value, list) else [value]
+    if not all(isinstance(item, dict) for item in several):
         raise ValueError("a mapping such as {quantity: mass, elements: [torso]}, or a list of them")
-    return value
-
-
-def _intervals(value: Any) -> tuple[tuple[float, float], ...]:
-    check = number()
-    try:
-        pairs = value if isinstance(value[0], list) else [value]
-        checked = tuple((check(low), check(high)) for low, high in pairs)
-    except (ValueError, TypeError, IndexError, KeyError):
-        checked = ()
-    if not checked or not all(low < high for low, high in checked):
-        raise ValueError("intervals [[low, high], ...] outside of low to high")
-    return checked
-
-
-def _element(value: Any) -> Any:
-    """The name or index of an element, or a group of them for mode pick."""
-    if isinstance(value, list) and value:
-        return tuple(_element(item) for item in value)
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise ValueError("names, patterns or indices of elements, or groups of them for mode pick")
-    return value
-
-
-def _write(section: Section) -> Write | None:
-    settings = {
-        "quantity": section.get("quantity", choice(QUANTITIES)),
-        "elements": section.get("elements", listed(_element), ()),
-        "mode": section.get("mode", choice(("scale", "add", "set", "pick")), ""),
-        "axis": section.get("axis", choice("xyz"), ""),
-        "at": section.get("at", listed(number()), (0.0, 0.0, 0.0)),
-        "factor": section.get("factor", number(), 0.0),
-    }
-    if not section.finish():
-        return None
-    try:
-        return Write(**settings)
-    except (ValueError, TypeError) as error:
-        section.fault("", str(error))
-        return None
-
-
-def check_against(
-    model: mujoco.MjModel, robot: str, found: dict[str, Parameter], used: set[str], faults: list[tuple[str, str]]
-) -> None:
-    """Report parameters that the model cannot take, or that nothing reads."""
-    onsets = {p.onset for p in found.values()}
-    for name, parameter in found.items():
-        if isinstance(parameter.onset, str) and parameter.onset not in found:
-            choices = ", ".join(n for n in found if n != name) or "none"
-            faults.append((f"parameters.{name}.onset", f"got {parameter.onset!r}, expected a step or a parameter"
-                           f" (choices: {choices})"))  # fmt: skip
-        if not parameter.writes and name not in used and name not in onsets:
-            faults.append((f"parameters.{name}", "nothing uses it: let it write a quantity, or be the target of a"
-                           " reward term"))  # fmt: skip
+    found, wrong = [], []
+    for i, item in enumerate(several):
         try:
-            Writer(TaskSpace(robot, (parameter,)), model)
-        except (ValueError, IndexError) as error:
-            faults.append((f"parameters.{name}.writes", str(error).removeprefix(f"parameter {name}: ")))
+            found.append(WriteEntry.model_validate(item, context=info.context).write())
+        except ValidationError as error:
+            wrong += within(error, *[i] * (len(several) > 1))
+    if wrong:
+        raise mistakes(wrong)
+    return tuple(found)
 
 
-def check_space(space: TaskSpace, observations: int, actions: int, faults: list[tuple[str, str]]) -> None:
+def _beyond(value: Any, info: ValidationInfo) -> tuple:
+    if info.data.get("distribution") == "choice" or info.data.get("distribution") is None and info.data.get("choices"):
+        return _NUMBERS.validate_python(value)
+    try:
+        pairs = _PAIRS.validate_python([tuple(pair) for pair in (value if isinstance(value[0], list) else [value])])
+    except (ValueError, TypeError, IndexError, KeyError):
+        pairs = []
+    if not pairs or not all(low < high for low, high in pairs):
+        raise ValueError("intervals [[low, high], ...] outside of low to high")
+    return tuple(pairs)
+
+
+class ParameterEntry(Entry):
+    """One number that varies between tasks."""
+
+    unit: Text = Field("1", description="Unit of the number; 1 for a ratio.")
+    description: Text = Field("", description="One line for people.")
+    default: Number = Field(description="Value of the unmodified robot: 1 for a scale, 0 for an addition.")
+    choices: Numbers = Field((), description="Values of a choice, all equally likely.")
+    held_out: Numbers = Field((), description="Choices that only tests have.")
+    distribution: Annotated[str, Choice(DISTRIBUTIONS)] = Field(
+        None, description="uniform, or choice where there are choices, by default."
+    )
+    low: Number = Field(None, description="Least value in training.")
+    high: Number = Field(None, description="Greatest value in training.")
+    mean: Number = Field(None, description="Of a normal, before it is cut off at low and high.")
+    std: Number = Field(None, description="Of a normal, likewise.")
+    extrapolation: Annotated[
+        tuple,
+        PlainValidator(_beyond),
+        WithJsonSchema({"anyOf": [_NUMBER, {"type": "array", "items": {"anyOf": [_NUMBER, _INTERVAL]}}]}),
+    ] = Field((), description="Intervals [[low, high], ...] outside the range, or further choices.")
+    onset: Annotated[
+        Annotated[int, Field(ge=0, le=10**9)] | Word,
+        Expected("the step from which it is active, or the name of a parameter"),
+    ] = Field(None, description="Environment step from which it is active, or the parameter that holds it.")
+    writes: Annotated[
+        tuple[Write, ...],
+        PlainValidator(_writes, json_schema_input_type=WriteEntry | list[WriteEntry]),
+    ] = Field((), description="What it changes in the robot; nothing for a goal.")
+
+    def parameter(self, name: str) -> Parameter:
+        values = {key: value for key, value in dict(self).items() if value is not None}
+        usual = {"distribution": "choice" if "choices" in self.model_fields_set else "uniform"}
+        values["description"] = self.description or name.replace("_", " ")
+        return _refused_in_its_words(f"parameter {name}: ", Parameter, name=name, **(usual | values))
+
+
+def _refused_in_its_words(prefix: str, make: Any, **values: Any) -> Any:
+    try:
+        return make(**values)
+    except (ValueError, TypeError) as error:
+        raise mistakes([mistake(str(error).removeprefix(prefix))]) from error
+
+
+def all_parameters(value: dict[str, Any], info: ValidationInfo) -> tuple[Parameter, ...]:
+    """Those of a file; what is right by itself stands in the context even if others are not."""
+    names: Names = info.context
+    wrong = []
+    for name, item in value.items():
+        if not name.isidentifier() or not name.isascii():
+            wrong.append(mistake(f"got the name {name!r}, expected letters, digits and _", key_name(name)))
+            continue
+        try:
+            entry = ParameterEntry.model_validate(item, context=names)
+            names.parameters[name] = entry.parameter(name)
+        except ValidationError as error:
+            wrong += within(error, name)
+    if wrong:
+        raise mistakes(wrong)
+    return tuple(names.parameters.values())
+
+
+def check_writes(parameters: tuple[Parameter, ...], model: mujoco.MjModel, found: list[Mistake]) -> None:
+    """Report parameters that the model cannot take."""
+    try:
+        if parameters:
+            Writer(TaskSpace("robot", parameters), model)
+    except Unwritable as error:
+        found += [
+            (f"parameters.{name}.writes", text.removeprefix(f"parameter {name}: ")) for name, text in error.problems
+        ]
+
+
+def check_use(parameters: tuple[Parameter, ...], used: set[str], found: list[Mistake]) -> None:
+    """Report parameters that nothing reads, and onsets that are none."""
+    names = [p.name for p in parameters]
+    read = used | {p.onset for p in parameters}
+    for p in parameters:
+        others = [name for name in names if name != p.name]
+        if isinstance(p.onset, str) and p.onset not in others:
+            found.append((f"parameters.{p.name}.onset", f"got {p.onset!r}, expected a step or a parameter (choices:"
+                          f" {', '.join(others) or 'none'})"))  # fmt: skip
+        if not p.writes and p.name not in read:
+            found.append((f"parameters.{p.name}", "nothing uses it: let it write a quantity, or be the target of a"
+                          " reward term"))  # fmt: skip
+
+
+def check_space(space: TaskSpace, observations: int, actions: int, found: list[Mistake]) -> None:
     """Report what only all parameters together, or the size of the observation, show to be wrong."""
     try:
         Onsets(space)
@@ -154,4 +204,4 @@ def check_space(space: TaskSpace, observations: int, actions: int, faults: list[
         for split in SPLITS[: 3 if any(p.extrapolation for p in space.parameters) else 2]:
             space.sample(1, split, np.random.default_rng(0))
     except ValueError as error:
-        faults.append(("parameters", str(error)))
+        found.append(("parameters", str(error)))

@@ -3,7 +3,7 @@
     reward:
       forward: {signal: body_velocity, of: torso, axes: x, weight: 1.0}
       effort: {signal: action, shape: square, weight: -0.05}
-      speed: {signal: body_velocity, of: torso, axes: x, shape: near, target: speed, tolerance: 0.5, weight: 1.0}
+      speed: {signal: body_velocity, of: torso, axes: x, shape: exp_squared, target: speed, tolerance: 0.5, weight: 1.0}
     termination:
       fallen: {signal: body_upright, of: torso, below: 0.5}
 
@@ -11,13 +11,27 @@ A term is `weight * shape(signal - target)`. A target is a number or the name of
 numbers of the signal or a list of one each. All is paid per environment step.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
 from mujoco.batch import Batch
+from pydantic import (
+    ConfigDict,
+    Field,
+    PlainValidator,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    field_validator,
+)
 
-from .signals import Signal
+from .entries import NOTHING, Choice, Named, Number, Positive, mistake, mistakes
+from .signals import Built, Signal, SignalEntry
 
 
 def _linear(x: np.ndarray) -> np.ndarray:
@@ -36,7 +50,7 @@ def _norm(x: np.ndarray) -> np.ndarray:
     return np.sqrt(_square(x))
 
 
-def _near(x: np.ndarray) -> np.ndarray:
+def _exp_squared(x: np.ndarray) -> np.ndarray:
     return np.exp(-_square(x))
 
 
@@ -54,15 +68,100 @@ def _below(x: np.ndarray) -> np.ndarray:
 
 SHAPES: dict[str, tuple[Callable[[np.ndarray], np.ndarray], str, str]] = {
     "linear": (_linear, "Σ (s - target)", "the numbers themselves, summed"),
-    "absolute": (_absolute, "Σ \\|s - target\\|", "a cost that pulls equally far and near"),
-    "square": (_square, "Σ (s - target)²", "a cost that hardly minds small differences"),
+    "absolute": (_absolute, "Σ \\|s - target\\|", "linear cost"),
+    "square": (_square, "Σ (s - target)²", "quadratic cost"),
     "norm": (_norm, "√Σ (s - target)²", "a distance"),
-    "near": (_near, "exp(-Σ ((s - target) / tolerance)²)", "1 at the target, 1/e at `tolerance` from it"),
+    "exp_squared": (_exp_squared, "exp(-Σ ((s - target) / tolerance)²)", "1 at the target, 1/e at `tolerance` from it"),
     "within": (_within, "1 if √Σ (s - target)² ≤ tolerance, else 0", "sparse: reached or not"),
     "above": (_above, "1 if all s > target, else 0", "a threshold"),
     "below": (_below, "1 if all s < target, else 0", "a threshold"),
 }
-WITH_TOLERANCE = ("near", "within")
+WITH_TOLERANCE = ("exp_squared", "within")
+RENAMED = {"near": "exp_squared"}
+
+
+_NUMBER, _PARAMETER = TypeAdapter(Number), Named("parameters", many=False)
+_ONE_TARGET = {"type": ["number", "string"]}
+_TOLERANT = {"properties": {"shape": {"enum": list(WITH_TOLERANCE)}}, "required": ["shape"]}
+
+
+def _targets(value: Any, info: ValidationInfo) -> tuple[float | str, ...]:
+    found = []
+    for one in value if isinstance(value, list) and value else [value]:
+        try:
+            found.append(_PARAMETER.check(one, info) if isinstance(one, str) else _NUMBER.validate_python(one))
+        except ValidationError as error:
+            raise ValueError("a number or the name of a parameter, or a list of one for each number") from error
+    return tuple(found)
+
+
+class RewardPart(SignalEntry):
+    """What a reward term has besides its signal."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": _TOLERANT,
+            "then": {"required": ["tolerance"]},
+            "else": {"properties": {"tolerance": False}},
+        }
+    )
+    weight: Number = Field(description="Factor of the term; negative for a cost.")
+    shape: Annotated[str, Choice(SHAPES, RENAMED)] = Field("linear", description="What is made of the numbers.")
+    target: Annotated[
+        tuple[float | str, ...],
+        PlainValidator(_targets),
+        WithJsonSchema({"anyOf": [_ONE_TARGET, {"type": "array", "items": _ONE_TARGET, "minItems": 1}]}),
+    ] = Field(
+        (0.0,), description="Subtracted, in the signal's unit: a number or the name of a parameter; one, or a list."
+    )
+    tolerance: Positive = Field(
+        default_factory=lambda: NOTHING, validate_default=True, description="Width, in the unit of the signal."
+    )
+
+    @field_validator("tolerance", mode="wrap")
+    @classmethod
+    def _of_the_shape(cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> float:
+        shape = info.data.get("shape")  # None after a mistake
+        if shape in WITH_TOLERANCE or (shape is None and value is not NOTHING):
+            return handler(value)
+        if value is not NOTHING:
+            raise ValueError(f"none: it belongs to the shapes {' and '.join(WITH_TOLERANCE)}")
+        return 1.0
+
+    def term(self, built: Built) -> "RewardTerm":
+        """The term of the reward; ValueError if the signal has not as many numbers as there are targets."""
+        signal = self.build(built)
+        targets = self.target * len(signal.names) if len(self.target) == 1 else self.target
+        if len(targets) != len(signal.names):
+            raise ValueError(f"got {len(targets)} values, expected 1 or {len(signal.names)}")
+        numbers = np.array([0.0 if isinstance(t, str) else t for t in targets])
+        columns = tuple((i, built.space.names.index(t)) for i, t in enumerate(targets) if isinstance(t, str))
+        changes = self.kind.where == "reward"
+        return RewardTerm(signal, self.shape, self.weight, Target(numbers, columns), self.tolerance, changes)
+
+
+class TerminationPart(SignalEntry):
+    """What a termination has besides its signal."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["below"]}, {"required": ["above"]}]})
+    below: Number = Field(None, description="Least value, in the unit of the signal.")
+    above: Number = Field(
+        default_factory=lambda: NOTHING, validate_default=True, description="Greatest value, in the unit of the signal."
+    )
+
+    @field_validator("above", mode="wrap")
+    @classmethod
+    def _bound(cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> float | None:
+        if value is NOTHING and info.data.get("below", 0.0) is None:
+            raise mistakes([mistake("got no bound, expected below, above or both")])
+        return None if value is NOTHING else handler(value)
+
+    def term(self, built: Built) -> "TerminationTerm":
+        below, above = (
+            (-math.inf if self.below is None else self.below),
+            (math.inf if self.above is None else self.above),
+        )
+        return TerminationTerm(self.build(built), below, above)
 
 
 @dataclass(frozen=True)

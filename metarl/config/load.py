@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from metarl.config.messages import explain, family_faults, sb3_faults
 from metarl.config.robots import settle
 from metarl.config.schema import Config
-from metarl.envs.own_robot.schema import FILE as ROBOT_FILE
+from metarl.envs.own_robot.robot import FILE as ROBOT_FILE
 from metarl.errors import UserError
 from metarl.util.safe_yaml import parse_yaml, read_yaml, write_yaml
 from metarl.util.text import close, first_line, show

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from metarl.config.schema import EnvConfig
-from metarl.envs.own_robot.schema import read_robot, robot_file
+from metarl.envs.own_robot.robot import OwnRobot, robot_file
 
 FAMILY = "OwnRobot"
 FOLDER = "robot"  # of a run
@@ -40,15 +40,15 @@ def settle(data: dict[str, Any], folder: Path) -> Iterator[tuple[str, str]]:
     with contextlib.suppress(ValueError):  # the family says what is wrong with it
         file = robot_file(options["robot"])
         options["robot"] = str(file)
-        options.setdefault("sha256", read_robot(file).digest)
+        options.setdefault("sha256", OwnRobot(str(file)).digest)
 
 
 def keep(env: EnvConfig, run: Path) -> EnvConfig:
     """The environment of a run in the folder `run`, whose robot is a copy of its own there."""
     if env.family != FAMILY:
         return env
-    robot = read_robot(env.options["robot"])
-    copy = run / FOLDER / robot.files[0]
+    robot = OwnRobot(env.options["robot"])
+    copy = run / FOLDER / next(iter(robot.files))
     if not copy.exists():
         robot.copy_to(copy.parent)
     return _with_path(env, str(copy.resolve()))

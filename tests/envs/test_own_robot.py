@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from metarl.envs import BatchEnv
 from metarl.envs.checks import assert_effective
-from metarl.envs.own_robot.mjcf import Limits, compile_mjcf, files_of
+from metarl.envs.own_robot.mjcf import Limits, compile_mjcf, read_files
 from metarl.envs.own_robot.robot import OwnRobot
-from metarl.envs.own_robot.schema import read_robot
 from metarl.util.safe_yaml import parse_yaml, write_yaml
 
 MJCF = """
@@ -48,12 +47,12 @@ MJCF = """
 OBSERVATION = """
 - {signal: joint_position, joints: [hip, leg]}
 - {signal: joint_velocity}
-- {signal: joint_direction, joints: hip}
+- {signal: joint_sin_cos, joints: hip}
 - {signal: sensor}
 - {signal: body_position, of: [foot, imu], axes: xz}
 - {signal: body_velocity, of: trunk}
 - {signal: body_velocity, of: [trunk, toe], axes: zx, frame: body}
-- {signal: body_spin, of: trunk, axes: xy, frame: body}
+- {signal: body_angular_velocity, of: trunk, axes: xy, frame: body}
 - {signal: body_orientation, of: trunk}
 - {signal: body_gravity, of: trunk}
 - {signal: body_upright, of: [trunk, foot]}
@@ -69,15 +68,15 @@ ROBOT = """
 name: Leg
 mjcf: leg.xml
 horizon: 40
-control: {kind: position, rate: 50, kp: 40, kd: 1, limit: {hip: 8, leg: 60}, reach: 0.2}
+control: {kind: position, rate: 50, kp: 40, kd: 1, limit: {hip: 8, leg: 60}, action_range: 0.2}
 start: {keyframe: home, position_noise: {hip: 0.1}, velocity_noise: 0.2}
 reward:
-  forward: {signal: body_velocity, of: trunk, axes: x, frame: body, shape: near, target: speed, tolerance: 0.5,
+  forward: {signal: body_velocity, of: trunk, axes: x, frame: body, shape: exp_squared, target: speed, tolerance: 0.5,
             weight: 2}
   drift: {signal: body_position, of: trunk, axes: xy, shape: absolute, target: [0.1, speed], weight: -0.5}
   effort: {signal: action, shape: square, weight: -0.1}
   jerk: {signal: action_change, shape: norm, weight: -0.3}
-  alive: {signal: one, weight: 1e-1}
+  alive: {signal: constant, weight: 1e-1}
 termination:
   fallen: {signal: body_upright, of: trunk, below: 0.9}
   high: {signal: body_position, of: trunk, axes: z, above: 0.55, below: -1}
@@ -112,7 +111,7 @@ def write(folder: Path, data: dict | str, name: str = "other.yaml") -> Path:
 def refused(path: Path, **limits) -> list[str]:
     """What is said of a robot that cannot be, a line for each fault, without the name of the file."""
     with pytest.raises(ValueError) as refusal:
-        read_robot(path, Limits(**limits))
+        type("Limited", (OwnRobot,), {"limits": Limits(**limits)})(path)
     lines = str(refusal.value).splitlines()
     assert all(line.startswith(f"{path}: ") and line.isprintable() and len(line) < 600 for line in lines), lines
     return [line.removeprefix(f"{path}: ") for line in lines]
@@ -272,7 +271,7 @@ def test_every_fault_is_told_at_once(folder):
     data["control"] |= {"rate": 60, "kp": -1}
     data["start"]["keyframe"] = "hom"
     data["observation"][0] = {"signal": "joint_position", "joints": ["hipp"]}
-    data["observation"][1] = {"signal": "body_speed", "of": "trunk"}
+    data["observation"][1] = {"signal": "body_velocty", "of": "trunk"}
     data["reward"]["effort"] |= {"shape": "squared", "weight": True}
     data["termination"]["fallen"] = {"signal": "body_upright", "of": "trunc"}
     data["parameters"]["speed"]["low"] = 2
@@ -281,18 +280,19 @@ def test_every_fault_is_told_at_once(folder):
     assert sorted(refused(write(folder, data))) == [
         "control.kp: got -1, expected a number above 0",
         "control.rate: got 60, expected a rate that divides the 200 physics steps a second, such as 50, 66.6667",
-        "horizont: got 40, expected no such key (did you mean 'horizon'?)",
+        "horizont: unknown key \"horizont\"; known keys: name, mjcf, description, horizon, state_limit, camera, control, "
+        "start, parameters, observation, reward, termination (did you mean 'horizon'?)",
         "observation.0.joints: got [\"hipp\"], expected names of joints (did you mean 'hip'?)",
-        'observation.1.signal: got "body_speed", expected another name (did you mean \'body_spin\'?)',
+        'observation.1.signal: got "body_velocty", expected another name (did you mean \'body_velocity\'?)',
         "parameters.legs.default: got nothing, expected a number",
         "parameters.load.writes.quantity: got \"paylod\", expected another name (did you mean 'payload'?)",
         "parameters.speed: need finite low < high, got 2.0, 1.0",
-        "reward.effort.shape: got \"squared\", expected one of linear, absolute, square, norm, near, within, above, "
-        "below (did you mean 'square'?)",
+        "reward.effort.shape: got \"squared\", expected one of linear, absolute, square, norm, exp_squared, within, "
+        "above, below (did you mean 'square'?)",
         "reward.effort.weight: got true, expected a number",
         "start.keyframe: got \"hom\", expected one of the keyframes (did you mean 'home'?)",
+        "termination.fallen.above: got no bound, expected below, above or both",
         "termination.fallen.of: got \"trunc\", expected names of bodies or sites (did you mean 'trunk'?)",
-        "termination.fallen: got no bound, expected below, above or both",
     ]  # fmt: skip
 
 
@@ -391,9 +391,9 @@ def test_an_mjcf_of_several_files_compiles_where_it_is(tmp_path):
     corners = "v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nf 1 3 2\nf 1 2 4\nf 1 4 3\nf 2 3 4\n"
     (tmp_path / "parts" / "meshes" / "tetrahedron.obj").write_text(corners)
     (tmp_path / "unused.txt").write_text("not of the robot")
-    files = files_of(tmp_path, "main.xml")
-    assert sorted(files) == ["main.xml", "parts/body.xml", "parts/meshes/tetrahedron.obj"]
-    assert len(compile_mjcf(tmp_path, "main.xml", files)) > 1000
+    files = read_files(tmp_path, "main.xml")
+    assert sorted(files.contents) == ["main.xml", "parts/body.xml", "parts/meshes/tetrahedron.obj"]
+    assert len(compile_mjcf(files)) > 1000
 
 
 quick = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture],
