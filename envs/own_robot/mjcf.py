@@ -4,10 +4,10 @@
     content = compile_mjcf(files)                          # the compiled model, MJB
     model = load(content)
 
-Each file is opened once. The compiler runs in a child process with limits of memory and time, on a copy of what was read: a `<replicate>` bomb
-or a file that crashes the parser ends in one line of a ValueError. All files must lie in the robot's folder, links
-followed; absolute paths are refused. What comes back is the model in MuJoCo's binary format, which the parent loads: it
-was written by the MuJoCo of this installation, never by whoever wrote the MJCF.
+Each file is opened once. The compiler runs in a child process with limits of memory and time, on a copy of what was
+read: a `<replicate>` bomb or a file that crashes the parser ends in one line of a ValueError. All files must lie in the
+robot's folder, links followed; absolute paths are refused. What comes back is the model in MuJoCo's binary format,
+which the parent loads: it was written by the MuJoCo of this installation, never by whoever wrote the MJCF.
 """
 
 import functools

@@ -9,19 +9,12 @@ The keys are the attributes of `metarl.envs.Parameter` and `metarl.envs.Write`, 
 their words. A range without a distribution is uniform, choices without one are a choice.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import mujoco
 import numpy as np
-from pydantic import (
-    Field,
-    PlainValidator,
-    TypeAdapter,
-    ValidationError,
-    ValidationInfo,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, ValidationInfo, WrapValidator, field_validator, model_validator
 
 from ..parameter import DISTRIBUTIONS, Parameter
 from ..task import SPLITS, TaskSpace
@@ -29,49 +22,25 @@ from ..variation.latency_noise import Channel
 from ..variation.quantities import QUANTITIES
 from ..variation.schedule import Onsets
 from ..variation.write import Unwritable, Write, Writer
-from .entries import (
-    Choice,
-    Entry,
-    Expected,
-    Mistake,
-    Names,
-    Number,
-    Numbers,
-    Text,
-    Word,
-    key_name,
-    mistake,
-    mistakes,
-    within,
-)
+from .entries import Choice, Entry, Expected, Mistake, Number, Numbers, Text, Word, as_tuple, mistaken, option
 
-_NUMBERS, _PAIRS = TypeAdapter(Numbers), TypeAdapter(list[tuple[Number, Number]])
-_ELEMENT: dict[str, Any] = {"type": ["string", "integer"]}
-_ELEMENTS = {"type": "array", "items": {"anyOf": [_ELEMENT, {"type": "array", "items": _ELEMENT, "minItems": 1}]}}
-_NUMBER: dict[str, Any] = {"type": "number"}
-_INTERVAL = {"type": "array", "items": _NUMBER, "minItems": 2, "maxItems": 2}
-
-
-def _elements(value: Any, grouped: bool = False) -> tuple:
-    """Names and indices of elements, and groups of them for mode pick."""
-    values = value if isinstance(value, list) and (value or not grouped) else [value]
-    for item in values:
-        if isinstance(item, bool) or not isinstance(item, int | str | list) or (grouped and isinstance(item, list)):
-            raise ValueError("names, patterns or indices of elements, or groups of them for mode pick")
-    return tuple(_elements(item, grouped=True) if isinstance(item, list) else item for item in values)
+_Element = str | Annotated[int, Field(strict=True)]
+_Elements = Annotated[
+    _Element | list[_Element | Annotated[list[_Element], Field(min_length=1)]],
+    Expected("names, patterns or indices of elements, or groups of them for mode pick"),
+    AfterValidator(as_tuple),
+]
 
 
 class WriteEntry(Entry):
     """What a parameter changes in the robot."""
 
-    quantity: Annotated[str, Choice(QUANTITIES)] = Field(description="What varies; docs/environments.md has the table.")
-    elements: Annotated[tuple, PlainValidator(_elements), WithJsonSchema({"anyOf": [_ELEMENT, _ELEMENTS]})] = Field(
-        (), description="Bodies, geoms, joints or actuators: names, patterns or indices; groups of them for mode pick."
-    )
-    mode: Annotated[str, Choice(("scale", "add", "set", "pick"))] = Field("", description="By default the quantity's.")
-    axis: Annotated[str, Choice("xyz")] = Field("", description="Of a quantity that is a vector.")
-    at: Numbers = Field((0.0, 0.0, 0.0), description="Place of a payload in the frame of the body, m.")
-    factor: Number = Field(0.0, description="Of mode pick: what the chosen element is scaled by.")
+    quantity: Annotated[str, Choice(QUANTITIES)] = option(..., "What varies: the table in docs/environments.md.")
+    elements: _Elements = option((), "Bodies, geoms, joints, actuators: names, patterns, indices; groups to pick from.")
+    mode: Annotated[str, Choice(("scale", "add", "set", "pick"))] = option("", "By default the quantity's.")
+    axis: Annotated[str, Choice("xyz")] = option("", "Of a quantity that is a vector.")
+    at: Numbers = option((0.0, 0.0, 0.0), "Place of a payload in the frame of the body, m.")
+    factor: Number = option(0.0, "Of mode pick: what the picked element is scaled by.")
 
     @model_validator(mode="after")
     def _possible(self) -> "WriteEntry":
@@ -79,114 +48,90 @@ class WriteEntry(Entry):
         return self
 
     def write(self) -> Write:
-        return _refused_in_its_words("", Write, **dict(self))
-
-
-def _writes(value: Any, info: ValidationInfo) -> tuple[Write, ...]:
-    several = value if isinstance(value, list) else [value]
-    if not all(isinstance(item, dict) for item in several):
-        raise ValueError("a mapping such as {quantity: mass, elements: [torso]}, or a list of them")
-    found, wrong = [], []
-    for i, item in enumerate(several):
         try:
-            found.append(WriteEntry.model_validate(item, context=info.context).write())
-        except ValidationError as error:
-            wrong += within(error, *[i] * (len(several) > 1))
-    if wrong:
-        raise mistakes(wrong)
-    return tuple(found)
+            return Write(**dict(self))
+        except ValueError as error:
+            raise mistaken(str(error)) from error
 
 
-def _beyond(value: Any, info: ValidationInfo) -> tuple:
-    if info.data.get("distribution") == "choice" or info.data.get("distribution") is None and info.data.get("choices"):
-        return _NUMBERS.validate_python(value)
-    try:
-        pairs = _PAIRS.validate_python([tuple(pair) for pair in (value if isinstance(value[0], list) else [value])])
-    except (ValueError, TypeError, IndexError, KeyError):
-        pairs = []
-    if not pairs or not all(low < high for low, high in pairs):
-        raise ValueError("intervals [[low, high], ...] outside of low to high")
-    return tuple(pairs)
+def _one_or_several(value: Any, handler: Any, info: ValidationInfo) -> list[WriteEntry]:
+    if isinstance(value, dict):
+        return [WriteEntry.model_validate(value, context=info.context)]
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise ValueError("a mapping such as {quantity: mass, elements: [torso]}, or a list of them")
+    return handler(value)
+
+
+_Writes = Annotated[
+    list[WriteEntry], WrapValidator(_one_or_several, json_schema_input_type=WriteEntry | list[WriteEntry])
+]
 
 
 class ParameterEntry(Entry):
     """One number that varies between tasks."""
 
-    unit: Text = Field("1", description="Unit of the number; 1 for a ratio.")
-    description: Text = Field("", description="One line for people.")
-    default: Number = Field(description="Value of the unmodified robot: 1 for a scale, 0 for an addition.")
-    choices: Numbers = Field((), description="Values of a choice, all equally likely.")
-    held_out: Numbers = Field((), description="Choices that only tests have.")
-    distribution: Annotated[str, Choice(DISTRIBUTIONS)] = Field(
-        None, description="uniform, or choice where there are choices, by default."
-    )
-    low: Number = Field(None, description="Least value in training.")
-    high: Number = Field(None, description="Greatest value in training.")
-    mean: Number = Field(None, description="Of a normal, before it is cut off at low and high.")
-    std: Number = Field(None, description="Of a normal, likewise.")
+    unit: Text = option("1", "Unit of the number; 1 for a ratio.")
+    description: Text = option("", "One line for people.")
+    default: Number = option(..., "Value of the unmodified robot: 1 for a scale, 0 for an addition.")
+    choices: Numbers = option((), "Values of a choice, all equally likely.")
+    held_out: Numbers = option((), "Choices that only tests have.")
+    distribution: Annotated[str, Choice(DISTRIBUTIONS)] = option("", "By default uniform, or choice with choices.")
+    low: Number = option(None, "Least value in training.")
+    high: Number = option(None, "Greatest value in training.")
+    mean: Number = option(None, "Of a normal, before it is cut off at low and high.")
+    std: Number = option(None, "Of a normal, likewise.")
     extrapolation: Annotated[
-        tuple,
-        PlainValidator(_beyond),
-        WithJsonSchema({"anyOf": [_NUMBER, {"type": "array", "items": {"anyOf": [_NUMBER, _INTERVAL]}}]}),
-    ] = Field((), description="Intervals [[low, high], ...] outside the range, or further choices.")
+        Number | list[Number | list[Number]],
+        Expected("intervals [[low, high], ...] outside of low to high, or choices"),
+        AfterValidator(as_tuple),
+    ] = option((), "Intervals [[low, high], ...] outside the range, or further choices.")
     onset: Annotated[
         Annotated[int, Field(ge=0, le=10**9)] | Word,
         Expected("the step from which it is active, or the name of a parameter"),
-    ] = Field(None, description="Environment step from which it is active, or the parameter that holds it.")
-    writes: Annotated[
-        tuple[Write, ...],
-        PlainValidator(_writes, json_schema_input_type=WriteEntry | list[WriteEntry]),
-    ] = Field((), description="What it changes in the robot; nothing for a goal.")
+    ] = option(None, "Environment step from which it is active, or the parameter that holds it.")
+    writes: _Writes = option([], "What it changes in the robot; nothing for a goal.")
+
+    @field_validator("extrapolation")
+    @classmethod
+    def _of_its_kind(cls, value: tuple, info: ValidationInfo) -> tuple:
+        if info.data.get("distribution") != "choice" and not info.data.get("choices"):
+            value = value if isinstance(value[:1] and value[0], tuple) else (value,)
+            if not all(isinstance(pair, tuple) and len(pair) == 2 and pair[0] < pair[1] for pair in value):
+                raise ValueError("intervals [[low, high], ...] outside of low to high")
+        elif any(isinstance(item, tuple) for item in value):
+            raise ValueError("a number, or a list of them")
+        return value
+
+    @model_validator(mode="after")
+    def _possible(self) -> "ParameterEntry":
+        self.parameter("")
+        return self
 
     def parameter(self, name: str) -> Parameter:
+        """The parameter of that name."""
         values = {key: value for key, value in dict(self).items() if value is not None}
-        usual = {"distribution": "choice" if "choices" in self.model_fields_set else "uniform"}
         values["description"] = self.description or name.replace("_", " ")
-        return _refused_in_its_words(f"parameter {name}: ", Parameter, name=name, **(usual | values))
-
-
-def _refused_in_its_words(prefix: str, make: Any, **values: Any) -> Any:
-    try:
-        return make(**values)
-    except (ValueError, TypeError) as error:
-        raise mistakes([mistake(str(error).removeprefix(prefix))]) from error
-
-
-def all_parameters(value: dict[str, Any], info: ValidationInfo) -> tuple[Parameter, ...]:
-    """Those of a file; what is right by itself stands in the context even if others are not."""
-    names: Names = info.context
-    wrong = []
-    for name, item in value.items():
-        if not name.isidentifier() or not name.isascii():
-            wrong.append(mistake(f"got the name {name!r}, expected letters, digits and _", key_name(name)))
-            continue
+        values["distribution"] = self.distribution or ("choice" if self.choices else "uniform")
         try:
-            entry = ParameterEntry.model_validate(item, context=names)
-            names.parameters[name] = entry.parameter(name)
-        except ValidationError as error:
-            wrong += within(error, name)
-    if wrong:
-        raise mistakes(wrong)
-    return tuple(names.parameters.values())
+            return Parameter(name, **values | {"writes": tuple(entry.write() for entry in self.writes)})
+        except (ValueError, TypeError) as error:
+            raise mistaken(str(error).removeprefix(f"parameter {name}: ")) from error
 
 
-def check_writes(parameters: tuple[Parameter, ...], model: mujoco.MjModel, found: list[Mistake]) -> None:
+def check_writes(parameters: Sequence[Parameter], model: mujoco.MjModel, found: list[Mistake]) -> None:
     """Report parameters that the model cannot take."""
     try:
         if parameters:
-            Writer(TaskSpace("robot", parameters), model)
+            Writer(TaskSpace("robot", tuple(parameters)), model)
     except Unwritable as error:
-        found += [
-            (f"parameters.{name}.writes", text.removeprefix(f"parameter {name}: ")) for name, text in error.problems
-        ]
+        found += [(f"parameters.{name}.writes", t.removeprefix(f"parameter {name}: ")) for name, t in error.problems]
 
 
-def check_use(parameters: tuple[Parameter, ...], used: set[str], found: list[Mistake]) -> None:
+def check_use(parameters: Sequence[Parameter], used: set[str], found: list[Mistake]) -> None:
     """Report parameters that nothing reads, and onsets that are none."""
-    names = [p.name for p in parameters]
     read = used | {p.onset for p in parameters}
     for p in parameters:
-        others = [name for name in names if name != p.name]
+        others = [other.name for other in parameters if other is not p]
         if isinstance(p.onset, str) and p.onset not in others:
             found.append((f"parameters.{p.name}.onset", f"got {p.onset!r}, expected a step or a parameter (choices:"
                           f" {', '.join(others) or 'none'})"))  # fmt: skip

@@ -18,115 +18,68 @@ from typing import Annotated, Any
 
 import numpy as np
 from mujoco.batch import Batch
-from pydantic import (
-    ConfigDict,
-    Field,
-    PlainValidator,
-    TypeAdapter,
-    ValidationError,
-    ValidationInfo,
-    ValidatorFunctionWrapHandler,
-    WithJsonSchema,
-    field_validator,
-)
+from pydantic import ConfigDict, ValidationInfo, WrapValidator, field_validator
 
-from .entries import NOTHING, Choice, Named, Number, Positive, mistake, mistakes
+from .entries import NOTHING, Choice, Named, Number, Positive, mistaken, option
 from .signals import Built, Signal, SignalEntry
 
-
-def _linear(x: np.ndarray) -> np.ndarray:
-    return x.sum(axis=1)
-
-
-def _absolute(x: np.ndarray) -> np.ndarray:
-    return np.abs(x).sum(axis=1)
-
-
-def _square(x: np.ndarray) -> np.ndarray:
-    return np.square(x).sum(axis=1)
-
-
-def _norm(x: np.ndarray) -> np.ndarray:
-    return np.sqrt(_square(x))
-
-
-def _exp_squared(x: np.ndarray) -> np.ndarray:
-    return np.exp(-_square(x))
-
-
-def _within(x: np.ndarray) -> np.ndarray:
-    return (_square(x) <= 1.0) * 1.0
-
-
-def _above(x: np.ndarray) -> np.ndarray:
-    return (x > 0).all(axis=1) * 1.0
-
-
-def _below(x: np.ndarray) -> np.ndarray:
-    return (x < 0).all(axis=1) * 1.0
-
-
-SHAPES: dict[str, tuple[Callable[[np.ndarray], np.ndarray], str, str]] = {
-    "linear": (_linear, "Σ (s - target)", "the numbers themselves, summed"),
-    "absolute": (_absolute, "Σ \\|s - target\\|", "linear cost"),
+Shape = Callable[[np.ndarray], np.ndarray]
+_square: Shape = lambda x: np.square(x).sum(axis=1)  # noqa: E731
+SHAPES: dict[str, tuple[Shape, str, str]] = {  # of numbers (N, k) less their targets, over the tolerance
+    "linear": (lambda x: x.sum(axis=1), "Σ (s - target)", "the numbers themselves, summed"),
+    "absolute": (lambda x: np.abs(x).sum(axis=1), "Σ \\|s - target\\|", "linear cost"),
     "square": (_square, "Σ (s - target)²", "quadratic cost"),
-    "norm": (_norm, "√Σ (s - target)²", "a distance"),
-    "exp_squared": (_exp_squared, "exp(-Σ ((s - target) / tolerance)²)", "1 at the target, 1/e at `tolerance` from it"),
-    "within": (_within, "1 if √Σ (s - target)² ≤ tolerance, else 0", "sparse: reached or not"),
-    "above": (_above, "1 if all s > target, else 0", "a threshold"),
-    "below": (_below, "1 if all s < target, else 0", "a threshold"),
-}
+    "norm": (lambda x: np.sqrt(_square(x)), "√Σ (s - target)²", "a distance"),
+    "exp_squared": (lambda x: np.exp(-_square(x)), "exp(-Σ ((s - target) / tolerance)²)",
+                    "1 at the target, 1/e at `tolerance` from it"),
+    "within": (lambda x: (_square(x) <= 1.0) * 1.0, "1 if √Σ (s - target)² ≤ tolerance, else 0",
+               "sparse: reached or not"),
+    "above": (lambda x: (x > 0).all(axis=1) * 1.0, "1 if all s > target, else 0", "a threshold"),
+    "below": (lambda x: (x < 0).all(axis=1) * 1.0, "1 if all s < target, else 0", "a threshold"),
+}  # fmt: skip
 WITH_TOLERANCE = ("exp_squared", "within")
 RENAMED = {"near": "exp_squared"}
 
 
-_NUMBER, _PARAMETER = TypeAdapter(Number), Named("parameters", many=False)
-_ONE_TARGET = {"type": ["number", "string"]}
-_TOLERANT = {"properties": {"shape": {"enum": list(WITH_TOLERANCE)}}, "required": ["shape"]}
+_PARAMETER = Named("parameters", many=False)
 
 
-def _targets(value: Any, info: ValidationInfo) -> tuple[float | str, ...]:
-    found = []
-    for one in value if isinstance(value, list) and value else [value]:
-        try:
-            found.append(_PARAMETER.check(one, info) if isinstance(one, str) else _NUMBER.validate_python(one))
-        except ValidationError as error:
-            raise ValueError("a number or the name of a parameter, or a list of one for each number") from error
-    return tuple(found)
+def _target(value: Any, handler: Any, info: ValidationInfo) -> float | str:
+    if isinstance(value, str):
+        return _PARAMETER.check(value, info)
+    if isinstance(value, list):
+        raise ValueError("a number or the name of a parameter, or a list of one for each number")
+    return handler(value)
+
+
+def _targets(value: Any, handler: Any) -> list[float | str]:
+    return handler(value if isinstance(value, list) and value else [value])
+
+
+_Target = Annotated[Number, WrapValidator(_target, json_schema_input_type=float | str)]
 
 
 class RewardPart(SignalEntry):
     """What a reward term has besides its signal."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "if": _TOLERANT,
-            "then": {"required": ["tolerance"]},
-            "else": {"properties": {"tolerance": False}},
-        }
-    )
-    weight: Number = Field(description="Factor of the term; negative for a cost.")
-    shape: Annotated[str, Choice(SHAPES, RENAMED)] = Field("linear", description="What is made of the numbers.")
+    model_config = ConfigDict(json_schema_extra={
+        "if": {"properties": {"shape": {"enum": list(WITH_TOLERANCE)}}, "required": ["shape"]},
+        "then": {"required": ["tolerance"]}, "else": {"properties": {"tolerance": False}},
+    })  # fmt: skip
+    weight: Number = option(..., "Factor of the term; negative for a cost.")
+    shape: Annotated[str, Choice(SHAPES, RENAMED)] = option("linear", "What is made of the numbers of the signal.")
     target: Annotated[
-        tuple[float | str, ...],
-        PlainValidator(_targets),
-        WithJsonSchema({"anyOf": [_ONE_TARGET, {"type": "array", "items": _ONE_TARGET, "minItems": 1}]}),
-    ] = Field(
-        (0.0,), description="Subtracted, in the signal's unit: a number or the name of a parameter; one, or a list."
-    )
-    tolerance: Positive = Field(
-        default_factory=lambda: NOTHING, validate_default=True, description="Width, in the unit of the signal."
-    )
+        list[_Target], WrapValidator(_targets, json_schema_input_type=float | str | list[float | str])
+    ] = option([0.0], "Subtracted, in the unit of the signal: a number or the name of a parameter; one, or one each.")
+    tolerance: Positive = option(NOTHING, "Width, in the unit of the signal.", exclude=True)
 
     @field_validator("tolerance", mode="wrap")
     @classmethod
-    def _of_the_shape(cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> float:
+    def _of_the_shape(cls, value: Any, handler: Any, info: ValidationInfo) -> float:
         shape = info.data.get("shape")  # None after a mistake
-        if shape in WITH_TOLERANCE or (shape is None and value is not NOTHING):
-            return handler(value)
-        if value is not NOTHING:
-            raise ValueError(f"none: it belongs to the shapes {' and '.join(WITH_TOLERANCE)}")
-        return 1.0
+        if value is not NOTHING and shape not in (None, *WITH_TOLERANCE):
+            raise ValueError(f"no such key: it belongs to the shapes {' and '.join(WITH_TOLERANCE)}")
+        return handler(value) if value is not NOTHING or shape in WITH_TOLERANCE else 1.0
 
     def term(self, built: Built) -> "RewardTerm":
         """The term of the reward; ValueError if the signal has not as many numbers as there are targets."""
@@ -135,60 +88,44 @@ class RewardPart(SignalEntry):
         if len(targets) != len(signal.names):
             raise ValueError(f"got {len(targets)} values, expected 1 or {len(signal.names)}")
         numbers = np.array([0.0 if isinstance(t, str) else t for t in targets])
-        columns = tuple((i, built.space.names.index(t)) for i, t in enumerate(targets) if isinstance(t, str))
+        told = tuple((i, built.space.names.index(t)) for i, t in enumerate(targets) if isinstance(t, str))
         changes = self.kind.where == "reward"
-        return RewardTerm(signal, self.shape, self.weight, Target(numbers, columns), self.tolerance, changes)
+        return RewardTerm(signal, self.shape, self.weight, numbers, told, self.tolerance, changes)
 
 
 class TerminationPart(SignalEntry):
     """What a termination has besides its signal."""
 
     model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["below"]}, {"required": ["above"]}]})
-    below: Number = Field(None, description="Least value, in the unit of the signal.")
-    above: Number = Field(
-        default_factory=lambda: NOTHING, validate_default=True, description="Greatest value, in the unit of the signal."
-    )
+    below: Number = option(None, "Least value, in the unit of the signal.")
+    above: Number = option(NOTHING, "Greatest value, in the unit of the signal.")
 
     @field_validator("above", mode="wrap")
     @classmethod
-    def _bound(cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> float | None:
+    def _a_bound(cls, value: Any, handler: Any, info: ValidationInfo) -> float:
         if value is NOTHING and info.data.get("below", 0.0) is None:
-            raise mistakes([mistake("got no bound, expected below, above or both")])
-        return None if value is NOTHING else handler(value)
+            raise mistaken("got no bound, expected below, above or both")
+        return math.inf if value is NOTHING else handler(value)
 
     def term(self, built: Built) -> "TerminationTerm":
-        below, above = (
-            (-math.inf if self.below is None else self.below),
-            (math.inf if self.above is None else self.above),
-        )
-        return TerminationTerm(self.build(built), below, above)
-
-
-@dataclass(frozen=True)
-class Target:
-    """What is subtracted from a signal of k numbers: numbers (k,), and which of them are parameters of the task."""
-
-    numbers: np.ndarray
-    parameters: tuple[tuple[int, int], ...] = ()  # (index of the number, column of the tasks' values)
-
-    def of(self, values: np.ndarray) -> np.ndarray:
-        """Targets (k,) of all simulations or (N, k) of each, of tasks values (N, D)."""
-        if not self.parameters:
-            return self.numbers
-        targets = np.tile(self.numbers, (len(values), 1))
-        for index, column in self.parameters:
-            targets[:, index] = values[:, column]
-        return targets
+        return TerminationTerm(self.build(built), -math.inf if self.below is None else self.below, self.above)
 
 
 @dataclass(frozen=True)
 class RewardTerm:
-    """One term of the reward; of `changes`, the signal's change over the step is meant."""
+    """One term of the reward.
+
+    Attributes:
+        targets: what is subtracted from the k numbers of the signal, (k,).
+        told: which of them are parameters instead: (index of the number, column of the tasks' values).
+        changes: whether the signal's change over the step is meant.
+    """
 
     signal: Signal
     shape: str
     weight: float
-    target: Target
+    targets: np.ndarray
+    told: tuple[tuple[int, int], ...] = ()
     tolerance: float = 1.0
     changes: bool = False
 
@@ -197,8 +134,11 @@ class RewardTerm:
         numbers = self.signal.read(batch)
         if self.changes:
             numbers = numbers - self.signal.compute(ctrl_before)
-        if self.target.parameters or self.target.numbers.any():
-            numbers = numbers - self.target.of(values)
+        if self.told or self.targets.any():
+            targets = np.tile(self.targets, (len(values), 1))
+            for index, column in self.told:
+                targets[:, index] = values[:, column]
+            numbers = numbers - targets
         if self.tolerance != 1.0:
             numbers = numbers / self.tolerance
         return self.weight * SHAPES[self.shape][0](numbers)

@@ -24,7 +24,7 @@ from ..observation import Observed
 from ..task import TaskSpace
 from . import mjcf
 from .entries import MOVABLE, Mistake, Names, elements, is_line, read_entry
-from .parameters import check_space, check_use, check_writes
+from .parameters import ParameterEntry, check_space, check_use, check_writes
 from .reward_terms import RewardTerm
 from .schema import RobotFile
 from .signals import TASK, Built, Sense, Signal, field_of
@@ -55,62 +55,67 @@ class OwnRobot(Family):
 
     def __init__(self, robot: str, sha256: str | None = None):
         file = robot_file(robot)
-        found: list[Mistake] = []
         try:
             content = read_bytes(file)
             data = parse_mapping(content, "the description of a robot")
         except ValueError as error:
             raise ValueError(f"{file}: {error}") from error
-        model = None
-        parts = mjcf.Files.of({})
-        try:
-            if is_line(data.get("mjcf")):
+        found: list[Mistake] = []
+        parts, model = mjcf.Files.of({}), None
+        if is_line(data.get("mjcf")):
+            try:
                 parts = mjcf.read_files(file.parent, data["mjcf"])
-                self._files = mjcf.Files.of({file.name: content}) | parts
-                self.digest = self._files.digest()
-                if sha256 not in (None, self.digest):
-                    raise _Changed(f"{robot}: its files have changed: got digest {self.digest[:16]}..., expected"
-                                   f" {sha256[:16]}...; restore them, or start a new run")  # fmt: skip
+            except ValueError as error:
+                found.append(("mjcf", str(error)))
+        self._files = mjcf.Files.of({file.name: content}) | parts
+        self.digest = self._files.digest()
+        if sha256 is not None and sha256 != self.digest:
+            raise ValueError(f"{robot}: its files have changed: got digest {self.digest[:16]}..., expected"
+                             f" {sha256[:16]}...; restore them, or start a new run")  # fmt: skip
+        if parts.contents:
+            try:
                 model = mjcf.load(mjcf.compile_mjcf(parts, None, self.limits))
-                if not model.nv:
-                    raise ValueError(f"{data['mjcf']}: got a model without joints, expected one that can move")
-        except _Changed:
-            raise
-        except ValueError as error:
-            found.append(("mjcf", str(error)))
-            model = None
+            except ValueError as error:
+                found.append(("mjcf", str(error)))
+        if model and not model.nv:
+            found, model = [("mjcf", f"{data['mjcf']}: got a model without joints, expected one that can move")], None
         names = Names(model, data)
         told, more = read_entry(RobotFile, data, names)
-        found += more
-        if model is None:
-            raise _refusal(file, found)
-        as_it_is = names.actuators == elements(model, "actuators")
-        early = {p.name: p for p in names.parameters.values()
-                 if as_it_is or not any(write.row.kind == "actuator" for write in p.writes)}  # fmt: skip
-        check_writes(tuple(early.values()), model, found)
-        if told is not None:
-            check_use(told.parameters, names.used, found)
-        if told is None or found:
-            raise _refusal(file, found)
+        if told is None or model is None:
+            found += more + _impossible_writes(data, names)
+        else:
+            self._build(told, model, names, parts, file.name, found)
+        if found:
+            lines = (f"{file}: {key}: {what}" if key else f"{file}: {what}" for key, what in found)
+            raise ValueError("\n".join(dict.fromkeys(lines)))
 
+    def _build(self, told: RobotFile, model: mujoco.MjModel, names: Names, parts: mjcf.Files, file: str,
+               found: list[Mistake]) -> None:  # fmt: skip
+        """What a file says that is right by itself, with the model as the MJCF has it."""
+        parameters = [entry.parameter(name) for name, entry in told.parameters.items()]
+        check_use(parameters, names.used, found)
         entries = [*told.observation, *told.reward.values(), *told.termination.values()]
-        edits = _edits(told, model, [sense for entry in entries for sense in entry.senses()], bool(names.used))
+        edits = _edits(told, model, {sense for entry in entries for sense in entry.senses()}, bool(names.used))
         try:
             self._content = mjcf.compile_mjcf(parts, edits, self.limits)
         except ValueError as error:
-            text = f"after adding the actuators, sensors and camera declared in {file.name}: {error}"
-            raise _refusal(file, [("mjcf", text)]) from error
+            found.append(("mjcf", f"after adding the actuators, sensors and camera declared in {file}: {error}"))
+            return
         model = self.build()
-        check_writes(tuple(p for p in told.parameters if p.name not in early), model, found)
+        check_writes(parameters, model, found)
         self.name, self.description, self.horizon = told.name, told.description, told.horizon
         self.state_limit, self.camera = told.state_limit, told.camera or CAMERA
         self.frame_skip = told.control.frame_skip(model)
-        keyframes = list(elements(model, "keyframes").values())
+        keyframes = [*elements(model, "keyframes").values()]
         self.keyframe = keyframes.index(told.start.keyframe) if told.start.keyframe else -1
-        self.space = TaskSpace(told.name, told.parameters)
-        self._control_range = told.control.range(model, self.keyframe, found)
-        self._noise = told.start.noise(model)
-        self._told = bool(names.used)
+        self._noise, self._told = told.start.noise(model), bool(names.used)
+        try:
+            self._control_range = told.control.range(model, self.keyframe)
+        except ValueError as error:
+            found.append(("control", str(error)))
+        if found:
+            return
+        self.space = TaskSpace(told.name, tuple(parameters))
         built = Built(model, self.space, self._control_range)
         signals = [entry.build(built) for entry in told.observation]
         self._observation = _joined(signals)
@@ -122,8 +127,6 @@ class OwnRobot(Family):
             except ValueError as error:
                 found.append((f"reward.{name}.target", str(error)))
         check_space(self.space, sum(len(signal.names) for signal in signals), model.nu, found)
-        if found:
-            raise _refusal(file, found)
         terms = [*self._reward.values(), *self._termination]
         self._fields = {signal.field for signal in [*signals, *(term.signal for term in terms)]}
         if not self._fields <= set(_OF_THE_STATE):
@@ -194,10 +197,6 @@ def _joined(signals: Sequence[Signal]) -> list[Signal]:
     return joined
 
 
-class _Changed(ValueError):
-    """The files are not those that were meant."""
-
-
 def robot_file(path: str | Path) -> Path:
     """The YAML file of a robot, given itself or its folder."""
     path = Path(path)
@@ -210,19 +209,26 @@ def robot_file(path: str | Path) -> Path:
     raise ValueError(f"{path}: neither a robot's YAML file nor a folder with a {FILE}")
 
 
-def _refusal(file: Path, found: list[Mistake]) -> ValueError:
-    lines = (f"{file}: {key}: {what}" if key else f"{file}: {what}" for key, what in found)
-    return ValueError("\n".join(dict.fromkeys(lines)))
+def _impossible_writes(data: dict[str, Any], names: Names) -> list[Mistake]:
+    """What the model cannot take of the parameters that are right by themselves, in a file that is not."""
+    found: list[Mistake] = []
+    if names.model:
+        entries = {name: read_entry(ParameterEntry, item, names)[0] for name, item in data["parameters"].items()}
+        there = names.actuators == elements(names.model, "actuators")
+        parameters = [entry.parameter(name) for name, entry in entries.items() if entry]
+        known = [p for p in parameters if there or all(write.row.kind != "actuator" for write in p.writes)]
+        check_writes(known, names.model, found)
+    return found
 
 
-def _edits(told: RobotFile, model: mujoco.MjModel, senses: list[Sense], task: bool) -> dict[str, Any]:
+def _edits(told: RobotFile, model: mujoco.MjModel, senses: set[Sense], task: bool) -> dict[str, Any]:
     """What the compiler adds to the MJCF."""
-    edits: dict[str, Any] = {"sensors": [sense.edit() for sense in sorted(set(senses), key=lambda sense: sense.name)]}
+    edits: dict[str, Any] = {"sensors": [sense.edit() for sense in sorted(senses, key=lambda sense: sense.name)]}
     actuators = told.control.edit(model)
     if actuators:
         edits["actuators"] = actuators
     if task:
-        edits["numeric"] = {"name": TASK, "data": [p.default for p in told.parameters]}
+        edits["numeric"] = {"name": TASK, "data": [p.default for p in told.parameters.values()]}
     if not told.camera:
         edits["camera"] = _camera(model)
     return edits

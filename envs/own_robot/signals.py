@@ -25,15 +25,12 @@ from pydantic import Field, create_model
 from ..families.servo_robot import gravity_direction, to_body
 from ..observation import Observed
 from ..task import TaskSpace
-from .entries import MOVABLE, Axes, Choice, Entry, Named, Positive
+from .entries import MOVABLE, Axes, Choice, Entry, Named, Positive, option
 
 TASK = "metarl_task"  # the numeric field of the model that holds the active task
 RENAMED = {"body_spin": "body_angular_velocity", "joint_direction": "joint_sin_cos", "one": "constant"}
 _AXES = "xyz"
-_HINGE, _SLIDE = MOVABLE
-_JOINT_UNITS = {_HINGE: ("rad", "rad/s"), _SLIDE: ("m", "m/s")}
 Frame = tuple[str, str]  # ("body" or "site", name)
-Frames = Annotated[list[Frame], Named("bodies or sites")]
 
 
 @dataclass(frozen=True)
@@ -90,7 +87,7 @@ class Built(NamedTuple):
 
 
 class SignalEntry(Entry):
-    """A signal in the file."""
+    """A signal in the file; its options are fields that `entries` adds."""
 
     signal: str
 
@@ -106,47 +103,20 @@ class SignalEntry(Entry):
         return self.kind.build(self, built)
 
 
-class _Joints(SignalEntry):
-    joints: Annotated[list[str], Named("joints")] = Field(
-        "*", validate_default=True, description="Hinges and slides: names, patterns or indices; all by default."
-    )
-
-
-class _Sensors(SignalEntry):
-    sensors: Annotated[list[str], Named("sensors")] = Field(
-        "*", validate_default=True, description="Sensors of the MJCF: names, patterns or indices; all by default."
-    )
-
-
-class _Actuators(SignalEntry):
-    actuators: Annotated[list[str], Named("actuators")] = Field(
-        "*", validate_default=True, description="Names, patterns or indices; all by default."
-    )
-
-
-class _Of(SignalEntry):
-    of: Frames = Field(description="Bodies or sites.")
-
-
-class _Position(_Of):
-    axes: Axes = Field("xyz", description="Axes, such as x, xy or xyz.")
-
-
-class _Motion(_Position):
-    frame: Annotated[str, Choice(("world", "body"))] = Field("world", description="Whose axes: the world's or its own.")
-
-
-class _Between(SignalEntry):
-    start: Annotated[Frame, Named("bodies or sites", many=False)] = Field(alias="from", description="Body or site.")
-    end: Annotated[Frame, Named("bodies or sites", many=False)] = Field(alias="to", description="Body or site.")
-
-
-class _Clock(SignalEntry):
-    period: Positive = Field(description="Period of the gait, s.")
-
-
-class _Told(SignalEntry):
-    parameters: Annotated[list[str], Named("parameters")] = Field(description="Parameters of the task.")
+_SOME = "names, patterns or indices; all by default."
+_FRAMES, _FRAME = Named("bodies or sites"), Named("bodies or sites", many=False)
+OPTIONS: dict[str, tuple[Any, Any]] = {  # name of the attribute to type and field
+    "joints": (Annotated[list[str], Named("joints")], option("*", f"Hinges and slides: {_SOME}")),
+    "sensors": (Annotated[list[str], Named("sensors")], option("*", f"Sensors of the MJCF: {_SOME}")),
+    "actuators": (Annotated[list[str], Named("actuators")], option("*", f"Actuators: {_SOME}")),
+    "of": (Annotated[list[Frame], _FRAMES], option(..., "Bodies or sites.")),
+    "axes": (Axes, option("xyz", "Axes, such as x, xy or xyz.")),
+    "frame": (Annotated[str, Choice(("world", "body"))], option("world", "Whose axes: the world's or its own.")),
+    "start": (Annotated[Frame, _FRAME], Field(alias="from", description="Body or site.")),
+    "end": (Annotated[Frame, _FRAME], Field(alias="to", description="Body or site.")),
+    "period": (Positive, option(..., "Period of the gait, s.")),
+    "parameters": (Annotated[list[str], Named("parameters")], option(..., "Parameters of the task.")),
+}
 
 
 @dataclass(frozen=True)
@@ -154,7 +124,7 @@ class Kind:
     """One row of the table.
 
     Attributes:
-        options: the class of its entries.
+        options: keys of OPTIONS.
         numbers: how many, in words.
         unit: of the numbers.
         meaning: for people.
@@ -163,7 +133,7 @@ class Kind:
         where: "all three", "reward, termination" or "reward".
     """
 
-    options: type[SignalEntry]
+    options: tuple[str, ...]
     numbers: str
     unit: str
     meaning: str
@@ -172,33 +142,37 @@ class Kind:
     where: str = "all three"
 
 
-def entries(where: str, *more: type[SignalEntry]) -> dict[str, type[SignalEntry]]:
-    """The classes of the entries of a section of the file, by the word under `signal`; each has the keys of `more`."""
-    return {
-        name: create_model(f"{where}_{name}", __base__=(*more, kind.options), __doc__=f"{kind.meaning} [{kind.unit}]",
-                           signal=(Literal[name], Field(description=f"{kind.meaning} [{kind.unit}]")))
-        for name, kind in SIGNALS.items() if where in kind.where or kind.where == "all three"
-    }  # fmt: skip
+def entries(where: str, base: type[SignalEntry] = SignalEntry) -> dict[str, Any]:
+    """The classes of the entries of a section of the file, by the word under `signal`, made from `base`."""
+    found = {}
+    for name, kind in SIGNALS.items():
+        if where in kind.where or kind.where == "all three":
+            fields = {option: OPTIONS[option] for option in kind.options}
+            fields["signal"] = Literal[name], Field(description=f"{kind.meaning} [{kind.unit}]")
+            found[name] = create_model(f"{where}_{name}", __base__=base, **fields)
+    return found
 
 
-def _joint_positions(entry: _Joints, built: Built) -> Signal:
-    joints = [built.model.joint(name) for name in entry.joints]
-    columns = np.array([j.qposadr[0] for j in joints])
-    names = tuple(Observed(f"{j.name} {'angle' if int(j.type[0]) == _HINGE else 'position'}",
-                           _JOINT_UNITS[int(j.type[0])][0], f"joint {j.name}", f"qpos[{c}]")
-                  for j, c in zip(joints, columns, strict=True))  # fmt: skip
-    return Signal("qpos", columns, names)
+def _joint_field(field: str, address: str, words: dict[int, tuple[str, str]]) -> Callable[[Any, Built], Signal]:
+    """The build of positions or velocities; words: what they are and their unit, of hinges and slides."""
+
+    def build(entry: Any, built: Built) -> Signal:
+        joints = [built.model.joint(name) for name in entry.joints]
+        columns = np.array([getattr(joint, address)[0] for joint in joints])
+        kinds = [words[int(joint.type[0])] for joint in joints]
+        names = tuple(Observed(f"{joint.name} {word}", unit, f"joint {joint.name}", f"{field}[{column}]")
+                      for joint, column, (word, unit) in zip(joints, columns, kinds, strict=True))  # fmt: skip
+        return Signal(field, columns, names)
+
+    return build
 
 
-def _joint_velocities(entry: _Joints, built: Built) -> Signal:
-    joints = [built.model.joint(name) for name in entry.joints]
-    columns = np.array([j.dofadr[0] for j in joints])
-    names = tuple(Observed(f"{j.name} velocity", _JOINT_UNITS[int(j.type[0])][1], f"joint {j.name}", f"qvel[{c}]")
-                  for j, c in zip(joints, columns, strict=True))  # fmt: skip
-    return Signal("qvel", columns, names)
+_HINGE, _SLIDE = MOVABLE
+_joint_positions = _joint_field("qpos", "qposadr", {_HINGE: ("angle", "rad"), _SLIDE: ("position", "m")})
+_joint_velocities = _joint_field("qvel", "dofadr", {_HINGE: ("velocity", "rad/s"), _SLIDE: ("velocity", "m/s")})
 
 
-def _joint_sines_and_cosines(entry: _Joints, built: Built) -> Signal:
+def _joint_sines_and_cosines(entry: Any, built: Built) -> Signal:
     angles = _joint_positions(entry, built)
     names = tuple(Observed(f"{o.element.partition(' ')[2]} {word}", "1", o.element, f"{word[:3]}({o.source})")
                   for word in ("cosine", "sine") for o in angles.names)  # fmt: skip
@@ -210,7 +184,7 @@ def _columns(model: mujoco.MjModel, sensor: str) -> np.ndarray:
     return np.arange(found.adr[0], found.adr[0] + found.dim[0])
 
 
-def _sensors(entry: _Sensors, built: Built) -> Signal:
+def _sensors(entry: Any, built: Built) -> Signal:
     columns, names = [], []
     for sensor in entry.sensors:
         for i, column in enumerate(_columns(built.model, sensor)):
@@ -223,13 +197,13 @@ def _sensors(entry: _Sensors, built: Built) -> Signal:
 def _sensed(type_: str, unit: str, word: str, parts: str = _AXES) -> tuple[Callable, Callable]:
     """senses and build of a signal that copies axes of a sensor of each frame."""
 
-    def senses(entry: _Of) -> list[Sense]:
+    def senses(entry: Any) -> list[Sense]:
         return [Sense(type_, frame) for frame in entry.of]
 
-    def build(entry: _Of, built: Built) -> Signal:
+    def build(entry: Any, built: Built) -> Signal:
         columns, names = [], []
         for frame, sense in zip(entry.of, senses(entry), strict=True):
-            for axis in entry.axes if isinstance(entry, _Position) else parts:
+            for axis in getattr(entry, "axes", parts):
                 columns.append(_columns(built.model, sense.name)[parts.index(axis)])
                 names.append(Observed(f"{frame[1]} {word} {axis}", unit, " ".join(frame), f"sensordata[{columns[-1]}]"))
         return Signal("sensordata", np.array(columns), tuple(names))
@@ -244,10 +218,10 @@ def _motion(type_: str, unit: str, word: str) -> tuple[Callable, Callable]:
     """senses and build of a velocity, of the world or in the frame of the body."""
     in_the_world = _sensed(type_, unit, word)
 
-    def senses(entry: _Motion) -> list[Sense]:
+    def senses(entry: Any) -> list[Sense]:
         return in_the_world[0](entry) + (_orientation[0](entry) if entry.frame == "body" else [])
 
-    def build(entry: _Motion, built: Built) -> Signal:
+    def build(entry: Any, built: Built) -> Signal:
         if entry.frame == "world":
             return in_the_world[1](entry, built)
         axes = ["xyz".index(axis) for axis in entry.axes]
@@ -281,7 +255,7 @@ _velocity, _spin = _motion("framelinvel", "m/s", "velocity"), _motion("frameangv
 
 
 def _tilt(words: tuple[str, ...], of_quaternion: Callable[[np.ndarray], np.ndarray]) -> Callable:
-    def build(entry: _Of, built: Built) -> Signal:
+    def build(entry: Any, built: Built) -> Signal:
         turned = _orientation[1](entry, built)
 
         def compute(columns: np.ndarray) -> np.ndarray:
@@ -303,25 +277,18 @@ def _upright(quat: np.ndarray) -> np.ndarray:
     return (1 - 2 * (np.square(quat[:, 1]) + np.square(quat[:, 2])))[:, None]
 
 
-def _two_frames(entry: _Between) -> list[Sense]:
+def _two_frames(entry: Any) -> list[Sense]:
     return [Sense("framepos", frame) for frame in (entry.start, entry.end)]
 
 
-def _offset(entry: _Between, built: Built) -> Signal:
+def _offset(entry: Any, built: Built) -> Signal:
     start, end = (_columns(built.model, sense.name) for sense in _two_frames(entry))
-    names = tuple(
-        Observed(
-            f"{entry.end[1]} from {entry.start[1]} {axis}",
-            "m",
-            " ".join(entry.start),
-            f"sensordata[{end[i]}] - sensordata[{start[i]}]",
-        )
-        for i, axis in enumerate(_AXES)
-    )
+    names = tuple(Observed(f"{entry.end[1]} from {entry.start[1]} {axis}", "m", " ".join(entry.start),
+                           f"sensordata[{end[i]}] - sensordata[{start[i]}]") for i, axis in enumerate(_AXES))
     return Signal("sensordata", np.concatenate([start, end]), names, lambda p: p[:, 3:] - p[:, :3])
 
 
-def _distance(entry: _Between, built: Built) -> Signal:
+def _distance(entry: Any, built: Built) -> Signal:
     offset = _offset(entry, built)
     inside = " + ".join(f"({name.source})**2" for name in offset.names)
     name = Observed(f"distance of {entry.end[1]} from {entry.start[1]}", "m", " ".join(entry.start),
@@ -336,7 +303,7 @@ def length(vectors: np.ndarray) -> np.ndarray:
 
 
 def _actuator_fields(field: str, word: str, unit: str) -> Callable:
-    def build(entry: _Actuators, built: Built) -> Signal:
+    def build(entry: Any, built: Built) -> Signal:
         columns = np.array([built.model.actuator(name).id for name in entry.actuators])
         names = tuple(Observed(f"{name} {word}", unit, f"actuator {name}", f"{field}[{c}]")
                       for name, c in zip(entry.actuators, columns, strict=True))  # fmt: skip
@@ -345,7 +312,7 @@ def _actuator_fields(field: str, word: str, unit: str) -> Callable:
     return build
 
 
-def _action(entry: SignalEntry, built: Built) -> Signal:
+def _action(entry: Any, built: Built) -> Signal:
     model, (low, high) = built.model, built.control_range
     middle, half = 0.5 * (low + high), 0.5 * (high - low)
     names = tuple(Observed(f"{model.actuator(i).name} action", "1", f"actuator {model.actuator(i).name}",
@@ -353,14 +320,14 @@ def _action(entry: SignalEntry, built: Built) -> Signal:
     return Signal("ctrl", np.arange(model.nu), names, lambda ctrl: (ctrl - middle) / half)
 
 
-def _clock(entry: _Clock, built: Built) -> Signal:
+def _clock(entry: Any, built: Built) -> Signal:
     rate = 2 * np.pi / entry.period
     names = tuple(Observed(f"clock {word}", "1", "time", f"{word[:3]}({rate:.17g} * time)")
                   for word in ("cosine", "sine"))  # fmt: skip
     return Signal("time", np.array([0]), names, lambda t: np.concatenate([np.cos(rate * t), np.sin(rate * t)], axis=1))
 
 
-def _parameters(entry: _Told, built: Built) -> Signal:
+def _parameters(entry: Any, built: Built) -> Signal:
     told = [built.space.names.index(name) for name in entry.parameters]
     columns = built.model.numeric(TASK).adr[0] + np.array(told)
     parameters = [built.space.parameters[i] for i in told]
@@ -369,42 +336,42 @@ def _parameters(entry: _Told, built: Built) -> Signal:
     return Signal("numeric_data", columns, names)
 
 
-def _constant(entry: SignalEntry, built: Built) -> Signal:
+def _constant(entry: Any, built: Built) -> Signal:
     return Signal("time", np.array([0]), (Observed("one", "1", "-", "1"),), np.ones_like)
 
 
 SIGNALS: dict[str, Kind] = {
-    "joint_position": Kind(_Joints, "1 a joint", "rad, m", "angles and positions of hinge and slide joints",
+    "joint_position": Kind(("joints",), "1 a joint", "rad, m", "angles and positions of hinge and slide joints",
                            _joint_positions),
-    "joint_velocity": Kind(_Joints, "1 a joint", "rad/s, m/s", "their velocities", _joint_velocities),
-    "joint_sin_cos": Kind(_Joints, "2 a joint", "1", "cosines, then sines, of the angles of unlimited "
+    "joint_velocity": Kind(("joints",), "1 a joint", "rad/s, m/s", "their velocities", _joint_velocities),
+    "joint_sin_cos": Kind(("joints",), "2 a joint", "1", "cosines, then sines, of the angles of unlimited "
                             "(continuous) joints", _joint_sines_and_cosines),
-    "sensor": Kind(_Sensors, "as MJCF says", "of the sensor", "sensors of the MJCF", _sensors),
-    "body_position": Kind(_Position, "1 an axis", "m", "position in the world", _position[1], _position[0]),
-    "body_velocity": Kind(_Motion, "1 an axis", "m/s", "velocity, along the axes of the "
+    "sensor": Kind(("sensors",), "as MJCF says", "of the sensor", "sensors of the MJCF", _sensors),
+    "body_position": Kind(("of", "axes"), "1 an axis", "m", "position in the world", _position[1], _position[0]),
+    "body_velocity": Kind(("of", "axes", "frame"), "1 an axis", "m/s", "velocity, along the axes of the "
                           "world or, with `frame: body`, its own", _velocity[1], _velocity[0]),
-    "body_angular_velocity": Kind(_Motion, "1 an axis", "rad/s", "angular velocity, likewise",
+    "body_angular_velocity": Kind(("of", "axes", "frame"), "1 an axis", "rad/s", "angular velocity, likewise",
                       _spin[1], _spin[0]),
-    "body_orientation": Kind(_Of, "4 a body", "1", "unit quaternion, w first", _orientation[1], _orientation[0]),
-    "body_gravity": Kind(_Of, "3 a body", "1", "unit vector of gravity (downwards) in its frame, what a tilted IMU "
+    "body_orientation": Kind(("of",), "4 a body", "1", "unit quaternion, w first", _orientation[1], _orientation[0]),
+    "body_gravity": Kind(("of",), "3 a body", "1", "unit vector of gravity (downwards) in its frame, what a tilted IMU "
                          "senses", _tilt(("gravity x", "gravity y", "gravity z"), gravity_direction), _orientation[0]),
-    "body_upright": Kind(_Of, "1 a body", "1", "cosine of the angle between its z axis and upwards",
+    "body_upright": Kind(("of",), "1 a body", "1", "cosine of the angle between its z axis and upwards",
                          _tilt(("upright",), _upright), _orientation[0]),
-    "offset": Kind(_Between, "3", "m", "from one body or site to another, along the axes of the world", _offset,
+    "offset": Kind(("start", "end"), "3", "m", "from one body or site to another, along the axes of the world", _offset,
                    _two_frames),
-    "distance": Kind(_Between, "1", "m", "length of that", _distance, _two_frames),
-    "action": Kind(SignalEntry, "1 an actuator", "1", "controls in force, in units of actions: -1 to 1", _action),
-    "action_change": Kind(SignalEntry, "1 an actuator", "1", "their change in this step", _action, where="reward"),
-    "actuator_force": Kind(_Actuators, "1 an actuator", "N m, N", "force of actuators in the last physics step",
+    "distance": Kind(("start", "end"), "1", "m", "length of that", _distance, _two_frames),
+    "action": Kind((), "1 an actuator", "1", "controls in force, in units of actions: -1 to 1", _action),
+    "action_change": Kind((), "1 an actuator", "1", "their change in this step", _action, where="reward"),
+    "actuator_force": Kind(("actuators",), "1 an actuator", "N m, N", "force of actuators in the last physics step",
                            _actuator_fields("actuator_force", "force", "N m, N")),
-    "actuator_velocity": Kind(_Actuators, "1 an actuator", "rad/s, m/s", "velocity of actuators, with their "
+    "actuator_velocity": Kind(("actuators",), "1 an actuator", "rad/s, m/s", "velocity of actuators, with their "
                               "gear, in the last physics step",
                               _actuator_fields("actuator_velocity", "velocity", "rad/s, m/s")),
-    "clock": Kind(_Clock, "2", "1", "cosine and sine of the time since the start of the episode, for a gait of "
+    "clock": Kind(("period",), "2", "1", "cosine and sine of the time since the start of the episode, for a gait of "
                   "`period` seconds", _clock),
-    "parameter": Kind(_Told, "1 a name", "of the parameter", "parameters of the task, as a command that the "
+    "parameter": Kind(("parameters",), "1 a name", "of the parameter", "parameters of the task, as a command that the "
                       "robot is told", _parameters),
-    "constant": Kind(SignalEntry, "1", "1", "1, for a bonus in each step that the robot is alive", _constant,
+    "constant": Kind((), "1", "1", "1, for a bonus in each step that the robot is alive", _constant,
                      where="reward, termination"),
 }  # fmt: skip
 
@@ -413,7 +380,7 @@ def table() -> str:
     """The signals, as the Markdown table of docs/own_robot.md."""
     rows = ["| signal | options | numbers | unit | meaning | in |", "|---|---|---|---|---|---|"]
     for name, kind in SIGNALS.items():
-        fields = {f.alias or key: f.default for key, f in kind.options.model_fields.items() if key != "signal"}
+        fields = {OPTIONS[key][1].alias or key: OPTIONS[key][1].default for key in kind.options}
         options = [f"{key}={'all' if default == '*' else default}" if isinstance(default, str) else key
                    for key, default in fields.items()]  # fmt: skip
         shown = ", ".join(f"`{option}`" for option in options) or "-"
