@@ -179,10 +179,12 @@ class Entry(BaseModel):
         if not isinstance(data, dict):
             raise ValueError(_SECTION)
         fields = {field.alias or name: field for name, field in cls.model_fields.items()}
-        data = {cls.renamed.get(key, key): value for key, value in data.items()} | data if cls.renamed else data
-        unknown = [key for key in data if key not in fields and key not in cls.renamed]
+        both = {old: new for old, new in cls.renamed.items() if old in data and new in data}
+        found = [_error(f"got it beside {new}, its name of today", old) for old, new in both.items()]
+        data = {cls.renamed.get(key, key): value for key, value in data.items() if key not in both}
         known = f"; known keys: {', '.join(fields)}"
-        found = [_error(f"unknown key {show(key)}{known}{close(key, fields)}", key_name(key)) for key in unknown]
+        found += [_error(f"unknown key {show(key)}{known}{close(key, fields)}", key_name(key))
+                  for key in data if key not in fields]  # fmt: skip
         given = {key: data.get(key, NOTHING) for key, f in fields.items() if key in data or f.is_required()}
         try:
             entry = handler(given)
@@ -236,7 +238,9 @@ def key_name(key: Any) -> str:
 
 def option(default: Any, description: str, **more: Any) -> Any:
     """A key with what it means; `...` as the default of one that must be there, "*" stands for all names."""
-    return Field(default, description=description, validate_default=default in ("*", NOTHING), **more)
+    if default is NOTHING:
+        return Field(default_factory=lambda: NOTHING, description=description, validate_default=True, **more)
+    return Field(default, description=description, validate_default=default == "*", **more)
 
 
 def is_line(value: Any) -> bool:

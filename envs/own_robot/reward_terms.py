@@ -71,7 +71,7 @@ class RewardPart(SignalEntry):
     target: Annotated[
         list[_Target], WrapValidator(_targets, json_schema_input_type=float | str | list[float | str])
     ] = option([0.0], "Subtracted, in the unit of the signal: a number or the name of a parameter; one, or one each.")
-    tolerance: Positive = option(NOTHING, "Width, in the unit of the signal.", exclude=True)
+    tolerance: Positive = option(NOTHING, "Width, in the unit of the signal.")
 
     @field_validator("tolerance", mode="wrap")
     @classmethod

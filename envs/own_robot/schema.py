@@ -43,7 +43,7 @@ class RobotFile(Entry):
     )
     start: Start = Field(default_factory=Start, description="Where episodes start.")
     parameters: Annotated[dict[_Identifier, ParameterEntry], Field(min_length=1), BeforeValidator(_printable)] = option(
-        ..., "What varies between tasks, by name."
+        ..., "What varies between tasks, by name.", json_schema_extra={"additionalProperties": False}
     )
     observation: Annotated[list[_Signal], Field(min_length=1)] = option(..., "What the policy sees: signals, in order.")
     reward: Annotated[dict[str, _Reward], Field(min_length=1), BeforeValidator(_printable)] = option(

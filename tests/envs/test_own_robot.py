@@ -1,8 +1,13 @@
 """Robots from YAML: against a plain loop of single simulations, under any valid file, one line for each fault."""
 
 import copy
+import hashlib
+import json
+import subprocess
+import sys
 from pathlib import Path
 
+import jsonschema
 import mujoco
 import numpy as np
 import pytest
@@ -13,6 +18,7 @@ from metarl.envs import BatchEnv
 from metarl.envs.checks import assert_effective
 from metarl.envs.own_robot.mjcf import Limits, compile_mjcf, read_files
 from metarl.envs.own_robot.robot import OwnRobot
+from metarl.envs.own_robot.schema import robot_json_schema
 from metarl.util.safe_yaml import parse_yaml, write_yaml
 
 MJCF = """
@@ -380,7 +386,7 @@ def test_a_crash_of_the_compiler_is_told(folder, monkeypatch, tmp_path):
     assert told.startswith("mjcf: bad.xml: MuJoCo's compiler crashed on it (SIGSEGV)")
 
 
-def test_an_mjcf_of_several_files_compiles_where_it_is(tmp_path):
+def several_files(tmp_path: Path) -> None:
     (tmp_path / "parts" / "meshes").mkdir(parents=True)
     main = "<mujoco><compiler meshdir='parts/meshes'/><include file='parts/body.xml'/></mujoco>"
     (tmp_path / "main.xml").write_text(main)
@@ -391,9 +397,127 @@ def test_an_mjcf_of_several_files_compiles_where_it_is(tmp_path):
     corners = "v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nf 1 3 2\nf 1 2 4\nf 1 4 3\nf 2 3 4\n"
     (tmp_path / "parts" / "meshes" / "tetrahedron.obj").write_text(corners)
     (tmp_path / "unused.txt").write_text("not of the robot")
+
+
+def test_an_mjcf_of_several_files_compiles_where_it_is(tmp_path):
+    several_files(tmp_path)
     files = read_files(tmp_path, "main.xml")
     assert sorted(files.contents) == ["main.xml", "parts/body.xml", "parts/meshes/tetrahedron.obj"]
     assert len(compile_mjcf(files)) > 1000
+
+
+OLD = {"joint_sin_cos": "joint_direction", "body_angular_velocity": "body_spin", "signal: constant": "signal: one",
+       "exp_squared": "near", "action_range": "reach"}  # fmt: skip
+
+
+def test_the_names_of_before_mean_the_same(folder):
+    text = ROBOT + "observation:" + OBSERVATION
+    for new, old in OLD.items():
+        assert new in text
+        text = text.replace(new, old)
+    new, old = OwnRobot(folder), OwnRobot(write(folder, text))
+    assert old.digest != new.digest and old.observation_names() == new.observation_names()
+    assert np.array_equal(old.control_range(old.build()), new.control_range(new.build()))
+    steps = []
+    for robot_ in (new, old):
+        env = BatchEnv(robot_, 3)
+        env.set_tasks(env.space.sample(3, "train", np.random.default_rng(0)))
+        steps.append([env.reset(seed=0)[0], *env.step(np.full((3, 2), 0.4))[:2]])
+    assert all(np.array_equal(a, b) for a, b in zip(*steps, strict=True))
+    both = robot()
+    both["control"]["reach"] = 0.1
+    assert refused(write(folder, both)) == ["control.reach: got it beside action_range, its name of today"]
+
+
+OPENS = """
+import json, os, sys
+from collections import Counter
+from pathlib import Path
+folder, copy = (os.path.realpath(path) for path in sys.argv[1:])
+opens = Counter()
+def note(event, arguments):
+    if event == "open" and isinstance(arguments[0], str) and os.path.realpath(arguments[0]).startswith(folder + os.sep):
+        opens[os.path.relpath(os.path.realpath(arguments[0]), folder)] += 1
+sys.addaudithook(note)
+from metarl.envs import BatchEnv
+from metarl.envs.own_robot.robot import OwnRobot
+robot = OwnRobot(folder)
+for n in (1, 4):
+    BatchEnv(robot, n).reset(seed=0)
+robot.copy_to(Path(copy))
+print(json.dumps(opens))
+"""
+
+
+def test_each_file_of_a_robot_is_opened_once(tmp_path):
+    """From the description to environments and the copy in a run; the compiler reads copies elsewhere."""
+    several_files(tmp_path)
+    data = robot() | {"mjcf": "main.xml", "observation": [{"signal": "joint_position"}]}
+    data |= {"control": {"kind": "torque", "limit": 1}, "start": {}, "termination": {}}
+    data["reward"] = {"far": {"signal": "joint_position", "weight": 1, "target": "speed"}}
+    data["parameters"] = {"speed": data["parameters"]["speed"]}
+    write(tmp_path, data, "robot.yaml")
+    command = [sys.executable, "-c", OPENS, str(tmp_path), str(tmp_path.with_name("copy"))]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    files = ["main.xml", "parts/body.xml", "parts/meshes/tetrahedron.obj", "robot.yaml"]
+    assert json.loads(done.stdout) == dict.fromkeys(files, 1)
+    copied = tmp_path.with_name("copy")
+    assert {p.relative_to(copied).as_posix() for p in copied.rglob("*.*")} == set(files)
+    assert OwnRobot(copied).digest == OwnRobot(tmp_path).digest
+
+
+def test_the_digest_is_of_names_and_content_and_can_be_asked_for(folder):
+    """Run folders hold digests: how they are made does not change."""
+    robot_ = OwnRobot(folder)
+    files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("leg.xml", "robot.yaml")}
+    lines = "".join(f"{name}\0{content}\n" for name, content in files.items())
+    assert robot_.digest == hashlib.sha256(lines.encode()).hexdigest()
+    assert list(robot_.files) == ["robot.yaml", "leg.xml"] and OwnRobot(folder, robot_.digest).name == "Leg"
+    with pytest.raises(ValueError, match=f"its files have changed: got digest {robot_.digest[:16]}..., expected 0000"):
+        OwnRobot(folder, "0" * 64)
+
+
+SCHEMA = jsonschema.Draft202012Validator(robot_json_schema())
+
+
+def test_robots_are_valid_by_the_json_schema():
+    SCHEMA.check_schema(SCHEMA.schema)
+    shipped = list((Path(__file__).parents[2] / "configs").rglob("robot.yaml"))
+    assert shipped
+    for data in (robot(), *(parse_yaml(file.read_text()) for file in shipped)):
+        assert [error.message for error in SCHEMA.iter_errors(data)] == []
+    text = json.dumps(SCHEMA.schema)
+    for word in ("Control rate, Hz", "Stiffness, N m/rad", "m/s", '"exclusiveMinimum": 0', '"maximum": 1000000'):
+        assert word in text
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("horizont",), 3), (("horizon",), 0), (("horizon",), "long"), (("name",), "two words"), (("reward",), {}),
+        (("control", "kp"), -1), (("control", "scale"), 0.5), (("control", "kind"), "force"), (("control", "kp"), None),
+        (("observation", 0, "signal"), "joint_positions"), (("observation", 0, "joins"), "hip"),
+        (("observation", 16, "period"), 0), (("observation", 3, "of"), "trunk"), (("observation",), []),
+        (("observation", 5, "axes"), "xw"), (("observation", 5, "frame"), "camera"),
+        (("reward", "effort", "shape"), "squared"), (("reward", "effort", "weight"), "heavy"),
+        (("reward", "effort", "tolerance"), 1), (("reward", "forward", "tolerance"), None),
+        (("termination", "fallen", "below"), None), (("parameters", "speed", "default"), None),
+        (("parameters", "speed", "distribution"), "beta"), (("parameters", "load", "writes", "quantity"), "mas"),
+        (("parameters", "legs", "writes", 0, "modes"), "add"), (("parameters", "a b"), {"default": 0}),
+    ],
+)  # fmt: skip
+def test_mistakes_are_found_by_the_json_schema_as_by_the_reader(folder, place, value):
+    """None: the key is not there. An editor underlines what the reader would refuse."""
+    data = robot()
+    within = data
+    for key in place[:-1]:
+        within = within[key]
+    if value is None:
+        del within[place[-1]]
+    else:
+        within[place[-1]] = value
+    assert list(SCHEMA.iter_errors(data))
+    assert refused(write(folder, data))
 
 
 quick = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture],
