@@ -1,16 +1,18 @@
-"""What learns inside one task: policies, inner learners, and the record of what they lived through.
+"""What learns inside one task: policies, inner learners, and the record of their experience.
 
 This package knows nothing of environments. Everything is batched over tasks (M), steps (T) and episodes (K).
 """
 
-from .adapter import Adapter, Decision, GradientAdapter
+from .adapter import Adapter, Decision
 from .baseline import fit_values
 from .inner_loop import InnerLoop, Samples
-from .memory.base import Memory
+from .memory.base import Memory, option
+from .memory.registry import make_memory
 from .normalizer import Normalizer
 from .policy import GaussianMLP, Params
+from .policy_gradient import GradientAdapter, PolicyGradientInner
 from .recurrent_adapter import RecurrentAdapter
-from .recurrent_policy import MEMORIES, RecurrentPolicy
+from .recurrent_policy import RecurrentPolicy
 from .returns import discounted_returns, generalized_advantages, normalize_advantages
 from .rollout import Rollout
 
@@ -20,10 +22,10 @@ __all__ = [
     "GaussianMLP",
     "GradientAdapter",
     "InnerLoop",
-    "MEMORIES",
     "Memory",
     "Normalizer",
     "Params",
+    "PolicyGradientInner",
     "RecurrentAdapter",
     "RecurrentPolicy",
     "Rollout",
@@ -31,5 +33,7 @@ __all__ = [
     "discounted_returns",
     "fit_values",
     "generalized_advantages",
+    "make_memory",
     "normalize_advantages",
+    "option",
 ]

@@ -36,3 +36,5 @@ def _tanh(x: torch.Tensor) -> torch.Tensor:
 
 
 ACTIVATIONS = {"tanh": _tanh, "relu": torch.relu}
+ONNX = {"tanh": "Tanh", "relu": "Relu"}
+"""The operators of a graph."""

@@ -9,15 +9,13 @@ value.
     state = adapter.adapt(state, rollout)               # one adaptation step in every task
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from abc import ABC, abstractmethod
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
-from .inner_loop import InnerLoop, Samples, per_task
-from .normalizer import Normalizer
-from .policy import Params
+from metarl.util.onnx_graph import Graph
+
 from .rollout import Rollout
 
 
@@ -26,98 +24,62 @@ class Decision(NamedTuple):
 
     Attributes:
         actions: (M, K, A) float32, in the environment's action units.
-        log_probs: (M, K) float32, their log-densities.
-        observations: (M, K, O) float32, as the policy saw them.
+        observations: (M, K, O) float32, as the policy saw them: `Adapter.normalize` of what it was given.
         state: the adapter's state after acting; the same one, unless it has a memory.
     """
 
     actions: np.ndarray
-    log_probs: np.ndarray
     observations: np.ndarray
     state: Any
 
 
-class Adapter(Protocol):
-    """What evaluation needs of a trained method.
+class Adapter(ABC):
+    """What evaluation needs of a trained method: `start`, `act` and `adapt`, and the rest where it does otherwise.
+
+    A state is a value: no method changes the one that it is given.
 
     Attributes:
-        pooled: whether the K episodes in a task are one experience to adapt from; if not, each belongs to a life of its
-            own, and a step of adaptation is worth one episode.
+        shares_experience: whether the K episodes in a task are one experience to adapt from; if not, each belongs to a
+            trial of its own, and a step of adaptation is worth one episode.
+        kind: how it adapts, a word for the description of an exported policy.
     """
 
-    pooled: bool = True
+    shares_experience: bool = True
+    kind: str = "gradient"
 
+    @abstractmethod
     def start(self, num_tasks: int) -> Any:
         """The state before any experience, for ``num_tasks`` tasks."""
 
+    @abstractmethod
     def act(self, state: Any, observations: np.ndarray, rng: np.random.Generator | None) -> Decision:
         """Choose actions for (M, K, O) raw observations; without a noise source, the mean actions."""
+
+    @abstractmethod
+    def adapt(self, state: Any, rollout: Rollout) -> Any:
+        """The state after one adaptation step on fresh experience."""
 
     def observe(self, state: Any, rewards: np.ndarray, ended: np.ndarray) -> Any:
         """The state after the (M, K) rewards of the actions just taken, and whether the episodes ended with them."""
         return state
 
-    def adapt(self, state: Any, rollout: Rollout) -> Any:
-        """The state after one adaptation step on fresh experience."""
-
     def next_episode(self, state: Any) -> Any:
         """The state at the start of an episode that follows another one, with no step of adaptation in between."""
         return state
 
+    def normalize(self, observations: np.ndarray) -> np.ndarray:
+        """(..., O) raw observations as the policy sees them, float32."""
+        return observations.astype(np.float32)
 
-class Adapted(NamedTuple):
-    """The state of a GradientAdapter: weights, each with a leading task axis, and the steps taken so far."""
+    def onnx(self, graph: Graph, state: Any, noise: bool) -> str:
+        """Write the policy of one task into a graph: from an input "observation" (N, O) float64 to actions (N, A).
 
-    params: Params
-    steps: int
+        Args:
+            graph: the environment's part, from actions to controls, is added behind.
+            state: for one task. One that changes as the policy acts starts anew, with inputs of zeros.
+            noise: sample the actions, with an input "noise" (N, A) of standard normal numbers; mean actions otherwise.
 
-
-class GradientAdapter(Adapter):
-    """Adapts by gradient steps from a meta-learned initialization (MAML, ProMP and their relatives).
-
-    Args:
-        inner_loop: the adaptation rule and its policy.
-        params: the initialization, without a task axis.
-        step_sizes: of each inner step, see :meth:`InnerLoop.adapt`; the last ones also for every further step.
-        normalizer: of the observations.
-        prepare: turns a rollout into samples with advantages.
-    """
-
-    def __init__(
-        self,
-        inner_loop: InnerLoop,
-        params: Params,
-        step_sizes: Sequence[Params],
-        normalizer: Normalizer,
-        prepare: Callable[[Rollout], Samples],
-    ):
-        self.inner_loop = inner_loop
-        self.params = params
-        self.step_sizes = step_sizes
-        self.normalizer = normalizer
-        self.prepare = prepare
-
-    def start(self, num_tasks: int) -> Adapted:
-        return Adapted(per_task(self.params, num_tasks), 0)
-
-    @torch.no_grad()
-    def act(self, state, observations, rng):
-        seen = self.normalizer(observations)
-        policy = self.inner_loop.policy
-        mean, std = statistics = policy(state.params, torch.from_numpy(seen))
-        if rng is None:
-            actions = mean
-        else:
-            actions = mean + std * torch.from_numpy(rng.standard_normal(tuple(mean.shape), np.float32))
-        log_probs = policy.distribution(statistics).log_prob(actions)
-        return Decision(actions.numpy(), log_probs.numpy(), seen, state)
-
-    def adapt(self, state, rollout):
-        return self.step(state, self.prepare(rollout))[0]
-
-    @torch.no_grad()
-    def step(self, state: Adapted, samples: Samples) -> tuple[Adapted, tuple[torch.Tensor, ...]]:
-        """One inner step on prepared samples; and the policy's output before it, as :meth:`InnerLoop.adapt`."""
-        sizes = self.step_sizes[min(state.steps, len(self.step_sizes) - 1)]
-        params, statistics = self.inner_loop.adapt(state.params, sizes, samples)
-        return Adapted(params, state.steps + 1), statistics
+        Raises:
+            NotImplementedError: there is no policy that can be exported.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no policy that can be exported")

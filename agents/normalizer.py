@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from metarl.util.onnx_graph import Graph
+
 CLIP = 10.0
 
 
@@ -30,7 +32,7 @@ class Normalizer:
 
     @property
     def std(self) -> np.ndarray:
-        """(O,), one before the first update; an observation that never changes is only centred."""
+        """(O,), one before the first update; an observation that never changes is only centered."""
         if self.count == 0:
             return np.ones_like(self.mean)
         return np.maximum(np.sqrt(self.m2 / self.count), 1e-2)
@@ -40,6 +42,13 @@ class Normalizer:
         if not self.enabled:
             return observations.astype(np.float32)
         return np.clip((observations - self.mean) / self.std, -CLIP, CLIP).astype(np.float32)
+
+    def onnx(self, graph: Graph, x: str) -> str:
+        """The same in a graph: (N, O) float64 -> (N, O) float32."""
+        if self.enabled:
+            x = graph.op("Div", graph.op("Sub", x, graph.constant(self.mean)), graph.constant(self.std))
+            x = graph.clip(x, -CLIP, CLIP)
+        return graph.cast(x, np.float32)
 
     def update(self, moments: np.ndarray) -> "Normalizer":
         """Merge (3, O) moments (count, sum, sum of squares) of new observations (Chan et al. 1979)."""

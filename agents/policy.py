@@ -18,9 +18,17 @@ import numpy as np
 import torch
 from torch.distributions import Distribution, register_kl
 
-from .activation import ACTIVATIONS
+from metarl.util.onnx_graph import Graph
+
+from .activation import ACTIVATIONS, ONNX
+from .initialization import perceptron
 
 Params = dict[str, torch.Tensor]
+
+
+def part(params: Params, prefix: str) -> Params:
+    """Those whose names begin so, by the rest of their names."""
+    return {name.removeprefix(prefix): value for name, value in params.items() if name.startswith(prefix)}
 
 
 class GaussianStatistics(NamedTuple):
@@ -50,6 +58,22 @@ class DiagonalGaussian(Distribution):
 def _kl(p: DiagonalGaussian, q: DiagonalGaussian) -> torch.Tensor:
     ratio, distance = p.scale / q.scale, (p.loc - q.loc) / q.scale
     return 0.5 * (distance * distance).sum(-1) + (0.5 * (ratio * ratio - 1) - ratio.log()).sum(-1)
+
+
+def standard_normal(like: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """Float32 noise of the shape and on the device of another tensor."""
+    return torch.from_numpy(rng.standard_normal(tuple(like.shape), np.float32)).to(like.device)
+
+
+def sample(mean: torch.Tensor, std: torch.Tensor, rng: np.random.Generator | None) -> torch.Tensor:
+    """Gaussian actions; without a noise source, their mean."""
+    return mean if rng is None else mean + std * standard_normal(mean, rng)
+
+
+def onnx_sample(graph: Graph, mean: str, std: torch.Tensor) -> str:
+    """The same in a graph, with an input "noise" of standard normal numbers; std (A,)."""
+    noise = graph.input("noise", len(std))
+    return graph.op("Add", mean, graph.op("Mul", noise, graph.constant(std)))
 
 
 NARROW = 16  # columns
@@ -87,16 +111,9 @@ class GaussianMLP:
     min_std: float = 1e-6
 
     def init(self, rng: np.random.Generator) -> Params:
-        """Glorot-uniform weights (Glorot and Bengio 2010), zero biases."""
-        sizes = (self.observation_dim, *self.hidden, self.action_dim)
-        params = {}
-        for i, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:])):
-            bound = math.sqrt(6.0 / (fan_in + fan_out))
-            weight = rng.uniform(-bound, bound, (fan_in, fan_out)).astype(np.float32)
-            params[f"w{i}"] = torch.from_numpy(weight)
-            params[f"b{i}"] = torch.zeros(fan_out)
-        params["log_std"] = torch.full((self.action_dim,), math.log(self.init_std))
-        return params
+        """Glorot-uniform weights, zero biases."""
+        params = perceptron(rng, (self.observation_dim, *self.hidden, self.action_dim))
+        return params | {"log_std": torch.full((self.action_dim,), math.log(self.init_std))}
 
     @property
     def head(self) -> frozenset[str]:
@@ -112,8 +129,19 @@ class GaussianMLP:
             x = _affine(x, params[f"w{i}"], params[f"b{i}"].unsqueeze(-2))  # (M, N, units)
             if i < len(self.hidden):
                 x = activation(x)
-        log_std = params["log_std"].clamp(min=math.log(self.min_std))
-        return GaussianStatistics(x, log_std.exp().unsqueeze(-2))
+        return GaussianStatistics(x, self.std(params).unsqueeze(-2))
+
+    def std(self, params: Params) -> torch.Tensor:
+        """(..., A) standard deviation."""
+        return params["log_std"].clamp(min=math.log(self.min_std)).exp()
+
+    def onnx(self, graph: Graph, params: Params, x: str) -> str:
+        """The mean (N, A) at the observations x (N, O), of weights without a task axis."""
+        for i in range(len(self.hidden) + 1):
+            x = graph.linear(x, params[f"w{i}"], params[f"b{i}"])
+            if i < len(self.hidden):
+                x = graph.op(ONNX[self.activation], x)
+        return x
 
     @staticmethod
     def distribution(statistics: GaussianStatistics) -> DiagonalGaussian:

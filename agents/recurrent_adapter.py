@@ -1,7 +1,7 @@
 """The adapter of a policy with a memory: it adapts by remembering, within an episode and from one to the next.
 
     state = adapter.start(num_tasks=40)                   # a new trial: nothing remembered
-    rollout = collect(env, adapter, state, 20, seed)      # its first episode, in 20 lives for each task
+    rollout = collect(env, adapter, state, 20, seed)      # its first episode, in 20 trials for each task
     state = adapter.adapt(state, rollout)                 # the memory as the episode left it, at the start of the next
 
 The memory is kept from one episode of a trial to the next, and cleared between trials.
@@ -12,15 +12,18 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from metarl.util.onnx_graph import Graph
+
 from .adapter import Adapter, Decision
 from .memory.base import State, choose
 from .normalizer import Normalizer
-from .policy import Params
+from .policy import Params, onnx_sample, sample
 from .recurrent_policy import RecurrentPolicy
+from .rollout import Rollout
 
 
-class Life(NamedTuple):
-    """What a recurrent adapter knows in K lives in each of M tasks: K is 1 until the first step.
+class TrialState(NamedTuple):
+    """What a recurrent adapter knows in K trials in each of M tasks: K is 1 until the first step.
 
     Attributes:
         memory: each (M, K, ...).
@@ -38,7 +41,7 @@ class Life(NamedTuple):
 
 
 class RecurrentAdapter(Adapter):
-    """Adapts by remembering: each of the K episodes in a task belongs to a life, a trial, of its own.
+    """Adapts by remembering: each of the K episodes in a task belongs to a trial of its own.
 
     Args:
         policy, params: what was trained; the weights are float32.
@@ -46,15 +49,15 @@ class RecurrentAdapter(Adapter):
         reward_normalizer: of the rewards that the policy is given, of dimension 1.
     """
 
-    pooled = False
+    shares_experience, kind = False, "memory"
 
     def __init__(self, policy: RecurrentPolicy, params: Params, normalizer: Normalizer, reward_normalizer: Normalizer):
         self.policy, self.params = policy, params
         self.normalizer, self.reward_normalizer = normalizer, reward_normalizer
 
-    def start(self, num_tasks: int) -> Life:
+    def start(self, num_tasks: int) -> TrialState:
         shape, dtype = (num_tasks, 1), self.params["log_std"].dtype
-        return Life(
+        return TrialState(
             memory=tuple(x.unsqueeze(1) for x in self.policy.memory.start(num_tasks, dtype)),
             actions=torch.zeros(*shape, self.policy.action_dim, dtype=dtype),
             rewards=torch.zeros(shape, dtype=torch.float64),
@@ -63,61 +66,71 @@ class RecurrentAdapter(Adapter):
         )
 
     @torch.no_grad()
-    def act(self, state, observations, rng):
-        state, seen = _lives(state, observations.shape[1]), self.normalizer(observations)
+    def act(self, state: TrialState, observations: np.ndarray, rng: np.random.Generator | None) -> Decision:
+        state, seen = _trials(state, observations.shape[1]), self.normalize(observations)
         shape = observations.shape[:2]
         x, before = self._input(state, seen)
         memory, y = self.policy.remember(self.params, before, x)
         if state.over.any():
             memory = choose(state.over.flatten(), before, memory)
-        mean, std = self.policy.act(self.params, y, x)
-        if rng is None:
-            actions = mean
-        else:
-            actions = mean + std * torch.from_numpy(rng.standard_normal(tuple(mean.shape), np.float32))
-        log_probs = self.policy.distribution(mean, std).log_prob(actions)
-        actions = actions.reshape(*shape, -1)
+        actions = sample(*self.policy.act(self.params, y, x), rng).reshape(*shape, -1)
         state = state._replace(
             memory=tuple(x.reshape(*shape, *x.shape[1:]) for x in memory),
             actions=torch.where(state.over.unsqueeze(-1), state.actions, actions),
             starts=torch.where(state.over, state.starts, 0.0),
         )
-        return Decision(actions.numpy(), log_probs.reshape(shape).numpy(), seen, state)
+        return Decision(actions.numpy(), seen, state)
 
-    def observe(self, state, rewards, ended):
+    def normalize(self, observations: np.ndarray) -> np.ndarray:
+        return self.normalizer(observations)
+
+    def observe(self, state: TrialState, rewards: np.ndarray, ended: np.ndarray) -> TrialState:
         rewards = torch.where(state.over, state.rewards, torch.from_numpy(rewards))
         return state._replace(rewards=rewards, over=state.over | torch.from_numpy(ended))
 
-    def adapt(self, state, rollout):
-        """The next episode of each life: the memory goes on from where the rollout left it."""
+    def adapt(self, state: TrialState, rollout: Rollout) -> TrialState:
+        """The next episode of each trial: the memory goes on from where the rollout left it."""
         return self.next_episode(rollout.state)
 
-    def next_episode(self, state):
+    def next_episode(self, state: TrialState) -> TrialState:
         return state._replace(starts=torch.ones_like(state.starts), over=torch.zeros_like(state.over))
 
+    def onnx(self, graph: Graph, state: TrialState, noise: bool) -> str:
+        """One step of a trial, with inputs "reward" (N, 1) of the step before and "start" (N, 1), one in the first step
+        of an episode; states are the action of the step before and those of the memory."""
+        policy, params = self.policy, self.params
+        seen = self.normalizer.onnx(graph, graph.input("observation", policy.observation_dim, np.float64))
+        reward = self.reward_normalizer.onnx(graph, graph.input("reward", 1, np.float64))
+        start, before = graph.input("start", 1), graph.state("action", policy.action_dim)
+        action = policy.onnx(graph, params, graph.op("Concat", seen, before, reward, start, axis=-1))
+        if noise:
+            action = onnx_sample(graph, action, policy.std(params))
+        graph.next_state("action", action, policy.action_dim)
+        return action
+
     @torch.no_grad()
-    def values(self, state: Life, seen: np.ndarray) -> np.ndarray:
+    def values(self, state: TrialState, seen: np.ndarray) -> np.ndarray:
         """(M, K) values, in units of their own, of the (M, K, O) normalized observations that come next."""
-        x, before = self._input(_lives(state, seen.shape[1]), seen)
+        x, before = self._input(_trials(state, seen.shape[1]), seen)
         _, y = self.policy.remember(self.params, before, x)
         return self.policy(self.params, y, x).value.reshape(seen.shape[:2]).numpy()
 
-    def _input(self, state: Life, seen: np.ndarray) -> tuple[torch.Tensor, State]:
+    def _input(self, state: TrialState, seen: np.ndarray) -> tuple[torch.Tensor, State]:
         """(M * K, X) input of the next step, and the memory before it."""
         rewards = torch.from_numpy(self.reward_normalizer(state.rewards.unsqueeze(-1).numpy()).squeeze(-1))
         x = self.policy.inputs(torch.from_numpy(seen), state.actions, rewards, state.starts)
         return x.flatten(0, 1), tuple(part.flatten(0, 1) for part in state.memory)
 
 
-def _lives(state: Life, num_lives: int) -> Life:
-    """A state with K lives in each task: of none so far, K alike."""
+def _trials(state: TrialState, num_trials: int) -> TrialState:
+    """A state with K trials in each task: of none so far, K alike."""
     have = state.over.shape[1]
-    if have == num_lives:
+    if have == num_trials:
         return state
     if have > 1:
-        raise ValueError(f"got {num_lives} episodes in each task, expected {have}: each goes on with a life of its own")
+        raise ValueError(f"got {num_trials} episodes in each task, expected {have}: each goes on with its own trial")
 
     def alike(x: torch.Tensor) -> torch.Tensor:
-        return x.repeat_interleave(num_lives, dim=1)
+        return x.repeat_interleave(num_trials, dim=1)
 
-    return Life(tuple(alike(x) for x in state.memory), *(alike(x) for x in state[1:]))
+    return TrialState(tuple(alike(x) for x in state.memory), *(alike(x) for x in state[1:]))

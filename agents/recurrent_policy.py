@@ -21,30 +21,22 @@ Only the names of the weights tell the parts apart: "memory.<name>", "policy.<na
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from .activation import ACTIVATIONS
-from .memory.base import Memory, State
-from .memory.gru import GRU
-from .memory.lstm import LSTM
-from .memory.no_memory import NoMemory
-from .memory.plastic import Hebbian, NeuromodulatedHebbian
-from .memory.transformer import Transformer
-from .policy import DiagonalGaussian, Params
+from metarl.util.onnx_graph import Graph
 
-MEMORIES: dict[str, type[Memory]] = {
-    "gru": GRU,
-    "lstm": LSTM,
-    "transformer": Transformer,
-    "hebbian": Hebbian,
-    "neuromodulated": NeuromodulatedHebbian,
-    "none": NoMemory,
-}
+from .activation import ACTIVATIONS, ONNX
+from .initialization import glorot, perceptron
+from .memory.base import Memory, State
+from .memory.registry import make_memory
+from .policy import DiagonalGaussian, Params, part
+
 SMALL = 0.01
 """Scale of the last layer of the mean at the start: the first actions are noise around nothing."""
 
@@ -65,13 +57,13 @@ class RecurrentPolicy:
 
     Attributes:
         observation_dim, action_dim: sizes O and A.
-        cell: name of the memory, one of MEMORIES.
+        cell: name of the memory, one of `metarl.util.plugins.MEMORIES`.
         size: units of the memory.
         hidden: units of the hidden layers of either perceptron.
         activation: "tanh" or "relu".
         init_std: standard deviation at the start, in the environment's action units.
         min_std: floor of the standard deviation.
-        context, layers, heads: of a transformer.
+        memory_options: of that memory, such as the heads of a transformer.
         hypernetwork: size of the latent that makes the perceptrons' weights; 0: there is none.
         predictions: numbers that are predicted; 0: nothing is.
         predict_from_action: whether the present action is known to the prediction.
@@ -85,9 +77,7 @@ class RecurrentPolicy:
     activation: str = "tanh"
     init_std: float = 1.0
     min_std: float = 1e-6
-    context: int = 64
-    layers: int = 2
-    heads: int = 4
+    memory_options: Mapping[str, Any] = field(default_factory=dict)
     hypernetwork: int = 0
     predictions: int = 0
     predict_from_action: bool = False
@@ -98,59 +88,53 @@ class RecurrentPolicy:
 
     @cached_property
     def memory(self) -> Memory:
-        options = (self.context, self.layers, self.heads) if self.cell == "transformer" else ()
-        return MEMORIES[self.cell](self.input_dim, self.size, *options)
+        return make_memory(self.cell, self.input_dim, self.size, self.memory_options)
 
     def init(self, rng: np.random.Generator) -> Params:
         params = {f"memory.{name}": value for name, value in self.memory.init(rng).items()}
+
+        def add(head: str, inputs: int, outputs: int, scale: float = 1.0) -> None:
+            made = perceptron(rng, (inputs, *self.hidden, outputs), scale)
+            params.update({f"{head}.{name}": value for name, value in made.items()})
+
         inputs = self.input_dim + (0 if self.hypernetwork else self.size)
-        params |= self._init_perceptron(rng, "policy", inputs, self.action_dim, SMALL)
-        params |= self._init_perceptron(rng, "value", inputs, 1)
+        add("policy", inputs, self.action_dim, SMALL)
+        add("value", inputs, 1)
         params["log_std"] = torch.full((self.action_dim,), math.log(self.init_std))
         if self.hypernetwork:
             count = self.hypernetwork
             made = {name: value for name, value in params.items() if name.startswith(("policy.", "value."))}
             params |= {f"latent.{name}": torch.zeros(count, *value.shape) for name, value in made.items()}
-            params |= {"latent.w": _glorot(rng, self.size, count), "latent.b": torch.zeros(count)}
+            params |= {"latent.w": glorot(rng, self.size, count), "latent.b": torch.zeros(count)}
         if self.predictions:
-            inputs = self.size + self.action_dim * self.predict_from_action
-            params |= self._init_perceptron(rng, "prediction", inputs, self.predictions)
+            add("prediction", self.size + self.action_dim * self.predict_from_action, self.predictions)
         return params
 
-    def _init_perceptron(
-        self, rng: np.random.Generator, head: str, inputs: int, outputs: int, scale: float = 1.0
-    ) -> Params:
-        """Glorot-uniform weights, those of the last layer times ``scale``, and zero biases."""
-        sizes, params = (inputs, *self.hidden, outputs), {}
-        for i, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:])):
-            weight = _glorot(rng, fan_in, fan_out)
-            params[f"{head}.w{i}"] = weight * scale if i == len(self.hidden) else weight
-            params[f"{head}.b{i}"] = torch.zeros(fan_out)
-        return params
-
-    def inputs(self, observations, actions, rewards, starts) -> torch.Tensor:
+    def inputs(
+        self, observations: torch.Tensor, actions: torch.Tensor, rewards: torch.Tensor, starts: torch.Tensor
+    ) -> torch.Tensor:
         """(..., O) observations, of the step before (..., A) actions and (...) rewards, (...) starts -> (..., X)."""
         return torch.cat([observations, actions, rewards.unsqueeze(-1), starts.unsqueeze(-1)], dim=-1)
 
     def remember(self, params: Params, state: State, x: torch.Tensor) -> tuple[State, torch.Tensor]:
         """One step of the memory: (N, X) -> the state after it and its output (N, H)."""
-        return self.memory.step(_part(params, "memory."), state, x)
+        return self.memory.step(part(params, "memory."), state, x)
 
     def recall(
         self, params: Params, state: State, xs: torch.Tensor, resets: torch.Tensor | None = None
     ) -> tuple[State, torch.Tensor]:
         """The memory along (T, N, X) inputs -> the state after them and its outputs (T, N, H)."""
-        return self.memory.sequence(_part(params, "memory."), state, xs, resets)
+        return self.memory.sequence(part(params, "memory."), state, xs, resets)
 
     def act(self, params: Params, ys: torch.Tensor, xs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean (..., A) and standard deviation (A,) of the actions."""
-        return self._head(params, "policy", ys, xs, self._latent(params, ys)), self._std(params)
+        return self._head(params, "policy", ys, xs, self._latent(params, ys)), self.std(params)
 
     def __call__(self, params: Params, ys: torch.Tensor, xs: torch.Tensor) -> Output:
         """All that the policy puts out, of memory outputs (..., H) and inputs (..., X)."""
         latent = self._latent(params, ys)
         mean, value = (self._head(params, head, ys, xs, latent) for head in ("policy", "value"))
-        return Output(mean, self._std(params), value.squeeze(-1))
+        return Output(mean, self.std(params), value.squeeze(-1))
 
     def predict(self, params: Params, ys: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """(..., predictions) from memory outputs (..., H) and, where they are to be known, actions (..., A)."""
@@ -162,8 +146,28 @@ class RecurrentPolicy:
     def distribution(mean: torch.Tensor, std: torch.Tensor) -> DiagonalGaussian:
         return DiagonalGaussian(mean, std)
 
-    def _std(self, params: Params) -> torch.Tensor:
+    def std(self, params: Params) -> torch.Tensor:
+        """(A,) standard deviation of the actions."""
         return params["log_std"].clamp(min=math.log(self.min_std)).exp()
+
+    def onnx(self, graph: Graph, params: Params, x: str) -> str:
+        """One step in a graph: the mean (N, A) at the inputs x (N, X); the memory's state is declared there."""
+        y = self.memory.onnx(graph, part(params, "memory."), x)
+        if self.hypernetwork:
+            z = graph.op("Tanh", graph.linear(y, params["latent.w"], params["latent.b"]))
+            row = graph.unsqueeze(z, 1)  # (N, 1, K)
+        else:
+            x = graph.op("Concat", y, x, axis=-1)
+        for i in range(len(self.hidden) + 1):
+            after = graph.linear(x, params[f"policy.w{i}"], params[f"policy.b{i}"])
+            if self.hypernetwork:  # sum_k z_k (x W_k), as in _layer
+                weights, biases = params[f"latent.policy.w{i}"], params[f"latent.policy.b{i}"]
+                each = graph.op("MatMul", x, graph.constant(weights.permute(1, 0, 2).flatten(1)))
+                change = graph.squeeze(graph.op("MatMul", row, graph.reshape(each, 0, *biases.shape)), 1)
+                change = graph.op("Add", change, graph.op("MatMul", z, graph.constant(biases)))
+                after = graph.op("Add", after, change)
+            x = graph.op(ONNX[self.activation], after) if i < len(self.hidden) else after
+        return x
 
     def _latent(self, params: Params, ys: torch.Tensor) -> torch.Tensor | None:
         """(rows, latent), of all steps one below the other."""
@@ -200,12 +204,3 @@ def _layer(params: Params, head: str, i: int, x: torch.Tensor, latent: torch.Ten
     # sum_k z_k (x W_k), in an order in which no row's weights are ever written down
     each = (x @ weights.permute(1, 0, 2).flatten(1)).unflatten(1, biases.shape)  # (rows, K, fan_out)
     return y + latent @ biases + (latent.unsqueeze(1) @ each).squeeze(1)
-
-
-def _glorot(rng: np.random.Generator, fan_in: int, fan_out: int) -> torch.Tensor:
-    bound = math.sqrt(6.0 / (fan_in + fan_out))
-    return torch.from_numpy(rng.uniform(-bound, bound, (fan_in, fan_out)).astype(np.float32))
-
-
-def _part(params: Params, prefix: str) -> Params:
-    return {name[len(prefix) :]: value for name, value in params.items() if name.startswith(prefix)}

@@ -2,7 +2,7 @@
 
 Axes, here and nowhere else decided: task M, step T, episode K, then the feature axis. Simulation ``m * K + k`` of the
 environment is episode ``k`` of task ``m``. Every episode begins at step 0; one that ends early is padded, and
-``valid`` marks the steps that were lived. An episode whose physics diverged is not valid at any step: it is counted
+``valid`` marks the steps that were taken. An episode whose physics diverged is not valid at any step: it is counted
 in ``diverged`` and nothing learns from it.
 
     rollout.returns               # (M, K) sum of rewards of each episode
@@ -23,7 +23,6 @@ class Rollout:
         observations: (M, T, K, O) float32, as the policy saw them (normalized, if it normalizes).
         raw_moments: (3, O) float64: count, sum and sum of squares of the raw observations of valid steps.
         actions: (M, T, K, A) float32, in the environment's action units.
-        log_probs: (M, T, K) float32, log-density of each action under the policy that took it.
         rewards: (M, T, K) float64.
         terminated: (M, T, K) bool, the step ended the episode in a terminal state (no value follows it).
         truncated: (M, T, K) bool, the step was the last of the time limit (a value follows it).
@@ -38,7 +37,6 @@ class Rollout:
     observations: np.ndarray
     raw_moments: np.ndarray
     actions: np.ndarray
-    log_probs: np.ndarray
     rewards: np.ndarray
     terminated: np.ndarray
     truncated: np.ndarray

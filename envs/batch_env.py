@@ -1,28 +1,23 @@
-"""Many simulations of one robot, one task each: the only stepping code of the environments.
+"""Many simulations of one robot, one task each, in `mujoco.batch.Batch`.
 
-    env = BatchEnv("HalfCheetahDir", num_envs=800)
+    env = BatchEnv(make_family("HalfCheetahDir"), num_envs=800)
     env.set_tasks(env.space.sample(40, "train", np.random.default_rng(0)).repeat(20))
     observation, _ = env.reset(seed=0)                                       # (800, 17)
     observation, reward, terminated, truncated, info = env.step(actions)     # actions (800, 6)
     info["reward_terms"]["forward"], info["diverged"]                        # (800,) each
 
-Simulations run in `mujoco.batch.Batch`: bit-identical to a loop over single ones at any number of threads. A
-`Family` is one robot with its reward, as functions over arrays with a leading simulation axis; this module adds what
-all share: tasks, random streams, action scaling, horizons, autoreset, and the handling of diverged physics.
+A Batch is bit-identical to a loop over single simulations at any number of threads. A `Family` is one robot with its
+reward, as functions over arrays with a leading simulation axis; this module adds what all share: action scaling, the
+tasks' writes, and the handling of diverged physics. Tasks and random streams are those of `TaskVectorEnv`, episodes and
+their ends those of `Autoreset`.
 
-Parameters of a family may set in in mid-episode (`Parameter.onset`) or lie between policy and robot (`Channel`): both
-cost nothing where no parameter asks for them.
+Parameters of a family may start mid-episode (`Schedule`) or be delays and noise between policy and robot
+(`SensorActuatorModel`): both cost nothing where no parameter asks for them.
 
-Diverged physics (MuJoCo silently resets such a simulation; or a state beyond the family's limit; or a NaN action) ends
-that episode: terminated and info["diverged"] are true, the reward is 0, the observation is the last good one, and the
-simulation is reset. The others do not notice.
+Physics has diverged where MuJoCo silently resets a simulation, a state is beyond the family's limit, or an action is
+NaN.
 """
 
-import logging
-import os
-from typing import Any
-
-import gymnasium
 import mujoco
 import numpy as np
 from gymnasium.vector import AutoresetMode
@@ -30,92 +25,85 @@ from mujoco.batch import Batch
 
 from metarl.util.rng import Seed
 
+from .autoreset import Transition
+from .divergence import BAD_STATE, beyond, quiet
 from .family import Family
+from .latency_noise import SensorActuatorModel
+from .schedule import Schedule
 from .task import Tasks
 from .task_env import TaskVectorEnv
-from .variation.latency_noise import Channel
-from .variation.schedule import Onsets
-
-# the warnings that come with MuJoCo's silent reset; consecutive in the enumeration
-_BAD_STATE = slice(int(mujoco.mjtWarning.mjWARN_BADQPOS), int(mujoco.mjtWarning.mjWARN_BADQACC) + 1)
-
-
-def _on_mujoco_warning(message: str) -> None:
-    """Instead of MuJoCo's own lines on stderr and in MUJOCO_LOG.TXT; divergence is reported in info["diverged"]."""
-    if not message.startswith("Nan, Inf or huge value"):
-        logging.getLogger(__name__).warning(message)
+from .writer import Writer
 
 
 class BatchEnv(TaskVectorEnv):
     """A Gymnasium VectorEnv of one family with a task per simulation.
 
     Args:
-        family: a Family, or the name of one with its options in family_options.
+        family: a Family; metarl.envs.make takes the name of one.
         num_envs: number of simulations N.
         horizon: episode length in steps; the family's own if None.
         action_scale: actions in [-action_scale, action_scale] map linearly to the family's control_range, by default
             that of the actuators, and are clipped there.
-        autoreset_mode: Gymnasium's; with DISABLED a finished simulation may be stepped on, and its data means nothing.
+        autoreset_mode: Gymnasium's; with DISABLED a finished simulation is not stepped, see `Autoreset`.
         num_threads: physics threads, 0 for all cores. Results do not depend on it.
 
     Attributes:
         batch: the simulations, a mujoco.batch.Batch; to read, or to replay recorded states in.
         model: the model of the default task.
         dt: seconds per environment step.
+
+    Raises:
+        ValueError: settings out of range, or a family that does not fit its model.
     """
 
     def __init__(
         self,
-        family: str | Family,
+        family: Family,
         num_envs: int = 1,
         *,
         horizon: int | None = None,
         action_scale: float = 1.0,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         num_threads: int = 0,
-        **family_options: Any,
     ):
-        super().__init__(family, num_envs, horizon, action_scale, autoreset_mode, num_threads, family_options)
-        family = self.family
+        super().__init__(family, num_envs, horizon, action_scale, autoreset_mode, num_threads)
         self.model = family.build()
         self.batch = Batch(self.model, num_envs, 1 if num_envs == 1 else num_threads, family.persistent)
-        self._process = os.getpid()
         self.dt = self.model.opt.timestep * family.frame_skip
         self._qpos, self._qvel = self.batch.bind("qpos"), self.batch.bind("qvel")
-        self._warnings = self.batch.warning[:, _BAD_STATE, 1]
+        self._warnings = self.batch.warning[:, BAD_STATE, 1]
         self._low, self._high = family.control_range(self.model)
         if not (self._low < self._high).all():
             names = [self.model.actuator(int(i)).name for i in np.flatnonzero(self._low >= self._high)]
             raise ValueError(f"{family.name}: actuators {names} have no ctrlrange for actions to be mapped to")
         self._gain = 0.5 * (self._high - self._low) / action_scale
         self._bias = 0.5 * (self._high + self._low)
-        self._written = self._values.copy()  # (N, D), the tasks without what has not set in yet
-        self._onsets = Onsets(self.space)
-        family.writer(self.model)  # refuses what the model does not have, before the first task
-        self._everyone = np.ones(num_envs, bool)
-        self._everyone.flags.writeable = False
+        self._active = self._values.copy()  # (N, D), the tasks with what is not active yet at its default
+        self._schedule = Schedule(self.space)
+        self._writer = Writer(self.space, self.model)  # refuses what the model does not have, before the first task
 
         size = self._observe().shape[1]
         idle = np.clip(self._bias, self._low, self._high)
-        self._channel = Channel(self.space, size, idle, num_envs) if Channel.needed(self.space) else None
+        needed = SensorActuatorModel.needed(self.space)
+        self._latency_noise = SensorActuatorModel(self.space, size, idle, num_envs) if needed else None
         # more is divergence, and never observed
         limit = float(mujoco.mjMAXVAL)
         self._set_spaces(np.full(self.model.nu, action_scale, np.float32), -limit, limit, size)
 
     @property
     def parameters(self) -> np.ndarray:
-        """(N, D), the tasks as they stand at this step: what sets in later is still at its default. A copy."""
-        return self._written.copy()
+        """Task values active at this step (N, D), a copy; a parameter that starts later is still at its default."""
+        return self._active.copy()
 
     def change_tasks(self, tasks: Tasks) -> None:
         """Give simulation i the task tasks[i] at once, in mid-episode, and from its next resets on.
 
-        Positions and velocities stay as they are; what sets in at a step does so if that step has come.
+        Positions and velocities stay as they are; a parameter that starts at a step does so if that step has come.
         """
         self.set_tasks(tasks)
         if self._observation is not None:
             self._values = self._next_values.copy()
-            self._set_in(np.arange(self.num_envs))
+            self._apply_active(np.arange(self.num_envs))
 
     def state(self) -> np.ndarray:
         """Positions and velocities of all simulations, (N, nq + nv), a copy."""
@@ -132,114 +120,45 @@ class BatchEnv(TaskVectorEnv):
         """Simulation i's state as an MjData; mj_forward with model_of(i) computes what derives from it."""
         return self.batch.get_data(i)
 
-    def reset(
-        self,
-        *,
-        seed: Seed = None,
-        options: dict[str, Any] | None = None,
-    ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Start new episodes.
-
-        Args:
-            seed: new random streams, see `streams`; None goes on with the present ones.
-            options: "tasks": as set_tasks; "reset_mask": (N,) bool, the simulations to reset.
-        """
-        ids = self._resets(seed, options)
-        self._restart(ids)
-        self._ended[ids] = False
-        fresh = self._first_observation(self._observe(), ids)
-        if len(ids) < self.num_envs:
-            self._observation[ids] = fresh[ids]
-        else:
-            self._observation = fresh
-        return self._observation.copy(), {}
-
     def _seeded(self, ids: np.ndarray, seed: Seed) -> None:
-        if self._channel:
-            self._channel.seed(ids, [self._rngs[i] for i in ids])
+        if self._latency_noise:
+            self._latency_noise.seed(ids, [self._rngs[i] for i in ids])
 
-    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """One environment step of every simulation; actions (N, A)."""
-        if self._observation is None:
-            raise gymnasium.error.ResetNeeded("call reset() before step()")
-        if os.getpid() != self._process:
-            raise RuntimeError("this BatchEnv was made in another process and would hang in this one; make it here")
-        actions = np.asarray(actions, np.float64)
-        if actions.shape != (self.num_envs, self.model.nu):
-            raise ValueError(f"actions must have shape ({self.num_envs}, {self.model.nu}), got {actions.shape}")
+    def _simulate(self, actions: np.ndarray, stepped: np.ndarray, restart: np.ndarray) -> Transition:
         ctrl = np.clip(actions * self._gain + self._bias, self._low, self._high)
         diverged = np.isnan(ctrl).any(axis=1) if np.isnan(ctrl.sum()) else np.zeros(self.num_envs, bool)
-
-        restart = self._ended if self.autoreset_mode is AutoresetMode.NEXT_STEP and self._ended.any() else None
-        stepped = self._everyone if restart is None else ~restart
-        if self._onsets:
-            self._set_in(np.flatnonzero(self._onsets.due(self._values, self._elapsed) & stepped))
-        if self._channel:
-            ctrl = self._channel.command(ctrl, self._elapsed, self._written)
+        everyone = bool(stepped.all())
+        if self._schedule:
+            self._apply_active(np.flatnonzero(self._schedule.due(self._values, self._elapsed) & stepped))
+        if self._latency_noise:
+            ctrl = self._latency_noise.command(ctrl, self._elapsed, self._active)
         before = self.family.before(self.batch)
-        if restart is None:
-            self._advance(ctrl, None)
-        else:
-            if stepped.any():
-                self._advance(ctrl, np.flatnonzero(stepped))
+        if stepped.any():
+            with quiet():
+                self.family.advance(self.batch, ctrl, None if everyone else np.flatnonzero(stepped))
+        if restart.any():
             self._restart(np.flatnonzero(restart))
-        self._elapsed += stepped
 
         derived = self.family.derive(self.batch)
         observation = self.family.observe(self.batch, derived)
-        terms = self.family.reward_terms(self.batch, derived, before, ctrl, self._written)
-        terminated = self.family.terminated(self.batch, self._written)
-        terminated = np.zeros(self.num_envs, bool) if terminated is None else terminated & stepped
-        truncated = (self._elapsed >= self.horizon) & stepped
+        terms = self.family.reward_terms(self.batch, derived, before, ctrl, self._active)
+        terminated = self.family.terminated(self.batch, self._active)
         if self._warnings.any():
             diverged |= self._warnings.any(axis=1)
         limit = self.family.state_limit
-        for array, bound in ((observation, mujoco.mjMAXVAL), (self._qpos, limit), (self._qvel, limit)):
-            if not np.abs(array).max() <= bound:  # NaN is not
-                diverged |= ~(np.abs(array).max(axis=1) <= bound)
-        diverged &= stepped
-        if self._channel:
-            observation = self._pass_on(observation, stepped)
-        if diverged.any():
-            observation[diverged] = self._observation[diverged]
-            terminated, truncated = terminated | diverged, truncated & ~diverged
-            self.batch.reset(np.flatnonzero(diverged))
-        counted = stepped & ~diverged
-        if not counted.all():
-            terms = {name: np.where(counted, term, 0.0) for name, term in terms.items()}
-        reward = sum(terms.values())
-        if not np.isfinite(reward.sum()):
-            self._refuse_reward(terms)
+        diverged |= beyond((observation, mujoco.mjMAXVAL), (self._qpos, limit), (self._qvel, limit))
+        if self._latency_noise:
+            observation = self._latency_noise.step(observation, self._active, stepped, restart, self._observation)
+        return Transition(observation, terms, False if terminated is None else terminated, diverged)
 
-        ended = terminated | truncated
-        info = self._info(terms, diverged, stepped)
-        if self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
-            info |= self._final_info(observation, terms, diverged, ended)
-            restarted = np.flatnonzero(ended)
-            self._restart(restarted)
-            observation = np.where(ended[:, None], self._first_observation(self._observe(), restarted), observation)
-        self._ended = ended
-        self._observation = observation
-        return observation.copy(), reward, terminated, truncated, info
+    def _discard(self, ids: np.ndarray) -> None:
+        self.batch.reset(ids)
 
-    def close_extras(self, **kwargs: Any) -> None:
-        self.batch = self._qpos = self._qvel = self._warnings = self._observation = None
-
-    def _advance(self, ctrl: np.ndarray, ids: np.ndarray | None) -> None:
-        handler = mujoco.get_mju_user_warning()
-        mujoco.set_mju_user_warning(_on_mujoco_warning)
-        try:
-            self.family.advance(self.batch, ctrl, ids)
-        finally:
-            mujoco.set_mju_user_warning(handler)
-
-    def _restart(self, ids: np.ndarray) -> None:
-        """Put simulations ids (sorted) at the start of an episode of their next task."""
+    def _begin(self, ids: np.ndarray) -> None:
         self._values[ids] = self._next_values[ids]
-        self._elapsed[ids] = 0
-        self._set_in(ids)
-        if self._channel:
-            self._channel.start(ids)
+        self._apply_active(ids)
+        if self._latency_noise:
+            self._latency_noise.start(ids)
         self.batch.reset(ids, self.family.keyframe, int(mujoco.mjtStage.mjSTAGE_NONE))
         qpos, qvel = self._qpos[ids], self._qvel[ids]
         self.family.reset_state([self._rngs[i] for i in ids], qpos, qvel)
@@ -247,49 +166,20 @@ class BatchEnv(TaskVectorEnv):
         if self.family.reset_stage:
             self.batch.forward(ids, self.family.reset_stage)
 
-    def _set_in(self, ids: np.ndarray) -> None:
-        """Write what is in force of the tasks of simulations ids (sorted) at their present step, where it is new."""
-        values = self._onsets.in_force(self._values[ids], self._elapsed[ids])
-        new = (values != self._written[ids]).any(axis=1)
-        if new.any():
-            self._written[ids[new]] = values[new]
-            self.family.write(self.batch, ids[new], values[new])
-
-    def _first_observation(self, observation: np.ndarray, ids: np.ndarray) -> np.ndarray:
-        """Observations (N, O) of which those of simulations ids, which begin an episode, pass through the channel."""
-        if self._channel:
-            observation[ids] = self._channel.observe(observation[ids], self._written, ids, None)
+    def _first(self, ids: np.ndarray) -> np.ndarray:
+        observation = self._observe()
+        if self._latency_noise:
+            observation[ids] = self._latency_noise.observe(observation[ids], self._active, ids, None)
         return observation
 
-    def _pass_on(self, observation: np.ndarray, stepped: np.ndarray) -> np.ndarray:
-        """The observations (N, O) of this step through the channel; who has not stepped begins an episode."""
-        ids = np.flatnonzero(stepped)
-        observation[ids] = self._channel.observe(observation[ids], self._written, ids, self._observation[ids])
-        return self._first_observation(observation, np.flatnonzero(~stepped))
+    def _apply_active(self, ids: np.ndarray) -> None:
+        """Write what is active of the tasks of simulations ids (sorted) at their present step, where it is new."""
+        values = self._schedule.active(self._values[ids], self._elapsed[ids])
+        new = (values != self._active[ids]).any(axis=1)
+        if new.any():
+            self._active[ids[new]] = values[new]
+            self._writer.write(self.batch, ids[new], values[new])
+            self.family.write(self.batch, ids[new], values[new])
 
     def _observe(self) -> np.ndarray:
         return self.family.observe(self.batch, self.family.derive(self.batch))
-
-    def _info(self, terms: dict[str, np.ndarray], diverged: np.ndarray, mask: np.ndarray) -> dict[str, Any]:
-        """Gymnasium's vector info: each key with a mask _key of the simulations it holds for."""
-        nested = dict(terms) | {f"_{name}": mask for name in terms}
-        return {"reward_terms": nested, "_reward_terms": mask, "diverged": diverged, "_diverged": mask}
-
-    def _final_info(self, observation, terms, diverged, ended) -> dict[str, Any]:
-        """final_obs and final_info of the episodes that ended in this step, as Gymnasium's SyncVectorEnv gives them."""
-        final_obs = np.full(self.num_envs, None, object)
-        for i in np.flatnonzero(ended):
-            final_obs[i] = observation[i].copy()
-        final_terms = {name: np.where(ended, term, 0.0) for name, term in terms.items()}
-        final_info = self._info(final_terms, diverged & ended, ended)
-        return {"final_obs": final_obs, "_final_obs": ended, "final_info": final_info, "_final_info": ended}
-
-    def _refuse_reward(self, terms: dict[str, np.ndarray]) -> None:
-        for name, term in terms.items():
-            if not np.isfinite(term).all():
-                i = int(np.flatnonzero(~np.isfinite(term))[0])
-                raise ValueError(
-                    f"{self.family.name}: reward term {name!r} of simulation {i} is {term[i]} though its physics is"
-                    f" finite (task {self.tasks.describe(i)}); correct the family's reward"
-                )
-        raise ValueError(f"{self.family.name}: the reward terms {sorted(terms)} are finite, but their sum is not")

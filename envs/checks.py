@@ -8,7 +8,7 @@ import mujoco
 import numpy as np
 
 from .batch_env import BatchEnv
-from .family import Family
+from .family import Family, endless
 from .parameter import Parameter
 
 _MOST_VALUES = 12  # of one parameter that are tried
@@ -39,13 +39,15 @@ def effects(family: Family, *, steps: int | None = None, backgrounds: int = 3, s
             blocks[-1][:, column] = value
     tasks = np.concatenate(blocks)
     n = len(tasks)
-    env = BatchEnv(family, n, autoreset_mode="Disabled", horizon=2**31)
+    env = BatchEnv(endless(family), n, autoreset_mode="Disabled", horizon=2**31)
     env.reset(seed=[seed] * n, options={"tasks": space.tasks(**dict(zip(space.names, tasks.T, strict=True)))})
     steps = min(family.horizon, 200) if steps is None else steps
     first = np.full(n, np.nan)
     for step in range(steps):
         action = rng.uniform(-1, 1, env.model.nu)
-        observation, reward, terminated, _, _ = env.step(np.tile(action, (n, 1)))
+        observation, reward, *_ = env.step(np.tile(action, (n, 1)))
+        terminated = family.terminated(env.batch, env.parameters)
+        terminated = np.zeros(n, bool) if terminated is None else terminated
         seen = np.column_stack([observation, reward, terminated, env.state()]).reshape(len(blocks), backgrounds, -1)
         other = seen[partner]
         differs = ((seen != other) & ~(np.isnan(seen) & np.isnan(other))).any(axis=2).ravel()

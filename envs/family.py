@@ -5,9 +5,11 @@
         space = TaskSpace("Hover", (Parameter("height", "m", "where to hover", 1.0, "uniform", 0.5, 1.5),))
 
         def build(self): return mujoco.MjModel.from_xml_path("drone.xml")
-        def observe(self, batch, derived): return np.concatenate([batch.bind("qpos"), batch.bind("qvel")], axis=1)
-        def reward_terms(self, batch, derived, qpos_before, ctrl, values):
-            return {"height": -np.abs(batch.bind("qpos")[:, 2] - values[:, 0])}
+        def observe(self, sim, derived):
+            qpos, qvel = sim.bind("qpos"), sim.bind("qvel")
+            return array_namespace(qpos).concat([qpos, qvel], axis=1)
+        def reward_terms(self, sim, derived, qpos_before, ctrl, values):
+            return {"height": -abs(sim.bind("qpos")[:, 2] - values[:, 0])}
 
     env = BatchEnv(Hover(), num_envs=64)
 
@@ -15,22 +17,29 @@ A parameter that says what it `writes` needs nothing else:
 
     Parameter("payload", "kg", "mass below", 0.0, "uniform", 0.0, 2.0, writes=Write("payload", "frame", at=(0, 0, -1)))
 
-`batch.bind(name)` is a live (N, ...) view of a field of all simulations: a write to a state field is the simulation's
-state at its next call; derived fields (sensordata, xpos, ...) are refreshed by every call. See `mujoco/batch.py`.
+`sim` is a `Simulator`, such as a mujoco.batch.Batch: `sim.bind(name)` is a live (N, ...) view of a field of all
+simulations. What is computed in every step (before, derive, observe, reward_terms, terminated) uses the Array API
+standard, so that the arrays may be NumPy's or PyTorch's; what is written at a reset (write, reset_state) is NumPy's.
+
+A family is a description and has no state: several environments may share one.
 """
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
 import mujoco
 import numpy as np
-from mujoco.batch import Batch
+from array_api_compat import array_namespace
+from gymnasium.vector import VectorEnv
 
 from metarl.util.optional import Extra
+from metarl.util.plugins import find
 
+from .arrays import Array
 from .observation import Observed
+from .simulator import Simulator
 from .task import TaskSpace
-from .variation.write import Writer
 
 # Ctrl-C is seen between calls of Batch.step only; so many physics steps take well under half a second on one core
 _SUBSTEPS_PER_CALL = 20_000
@@ -41,6 +50,7 @@ class Family:
 
     Attributes:
         name: family name, the key in FAMILIES.
+        batched: whether BatchEnv steps it, in a mujoco.batch.Batch; False for what brings an environment of its own.
         space: TaskSpace of the family.
         frame_skip: physics steps per environment step.
         horizon: default episode length in environment steps.
@@ -56,6 +66,7 @@ class Family:
 
     name: str
     space: TaskSpace
+    batched: bool = True
     frame_skip: int = 1
     horizon: int = 100
     state_limit: float = 1e4
@@ -64,6 +75,10 @@ class Family:
     persistent: bool = False
     camera: str
     extra: Extra | None = None
+
+    def make_env(self, num_envs: int, **settings: Any) -> VectorEnv:
+        """num_envs simulations, a task each: a BatchEnv, whose settings these are."""
+        return find("metarl.envs.batch_env:BatchEnv")(self, num_envs, **settings)
 
     def build(self) -> mujoco.MjModel:
         """The model of the default task."""
@@ -78,38 +93,35 @@ class Family:
         low, high = model.actuator_ctrlrange.T.copy()
         return low, high
 
-    def writer(self, model: mujoco.MjModel) -> Writer:
-        """What applies the parameters that declare what they write, to simulations of model, one that build made."""
-        if "_writer" not in vars(self):
-            self._writer = Writer(self.space, model)
-        return self._writer
+    def write(self, sim: Simulator, ids: np.ndarray, values: np.ndarray) -> None:
+        """Write into simulations ids (n,) what the parameters of tasks values (n, D) do not say that they write.
 
-    def write(self, batch: Batch, ids: np.ndarray, values: np.ndarray) -> None:
-        """Write the tasks values (n, D) into simulations ids (n,): what the parameters declare, nothing for a goal."""
-        self.writer(batch.model).write(batch, ids, values)
+        Nothing if not overridden: the environment has applied each parameter's `writes` before.
+        """
 
     def reset_state(self, rngs: Sequence[np.random.Generator], qpos: np.ndarray, qvel: np.ndarray) -> None:
         """Add reset noise in place to qpos (n, nq) and qvel (n, nv), one generator a row."""
 
-    def before(self, batch: Batch) -> np.ndarray:
+    def before(self, sim: Simulator) -> Array:
         """What the reward needs of the state before a step, a new array; the positions (N, nq) if not overridden."""
-        return batch.bind("qpos").copy()
+        qpos = sim.bind("qpos")
+        return array_namespace(qpos).asarray(qpos, copy=True)
 
-    def advance(self, batch: Batch, ctrl: np.ndarray, ids: np.ndarray | None) -> None:
+    def advance(self, sim: Simulator, ctrl: Array, ids: np.ndarray | None) -> None:
         """One environment step of simulations ids (all if None) under controls ctrl (N, A)."""
-        batch.bind("ctrl")[:] = ctrl
+        sim.bind("ctrl")[:] = ctrl
         chunk = max(1, _SUBSTEPS_PER_CALL // self.frame_skip)
-        if batch.nsim <= chunk:
-            batch.step(ids, nstep=self.frame_skip)
+        if sim.nsim <= chunk:
+            sim.step(ids, nstep=self.frame_skip)
             return
-        ids = np.arange(batch.nsim) if ids is None else ids
+        ids = np.arange(sim.nsim) if ids is None else ids
         for start in range(0, len(ids), chunk):
-            batch.step(ids[start : start + chunk], nstep=self.frame_skip)
+            sim.step(ids[start : start + chunk], nstep=self.frame_skip)
 
-    def derive(self, batch: Batch) -> Any:
+    def derive(self, sim: Simulator) -> Any:
         """What both observation and reward need of the present state, computed once a step."""
 
-    def observe(self, batch: Batch, derived: Any) -> np.ndarray:
+    def observe(self, sim: Simulator, derived: Any) -> Array:
         """Observations (N, O) float64, a new array."""
         raise NotImplementedError
 
@@ -118,14 +130,25 @@ class Family:
         return ()
 
     def reward_terms(
-        self, batch: Batch, derived: Any, qpos_before: np.ndarray, ctrl: np.ndarray, values: np.ndarray
-    ) -> dict[str, np.ndarray]:
+        self, sim: Simulator, derived: Any, qpos_before: Array, ctrl: Array, values: Array
+    ) -> dict[str, Array]:
         """Named terms (N,) whose sum is the reward of the step from qpos_before, what before() returned, to now.
 
         ctrl (N, A) are the controls after clipping to control_range, values (N, D) the tasks.
         """
         raise NotImplementedError
 
-    def terminated(self, batch: Batch, values: np.ndarray) -> np.ndarray | None:
+    def terminated(self, sim: Simulator, values: Array) -> Array | None:
         """Which simulations have ended by themselves, (N,) bool; None if episodes of this family never do."""
         return None
+
+
+def endless(family: Family) -> Family:
+    """A copy of a family whose episodes never end by themselves, for what looks at the physics alone."""
+    copied = copy.copy(family)
+
+    def never(sim: Simulator, values: Array) -> None:
+        family.terminated(sim, values)  # costs what it does elsewhere
+
+    copied.terminated = never
+    return copied

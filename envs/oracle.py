@@ -3,8 +3,8 @@
     env = OracleEnv(make("HalfCheetahMass", 400))
     observation, _ = env.reset(seed=0)          # (400, 20 + 1): the last column is mass_scale, from -1 to 1
 
-Behind the observation stands each parameter of the task as it is in force at that moment (a fault that has not set in
-yet is not given away), on a scale on which the training range is [-1, 1]: logarithmic where it is drawn so.
+Behind the observation stands each parameter of the task as it is active at that step (a fault that has not happened yet
+is not given away), on a scale on which the training range is [-1, 1]: logarithmic where it is drawn so.
 """
 
 from typing import Any
@@ -14,14 +14,14 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorWrapper
 from gymnasium.vector.utils import batch_space
 
-from .batch_env import BatchEnv
 from .task import TaskSpace
+from .task_env import TaskVectorEnv
 
 
 class OracleEnv(VectorWrapper):
     """The environment `env`, whose observations end with the task's parameters; all else is as there."""
 
-    def __init__(self, env: BatchEnv):
+    def __init__(self, env: TaskVectorEnv):
         super().__init__(env)
         if env.autoreset_mode is AutoresetMode.SAME_STEP:
             raise ValueError("OracleEnv needs autoreset_mode DISABLED or NEXT_STEP, got SAME_STEP")

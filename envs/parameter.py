@@ -6,19 +6,20 @@
 
     Parameter("knee", "1", "strength of the knee", 1.0, "uniform", 0.2, 1.0, writes=Write("strength", "knee_motor"))
 
-A parameter with `writes` is applied by `Family.write`; one without is a goal, which the family's reward reads.
+A parameter with `writes` is applied by the environment; one without is a goal, which the family's reward reads.
 """
 
+import json
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
 from metarl.util.text import nearest
 
-if TYPE_CHECKING:
-    from .variation.write import Write
+from .variation.write import Write
 
 DISTRIBUTIONS = ("uniform", "log_uniform", "normal", "choice")
 _LEAST_SHARE = 0.01  # of a normal inside its range, so that redrawing what falls outside comes to an end
@@ -41,8 +42,8 @@ class Parameter:
             intervals a "normal" is uniform.
         held_out: choices kept for testing.
         writes: what the number changes in the robot, one `Write` or several; none for a goal.
-        onset: environment step from which the number is in force, the default being so before: a number, or the name
-            of the parameter that holds it. None for the whole episode.
+        onset: environment step from which the number is active, the default being so before: a number, or the name of
+            the parameter that holds it. None for the whole episode.
     """
 
     name: str
@@ -57,7 +58,7 @@ class Parameter:
     held_out: tuple[float, ...] = ()
     mean: float = math.nan
     std: float = math.nan
-    writes: "tuple[Write, ...] | Write" = ()
+    writes: tuple[Write, ...] | Write = ()
     onset: int | str | None = None
 
     def __post_init__(self):
@@ -88,6 +89,19 @@ class Parameter:
             raise ValueError(f"parameter {self.name}: onset must be a step or another parameter, got {self.onset!r}")
         if not self.allows(np.array([self.default])).all():
             raise ValueError(f"parameter {self.name}: default {self.default} is outside its own ranges")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data without what it writes; numbers that are not there are left out."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "writes"}
+        kept = {key: value for key, value in plain.items() if value not in ((), None) and value == value}
+        return json.loads(json.dumps(kept))
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Parameter":
+        """What `to_json` wrote."""
+        tuples = {key: tuple(tuple(x) if isinstance(x, list) else x for x in value)
+                  for key, value in data.items() if isinstance(value, list)}  # fmt: skip
+        return cls(**{**data, **tuples})
 
     @property
     def continuous(self) -> bool:

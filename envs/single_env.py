@@ -15,6 +15,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from .family import Family
+from .registry import make
 from .task import Tasks, TaskSpace
 
 
@@ -41,8 +42,6 @@ class SingleEnv(gymnasium.Env):
     ):
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"unknown render_mode {render_mode!r}; this environment has 'rgb_array' or None")
-        from . import make  # the registry names this module's class
-
         self.batch_env = make(family, 1, autoreset_mode=AutoresetMode.DISABLED, **kwargs)
         self.metadata = {**self.metadata, "render_fps": self.batch_env.metadata["render_fps"]}
         self.observation_space = self.batch_env.single_observation_space
@@ -58,7 +57,7 @@ class SingleEnv(gymnasium.Env):
 
     @property
     def task(self) -> Tasks:
-        """The task in force, Tasks of length 1."""
+        """The task of the present episode, Tasks of length 1."""
         return self.batch_env.tasks
 
     def set_task(self, task: Tasks) -> None:

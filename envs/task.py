@@ -106,6 +106,15 @@ class TaskSpace:
                 " draw them from different splits"
             )
 
+    def to_json(self) -> dict[str, Any]:
+        """{"family", "parameters"}: plain data, without what the parameters write in a robot."""
+        return {"family": self.family, "parameters": [p.to_json() for p in self.parameters]}
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> "TaskSpace":
+        """What `to_json` wrote: tasks can be drawn of it and read with it, but not be written into a robot."""
+        return TaskSpace(str(data["family"]), tuple(Parameter.from_json(p) for p in data["parameters"]))
+
     def _check_split(self, split: str) -> None:
         if split not in SPLITS:
             raise ValueError(f"unknown split {split!r}" + nearest(split, SPLITS))
@@ -162,7 +171,7 @@ class Tasks:
         """Tasks at an int, slice or array; always Tasks, of length 1 for an int."""
         if isinstance(index, (int, np.integer)):
             index = [index]
-        return Tasks(self.space, self.values[index])
+        return self._part(self.values[index])
 
     def __eq__(self, other: object) -> bool:
         """The same tasks in the same order, of whatever ranges they were drawn."""
@@ -185,7 +194,17 @@ class Tasks:
 
     def repeat(self, times: int) -> "Tasks":
         """Each task `times` times in a row: the tasks of simulations i = m * times + k."""
-        return Tasks(self.space, np.repeat(self.values, times, axis=0))
+        return self._part(np.repeat(self.values, times, axis=0))
+
+    def _part(self, values: np.ndarray) -> "Tasks":
+        """Some of these tasks, whose values are known to be valid."""
+        if values.ndim != 2:
+            raise IndexError(f"tasks are indexed by their number, a slice or an array of numbers; got {values.shape}")
+        tasks = object.__new__(Tasks)
+        values.flags.writeable = False
+        object.__setattr__(tasks, "space", self.space)
+        object.__setattr__(tasks, "values", values)
+        return tasks
 
     def describe(self, i: int) -> str:
         """One task in words: 'velocity=1.37 m/s'."""

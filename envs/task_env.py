@@ -1,23 +1,30 @@
-"""What environments with a task for each simulation share, whoever steps them: tasks, random streams, resets.
+"""What environments with a task for each simulation share, whoever steps them: tasks, random streams, episode ends.
 
-`BatchEnv` steps in `mujoco.batch.Batch`, `MetaWorldEnv` in worker processes.
+    class MyEnv(TaskVectorEnv):
+        def _begin(self, ids): ...                       # puts simulations at the start of an episode
+        def _simulate(self, actions, stepped): ...       # one step of them, as a Transition
+
+`BatchEnv` steps in `mujoco.batch.Batch`, `MetaWorldEnv` in worker processes. Steps and resets are those of
+`Autoreset`, what an episode's end means.
 """
 
+import os
 from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from metarl.util.rng import Seed, streams
 
+from .autoreset import Autoreset
 from .family import Family
 from .task import Tasks, TaskSpace
 
 
-class TaskVectorEnv(VectorEnv):
-    """See the module; arguments as for `BatchEnv`, family_options as a dict."""
+class TaskVectorEnv(Autoreset):
+    """See the module; arguments as for `BatchEnv`."""
 
     family: Family
     dt: float
@@ -25,36 +32,27 @@ class TaskVectorEnv(VectorEnv):
 
     def __init__(
         self,
-        family: str | Family,
+        family: Family,
         num_envs: int,
         horizon: int | None,
         action_scale: float,
         autoreset_mode: AutoresetMode | str,
         num_threads: int,
-        family_options: dict[str, Any],
     ):
-        if isinstance(family, str):
-            from . import make_family  # the registry imports the families, which import this module
-
-            family = make_family(family, **family_options)
-        elif family_options:
-            raise TypeError(f"options {sorted(family_options)} belong to the family: pass them to its constructor")
+        if not isinstance(family, Family):
+            raise TypeError(f"{type(self).__name__} needs a Family, got {family!r}; metarl.envs.make takes a name")
         if num_envs < 1 or num_threads < 0:
             raise ValueError(f"need num_envs >= 1 and num_threads >= 0, got {num_envs} and {num_threads}")
         if not (np.isfinite(action_scale) and action_scale > 0):
             raise ValueError(f"action_scale must be positive, got {action_scale}")
         if horizon is not None and horizon < 1:
             raise ValueError(f"horizon must be at least 1 step, got {horizon}")
+        super().__init__(num_envs, family.horizon if horizon is None else int(horizon), AutoresetMode(autoreset_mode))
         self.family = family
-        self.num_envs = num_envs
-        self.horizon = family.horizon if horizon is None else int(horizon)
-        self.autoreset_mode = AutoresetMode(autoreset_mode)
-        self._values = np.repeat(family.space.default().values, num_envs, axis=0)  # (N, D), in force
-        self._next_values = self._values.copy()  # (N, D), in force from each simulation's next reset
+        self._values = np.repeat(family.space.default().values, num_envs, axis=0)  # (N, D), of the present episode
+        self._next_values = self._values.copy()  # (N, D), from each simulation's next reset on
         self._rngs: list[np.random.Generator | None] = [None] * num_envs
-        self._elapsed = np.zeros(num_envs, np.int64)
-        self._ended = np.zeros(num_envs, bool)
-        self._observation: np.ndarray | None = None
+        self._process = os.getpid()
 
     def _set_spaces(self, bound: np.ndarray, low: float | np.ndarray, high: float | np.ndarray, size: int) -> None:
         """Actions within +-bound (A,), observations of a size within bounds; and what depends on dt."""
@@ -70,19 +68,28 @@ class TaskVectorEnv(VectorEnv):
 
     @property
     def tasks(self) -> Tasks:
-        """The tasks in force, one per simulation."""
+        """The tasks of the present episodes, one per simulation."""
         return Tasks(self.space, self._values)
 
+    @property
+    def parameters(self) -> np.ndarray:
+        """Task values active at this step (N, D), a copy."""
+        return self._values.copy()
+
     def set_tasks(self, tasks: Tasks) -> None:
-        """Give simulation i the task tasks[i] from its next reset on."""
+        """Give simulation i the task tasks[i] from its next reset on.
+
+        Raises:
+            ValueError: tasks of another family, another number of them, or such as this environment cannot have.
+        """
         if tasks.space.family != self.space.family or tasks.names != self.space.names:
             raise ValueError(f"tasks are of family {tasks.space.family!r}, this environment is {self.space.family!r}")
         if len(tasks) != self.num_envs:
             raise ValueError(
                 f"need one task per simulation, {self.num_envs}, got {len(tasks)}; use tasks.repeat(episodes)"
             )
-        # made anew in this environment's own space: the ranges of two spaces of a family may differ
-        tasks = Tasks(self.space, tasks.values)
+        if tasks.space is not self.space and tasks.space != self.space:
+            tasks = Tasks(self.space, tasks.values)  # the ranges of two spaces of a family may differ
         self._check(tasks)
         self._next_values = tasks.values
 
@@ -94,8 +101,8 @@ class TaskVectorEnv(VectorEnv):
         """The generator of each simulation, which draws its resets; None before the first reset."""
         return tuple(self._rngs)
 
-    def _resets(self, seed: Seed, options: dict[str, Any] | None) -> np.ndarray:
-        """The simulations (sorted) that a reset's arguments mean, with their tasks and streams set."""
+    def _chosen(self, seed: Seed, options: dict[str, Any] | None) -> np.ndarray:
+        """The simulations (n,), sorted, that a reset's arguments mean, with their tasks and streams set."""
         options = dict(options or {})
         tasks, mask = options.pop("tasks", None), options.pop("reset_mask", None)
         if options:
@@ -119,3 +126,15 @@ class TaskVectorEnv(VectorEnv):
 
     def _seeded(self, ids: np.ndarray, seed: Seed) -> None:
         """Simulations ids have new streams."""
+
+    def _describe(self, i: int) -> str:
+        return f"{self.family.name}: simulation {i} (task {self.tasks.describe(i)})"
+
+    def _usable(self) -> None:
+        """RuntimeError if this is not the process that the environment was made in, or if it was closed."""
+        if self.closed:
+            raise RuntimeError(f"this {type(self).__name__} is closed")
+        if os.getpid() != self._process:
+            raise RuntimeError(
+                f"this {type(self).__name__} was made in another process and would hang in this one; make it here"
+            )

@@ -1,16 +1,20 @@
-"""The texts of `metarl list`: families with what varies in them, configs, algorithms, settings.
+"""The texts of `metarl list`: families with what varies in them, configs, algorithms, memories, settings, schemas.
 
-    from metarl import listing
+    from metarl import catalog
 
-    print(listing.LISTS["families"]())
+    print(catalog.LISTS["families"]())
 """
 
 import inspect
+import json
 from collections.abc import Iterable, Sequence
+from typing import Any
 
-from metarl.config import ALGORITHMS, config_names, find_config, load_config
+from metarl.config import config_names, find_config, read_config
 from metarl.config import settings as config_settings
-from metarl.envs import FAMILIES, Parameter
+from metarl.config.schema import json_schema
+from metarl.envs.registry import FAMILIES
+from metarl.util.plugins import ALGORITHMS, MEMORIES, Registry
 
 _MOST_SHOWN = 12  # choices of a parameter that are listed one by one
 
@@ -18,8 +22,9 @@ _MOST_SHOWN = 12  # choices of a parameter that are listed one by one
 def families() -> str:
     """Every task family: its doc, its options, and the range of each parameter that varies."""
     lines = ["Families (env.family):"]
-    for name, family in FAMILIES.items():
-        lines += ["", f"  {name}: {_summary(family)}"]
+    for name in FAMILIES.names():
+        family = FAMILIES.load(name)
+        lines += ["", f"  {name}: {_summary(family)}{_origin(FAMILIES, name)}"]
         options = inspect.signature(family).parameters.values()
         if options:
             lines.append("    options: " + ", ".join(f"{o.name}={o.default!r}" for o in options))
@@ -39,7 +44,7 @@ def configs() -> str:
     """Every shipped config: its name, and what it trains."""
     rows = []
     for name in config_names():
-        config = load_config(name)
+        config = read_config(find_config(name))
         first = find_config(name).read_text().partition("\n")[0]
         rows.append((name, config.env.family, config.algorithm.name, first.removeprefix("#").strip()))
     return "\n".join(["Configs (metarl train NAME):", "", *_table(rows, "  ")])
@@ -47,8 +52,12 @@ def configs() -> str:
 
 def algorithms() -> str:
     """Every outer loop."""
-    rows = [(name, _summary(section)) for name, section in ALGORITHMS.items()]
-    return "\n".join(["Algorithms (algorithm.name):", "", *_table(rows, "  ")])
+    return _parts("Algorithms (algorithm.name):", ALGORITHMS)
+
+
+def memories() -> str:
+    """Every memory cell."""
+    return _parts("Memories (algorithm.memory of rl2):", MEMORIES)
 
 
 def settings() -> str:
@@ -57,14 +66,36 @@ def settings() -> str:
     return "\n".join(_table([header, *config_settings()], ""))
 
 
-LISTS = {"families": families, "configs": configs, "algorithms": algorithms, "settings": settings}
+def schema() -> str:
+    """The JSON schemas of a config and of a robot's file, with which editors complete and check them."""
+    from metarl.envs.own_robot.schema import robot_json_schema  # it imports MuJoCo
+
+    return json.dumps({"config": json_schema(), "robot": robot_json_schema()}, indent=1)
+
+
+LISTS = {
+    "families": families, "configs": configs, "algorithms": algorithms, "memories": memories, "settings": settings,
+    "schema": schema,
+}  # fmt: skip
+ALONE = ("settings", "schema")
+"""Lists that are shown only when they are asked for."""
+
+
+def _parts(title: str, registry: Registry) -> str:
+    rows = [(name, _summary(registry.load(name)) + _origin(registry, name)) for name in registry.names()]
+    return "\n".join([title, "", *_table(rows, "  ")])
+
+
+def _origin(registry: Registry, name: str) -> str:
+    origin = registry.origin(name)
+    return f" [{origin}]" if origin else ""
 
 
 def _summary(thing: object) -> str:
     return (inspect.getdoc(thing) or "").partition("\n")[0]
 
 
-def _range(parameter: Parameter) -> str:
+def _range(parameter: Any) -> str:
     if parameter.distribution == "choice":
         trained = [c for c in parameter.choices if c not in parameter.held_out]
         if len(trained) > _MOST_SHOWN:
@@ -76,7 +107,7 @@ def _range(parameter: Parameter) -> str:
     return f"{parameter.low:g} to {parameter.high:g}{shape}"
 
 
-def _beyond(parameter: Parameter) -> str:
+def _beyond(parameter: Any) -> str:
     if parameter.distribution == "choice":
         return ", ".join(f"{choice:g}" for choice in parameter.extrapolation) or "-"
     return ", ".join(f"{low:g} to {high:g}" for low, high in parameter.extrapolation) or "-"

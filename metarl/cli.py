@@ -16,13 +16,13 @@ import json
 import math
 import os
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from metarl.errors import UserError
+from metarl.util import distribution
 from metarl.util.text import close
 
 app = typer.Typer(name="metarl", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -32,13 +32,26 @@ RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder that 
 MeanActions = Annotated[
     bool, typer.Option("--mean-actions", help="Act without exploration: the mean of each action.")
 ]
+TaskSet = Annotated[
+    str, typer.Option(metavar="held_out|extrapolation|FILE", help="Which split, or a file of tasks.")
+]
+Steps = Annotated[int | None, typer.Option(min=0, max=100, help="Adaptation steps; the config's if not given.")]
+Episodes = Annotated[
+    int | None, typer.Option(min=1, max=100_000, help="Episodes in a task at each step; the config's if not given.")
+]
+Baseline = Annotated[
+    str | None, typer.Option(metavar="METHOD|RUN", help="What others are compared with; by default the first.")
+]
+Oracle = Annotated[
+    str | None, typer.Option(metavar="METHOD|RUN", help="What regret is measured to; by default the oracle's run.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line `args` (of the process if None) and exit."""
     try:
-        code = app(args, prog_name="metarl", standalone_mode=False)  # 130 after Ctrl-C
+        code = app(_with_plugins(sys.argv[1:] if args is None else args), prog_name="metarl", standalone_mode=False)
         sys.stdout.flush()
     except UserError as error:
         for line in str(error).splitlines():
@@ -57,10 +70,14 @@ def main(args: list[str] | None = None) -> None:
 def metarl(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    plugin: Annotated[
+        list[str] | None,
+        typer.Option("--plugin", metavar="MODULE", help="Import a module that adds methods, memories or robots."),
+    ] = None,
 ) -> None:
     """Train policies that adapt to a new robot; evaluate and show them."""
     if version:
-        print(f"metarl {metadata.version('metarl')}")
+        print(f"metarl {distribution.version()}")
     elif context.invoked_subcommand is None:
         print(context.get_help())
 
@@ -71,10 +88,10 @@ def train(
         str | None, typer.Argument(help="A YAML file or a shipped config's name; the run's with --resume.")
     ] = None,
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings put over the config's.")
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Override config values, such as inner.lr=0.1.")
     ] = None,
     run: Annotated[Path | None, typer.Option(help="Run folder; a new one under runs/ if not given.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume from the run's last checkpoint.")] = False,
 ) -> None:
     """Train a policy that adapts to new tasks."""
     from metarl.config import load_config
@@ -101,21 +118,21 @@ def tune(
         str | None, typer.Argument(help="A YAML file, a shipped config's name, or a run folder; none with --resume.")
     ] = None,
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings put over the config's.")
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Override config values, such as inner.lr=0.1.")
     ] = None,
     space: Annotated[
         Path | None, typer.Option(metavar="FILE", help="What varies, as YAML; by the algorithm if not given.")
     ] = None,
-    trials: Annotated[int | None, typer.Option(min=1, max=100_000, help="Strategies to try; 30 if not given.")] = None,
+    trials: Annotated[int | None, typer.Option(min=1, max=100_000, help="Settings to try; 30 if not given.")] = None,
     search: Annotated[
         str | None, typer.Option(metavar="random|tpe|halving", help="How they are chosen; tpe if not given.")
     ] = None,
     iterations: Annotated[
-        int | None, typer.Option(min=1, help="To train each for, of the config as it is; the config's if not given.")
+        int | None, typer.Option(min=1, help="Iterations of each trial; the config's if not given.")
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, max=1024, help="Strategies that are tried at the same time.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, max=1024, help="Settings that are tried at the same time.")] = 1,
     run: Annotated[Path | None, typer.Option(help="Folder of the search; a new one under runs/ if not given.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the search in --run.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the search in --run.")] = False,
 ) -> None:
     """Search for the settings that adapt best."""
     from metarl.tuning.search import tune as search_strategies
@@ -129,15 +146,9 @@ def tune(
 @app.command()
 def evaluate(
     run: RunFolder,
-    tasks: Annotated[
-        str, typer.Option(metavar="held_out|extrapolation|FILE", help="Which split, or a file of tasks.")
-    ] = "held_out",
-    steps: Annotated[
-        int | None, typer.Option(min=0, max=100, help="Adaptation steps; the config's if not given.")
-    ] = None,
-    episodes: Annotated[
-        int | None, typer.Option(min=1, max=100_000, help="Episodes in a task at each step; likewise.")
-    ] = None,
+    tasks: TaskSet = "held_out",
+    steps: Steps = None,
+    episodes: Episodes = None,
     average: Annotated[
         int, typer.Option(min=1, max=1_000_000, help="How many of the newest checkpoints to average the weights of.")
     ] = 1,
@@ -146,31 +157,22 @@ def evaluate(
 ) -> None:
     """Measure how fast a run adapts to tasks it never saw."""
     with _stdout_for_json(as_json):
-        from metarl.evaluation.evaluate import evaluate_run, print_table
+        from metarl.evaluation.evaluate import evaluate_run
+        from metarl.evaluation.tables import print_evaluation
 
         result = evaluate_run(run, tasks, steps, episodes, deterministic=mean_actions, average=average)
-    _report(result, print_table, as_json)
+    _report(result.to_json(), lambda _: print_evaluation(result), as_json)
 
 
 @app.command()
 def compare(
     runs: RunFolders,
-    tasks: Annotated[
-        str, typer.Option(metavar="held_out|extrapolation|FILE", help="Which split, or a file of tasks.")
-    ] = "held_out",
-    baseline: Annotated[
-        str | None, typer.Option(metavar="METHOD|RUN", help="What others must beat; the first method if not given.")
-    ] = None,
-    oracle: Annotated[
-        str | None, typer.Option(metavar="METHOD|RUN", help="What regret is measured to; the one told the task.")
-    ] = None,
+    tasks: TaskSet = "held_out",
+    baseline: Baseline = None,
+    oracle: Oracle = None,
     threshold: Annotated[float | None, typer.Option(help="Return to reach; near the best one if not given.")] = None,
-    steps: Annotated[
-        int | None, typer.Option(min=0, max=100, help="Adaptation steps; each config's if not given.")
-    ] = None,
-    episodes: Annotated[
-        int | None, typer.Option(min=1, max=100_000, help="Episodes in a task at each step; likewise.")
-    ] = None,
+    steps: Steps = None,
+    episodes: Episodes = None,
     mean_actions: MeanActions = False,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write figures and JSON there.")] = None,
     as_json: AsJson = False,
@@ -178,7 +180,7 @@ def compare(
     """Compare methods in the same tasks, with statistics."""
     with _stdout_for_json(as_json):
         from metarl.evaluation.compare import compare_runs
-        from metarl.evaluation.compare_table import print_comparison
+        from metarl.evaluation.tables import print_comparison
 
         options = {"baseline": baseline, "oracle": oracle, "threshold": threshold, "steps": steps, "episodes": episodes}
         comparison = compare_runs(runs, tasks, **options, deterministic=mean_actions, say=_say)
@@ -187,7 +189,7 @@ def compare(
             from metarl.visual.comparison import write_comparison
 
             result["files"] = [str(file) for file in write_comparison(comparison, out)]
-    _report(result, print_comparison, as_json)
+    _report(result, lambda result: print_comparison(comparison, result.get("files", ())), as_json)
 
 
 @app.command()
@@ -198,8 +200,8 @@ def report(
         list[str] | None,
         typer.Option(metavar="held_out|extrapolation|FILE", help="Which tasks; may be given several times."),
     ] = None,
-    baseline: Annotated[str | None, typer.Option(metavar="METHOD|RUN", help="As of compare.")] = None,
-    oracle: Annotated[str | None, typer.Option(metavar="METHOD|RUN", help="As of compare.")] = None,
+    baseline: Baseline = None,
+    oracle: Oracle = None,
     mean_actions: MeanActions = False,
 ) -> None:
     """Write a comparison with pictures and replays as one page."""
@@ -210,6 +212,7 @@ def report(
 
 
 @app.command()
+@app.command("visualize", hidden=True)
 def visualise(run: RunFolder) -> None:
     """Write the figures and replays of a run."""
     from metarl.visual.visualise import visualise_run
@@ -239,10 +242,8 @@ def export(
     task: Annotated[
         str | None, typer.Option(metavar="N|FILE", help="Held-out task, or a file with one; the default robot if none.")
     ] = None,
-    steps: Annotated[
-        int | None, typer.Option(min=0, max=100, help="Adaptation steps; the config's if not given.")
-    ] = None,
-    episodes: Annotated[int | None, typer.Option(min=1, max=100_000, help="Episodes for each step; likewise.")] = None,
+    steps: Steps = None,
+    episodes: Episodes = None,
     noise: Annotated[bool, typer.Option("--noise", help="Sampled actions, by noise given as an input.")] = False,
     out: Annotated[Path | None, typer.Option(help="A new file; one in the run folder if not given.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file of --out.")] = False,
@@ -258,21 +259,23 @@ def export(
 def list_(
     subject: Annotated[
         str | None,
-        typer.Argument(metavar="[families|configs|algorithms|settings]", help="All but settings if none."),
+        typer.Argument(
+            metavar="[families|configs|algorithms|memories|settings|schema]", help="The first four if none."
+        ),
     ] = None,
 ) -> None:
-    """Show families, configs and algorithms; or all settings."""
-    from metarl.catalog import LISTS
+    """Show families, configs, algorithms, memories; or settings."""
+    from metarl.catalog import ALONE, LISTS
 
     if subject is not None and subject not in LISTS:
         raise UserError(f"list: got {subject!r}, expected one of {', '.join(LISTS)}{close(subject, LISTS)}")
-    subjects = [subject] if subject else [name for name in LISTS if name != "settings"]
+    subjects = [subject] if subject else [name for name in LISTS if name not in ALONE]
     print("\n\n".join(LISTS[name]() for name in subjects))
 
 
 @app.command()
 def doctor() -> None:
-    """Say what is missing here and how to get it."""
+    """Check the installation and say how to fix what is missing."""
     from metarl.doctor import examine, print_report
 
     if not print_report(examine()):
@@ -287,10 +290,11 @@ def check(
 ) -> None:
     """Examine a robot before it is trained on."""
     with _stdout_for_json(as_json):
-        from metarl import check as checking
+        from metarl.robot_check.examination import check as examine
+        from metarl.robot_check.report import print_report
 
-        result = checking.check(subject, out)
-    _report(result, checking.print_report, as_json)
+        result = examine(subject, out)
+    _report(result, print_report, as_json)
     if result["errors"]:
         raise typer.Exit(1)
 
@@ -303,6 +307,29 @@ def bench(as_json: AsJson = False) -> None:
 
         result = benchmark.run()
     _report(result, benchmark.print_table, as_json)
+
+
+def _with_plugins(args: list[str]) -> list[str]:
+    """The arguments without `--plugin MODULE`, wherever it stands, and those modules imported."""
+    rest, modules = [], []
+    remaining = iter(args)
+    for argument in remaining:
+        name, equals, value = argument.partition("=")
+        if name != "--plugin":
+            rest.append(argument)
+        elif equals or (value := next(remaining, "")):
+            modules.append(value)
+        else:
+            raise UserError("--plugin: got nothing, expected a module, such as --plugin my_methods")
+    if modules:
+        from metarl.util.plugins import load_plugin
+
+        for module in modules:
+            try:
+                load_plugin(module)
+            except ValueError as error:
+                raise UserError(f"--plugin: {error}") from error
+    return rest
 
 
 def _stdout_for_json(as_json: bool) -> contextlib.AbstractContextManager:

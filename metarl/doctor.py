@@ -21,6 +21,9 @@ from typing import Literal
 
 from packaging.requirements import Requirement
 
+from metarl.util import distribution
+from metarl.util.machine import available_threads
+
 BACKENDS = ("egl", "osmesa", "glfw")
 _RENDER = """
 import mujoco
@@ -62,6 +65,7 @@ def examine() -> Iterator[Finding]:
     """Every finding in turn; takes some seconds in all."""
     system = platform.platform(terse=True)
     yield Finding("ok", "python", f"{platform.python_version()} on {system}, {sys.executable}")
+    yield from _names()
     yield from _packages()
     yield from _threads_and_physics()
     yield rendering()
@@ -90,8 +94,24 @@ def print_report(findings: Iterator[Finding]) -> bool:
     return not broken
 
 
+def _names() -> Iterator[Finding]:
+    """Whether `import metarl` can be nothing but this package."""
+    again = "pip install --force-reinstall --no-deps . in the checkout of metarl"
+    for name, version in distribution.rivals().items():
+        text = f"{name} {version}, another distribution, installs into the folder metarl as well"
+        yield Finding("broken", distribution.NAME, text, f"pip uninstall {name}, then {again}")
+    if distribution.version() == "unknown":
+        yield Finding("broken", distribution.NAME, "not installed, only imported from a checkout", again)
+    else:
+        yield Finding("ok", distribution.NAME, distribution.version())
+
+
 def _packages() -> Iterator[Finding]:
-    for text in importlib.metadata.requires("metarl") or []:
+    try:
+        requirements = importlib.metadata.requires(distribution.NAME) or []
+    except importlib.metadata.PackageNotFoundError:
+        return
+    for text in requirements:
         requirement = Requirement(text)
         if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
             continue  # of an extra
@@ -108,10 +128,10 @@ def _packages() -> Iterator[Finding]:
 
 
 def _threads_and_physics() -> Iterator[Finding]:
-    ours = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     limit = os.environ.get("OMP_NUM_THREADS")
     note = f", OMP_NUM_THREADS={limit}" if limit else ""
-    yield Finding("ok", "cores", f"{ours} of {os.cpu_count()}{note}; `threads` in the config, 0 takes all")
+    cores = f"{available_threads()} of {os.cpu_count()}{note}"
+    yield Finding("ok", "cores", f"{cores}; `threads` in the config, 0 takes all")
     # pip can leave mujoco and its parts at different versions, and `pip check` then finds nothing wrong
     fix = "pip install --force-reinstall --no-deps mujoco mujoco-core mujoco-studio (all of one version)"
     yield _tried("broken", "physics (mujoco.batch)", _BATCH, fix)

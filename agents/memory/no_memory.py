@@ -1,23 +1,28 @@
 """No memory: the feed-forward reference."""
 
-import math
-
 import numpy as np
 import torch
 
-from .base import Memory
+from metarl.util.onnx_graph import Graph
+
+from ..initialization import glorot
+from ..policy import Params
+from .base import Memory, State
 
 
 class NoMemory(Memory):
     """A tanh layer in the place of a memory: the reference that cannot adapt. State: nothing."""
 
-    def init(self, rng):
-        bound = math.sqrt(6.0 / (self.input_dim + self.size))
-        weight = rng.uniform(-bound, bound, (self.size, self.input_dim)).astype(np.float32)
-        return {"w_input": torch.from_numpy(weight), "b_input": torch.zeros(self.size)}
+    name = "none"
 
-    def start(self, batch, dtype=torch.float32):
+    def init(self, rng: np.random.Generator) -> Params:
+        return {"w_input": glorot(rng, self.size, self.input_dim), "b_input": torch.zeros(self.size)}
+
+    def start(self, batch: int, dtype: torch.dtype = torch.float32) -> State:
         return ()
 
-    def run(self, params, state, xs):
+    def run(self, params: Params, state: State, xs: torch.Tensor) -> tuple[State, torch.Tensor]:
         return (), torch.tanh(torch.nn.functional.linear(xs, params["w_input"], params["b_input"]))
+
+    def onnx(self, graph: Graph, params: Params, x: str) -> str:
+        return graph.op("Tanh", graph.linear(x, params["w_input"].T, params["b_input"]))

@@ -6,8 +6,8 @@
     state = adapter.adapt(state, rollout)                # 40 updates, each from the episodes of its own task
 
 A step of adaptation is what one round of SB3's `learn` does after its episodes: they go into SB3's buffers and SB3's
-`train` runs on them. PPO and its relatives learn from the newest episodes; SAC and its relatives replay all those lived
-in the task, with as many gradient steps as `train_freq` and `gradient_steps` give for the newest. Experience is
+`train` runs on them. PPO and its relatives learn from the newest episodes; SAC and its relatives replay all those
+of the task, with as many gradient steps as `train_freq` and `gradient_steps` give for the newest. Experience is
 collected for all tasks at once, and trained on for one after the other, or in processes that the caller brings: with
 the same result, because each task has a seed of its own and PyTorch one thread.
 
@@ -30,10 +30,10 @@ from ..adapter import Adapter, Decision
 from ..global_random import global_generators
 from ..inner_loop import per_task
 from ..normalizer import Normalizer
-from ..policy import Params
+from ..policy import Params, standard_normal
 from ..rollout import Rollout
 from . import experience
-from .model import Progress, fresh, load, policy_part, progress, weights
+from .model import TrainingProgress, fresh, load, policy_part, progress, weights
 
 
 class _Statistics(torch.nn.Module):
@@ -65,14 +65,14 @@ class SB3State(NamedTuple):
     Attributes:
         params: weights, each with a leading task axis M.
         learning: of each task.
-        lived: the rollouts that may be learned from again.
+        rollouts: those that may be learned from again.
         steps: of adaptation so far.
         memory: of a recurrent policy in each task, within an episode; None at its start.
     """
 
     params: Params
-    learning: tuple[Progress, ...]
-    lived: tuple[Rollout, ...] = ()
+    learning: tuple[TrainingProgress, ...]
+    rollouts: tuple[Rollout, ...] = ()
     steps: int = 0
     memory: tuple[Any, ...] | None = None
 
@@ -83,17 +83,17 @@ class Lesson(NamedTuple):
     Attributes:
         params: the weights.
         learning: what the optimizers keep.
-        lived: the rollouts to learn from, each of this one task.
+        rollouts: to learn from, each of this one task.
         seed: of what the training draws.
     """
 
     params: Params
-    learning: Progress
-    lived: tuple[Rollout, ...]
+    learning: TrainingProgress
+    rollouts: tuple[Rollout, ...]
     seed: np.random.SeedSequence
 
 
-Learned = tuple[Params, Progress]
+Learned = tuple[Params, TrainingProgress]
 
 
 def learn(model: BaseAlgorithm, lesson: Lesson) -> Learned:
@@ -103,7 +103,7 @@ def learn(model: BaseAlgorithm, lesson: Lesson) -> Learned:
     try:
         load(model, lesson.params, lesson.learning)
         with global_generators(lesson.seed):
-            _train(model, lesson.lived)
+            _train(model, lesson.rollouts)
         model.policy.set_training_mode(False)
         return _finite(weights(model)), progress(model)
     finally:
@@ -148,20 +148,20 @@ class SB3Adapter(Adapter):
     # ---- acting
 
     @torch.no_grad()
-    def act(self, state, observations, rng):
-        seen = self.normalizer(observations)
+    def act(self, state: SB3State, observations: np.ndarray, rng: np.random.Generator | None) -> Decision:
+        seen = self.normalize(observations)
         inputs = torch.from_numpy(seen).to(self.model.device)
         (mean, std), state = self._recall(state, inputs) if self._recurrent else (self._forward(state, inputs), state)
-        noise = np.zeros(mean.shape, np.float32) if rng is None else rng.standard_normal(tuple(mean.shape), np.float32)
-        noise = torch.from_numpy(noise).to(self.model.device)
+        noise = torch.zeros_like(mean) if rng is None else standard_normal(mean, rng)
         actions = mean + std * noise
         if not self._replays:
-            log_probs = torch.distributions.Normal(mean, std).log_prob(actions).sum(-1)
-            return Decision(actions.cpu().numpy(), log_probs.cpu().numpy(), seen, state)
-        # off-policy actors live in [-1, 1]; SB3 asks them for no densities
+            return Decision(actions.cpu().numpy(), seen, state)
+        # off-policy actors live in [-1, 1]
         scaled = (torch.tanh(actions) if self._statistics.squashes else actions) + self.action_noise * noise
-        actions = self.model.policy.unscale_action(scaled.clamp(-1, 1).cpu().numpy())
-        return Decision(actions, np.zeros(actions.shape[:2], np.float32), seen, state)
+        return Decision(self.model.policy.unscale_action(scaled.clamp(-1, 1).cpu().numpy()), seen, state)
+
+    def normalize(self, observations: np.ndarray) -> np.ndarray:
+        return self.normalizer(observations)
 
     def _forward(self, state: SB3State, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and standard deviation (M, K, A) in all tasks at once."""
@@ -186,13 +186,13 @@ class SB3Adapter(Adapter):
 
     # ---- learning
 
-    def adapt(self, state, rollout):
-        lived = (*state.lived, rollout) if self._replays else (rollout,)
+    def adapt(self, state: SB3State, rollout: Rollout) -> SB3State:
+        rollouts = (*state.rollouts, rollout) if self._replays else (rollout,)
         lessons = [
             Lesson(
                 {name: value[m] for name, value in state.params.items()},
                 before,
-                tuple(_of_task(each, m) for each in lived),
+                tuple(_of_task(each, m) for each in rollouts),
                 np.random.SeedSequence(self.seed.entropy, spawn_key=(*self.seed.spawn_key, state.steps, m)),
             )
             for m, before in enumerate(state.learning)
@@ -200,9 +200,9 @@ class SB3Adapter(Adapter):
         learned = self.spread(lessons) if self.spread else [learn(self.model, lesson) for lesson in lessons]
         params, learning = zip(*learned)
         stacked = {name: torch.stack([own[name] for own in params]) for name in params[0]}
-        return SB3State(stacked, tuple(learning), lived if self._replays else (), state.steps + 1)
+        return SB3State(stacked, tuple(learning), rollouts if self._replays else (), state.steps + 1)
 
-    def next_episode(self, state):
+    def next_episode(self, state: SB3State) -> SB3State:
         return state._replace(memory=None)  # SB3's recurrent policies forget at the end of an episode
 
 
@@ -214,13 +214,13 @@ def _of_task(rollout: Rollout, task: int) -> Rollout:
     return replace(rollout, **{name: value[one] for name, value in arrays.items()}, raw_moments=moments, state=None)
 
 
-def _train(model: BaseAlgorithm, lived: tuple[Rollout, ...]) -> None:
+def _train(model: BaseAlgorithm, rollouts: tuple[Rollout, ...]) -> None:
     """SB3's training on the experience of one task; none if there is too little."""
     if not isinstance(model, OffPolicyAlgorithm):
-        _train_on_newest(model, lived[-1])
+        _train_on_newest(model, rollouts[-1])
         return
-    stored = experience.off_policy(model, lived, 0)
-    gradient_steps = _gradient_steps(model, lived[-1].valid[0])
+    stored = experience.off_policy(model, rollouts, 0)
+    gradient_steps = _gradient_steps(model, rollouts[-1].valid[0])
     if stored > model.learning_starts and gradient_steps:
         model.train(gradient_steps=gradient_steps, batch_size=model.batch_size)
 
@@ -241,7 +241,7 @@ def _train_on_newest(model: BaseAlgorithm, rollout: Rollout) -> None:
 
 
 def _gradient_steps(model: BaseAlgorithm, valid: np.ndarray) -> int:
-    """What SB3's `learn` would have taken while K simulations lived the (T, K) valid steps."""
+    """What SB3's `learn` would have taken while K simulations took the (T, K) valid steps."""
     if model.gradient_steps < 0:
         return int(valid.sum())
     by_episode = model.train_freq.unit == TrainFrequencyUnit.EPISODE

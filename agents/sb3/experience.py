@@ -3,7 +3,7 @@
     on_policy(model, rollout, task=3)                # model.rollout_buffer, with advantages: model.train() can go
     off_policy(model, [first, second], task=3)       # model.replay_buffer
 
-The episodes of the task stand one behind the other, as if one simulation had lived them, without padding and without
+The episodes of the task stand one behind the other, as if one simulation had run them, without padding and without
 those whose physics diverged. Where time ran out the value of the last observation is added, as SB3 does.
 """
 
@@ -59,13 +59,13 @@ def steps(rollout: Rollout, task: int) -> Steps:
 @torch.no_grad()
 def on_policy(model: OnPolicyAlgorithm, rollout: Rollout, task: int) -> int:
     """Fill the rollout buffer of A2C, PPO, TRPO or RecurrentPPO; returns the number of steps L."""
-    lived = steps(rollout, task)
-    length = len(lived.rewards)
+    taken = steps(rollout, task)
+    length = len(taken.rewards)
     if not length:
         return 0
     recurrent = hasattr(model.policy, "lstm_actor")
-    values, log_probs, last_values, memories = (_recurrent if recurrent else _feedforward)(model, rollout, task, lived)
-    rewards = lived.rewards + model.gamma * np.where(lived.truncated, last_values, 0.0).astype(np.float32)
+    values, log_probs, last_values, memories = (_recurrent if recurrent else _feedforward)(model, rollout, task, taken)
+    rewards = taken.rewards + model.gamma * np.where(taken.truncated, last_values, 0.0).astype(np.float32)
     shape: dict[str, Any] = {}
     if recurrent:
         lstm = model.policy.lstm_actor
@@ -81,8 +81,8 @@ def on_policy(model: OnPolicyAlgorithm, rollout: Rollout, task: int) -> int:
         **shape,
     )
     # buffer.add, of all steps at once
-    columns = {"observations": lived.observations, "actions": lived.actions, "rewards": rewards,
-               "episode_starts": lived.starts, "values": values.cpu(), "log_probs": log_probs.cpu()}  # fmt: skip
+    columns = {"observations": taken.observations, "actions": taken.actions, "rewards": rewards,
+               "episode_starts": taken.starts, "values": values.cpu(), "log_probs": log_probs.cpu()}  # fmt: skip
     for name, column in columns.items():
         getattr(buffer, name)[:, 0] = column
     if recurrent:
@@ -102,30 +102,30 @@ def off_policy(model: OffPolicyAlgorithm, rollouts: Sequence[Rollout], task: int
     buffer, total = model.replay_buffer, 0
     buffer.reset()
     for rollout in rollouts:
-        lived = steps(rollout, task)
-        scaled = model.policy.scale_action(lived.actions)
-        dones = lived.terminated | lived.truncated
+        taken = steps(rollout, task)
+        scaled = model.policy.scale_action(taken.actions)
+        dones = taken.terminated | taken.truncated
         total += len(dones)
-        for i, truncated in enumerate(lived.truncated.tolist()):
+        for i, truncated in enumerate(taken.truncated.tolist()):
             one = slice(i, i + 1)
             buffer.add(
-                lived.observations[one], lived.next_observations[one], scaled[one], lived.rewards[one], dones[one],
+                taken.observations[one], taken.next_observations[one], scaled[one], taken.rewards[one], dones[one],
                 [{"TimeLimit.truncated": truncated}],
             )  # fmt: skip
     return total
 
 
-def _feedforward(model, rollout: Rollout, task: int, lived: Steps):
+def _feedforward(model, rollout: Rollout, task: int, taken: Steps):
     """(L,) values, log-probabilities, and values behind the steps that time cut off."""
-    observations = torch.from_numpy(lived.observations).to(model.device)
+    observations = torch.from_numpy(taken.observations).to(model.device)
     values, log_probs, _ = model.policy.evaluate_actions(
-        observations, torch.from_numpy(lived.actions).to(model.device)
+        observations, torch.from_numpy(taken.actions).to(model.device)
     )
-    following = torch.from_numpy(lived.next_observations).to(model.device)
+    following = torch.from_numpy(taken.next_observations).to(model.device)
     return values.flatten(), log_probs, model.policy.predict_values(following).flatten().cpu().numpy(), None
 
 
-def _recurrent(model, rollout: Rollout, task: int, lived: Steps):
+def _recurrent(model, rollout: Rollout, task: int, taken: Steps):
     """The same, and the memory before each step; all episodes of the task go step by step together."""
     policy, lstm = model.policy, model.policy.lstm_actor
     valid = rollout.valid[task]  # (T, K)

@@ -11,7 +11,6 @@ SB3's files are never read or written: they can run code.
 """
 
 import copy
-import difflib
 import inspect
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -23,6 +22,8 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+
+from metarl.util.text import close
 
 from ..global_random import global_generators
 from ..policy import Params
@@ -38,7 +39,7 @@ _CLASSES = ("replay_buffer_class", "rollout_buffer_class")
 _ON_POLICY_LENGTH = "n_steps"
 
 
-class Progress(NamedTuple):
+class TrainingProgress(NamedTuple):
     """What an algorithm keeps of its learning besides weights: states of its optimizers, and how often it updated."""
 
     optimizers: tuple[dict[str, Any], ...]
@@ -48,7 +49,8 @@ class Progress(NamedTuple):
 def check(algorithm: str, settings: dict[str, Any]) -> None:
     """ValueError unless there is such an algorithm with such settings."""
     if algorithm not in ALGORITHMS:
-        raise ValueError(f"got algorithm {algorithm!r}, expected one of {', '.join(ALGORITHMS)}{_hint(algorithm)}")
+        choices = ", ".join(ALGORITHMS) + close(algorithm, ALGORITHMS)
+        raise ValueError(f"got algorithm {algorithm!r}, expected one of {choices}")
     kind = ALGORITHMS[algorithm]
     known = [name for name in inspect.signature(kind).parameters if not name.startswith("_") and name not in _OURS]
     known = [name for name in known if name not in _CLASSES]
@@ -58,7 +60,7 @@ def check(algorithm: str, settings: dict[str, Any]) -> None:
         known.remove(_ON_POLICY_LENGTH)
     for name in settings:
         if name not in known:
-            raise ValueError(f"got {name!r}, expected a setting of {algorithm}{_hint(name, known)}")
+            raise ValueError(f"got {name!r}, expected a setting of {algorithm}{close(name, known)}")
     if settings.get("use_sde"):
         raise ValueError("got use_sde, expected false: state-dependent noise is not a Gaussian of its own at each step")
     if settings.get("policy", _default_policy(kind)) not in kind.policy_aliases:
@@ -110,18 +112,18 @@ def weights(model: BaseAlgorithm) -> Params:
     return {name: value.detach().clone() for name, value in found.items()}
 
 
-def progress(model: BaseAlgorithm) -> Progress:
+def progress(model: BaseAlgorithm) -> TrainingProgress:
     """Of the learning so far. Its tensors are the optimizers' own, until others are loaded."""
-    return Progress(tuple(optimizer.state_dict() for optimizer in _optimizers(model)), model._n_updates)
+    return TrainingProgress(tuple(optimizer.state_dict() for optimizer in _optimizers(model)), model._n_updates)
 
 
-def fresh(model: BaseAlgorithm) -> Progress:
+def fresh(model: BaseAlgorithm) -> TrainingProgress:
     """No learning so far."""
-    return Progress(tuple({**o.state_dict(), "state": {}} for o in _optimizers(model)), 0)
+    return TrainingProgress(tuple({**o.state_dict(), "state": {}} for o in _optimizers(model)), 0)
 
 
 @torch.no_grad()
-def load(model: BaseAlgorithm, params: Params, learning: Progress) -> None:
+def load(model: BaseAlgorithm, params: Params, learning: TrainingProgress) -> None:
     """Put weights and the state of the learning into the algorithm; both stay as they are."""
     targets = {f"policy.{name}": value for name, value in model.policy.state_dict().items()}
     targets |= {name: getattr(model, name) for name in model._get_torch_save_params()[1]}
@@ -150,11 +152,6 @@ def _policy_kwargs(kwargs: dict[str, Any]) -> dict[str, Any]:
     if not (isinstance(kind, type) and issubclass(kind, torch.nn.Module)):
         raise ValueError(f"got activation_fn {name!r}, expected the name of one of PyTorch's, such as Tanh or ReLU")
     return {**kwargs, "activation_fn": kind}
-
-
-def _hint(name: str, known: Any = ALGORITHMS) -> str:
-    near = difflib.get_close_matches(str(name), list(known), 1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def policy_part(params: Params) -> Params:

@@ -1,6 +1,6 @@
 """Draws the README's gallery: one picture per robot, 0.3 s into an episode of random actions.
 
-    python docs/gallery/draw.py        # needs OpenGL, and metarl[robots,metaworld]
+    python docs/gallery/draw.py        # needs OpenGL, and pip install '.[robots,metaworld]'
 """
 
 from pathlib import Path

@@ -15,6 +15,7 @@ from PIL import Image
 from references import command
 
 from metarl.algorithms.learners import make_env
+from metarl.algorithms.restore import load_adapter
 from metarl.evaluation.methods import group, open_runs
 from metarl.runs.checkpoint import Checkpoint
 from metarl.runs.run import Run
@@ -34,7 +35,7 @@ def first_episodes(run: Run, saved: Checkpoint) -> Replay:
     directions = sorted({float(x): i for i, x in enumerate(tasks.values[:, 0])}.items(), reverse=True)
     both = tasks[[i for _, i in directions]].repeat(LIVES)
     seed = run.config.seed
-    return record(run.adapter(saved), lambda n: make_env(run.config, n), both, steps=0, episodes=1, seed=seed)
+    return record(load_adapter(run, saved), lambda n: make_env(run.config, n), both, steps=0, episodes=1, seed=seed)
 
 
 def gaits(replay: Replay) -> dict:

@@ -16,11 +16,13 @@ from typing import NamedTuple
 
 import mujoco
 import numpy as np
-from mujoco.batch import Batch
+from array_api_compat import array_namespace
 
 from metarl.util.text import nearest
 
+from ..arrays import Array, clip, flag, squares
 from ..observation import Observed, positions, velocities
+from ..simulator import Simulator
 from ..task import TaskSpace
 from .goal import along, checked_velocity, disc, disc_position, forward_or_backward, heading, velocity
 from .gymnasium_robot import GymnasiumRobot, contact_forces, contact_names, normal, uniform
@@ -36,8 +38,8 @@ _TORSO = 1  # body id
 class AntState(NamedTuple):
     """What observation and reward need beside positions and velocities."""
 
-    position: np.ndarray  # (N, 2), of the torso, one stage behind the state, as Gymnasium's velocities have it
-    contact: np.ndarray | None  # (N, 14, 6), contact forces clipped to CONTACT_LIMIT
+    position: Array  # (N, 2), of the torso, one stage behind the state, as Gymnasium's velocities have it
+    contact: Array | None  # (N, 14, 6), contact forces clipped to CONTACT_LIMIT
 
 
 class Ant(GymnasiumRobot):
@@ -52,50 +54,57 @@ class Ant(GymnasiumRobot):
 
     def __init__(self, contact_forces: bool = False):
         self.contact_forces = self.persistent = bool(contact_forces)
-        self._scratch = mujoco.MjData(self.build()) if contact_forces else None
 
     def reset_state(self, rngs: Sequence[np.random.Generator], qpos: np.ndarray, qvel: np.ndarray) -> None:
         qpos += uniform(rngs, qpos.shape[1], RESET_NOISE)
         qvel += normal(rngs, qvel.shape[1], RESET_NOISE)
 
-    def before(self, batch: Batch) -> np.ndarray:
+    def before(self, sim: Simulator) -> Array:
         """Position of the torso (N, 2), as in AntState."""
-        return batch.bind("xpos")[:, _TORSO, :2].copy()
+        xpos = sim.bind("xpos")
+        return array_namespace(xpos).asarray(xpos[:, _TORSO, :2], copy=True)
 
-    def derive(self, batch: Batch) -> AntState:
+    def derive(self, sim: Simulator) -> AntState:
         contact = None
         if self.contact_forces:
-            contact = np.clip(contact_forces(batch, self._scratch), -CONTACT_LIMIT, CONTACT_LIMIT)
-        return AntState(batch.bind("xpos")[:, _TORSO, :2].copy(), contact)
+            contact = clip(contact_forces(sim), -CONTACT_LIMIT, CONTACT_LIMIT)
+        return AntState(self.before(sim), contact)
 
-    def observe(self, batch: Batch, derived: AntState) -> np.ndarray:
-        contact = [] if derived.contact is None else [derived.contact[:, 1:].reshape(batch.nsim, -1)]
-        return np.concatenate([batch.bind("qpos")[:, self.hidden_positions :], batch.bind("qvel"), *contact], axis=1)
+    def observe(self, sim: Simulator, derived: AntState) -> Array:
+        qpos, qvel = sim.bind("qpos"), sim.bind("qvel")
+        xp = array_namespace(qpos)
+        contact = [] if derived.contact is None else [xp.reshape(derived.contact[:, 1:, :], (sim.nsim, -1))]
+        return xp.concat([qpos[:, self.hidden_positions :], qvel, *contact], axis=1)
 
     def observation_names(self) -> tuple[Observed, ...]:
         model = self.build()
         contact = contact_names(model, CONTACT_LIMIT) if self.contact_forces else ()
         return (*positions(model, self.hidden_positions), *velocities(model), *contact)
 
-    def terminated(self, batch: Batch, values: np.ndarray) -> np.ndarray:
-        return ~self.healthy(batch)
+    def terminated(self, sim: Simulator, values: Array) -> Array:
+        return ~self.healthy(sim)
 
     @staticmethod
-    def healthy(batch: Batch) -> np.ndarray:
-        height = batch.bind("qpos")[:, 2]
+    def healthy(sim: Simulator) -> Array:
+        """(N,) bool, whether the robot is healthy (not fallen)."""
+        height = sim.bind("qpos")[:, 2]
         return (height >= HEALTHY_HEIGHT[0]) & (height <= HEALTHY_HEIGHT[1])
 
-    def torso_velocity(self, batch: Batch, derived: AntState, position_before: np.ndarray) -> np.ndarray:
+    def survive(self, sim: Simulator, reward: float = 1.0) -> Array:
+        """The term for being healthy, (N,)."""
+        return reward * flag(self.healthy(sim), sim.bind("qpos"))
+
+    def torso_velocity(self, sim: Simulator, derived: AntState, position_before: Array) -> Array:
         """Mean velocity (N, 2) m/s of the torso over the step."""
-        return (derived.position - position_before) / self.seconds(batch)
+        return (derived.position - position_before) / self.seconds(sim)
 
     @staticmethod
-    def costs(derived: AntState, ctrl: np.ndarray, weight: float = CONTROL_COST) -> dict[str, np.ndarray]:
+    def costs(derived: AntState, ctrl: Array, weight: float = CONTROL_COST) -> dict[str, Array]:
         """The terms of control and of contact, if contacts cost."""
-        terms = {"control": -weight * np.square(ctrl).sum(axis=1)}
+        terms = {"control": -weight * squares(ctrl)}
         if derived.contact is not None:
-            squares = np.square(derived.contact.reshape(len(ctrl), -1)).sum(axis=1)
-            terms["contact"] = -CONTACT_COST * squares
+            contact = array_namespace(ctrl).reshape(derived.contact, (ctrl.shape[0], -1))
+            terms["contact"] = -CONTACT_COST * squares(contact)
         return terms
 
 
@@ -115,10 +124,10 @@ class AntDir(Ant):
             raise ValueError(f"{self.name}: no published form {published!r}" + nearest(published, ["varibad"]))
         self.published = published
 
-    def reward_terms(self, batch, derived, qpos_before, ctrl, values):
-        v, direction = self.torso_velocity(batch, derived, qpos_before), values[:, 0]
+    def reward_terms(self, sim, derived, qpos_before, ctrl, values):
+        v, direction = self.torso_velocity(sim, derived, qpos_before), values[:, 0]
         forward = along(v, direction) if self.published == "varibad" else direction * v[:, 0]
-        return {"forward": forward, "survive": self.healthy(batch) * 1.0, **self.costs(derived, ctrl)}
+        return {"forward": forward, "survive": self.survive(sim), **self.costs(derived, ctrl)}
 
 
 class AntDir2D(Ant):
@@ -127,10 +136,10 @@ class AntDir2D(Ant):
     name = "AntDir2D"
     space = TaskSpace(name, (heading(),))
 
-    def reward_terms(self, batch, derived, qpos_before, ctrl, values):
-        v = self.torso_velocity(batch, derived, qpos_before)
+    def reward_terms(self, sim, derived, qpos_before, ctrl, values):
+        v = self.torso_velocity(sim, derived, qpos_before)
         forward = along(v, values[:, 0])
-        return {"forward": forward, "survive": self.healthy(batch) * 1.0, **self.costs(derived, ctrl)}
+        return {"forward": forward, "survive": self.survive(sim), **self.costs(derived, ctrl)}
 
 
 class AntVel(Ant):
@@ -141,17 +150,17 @@ class AntVel(Ant):
 
     name = "AntVel"
     control_cost = 0.005
-    survive = 1.05  # 1 that lifts the reward above zero and 0.05 for being healthy
+    survive_reward = 1.05  # 1 that lifts the reward above zero and 0.05 for being healthy
 
     def __init__(self, contact_forces: bool = False, max_velocity: float = 3.0):
         super().__init__(contact_forces)
         self.space = TaskSpace(self.name, (velocity(checked_velocity(self.name, "max_velocity", max_velocity)),))
 
-    def reward_terms(self, batch, derived, qpos_before, ctrl, values):
-        speed = self.torso_velocity(batch, derived, qpos_before)[:, 0]
+    def reward_terms(self, sim, derived, qpos_before, ctrl, values):
+        speed = self.torso_velocity(sim, derived, qpos_before)[:, 0]
         return {
-            "speed": -np.abs(speed - values[:, 0]),
-            "survive": self.healthy(batch) * self.survive,
+            "speed": -abs(speed - values[:, 0]),
+            "survive": self.survive(sim, self.survive_reward),
             **self.costs(derived, ctrl, self.control_cost),
         }
 
@@ -176,14 +185,13 @@ class AntGoal(Ant):
         spec.worldbody.add_camera(name="arena", pos=[0, -7, 6], xyaxes=[1, 0, 0, 0, 0.65, 0.76])
         return spec
 
-    def write(self, batch: Batch, ids: np.ndarray, values: np.ndarray) -> None:
-        super().write(batch, ids, values)
+    def write(self, sim: Simulator, ids: np.ndarray, values: np.ndarray) -> None:
         # only the picture needs it: the reward is computed from the values
-        batch.expand("site_pos")[ids, 0, :2] = disc_position(values)
+        sim.expand("site_pos")[ids, 0, :2] = disc_position(values)
 
-    def reward_terms(self, batch, derived, qpos_before, ctrl, values):
-        distance = np.abs(derived.position - disc_position(values)).sum(axis=1)
-        return {"goal": -distance, **self.costs(derived, ctrl, self.control_cost)}
+    def reward_terms(self, sim, derived, qpos_before, ctrl, values):
+        offset = abs(derived.position - disc_position(values))
+        return {"goal": -array_namespace(offset).sum(offset, axis=1), **self.costs(derived, ctrl, self.control_cost)}
 
-    def terminated(self, batch: Batch, values: np.ndarray) -> None:
+    def terminated(self, sim: Simulator, values: Array) -> None:
         return None

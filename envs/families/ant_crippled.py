@@ -6,10 +6,10 @@ After Nagabandi, Clavera et al., "Learning to adapt in dynamic, real-world envir
 learning" (2019). docs/environments.md has the definition and where it deviates from the code it comes from.
 """
 
-import numpy as np
-from mujoco.batch import Batch
 
+from ..arrays import Array, full
 from ..parameter import Parameter
+from ..simulator import Simulator
 from ..task import TaskSpace
 from ..variation.write import Write
 from .ant import Ant
@@ -32,9 +32,9 @@ class AntCrippled(Ant):
                   writes=(Write("strength", _MOTORS, "pick"), Write("size", _LIMBS, "pick", factor=0.5))),
     ))
 
-    def reward_terms(self, batch, derived, qpos_before, ctrl, values):
-        forward = self.torso_velocity(batch, derived, qpos_before)[:, 0]
-        return {"forward": forward, "survive": np.full(len(forward), SURVIVE)}
+    def reward_terms(self, sim, derived, qpos_before, ctrl, values):
+        forward = self.torso_velocity(sim, derived, qpos_before)[:, 0]
+        return {"forward": forward, "survive": full(forward, SURVIVE)}
 
-    def terminated(self, batch: Batch, values: np.ndarray) -> None:
+    def terminated(self, sim: Simulator, values: Array) -> None:
         return None

@@ -1,6 +1,6 @@
 """Go1Velocity: Unitree's quadruped, which must walk as it is told on whatever body and ground it finds itself.
 
-    env = make("Go1Velocity", 200)                        # needs pip install 'metarl[robots]'
+    env = make("Go1Velocity", 200)                        # needs pip install '.[robots]'
     env.set_tasks(env.space.tasks(payload=4.0, failed_joint=2).repeat(200))     # 4 kg, and a weak front right knee
 
 The command, a forward speed and a turning rate, is observed, as on a robot with a joystick; what varies about the robot
@@ -8,14 +8,17 @@ is not. It sees its joints, its IMU and its own last action, but not how fast it
 touch the floor and nothing else does; servos of kp 35 N m/rad, 20 ms a step. docs/robots.md has all tables.
 """
 
+import math
 from dataclasses import replace
 
 import mujoco
 import numpy as np
-from mujoco.batch import Batch
+from array_api_compat import array_namespace
 
+from ..arrays import Array, constant, full, squares
 from ..observation import Observed
 from ..parameter import Parameter
+from ..simulator import Simulator
 from ..task import TaskSpace
 from ..variation.write import Write
 from .servo_robot import GRAVITY, ServoRobot, gravity_direction, to_body, uniform
@@ -36,7 +39,7 @@ class Go1Velocity(ServoRobot):
     horizon = 200
     reach = 0.5
     least_height = 0.12  # m, of the trunk: it is down
-    most_tilt = np.radians(60.0)
+    most_tilt = math.radians(60.0)
 
     space = TaskSpace(name, (
         Parameter("speed", "m/s", "commanded forward speed", 0.5, "uniform", 0.0, 1.0, extrapolation=((1.0, 1.5),)),
@@ -57,28 +60,27 @@ class Go1Velocity(ServoRobot):
 
     def build(self) -> mujoco.MjModel:
         spec = self.load_spec()
-        # the command in force, where observe finds it; it is the task's, as the robot's mass is
+        # the active command, where observe finds it; it is the task's, as the robot's mass is
         spec.add_numeric(name="command", data=self.space.default().values[0, :2], size=2)
         return spec.compile()
 
-    def write(self, batch: Batch, ids: np.ndarray, values: np.ndarray) -> None:
-        super().write(batch, ids, values)
-        batch.expand("numeric_data")[ids] = values[:, :2]
+    def write(self, sim: Simulator, ids: np.ndarray, values: np.ndarray) -> None:
+        sim.expand("numeric_data")[ids] = values[:, :2]
 
     def reset_state(self, rngs, qpos: np.ndarray, qvel: np.ndarray) -> None:
         qpos[:, 7:] += uniform(rngs, 12, 0.1)
         qvel += uniform(rngs, 18, 0.1)
 
-    def derive(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+    def derive(self, sim: Simulator) -> tuple[Array, Array]:
         """Direction of gravity and velocity of the trunk in its own frame, (N, 3) each."""
-        quat = batch.bind("qpos")[:, 3:7]
-        return gravity_direction(quat), to_body(quat, batch.bind("qvel")[:, :3])
+        quat = sim.bind("qpos")[:, 3:7]
+        return gravity_direction(quat), to_body(quat, sim.bind("qvel")[:, :3])
 
-    def observe(self, batch: Batch, derived: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-        qpos, qvel = batch.bind("qpos"), batch.bind("qvel")
-        joints = qpos[:, 7:] - batch.model.key_qpos[0, 7:]
-        return np.concatenate([joints, qvel[:, 6:], derived[0], qvel[:, 3:6], batch.expand("numeric_data"),
-                               self.last_action(batch)], axis=1)  # fmt: skip
+    def observe(self, sim: Simulator, derived: tuple[Array, Array]) -> Array:
+        qpos, qvel = sim.bind("qpos"), sim.bind("qvel")
+        joints = qpos[:, 7:] - constant(sim.model.key_qpos[0, 7:], qpos)
+        return array_namespace(qpos).concat([joints, qvel[:, 6:], derived[0], qvel[:, 3:6], sim.expand("numeric_data"),
+                               self.last_action(sim)], axis=1)  # fmt: skip
 
     def observation_names(self) -> tuple[Observed, ...]:
         gravity = [
@@ -93,25 +95,26 @@ class Go1Velocity(ServoRobot):
         angles, velocities, actions = self.servo_names()
         return (*angles, *velocities, *gravity, *gyro, *command, *actions)
 
-    def reward_terms(self, batch, derived, qpos_before, ctrl, values):
+    def reward_terms(self, sim, derived, qpos_before, ctrl, values):
         gravity, velocity = derived
-        spin = batch.bind("qvel")[:, 3:6]
-        slip = np.square(velocity[:, 0] - values[:, 0]) + np.square(velocity[:, 1])
+        spin = sim.bind("qvel")[:, 3:6]
+        xp = array_namespace(spin)
+        slip = xp.square(velocity[:, 0] - values[:, 0]) + xp.square(velocity[:, 1])
         return {
-            "speed": np.exp(-slip / _SHARPNESS),
-            "turn": 0.5 * np.exp(-np.square(spin[:, 2] - values[:, 1]) / _SHARPNESS),
-            "alive": np.full(len(gravity), 0.5),
-            "upright": -1.0 * np.square(gravity[:, :2]).sum(axis=1),
-            "bounce": -0.5 * np.square(velocity[:, 2]),
-            "roll": -0.01 * np.square(spin[:, :2]).sum(axis=1),
-            "torque": -1e-4 * self.servo_torque(batch),
-            "action_rate": -0.01 * self.action_change(batch),
+            "speed": xp.exp(-slip / _SHARPNESS),
+            "turn": 0.5 * xp.exp(-xp.square(spin[:, 2] - values[:, 1]) / _SHARPNESS),
+            "alive": full(spin, 0.5),
+            "upright": -1.0 * squares(gravity[:, :2]),
+            "bounce": -0.5 * xp.square(velocity[:, 2]),
+            "roll": -0.01 * squares(spin[:, :2]),
+            "torque": -1e-4 * self.servo_torque(sim),
+            "action_rate": -0.01 * self.action_change(sim),
         }
 
-    def terminated(self, batch: Batch, values: np.ndarray) -> np.ndarray:
-        qpos = batch.bind("qpos")
+    def terminated(self, sim: Simulator, values: Array) -> Array:
+        qpos = sim.bind("qpos")
         upward = -gravity_direction(qpos[:, 3:7])[:, 2]
-        return (qpos[:, 2] < self.least_height) | (upward < np.cos(self.most_tilt))
+        return (qpos[:, 2] < self.least_height) | (upward < math.cos(self.most_tilt))
 
 
 class Go1Fault(Go1Velocity):

@@ -7,8 +7,9 @@
 
 import math
 
-import numpy as np
+from array_api_compat import array_namespace
 
+from ..arrays import Array
 from ..parameter import Parameter
 
 
@@ -34,9 +35,10 @@ def checked_velocity(family: str, name: str, value: float) -> float:
     return float(value)
 
 
-def along(velocity: np.ndarray, angle: np.ndarray) -> np.ndarray:
+def along(velocity: Array, angle: Array) -> Array:
     """The component (N,) of velocity (N, 2) in the direction angle (N,) rad."""
-    return velocity[:, 0] * np.cos(angle) + velocity[:, 1] * np.sin(angle)
+    xp = array_namespace(velocity)
+    return velocity[:, 0] * xp.cos(angle) + velocity[:, 1] * xp.sin(angle)
 
 
 def disc(radius: float, beyond: float | None = None) -> tuple[Parameter, Parameter]:
@@ -52,7 +54,8 @@ def disc(radius: float, beyond: float | None = None) -> tuple[Parameter, Paramet
     )
 
 
-def disc_position(values: np.ndarray) -> np.ndarray:
+def disc_position(values: Array) -> Array:
     """Position (N, 2) m of goals of disc, values (N, 2)."""
-    angle, distance = values[:, 0], np.sqrt(values[:, 1])
-    return np.stack([distance * np.cos(angle), distance * np.sin(angle)], axis=1)
+    xp = array_namespace(values)
+    angle, distance = values[:, 0], xp.sqrt(values[:, 1])
+    return xp.stack([distance * xp.cos(angle), distance * xp.sin(angle)], axis=1)

@@ -14,12 +14,14 @@ from pathlib import Path
 import gymnasium.envs.mujoco
 import mujoco
 import numpy as np
-from mujoco.batch import Batch
+from array_api_compat import array_namespace
 
+from ..arrays import Array, constant
 from ..family import Family
 from ..observation import Observed, of_bodies
+from ..simulator import Simulator
 
-_ASSETS = Path(gymnasium.envs.mujoco.__file__).parent / "assets"
+ASSETS = Path(gymnasium.envs.mujoco.__file__).parent / "assets"
 _WRENCH = (*((f"torque {axis}", "N m") for axis in "xyz"), *((f"force {axis}", "N") for axis in "xyz"))
 
 
@@ -37,14 +39,14 @@ class GymnasiumRobot(Family):
 
     def spec(self) -> mujoco.MjSpec:
         """The MJCF, to be added to by a subclass: what has no mass and touches nothing leaves the physics alone."""
-        return mujoco.MjSpec.from_file(str(_ASSETS / self.mjcf))
+        return mujoco.MjSpec.from_file(str(ASSETS / self.mjcf))
 
     def build(self) -> mujoco.MjModel:
         return self.spec().compile()
 
-    def seconds(self, batch: Batch) -> float:
+    def seconds(self, sim: Simulator) -> float:
         """Seconds of one environment step."""
-        return batch.model.opt.timestep * self.frame_skip
+        return sim.model.opt.timestep * self.frame_skip
 
 
 def uniform(rngs: Sequence[np.random.Generator], size: int, bound: float) -> np.ndarray:
@@ -63,24 +65,30 @@ def normal(rngs: Sequence[np.random.Generator], size: int, deviation: float) -> 
     return deviation * unit
 
 
-def norm(vectors: np.ndarray) -> np.ndarray:
-    """Length of vectors (N, 3), (N,), in the bits of np.linalg.norm of each."""
-    return np.sqrt(np.vecdot(vectors, vectors))
+def weighted_sum(weights: np.ndarray, vectors: Array) -> Array:
+    """Sum over b of weights (B,) times vectors (N, B, 3), (N, 3).
+
+    By einsum where there is one, as Gymnasium has it: it may fuse multiplication and addition, which changes bits.
+    """
+    xp, weights = array_namespace(vectors), constant(weights, vectors)
+    if hasattr(xp, "einsum"):
+        return xp.einsum("b,nbj->nj", weights, vectors)
+    return xp.sum(weights[None, :, None] * vectors, axis=1)
 
 
-def contact_forces(batch: Batch, data: mujoco.MjData) -> np.ndarray:
+def contact_forces(sim: Simulator) -> Array:
     """Force and torque that contacts exert on each body, cfrc_ext (N, nbody, 6).
 
     MuJoCo computes it only for sensors, under RK4 for another stage than Gymnasium, which calls mj_rnePostConstraint
-    after the step. So is done here, one simulation that touches anything after the other: the batch must be
-    persistent, and data is scratch space.
+    after the step. So is done here, one simulation that touches anything after the other: its family must be
+    persistent.
     """
-    forces = np.zeros((batch.nsim, batch.model.nbody, 6))
-    for i in np.flatnonzero(batch.bind("ncon")):
-        batch.get_data(i, data)
-        mujoco.mj_rnePostConstraint(batch.model, data)
+    data, forces = mujoco.MjData(sim.model), np.zeros((sim.nsim, sim.model.nbody, 6))
+    for i in np.flatnonzero(np.asarray(sim.bind("ncon"))):
+        sim.get_data(i, data)
+        mujoco.mj_rnePostConstraint(sim.model, data)
         forces[i] = data.cfrc_ext
-    return forces
+    return constant(forces, sim.bind("qpos"))
 
 
 def contact_names(model: mujoco.MjModel, limit: float | None = None) -> tuple[Observed, ...]:

@@ -11,31 +11,31 @@ from the code they come from.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
-import gymnasium.envs.mujoco
 import mujoco
 import numpy as np
-from mujoco.batch import Batch
+from array_api_compat import array_namespace
 
 from metarl.util.text import nearest
 
-from ..family import Family
+from ..arrays import Array, full, squares
 from ..observation import Observed, of_point, positions, velocities
 from ..parameter import Parameter
+from ..simulator import Simulator
 from ..task import TaskSpace
 from ..variation.write import Write
+from .goal import checked_velocity, forward_or_backward, velocity
+from .gymnasium_robot import ASSETS, GymnasiumRobot
 from .planar_com import PlanarCom
 
 VARIANTS = ("gym", "maml")
 CONTROL_COST = 0.05  # per squared unit of control, in every published variant
 TOTAL_MASS = 14.0  # kg, the MJCF's settotalmass
-_MJCF = Path(gymnasium.envs.mujoco.__file__).parent / "assets" / "half_cheetah.xml"
 
 
 def load_spec() -> mujoco.MjSpec:
     """The MJCF that gymnasium ships."""
-    spec = mujoco.MjSpec.from_file(str(_MJCF))
+    spec = mujoco.MjSpec.from_file(str(ASSETS / "half_cheetah.xml"))
     # MuJoCo prints a warning and writes MUJOCO_LOG.TXT for this attribute; compile_spec does what it asks for
     spec.compiler.settotalmass = -1
     return spec
@@ -49,7 +49,7 @@ def compile_spec(spec: mujoco.MjSpec) -> mujoco.MjModel:
     return model
 
 
-class HalfCheetah(Family):
+class HalfCheetah(GymnasiumRobot):
     """What all HalfCheetahs share.
 
     variant "gym": Gymnasium's HalfCheetah-v5: 5 physics steps a step, 17 observations (positions but x, velocities),
@@ -59,16 +59,14 @@ class HalfCheetah(Family):
     """
 
     frame_skip = 5
-    horizon = 200
-    camera = "track"
+    reset_stage = int(mujoco.mjtStage.mjSTAGE_NONE)
 
     def __init__(self, variant: str = "gym"):
         if variant not in VARIANTS:
             raise ValueError(f"{self.name}: unknown variant {variant!r}" + nearest(variant, VARIANTS))
         self.variant = variant
         if variant == "maml":
-            self.frame_skip = 1
-            self.horizon = 200
+            self.frame_skip, self.horizon = 1, 200
             self._com = PlanarCom(self.build(), "torso")
 
     def build(self) -> mujoco.MjModel:
@@ -83,13 +81,13 @@ class HalfCheetah(Family):
         qpos += 0.2 * position - 0.1 if self.variant == "gym" else 0.01 * position
         qvel += 0.1 * velocity
 
-    def derive(self, batch: Batch) -> tuple[np.ndarray, np.ndarray] | None:
+    def derive(self, sim: Simulator) -> tuple[Array, Array] | None:
         """Centre of mass and its velocity, (N, 3) each, in variant "maml"."""
-        return self._com(batch.bind("qpos"), batch.bind("qvel")) if self.variant == "maml" else None
+        return self._com(sim.bind("qpos"), sim.bind("qvel")) if self.variant == "maml" else None
 
-    def observe(self, batch: Batch, derived: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray:
-        centre = [] if derived is None else [derived[0]]
-        return np.concatenate([batch.bind("qpos")[:, 1:], batch.bind("qvel"), *centre], axis=1)
+    def observe(self, sim: Simulator, derived: tuple[Array, Array] | None) -> Array:
+        qpos, centre = sim.bind("qpos"), [] if derived is None else [derived[0]]
+        return array_namespace(qpos).concat([qpos[:, 1:], sim.bind("qvel"), *centre], axis=1)
 
     def observation_names(self) -> tuple[Observed, ...]:
         model = self.build()
@@ -98,15 +96,15 @@ class HalfCheetah(Family):
                   for i, axis in enumerate("xyz"))
         return (*positions(model, skip=1), *velocities(model), *(centre if self.variant == "maml" else ()))
 
-    def forward_velocity(self, batch: Batch, derived, qpos_before: np.ndarray) -> np.ndarray:
+    def forward_velocity(self, sim: Simulator, derived, qpos_before: Array) -> Array:
         """Velocity along x in m/s, (N,)."""
         if derived is not None:
             return derived[1][:, 0]
-        return (batch.bind("qpos")[:, 0] - qpos_before[:, 0]) / (batch.model.opt.timestep * self.frame_skip)
+        return (sim.bind("qpos")[:, 0] - qpos_before[:, 0]) / self.seconds(sim)
 
     @staticmethod
-    def control_cost(ctrl: np.ndarray) -> np.ndarray:
-        return -CONTROL_COST * np.square(ctrl).sum(axis=1)
+    def control_cost(ctrl: Array) -> Array:
+        return -CONTROL_COST * squares(ctrl)
 
 
 class HalfCheetahDir(HalfCheetah):
@@ -114,13 +112,11 @@ class HalfCheetahDir(HalfCheetah):
 
     name = "HalfCheetahDir"
     horizon = 100
-    space = TaskSpace(name, (
-        Parameter("direction", "1", "sign of the rewarded velocity along x", 1.0, "choice", choices=(-1.0, 1.0)),
-    ))
+    space = TaskSpace(name, (forward_or_backward(),))
 
-    def reward_terms(self, batch, derived, qpos_before, ctrl, values):
-        velocity = self.forward_velocity(batch, derived, qpos_before)
-        return {"forward": values[:, 0] * velocity, "control": self.control_cost(ctrl)}
+    def reward_terms(self, sim, derived, qpos_before, ctrl, values):
+        forward = values[:, 0] * self.forward_velocity(sim, derived, qpos_before)
+        return {"forward": forward, "control": self.control_cost(ctrl)}
 
 
 class HalfCheetahVel(HalfCheetah):
@@ -135,17 +131,11 @@ class HalfCheetahVel(HalfCheetah):
     def __init__(self, variant: str = "gym", max_velocity: float | None = None):
         super().__init__(variant)
         top = {"gym": 3.0, "maml": 2.0}[variant] if max_velocity is None else max_velocity
-        if isinstance(top, bool) or not isinstance(top, (int, float)) or not 0 < top < np.inf:
-            raise ValueError(f"{self.name}: max_velocity must be a positive number, got {max_velocity!r}")
-        top = float(top)
-        self.space = TaskSpace(self.name, (
-            Parameter("velocity", "m/s", "rewarded velocity along x", 0.5 * top, "uniform", 0.0, top,
-                      extrapolation=((top, 1.5 * top),)),
-        ))
+        self.space = TaskSpace(self.name, (velocity(checked_velocity(self.name, "max_velocity", top)),))
 
-    def reward_terms(self, batch, derived, qpos_before, ctrl, values):
-        velocity = self.forward_velocity(batch, derived, qpos_before)
-        return {"speed": -np.abs(velocity - values[:, 0]), "control": self.control_cost(ctrl)}
+    def reward_terms(self, sim, derived, qpos_before, ctrl, values):
+        miss = abs(self.forward_velocity(sim, derived, qpos_before) - values[:, 0])
+        return {"speed": -miss, "control": self.control_cost(ctrl)}
 
 
 class HalfCheetahMass(HalfCheetah):
@@ -164,18 +154,18 @@ class HalfCheetahMass(HalfCheetah):
     def __init__(self):
         super().__init__("gym")
 
-    def observe(self, batch: Batch, derived: None) -> np.ndarray:
-        qpos = batch.bind("qpos")
-        rest = batch.model.body("torso").pos
-        torso = np.stack([rest[0] + qpos[:, 0], np.full(len(qpos), rest[1]), rest[2] + qpos[:, 1]], axis=1)
-        return np.concatenate([qpos[:, 1:], batch.bind("qvel"), torso], axis=1)
+    def observe(self, sim: Simulator, derived: None) -> Array:
+        qpos = sim.bind("qpos")
+        xp, (x, y, z) = array_namespace(qpos), sim.model.body("torso").pos.tolist()
+        torso = xp.stack([x + qpos[:, 0], full(qpos, y), z + qpos[:, 1]], axis=1)
+        return xp.concat([qpos[:, 1:], sim.bind("qvel"), torso], axis=1)
 
     def observation_names(self) -> tuple[Observed, ...]:
         return (*super().observation_names(), *of_point(self.build(), "torso"))
 
-    def reward_terms(self, batch, derived, qpos_before, ctrl, values):
+    def reward_terms(self, sim, derived, qpos_before, ctrl, values):
         return {
-            "forward": self.forward_velocity(batch, derived, qpos_before),
+            "forward": self.forward_velocity(sim, derived, qpos_before),
             "control": self.control_cost(ctrl),
-            "height": batch.bind("qpos")[:, 1].copy(),
+            "height": array_namespace(ctrl).asarray(sim.bind("qpos")[:, 1], copy=True),
         }

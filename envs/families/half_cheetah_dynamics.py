@@ -14,10 +14,12 @@ from collections.abc import Sequence
 
 import mujoco
 import numpy as np
-from mujoco.batch import Batch
+from array_api_compat import array_namespace
 
+from ..arrays import Array
 from ..observation import Observed, positions, velocities
 from ..parameter import Parameter
+from ..simulator import Simulator
 from ..task import TaskSpace
 from ..variation.write import Write
 from .half_cheetah import HalfCheetah, HalfCheetahMass, compile_spec, load_spec
@@ -62,15 +64,16 @@ class _RunForward(HalfCheetah):
     def reset_state(self, rngs: Sequence[np.random.Generator], qpos: np.ndarray, qvel: np.ndarray) -> None:
         super().reset_state(rngs, qpos[:, :_ROBOT], qvel[:, :_ROBOT])
 
-    def observe(self, batch: Batch, derived: None) -> np.ndarray:
-        return np.concatenate([batch.bind("qpos")[:, 1:_ROBOT], batch.bind("qvel")[:, :_ROBOT]], axis=1)
+    def observe(self, sim: Simulator, derived: None) -> Array:
+        qpos = sim.bind("qpos")
+        return array_namespace(qpos).concat([qpos[:, 1:_ROBOT], sim.bind("qvel")[:, :_ROBOT]], axis=1)
 
     def observation_names(self) -> tuple[Observed, ...]:
         model = self.build()
         return (*positions(model)[1:_ROBOT], *velocities(model)[:_ROBOT])
 
-    def reward_terms(self, batch, derived, qpos_before, ctrl, values):
-        velocity = self.forward_velocity(batch, derived, qpos_before)
+    def reward_terms(self, sim, derived, qpos_before, ctrl, values):
+        velocity = self.forward_velocity(sim, derived, qpos_before)
         return {"forward": velocity, "control": self.control_cost(ctrl)}
 
 

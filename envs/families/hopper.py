@@ -2,14 +2,17 @@
 
     class HopperMass(Hopper):
         name = "HopperMass"
-        space = TaskSpace(name, (Parameter("mass_scale", "1", "factor on all masses", 1.0, "uniform", 0.5, 2.0),))
+        space = TaskSpace(name, (
+            Parameter("mass_scale", "1", "factor on all masses", 1.0, "uniform", 0.5, 2.0, writes=Write("mass")),
+        ))
 
-Its reward is that of hopping forward; see `envs/parameter.py` for what a parameter may write.
+Its reward is that of hopping forward; `QUANTITIES` of metarl.envs.variation.quantities are what a parameter may write.
 """
 
-import numpy as np
-from mujoco.batch import Batch
+from array_api_compat import array_namespace
 
+from ..arrays import Array
+from ..simulator import Simulator
 from .upright import Upright
 
 HEALTHY_HEIGHT = 0.7  # m, of the torso at least
@@ -26,7 +29,8 @@ class Hopper(Upright):
     mjcf = "hopper.xml"
 
     @staticmethod
-    def healthy(batch: Batch) -> np.ndarray:
-        qpos, qvel = batch.bind("qpos"), batch.bind("qvel")
-        within = (np.abs(qpos[:, 2:]) < HEALTHY_STATE).all(axis=1) & (np.abs(qvel) < HEALTHY_STATE).all(axis=1)
-        return within & (qpos[:, 1] > HEALTHY_HEIGHT) & (np.abs(qpos[:, 2]) < HEALTHY_ANGLE)
+    def healthy(sim: Simulator) -> Array:
+        qpos, qvel = sim.bind("qpos"), sim.bind("qvel")
+        every = array_namespace(qpos).all
+        within = every(abs(qpos[:, 2:]) < HEALTHY_STATE, axis=1) & every(abs(qvel) < HEALTHY_STATE, axis=1)
+        return within & (qpos[:, 1] > HEALTHY_HEIGHT) & (abs(qpos[:, 2]) < HEALTHY_ANGLE)

@@ -10,14 +10,15 @@ include_cfrc_ext_in_observation=False and contact_cost_weight=0.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import mujoco
 import numpy as np
-from mujoco.batch import Batch
+from array_api_compat import array_namespace
 
+from ..arrays import Array, flag, squares
 from ..observation import Observed, of_bodies, positions, velocities
+from ..simulator import Simulator
 from ..task import TaskSpace
 from .goal import along, heading
-from .gymnasium_robot import GymnasiumRobot, contact_forces, contact_names, uniform
+from .gymnasium_robot import GymnasiumRobot, contact_forces, contact_names, uniform, weighted_sum
 
 HEALTHY_HEIGHT = (1.0, 2.0)  # m, of the torso
 FORWARD_REWARD = 1.25  # per m/s
@@ -40,8 +41,8 @@ _VELOCITY = (
 class HumanoidState(NamedTuple):
     """What observation and reward need beside positions and velocities, one stage behind the state."""
 
-    centre: np.ndarray  # (N, 2), centre of mass in m
-    contact: np.ndarray | None  # (N, 14, 6), contact forces
+    centre: Array  # (N, 2), centre of mass in m
+    contact: Array | None  # (N, 14, 6), contact forces
 
 
 class Humanoid(GymnasiumRobot):
@@ -55,30 +56,26 @@ class Humanoid(GymnasiumRobot):
 
     def __init__(self, contact_forces: bool = False):
         self.contact_forces = self.persistent = bool(contact_forces)
-        self._scratch = mujoco.MjData(self.build()) if contact_forces else None
 
     def reset_state(self, rngs: Sequence[np.random.Generator], qpos: np.ndarray, qvel: np.ndarray) -> None:
         qpos += uniform(rngs, qpos.shape[1], RESET_NOISE)
         qvel += uniform(rngs, qvel.shape[1], RESET_NOISE)
 
-    def before(self, batch: Batch) -> np.ndarray:
+    def before(self, sim: Simulator) -> Array:
         """Centre of mass (N, 2), as in HumanoidState."""
-        return self._centre(batch)
+        return self._centre(sim)
 
-    def derive(self, batch: Batch) -> HumanoidState:
-        contact = contact_forces(batch, self._scratch) if self.contact_forces else None
-        return HumanoidState(self._centre(batch), contact)
+    def derive(self, sim: Simulator) -> HumanoidState:
+        contact = contact_forces(sim) if self.contact_forces else None
+        return HumanoidState(self._centre(sim), contact)
 
-    def observe(self, batch: Batch, derived: HumanoidState) -> np.ndarray:
-        contact = [] if derived.contact is None else [derived.contact[:, 1:].reshape(batch.nsim, -1)]
-        return np.concatenate([
-            batch.bind("qpos")[:, 2:],
-            batch.bind("qvel"),
-            batch.bind("cinert")[:, 1:].reshape(batch.nsim, -1),
-            batch.bind("cvel")[:, 1:].reshape(batch.nsim, -1),
-            batch.bind("qfrc_actuator")[:, _FREE_JOINT:],
-            *contact,
-        ], axis=1)
+    def observe(self, sim: Simulator, derived: HumanoidState) -> Array:
+        qpos = sim.bind("qpos")
+        xp = array_namespace(qpos)
+        of_bodies = [sim.bind("cinert"), sim.bind("cvel")] + [derived.contact] * self.contact_forces
+        inertia, velocity, *contact = (xp.reshape(field[:, 1:, :], (sim.nsim, -1)) for field in of_bodies)
+        torque = sim.bind("qfrc_actuator")[:, _FREE_JOINT:]
+        return xp.concat([qpos[:, 2:], sim.bind("qvel"), inertia, velocity, torque, *contact], axis=1)
 
     def observation_names(self) -> tuple[Observed, ...]:
         model = self.build()
@@ -96,28 +93,28 @@ class Humanoid(GymnasiumRobot):
             *(contact_names(model) if self.contact_forces else ()),
         )
 
-    def terminated(self, batch: Batch, values: np.ndarray) -> np.ndarray:
-        return ~self.healthy(batch)
+    def terminated(self, sim: Simulator, values: Array) -> Array:
+        return ~self.healthy(sim)
 
     @staticmethod
-    def healthy(batch: Batch) -> np.ndarray:
-        height = batch.bind("qpos")[:, 2]
+    def healthy(sim: Simulator) -> Array:
+        """(N,) bool, whether the robot is healthy (not fallen)."""
+        height = sim.bind("qpos")[:, 2]
         return (height > HEALTHY_HEIGHT[0]) & (height < HEALTHY_HEIGHT[1])
 
-    def costs(self, derived: HumanoidState, ctrl: np.ndarray) -> dict[str, np.ndarray]:
+    def costs(self, derived: HumanoidState, ctrl: Array) -> dict[str, Array]:
         """The terms of control and of contact, if contacts cost."""
-        terms = {"control": -CONTROL_COST * np.square(ctrl).sum(axis=1)}
+        terms = {"control": -CONTROL_COST * squares(ctrl)}
         if derived.contact is not None:
-            squares = np.square(derived.contact.reshape(len(ctrl), -1)).sum(axis=1)
-            terms["contact"] = -np.minimum(CONTACT_COST * squares, LARGEST_CONTACT_COST)
+            xp = array_namespace(ctrl)
+            contact = squares(xp.reshape(derived.contact, (ctrl.shape[0], -1)))
+            terms["contact"] = -xp.minimum(CONTACT_COST * contact, LARGEST_CONTACT_COST)
         return terms
 
     @staticmethod
-    def _centre(batch: Batch) -> np.ndarray:
-        mass = batch.model.body_mass
-        # einsum as Gymnasium has it: it may fuse multiplication and addition, which a product and a sum do not
-        moment = np.einsum("b,nbj->nj", mass, batch.bind("xipos"))
-        return (moment / mass.sum())[:, :2].copy()
+    def _centre(sim: Simulator) -> Array:
+        mass = sim.model.body_mass
+        return (weighted_sum(mass, sim.bind("xipos")) / float(mass.sum()))[:, :2]
 
 
 class HumanoidDir(Humanoid):
@@ -126,10 +123,10 @@ class HumanoidDir(Humanoid):
     name = "HumanoidDir"
     space = TaskSpace(name, (heading(),))
 
-    def reward_terms(self, batch, derived, qpos_before, ctrl, values):
-        velocity = (derived.centre - qpos_before) / self.seconds(batch)
+    def reward_terms(self, sim, derived, qpos_before, ctrl, values):
+        velocity = (derived.centre - qpos_before) / self.seconds(sim)
         return {
             "forward": FORWARD_REWARD * along(velocity, values[:, 0]),
-            "survive": self.healthy(batch) * SURVIVE_REWARD,
+            "survive": SURVIVE_REWARD * flag(self.healthy(sim), values),
             **self.costs(derived, ctrl),
         }

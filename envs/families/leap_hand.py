@@ -1,6 +1,6 @@
 """LeapSpin: the LEAP hand, which must turn a cube on its palm without dropping it.
 
-    env = make("LeapSpin", 200)                           # needs pip install 'metarl[robots]'
+    env = make("LeapSpin", 200)                           # needs pip install '.[robots]'
     env.set_tasks(env.space.tasks(size=1.1, friction=0.6).repeat(200))          # a larger and more slippery cube
 
 Playground's model of the hand and its cube of 7 cm, with boxes to touch; servos of kp 3 N m/rad and at most 0.22 N m,
@@ -10,10 +10,12 @@ nor what it is made of. docs/robots.md has all tables.
 
 import mujoco
 import numpy as np
-from mujoco.batch import Batch
+from array_api_compat import array_namespace
 
+from ..arrays import Array, clip, constant, full, squares
 from ..observation import Observed
 from ..parameter import Parameter
+from ..simulator import Simulator
 from ..task import TaskSpace
 from ..variation.write import Write
 from .servo_robot import ServoRobot, gravity_direction, minus, uniform
@@ -66,9 +68,10 @@ class LeapSpin(ServoRobot):
         qpos[:, :16] += uniform(rngs, 16, 0.05)
         qpos[:, 16:18] += uniform(rngs, 2, 0.005)
 
-    def observe(self, batch: Batch, derived: None) -> np.ndarray:
-        qpos, home = batch.bind("qpos"), batch.model.key_qpos[0]
-        return np.concatenate([qpos[:, :19] - home[:19], batch.bind("qvel")[:, :16], self.last_action(batch)], axis=1)
+    def observe(self, sim: Simulator, derived: None) -> Array:
+        qpos = sim.bind("qpos")
+        place = qpos[:, :19] - constant(sim.model.key_qpos[0, :19], qpos)
+        return array_namespace(qpos).concat([place, sim.bind("qvel")[:, :16], self.last_action(sim)], axis=1)
 
     def observation_names(self) -> tuple[Observed, ...]:
         angles, velocities, actions = self.servo_names()
@@ -79,17 +82,18 @@ class LeapSpin(ServoRobot):
         ]
         return (*angles, *cube, *velocities, *actions)
 
-    def reward_terms(self, batch, derived, qpos_before, ctrl, values):
-        qpos, qvel = batch.bind("qpos"), batch.bind("qvel")
+    def reward_terms(self, sim, derived, qpos_before, ctrl, values):
+        qpos, qvel = sim.bind("qpos"), sim.bind("qvel")
         # about the vertical, from the angular velocity in the cube's own frame
-        spin = -(gravity_direction(qpos[:, 19:23]) * qvel[:, 19:22]).sum(axis=1)
-        away = np.square(qpos[:, 16:19] - batch.model.key_qpos[0, 16:19]).sum(axis=1)
+        about = gravity_direction(qpos[:, 19:23]) * qvel[:, 19:22]
+        spin = -array_namespace(about).sum(about, axis=1)
+        away = squares(qpos[:, 16:19] - constant(sim.model.key_qpos[0, 16:19], qpos))
         return {
-            "spin": np.clip(spin, -_FASTEST, _FASTEST),
-            "held": np.full(len(spin), 0.5),
+            "spin": clip(spin, -_FASTEST, _FASTEST),
+            "held": full(spin, 0.5),
             "place": -20.0 * away,
-            "action_rate": -0.005 * self.action_change(batch),
+            "action_rate": -0.005 * self.action_change(sim),
         }
 
-    def terminated(self, batch: Batch, values: np.ndarray) -> np.ndarray:
-        return batch.bind("qpos")[:, 18] < self.least_height
+    def terminated(self, sim: Simulator, values: Array) -> Array:
+        return sim.bind("qpos")[:, 18] < self.least_height

@@ -13,11 +13,13 @@ import math
 
 import mujoco
 import numpy as np
-from mujoco.batch import Batch
+from array_api_compat import array_namespace
 
+from ..arrays import Array, flag, full
 from ..family import Family
 from ..observation import Observed, positions
 from ..parameter import Parameter
+from ..simulator import Simulator
 from ..task import TaskSpace
 
 _MJCF = """
@@ -69,32 +71,32 @@ class Navigation(Family):
         model.camera("track").pos[2] = self.camera_height
         return model
 
-    def goal(self, values: np.ndarray) -> np.ndarray:
+    def goal(self, values: Array) -> Array:
         """Position (n, 2) m of the goal of tasks values (n, D)."""
         return values
 
-    def write(self, batch: Batch, ids: np.ndarray, values: np.ndarray) -> None:
-        super().write(batch, ids, values)
+    def write(self, sim: Simulator, ids: np.ndarray, values: np.ndarray) -> None:
         # only the picture needs it: the reward is computed from the values
-        batch.expand("site_pos")[ids, 0, :2] = self.goal(values)
+        sim.expand("site_pos")[ids, 0, :2] = self.goal(values)
 
-    def advance(self, batch: Batch, ctrl: np.ndarray, ids: np.ndarray | None) -> None:
-        qpos = batch.bind("qpos")
+    def advance(self, sim: Simulator, ctrl: Array, ids: np.ndarray | None) -> None:
+        qpos = sim.bind("qpos")
         if ids is None:
             qpos += ctrl
         else:
             qpos[ids] += ctrl[ids]
 
-    def observe(self, batch: Batch, derived: None) -> np.ndarray:
-        return batch.bind("qpos").copy()
+    def observe(self, sim: Simulator, derived: None) -> Array:
+        return self.before(sim)
 
     def observation_names(self) -> tuple[Observed, ...]:
         return positions(self.build())
 
-    def distance(self, batch: Batch, values: np.ndarray) -> np.ndarray:
+    def distance(self, sim: Simulator, values: Array) -> Array:
         """Distance to the goal in m, (N,)."""
-        offset = batch.bind("qpos") - self.goal(values)
-        return np.sqrt(np.square(offset[:, 0]) + np.square(offset[:, 1]))
+        offset = sim.bind("qpos") - self.goal(values)
+        xp = array_namespace(offset)
+        return xp.sqrt(xp.square(offset[:, 0]) + xp.square(offset[:, 1]))
 
 
 class Navigation2D(Navigation):
@@ -105,11 +107,12 @@ class Navigation2D(Navigation):
 
     space = TaskSpace(name, (_goal("x"), _goal("y")))
 
-    def reward_terms(self, batch, derived, qpos_before, ctrl, values):
-        return {"distance": -self.distance(batch, values)}
+    def reward_terms(self, sim, derived, qpos_before, ctrl, values):
+        return {"distance": -self.distance(sim, values)}
 
-    def terminated(self, batch: Batch, values: np.ndarray) -> np.ndarray:
-        return (np.abs(batch.bind("qpos") - values) < self.reached).all(axis=1)
+    def terminated(self, sim: Simulator, values: Array) -> Array:
+        qpos = sim.bind("qpos")
+        return array_namespace(qpos).all(abs(qpos - values) < self.reached, axis=1)
 
 
 class Navigation2DSparse(Navigation):
@@ -127,12 +130,14 @@ class Navigation2DSparse(Navigation):
                   extrapolation=((-math.pi / 2, 0.0), (math.pi, 1.5 * math.pi))),
     ))
 
-    def goal(self, values: np.ndarray) -> np.ndarray:
-        return np.stack([np.cos(values[:, 0]), np.sin(values[:, 0])], axis=1)
+    def goal(self, values: Array) -> Array:
+        xp = array_namespace(values)
+        return xp.stack([xp.cos(values[:, 0]), xp.sin(values[:, 0])], axis=1)
 
-    def reward_terms(self, batch, derived, qpos_before, ctrl, values):
-        distance = self.distance(batch, values)
-        return {"near": np.where(distance <= self.goal_radius, 1.0 - distance, 0.0)}
+    def reward_terms(self, sim, derived, qpos_before, ctrl, values):
+        distance = self.distance(sim, values)
+        xp = array_namespace(distance)
+        return {"near": xp.where(distance <= self.goal_radius, 1.0 - distance, xp.zeros_like(distance))}
 
 
 class Navigation2DWind(Navigation):
@@ -153,16 +158,16 @@ class Navigation2DWind(Navigation):
                   extrapolation=((-0.85, -0.8), (0.8, 0.95))),
     ))
 
-    def goal(self, values: np.ndarray) -> np.ndarray:
-        return np.tile([0.0, 1.0], (len(values), 1))
+    def goal(self, values: Array) -> Array:
+        return array_namespace(values).stack([full(values, 0.0), full(values, 1.0)], axis=1)
 
-    def write(self, batch: Batch, ids: np.ndarray, values: np.ndarray) -> None:
-        super().write(batch, ids, values)
-        batch.expand("opt.wind")[ids, :2] = values
+    def write(self, sim: Simulator, ids: np.ndarray, values: np.ndarray) -> None:
+        super().write(sim, ids, values)
+        sim.expand("opt.wind")[ids, :2] = values
 
-    def advance(self, batch: Batch, ctrl: np.ndarray, ids: np.ndarray | None) -> None:
-        drift = batch.model.opt.timestep * batch.expand("opt.wind")[:, :2]
-        super().advance(batch, ctrl + drift, ids)
+    def advance(self, sim: Simulator, ctrl: Array, ids: np.ndarray | None) -> None:
+        drift = sim.model.opt.timestep * sim.expand("opt.wind")[:, :2]
+        super().advance(sim, ctrl + drift, ids)
 
-    def reward_terms(self, batch, derived, qpos_before, ctrl, values):
-        return {"reached": (self.distance(batch, values) <= self.goal_radius) * 1.0}
+    def reward_terms(self, sim, derived, qpos_before, ctrl, values):
+        return {"reached": flag(self.distance(sim, values) <= self.goal_radius, values)}

@@ -1,6 +1,6 @@
 """PandaReach: Franka's arm, which must bring its flange to a goal that it is not told, with a load it does not know.
 
-    env = make("PandaReach", 200)                         # needs pip install 'metarl[robots]'
+    env = make("PandaReach", 200)                         # needs pip install '.[robots]'
     env.set_tasks(env.space.tasks(goal_x=0.5, goal_z=0.3, payload=2.0).repeat(200))
 
 The robot is Menagerie's for MJX, without the hand: position servos, no collisions. The servos give way under a load, so
@@ -10,10 +10,12 @@ docs/robots.md has all tables.
 
 import mujoco
 import numpy as np
-from mujoco.batch import Batch
+from array_api_compat import array_namespace
 
+from ..arrays import Array, constant, squares
 from ..observation import Observed
 from ..parameter import Parameter
+from ..simulator import Simulator
 from ..task import TaskSpace
 from ..variation.write import Write
 from .servo_robot import ServoRobot, uniform
@@ -74,31 +76,32 @@ class PandaReach(ServoRobot):
         spec.body("link7").add_site(name="flange", pos=[0, 0, 0.107], size=[0.01] * 3, rgba=[0.8, 0.2, 0.2, 1])
         return spec.compile()
 
-    def write(self, batch: Batch, ids: np.ndarray, values: np.ndarray) -> None:
-        super().write(batch, ids, values)
+    def write(self, sim: Simulator, ids: np.ndarray, values: np.ndarray) -> None:
         # only the picture needs it: the reward is computed from the values
-        batch.expand("site_pos")[ids, batch.model.site("goal").id] = values[:, :3]
+        sim.expand("site_pos")[ids, sim.model.site("goal").id] = values[:, :3]
 
     def reset_state(self, rngs, qpos: np.ndarray, qvel: np.ndarray) -> None:
         qpos += uniform(rngs, 7, 0.05)
 
-    def derive(self, batch: Batch) -> np.ndarray:
+    def derive(self, sim: Simulator) -> Array:
         """Place of the flange in the world, (N, 3): as of the last of the physics steps, 5 ms ago."""
-        return batch.bind("site_xpos")[:, batch.model.site("flange").id]
+        return sim.bind("site_xpos")[:, sim.model.site("flange").id, :]
 
-    def observe(self, batch: Batch, derived: np.ndarray) -> np.ndarray:
-        joints = batch.bind("qpos") - batch.model.key_qpos[0]
-        return np.concatenate([joints, batch.bind("qvel"), self.last_action(batch)], axis=1)
+    def observe(self, sim: Simulator, derived: Array) -> Array:
+        qpos = sim.bind("qpos")
+        joints = qpos - constant(sim.model.key_qpos[0], qpos)
+        return array_namespace(qpos).concat([joints, sim.bind("qvel"), self.last_action(sim)], axis=1)
 
     def observation_names(self) -> tuple[Observed, ...]:
         angles, velocities, actions = self.servo_names()
         return (*angles, *velocities, *actions)
 
-    def reward_terms(self, batch, derived, qpos_before, ctrl, values):
-        distance = np.sqrt(np.square(derived - values[:, :3]).sum(axis=1))
+    def reward_terms(self, sim, derived, qpos_before, ctrl, values):
+        xp = array_namespace(derived)
+        distance = xp.sqrt(squares(derived - values[:, :3]))
         return {
             "distance": -distance,
-            "precision": 0.5 * np.exp(-np.square(distance / _NEAR)),
-            "speed": -0.005 * np.square(batch.bind("qvel")).sum(axis=1),
-            "action_rate": -0.01 * self.action_change(batch),
+            "precision": 0.5 * xp.exp(-xp.square(distance / _NEAR)),
+            "speed": -0.005 * squares(sim.bind("qvel")),
+            "action_rate": -0.01 * self.action_change(sim),
         }

@@ -15,6 +15,9 @@ mass-weighted offset of its own centre of mass and of its children's origins:
 
 import mujoco
 import numpy as np
+from array_api_compat import array_namespace
+
+from ..arrays import Array, full
 
 
 class PlanarCom:
@@ -39,27 +42,25 @@ class PlanarCom:
         moment = model.body_mass[:, None] * model.body_ipos
         for child in range(first + 1, model.nbody):
             moment[model.body_parentid[child]] += subtree[child] * model.body_pos[child]
-        self._rest = model.body_pos[first].copy()
-        self._offset = moment[first:] / subtree[first]  # (B, 3), c_k
+        self._rest = model.body_pos[first].tolist()
+        self._offset = (moment[first:] / subtree[first]).tolist()  # (B, 3), c_k
         self._parent = [int(model.body_parentid[b]) - first for b in bodies]  # of body 0: outside the tree
 
-    def __call__(self, qpos: np.ndarray, qvel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, qpos: Array, qvel: Array) -> tuple[Array, Array]:
         """Position and velocity (N, 3) at qpos (N, nq), qvel (N, nv)."""
-        angle, rate = qpos[:, 2:].T.copy(), qvel[:, 2:].T.copy()  # (B, N)
-        for body, parent in enumerate(self._parent):
-            if body:
-                angle[body] += angle[parent]
-                rate[body] += rate[parent]
-        sine, cosine = np.sin(angle), np.cos(angle)
+        xp, angle, rate = array_namespace(qpos), [qpos[:, 2]], [qvel[:, 2]]  # (N,) of each body
+        for body, parent in enumerate(self._parent[1:], 1):
+            angle.append(qpos[:, 2 + body] + angle[parent])
+            rate.append(qvel[:, 2 + body] + rate[parent])
+        angles = xp.stack(angle)  # (B, N)
+        sine, cosine = xp.sin(angles), xp.cos(angles)
         x, z = self._rest[0] + qpos[:, 0], self._rest[2] + qpos[:, 1]
-        vx, vz = qvel[:, 0].copy(), qvel[:, 1].copy()
+        vx, vz = qvel[:, 0], qvel[:, 1]
         # summed body by body: with a matrix product the rounding would depend on N
         for k, (cx, _, cz) in enumerate(self._offset):
-            dx = cosine[k] * cx + sine[k] * cz  # R(t_k) c_k, about y
-            dz = cosine[k] * cz - sine[k] * cx
-            x += dx
-            z += dz
-            vx += rate[k] * dz
-            vz -= rate[k] * dx
-        y = np.full(len(qpos), self._rest[1] + self._offset[:, 1].sum())
-        return np.stack([x, y, z], axis=1), np.stack([vx, np.zeros_like(vx), vz], axis=1)
+            dx = cosine[k, :] * cx + sine[k, :] * cz  # R(t_k) c_k, about y
+            dz = cosine[k, :] * cz - sine[k, :] * cx
+            x, z = x + dx, z + dz
+            vx, vz = vx + rate[k] * dz, vz - rate[k] * dx
+        y = full(qpos, self._rest[1] + sum(offset[1] for offset in self._offset))
+        return xp.stack([x, y, z], axis=1), xp.stack([vx, xp.zeros_like(vx), vz], axis=1)

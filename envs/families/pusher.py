@@ -8,12 +8,14 @@ from collections.abc import Sequence
 
 import mujoco
 import numpy as np
-from mujoco.batch import Batch
+from array_api_compat import array_namespace
 
+from ..arrays import Array, norm, squares
 from ..observation import Observed, of_point, positions, velocities
 from ..parameter import Parameter
+from ..simulator import Simulator
 from ..task import TaskSpace
-from .gymnasium_robot import GymnasiumRobot, norm, uniform
+from .gymnasium_robot import GymnasiumRobot, uniform
 
 VELOCITY_NOISE = 0.005  # rad/s, of the arm
 NEAR_REWARD, DISTANCE_REWARD = 0.5, 1.0  # per m, from the arm's tip to the object and from there to the goal
@@ -21,6 +23,7 @@ CONTROL_COST = 0.1  # per squared unit of control
 LEAST_WAY = 0.17  # m, from the object's place at the start to the goal
 GOAL_AT_REST = (0.45, -0.05)  # m, x and y of the goal where its joints are at 0
 _OBJECT_LOW, _OBJECT_HIGH = np.array([-0.3, -0.2]), np.array([0.0, 0.2])  # m, the object's slides y and x
+_BODIES = ("tips_arm", "object", "goal")
 _ARM = 7  # joints of the arm, before the slides y and x of the object and those of the goal
 
 
@@ -46,8 +49,6 @@ class PusherGoal(GymnasiumRobot):
 
     def __init__(self, goal_visible: bool = False):
         self.goal_visible = bool(goal_visible)
-        model = self.build()
-        self._tip, self._object, self._goal = (model.body(name).id for name in ("tips_arm", "object", "goal"))
 
     def spec(self) -> mujoco.MjSpec:
         spec = super().spec()
@@ -55,9 +56,8 @@ class PusherGoal(GymnasiumRobot):
         spec.add_key(name="start", qpos=np.zeros(_ARM + 4))
         return spec
 
-    def write(self, batch: Batch, ids: np.ndarray, values: np.ndarray) -> None:
-        super().write(batch, ids, values)
-        batch.expand("key_qpos")[ids, 0, _ARM + 2 :] = (values - GOAL_AT_REST)[:, ::-1]
+    def write(self, sim: Simulator, ids: np.ndarray, values: np.ndarray) -> None:
+        sim.expand("key_qpos")[ids, 0, _ARM + 2 :] = (values - GOAL_AT_REST)[:, ::-1]
 
     def reset_state(self, rngs: Sequence[np.random.Generator], qpos: np.ndarray, qvel: np.ndarray) -> None:
         for rng, row in zip(rngs, qpos, strict=True):
@@ -67,29 +67,30 @@ class PusherGoal(GymnasiumRobot):
                 start[:] = rng.uniform(_OBJECT_LOW, _OBJECT_HIGH)
         qvel[:, :_ARM] += uniform(rngs, _ARM, VELOCITY_NOISE)
 
-    def derive(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
-        """From the arm's tip to the object and from the goal to the object (N, 3), one stage behind the state."""
-        xpos = batch.bind("xpos")
-        return xpos[:, self._object] - xpos[:, self._tip], xpos[:, self._object] - xpos[:, self._goal]
+    def derive(self, sim: Simulator) -> tuple[Array, Array, Array]:
+        """Places (N, 3) of the arm's tip, the object and the goal, one stage behind the state."""
+        xpos = sim.bind("xpos")
+        tip, thing, goal = (xpos[:, sim.model.body(name).id, :] for name in _BODIES)
+        return tip, thing, goal
 
-    def observe(self, batch: Batch, derived: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-        xpos = batch.bind("xpos")
-        places = [xpos[:, self._tip], xpos[:, self._object]] + [xpos[:, self._goal]] * self.goal_visible
-        return np.concatenate([batch.bind("qpos")[:, :_ARM], batch.bind("qvel")[:, :_ARM], *places], axis=1)
+    def observe(self, sim: Simulator, derived: tuple[Array, Array, Array]) -> Array:
+        places = derived[: 3 if self.goal_visible else 2]
+        qpos, qvel = sim.bind("qpos"), sim.bind("qvel")
+        return array_namespace(qpos).concat([qpos[:, :_ARM], qvel[:, :_ARM], *places], axis=1)
 
     def observation_names(self) -> tuple[Observed, ...]:
         model = self.build()
-        places = ("tips_arm", "object", "goal")[: 3 if self.goal_visible else 2]
+        places = _BODIES[: 3 if self.goal_visible else 2]
         return (
             *positions(model)[:_ARM],
             *velocities(model)[:_ARM],
             *(entry for place in places for entry in of_point(model, place)),
         )
 
-    def reward_terms(self, batch, derived, qpos_before, ctrl, values):
-        near, distance = derived
+    def reward_terms(self, sim, derived, qpos_before, ctrl, values):
+        tip, thing, goal = derived
         return {
-            "near": -NEAR_REWARD * norm(near),
-            "distance": -DISTANCE_REWARD * norm(distance),
-            "control": -CONTROL_COST * np.square(ctrl).sum(axis=1),
+            "near": -NEAR_REWARD * norm(thing - tip),
+            "distance": -DISTANCE_REWARD * norm(thing - goal),
+            "control": -CONTROL_COST * squares(ctrl),
         }

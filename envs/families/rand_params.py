@@ -11,8 +11,6 @@ factor for all three axes of a body, moves in the same way over the same range. 
 episode can show: friction against spinning and rolling, and of limbs that touch the ground only after a fall.
 """
 
-import mujoco
-
 from ..parameter import Parameter
 from ..task import TaskSpace
 from ..variation.write import Write
@@ -28,11 +26,16 @@ def _factor(name: str, description: str, base: float, write: Write) -> Parameter
                      extrapolation=((base**-_BEYOND, low), (high, base**_BEYOND)))
 
 
-def rand_params(family: str, model: mujoco.MjModel, *, published: bool, touching: tuple[str, ...]) -> TaskSpace:
-    """The task space of a planar robot; touching names the geoms whose friction the valid form varies."""
-    bodies = [model.body(i).name for i in range(1, model.nbody)]
-    joints = [model.joint(int(j)).name for j in model.dof_jntid if model.dof_damping[model.jnt_dofadr[j]] > 0]
-    geoms = [model.geom(i).name for i in range(model.ngeom)] if published else touching
+def rand_params(
+    family: str, limbs: tuple[str, ...], *, published: bool, touching: tuple[str, ...] = ()
+) -> TaskSpace:
+    """The task space of a planar robot: a torso and limbs, each with a geom and a joint that are named after it.
+
+    touching names the geoms whose friction the valid form varies, beside the floor.
+    """
+    bodies = ("torso", *limbs)
+    joints = [f"{limb}_joint" for limb in limbs]
+    geoms = ("floor", *(f"{body}_geom" for body in bodies)) if published else ("floor", *touching)
     axes = {"_x": "x", "_y": "y", "_z": "z"} if published else {"": ""}
     kinds = ("friction", "torsional_friction", "rolling_friction") if published else ("friction",)
     return TaskSpace(family, (
@@ -54,7 +57,9 @@ class HopperRandParams(Hopper):
     name = "HopperRandParams"
 
     def __init__(self, published: bool = False):
-        self.space = rand_params(self.name, self.build(), published=published, touching=("floor", "foot_geom"))
+        self.space = rand_params(
+            self.name, ("thigh", "leg", "foot"), published=published, touching=("foot_geom",)
+        )
 
 
 class Walker2dRandParams(Walker2d):
@@ -67,5 +72,6 @@ class Walker2dRandParams(Walker2d):
 
     def __init__(self, published: bool = False, frame_skip: int = 4):
         super().__init__(frame_skip)
-        touching = ("floor", "foot_geom", "foot_left_geom")
-        self.space = rand_params(self.name, self.build(), published=published, touching=touching)
+        limbs = ("thigh", "leg", "foot", "thigh_left", "leg_left", "foot_left")
+        touching = ("foot_geom", "foot_left_geom")
+        self.space = rand_params(self.name, limbs, published=published, touching=touching)

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 
 import mujoco
 import numpy as np
-from mujoco.batch import Batch
+from array_api_compat import array_namespace
 
+from ..arrays import Array, norm, squares
 from ..observation import Observed, of_point, velocities
+from ..simulator import Simulator
 from ..task import TaskSpace
 from .goal import disc, disc_position
-from .gymnasium_robot import GymnasiumRobot, norm, uniform
+from .gymnasium_robot import GymnasiumRobot, uniform
 
 POSITION_NOISE, VELOCITY_NOISE = 0.1, 0.005  # rad, rad/s
 CONTROL_COST = 1.0  # per squared unit of control
@@ -37,8 +39,6 @@ class ReacherGoal(GymnasiumRobot):
 
     def __init__(self, goal_visible: bool = False):
         self.goal_visible = bool(goal_visible)
-        model = self.build()
-        self._fingertip, self._target = model.body("fingertip").id, model.body("target").id
 
     def spec(self) -> mujoco.MjSpec:
         spec = super().spec()
@@ -46,24 +46,25 @@ class ReacherGoal(GymnasiumRobot):
         spec.add_key(name="start", qpos=[0, 0, *disc_position(self.space.default().values)[0]])
         return spec
 
-    def write(self, batch: Batch, ids: np.ndarray, values: np.ndarray) -> None:
-        super().write(batch, ids, values)
-        batch.expand("key_qpos")[ids, 0, _ARM:] = disc_position(values)
+    def write(self, sim: Simulator, ids: np.ndarray, values: np.ndarray) -> None:
+        sim.expand("key_qpos")[ids, 0, _ARM:] = disc_position(values)
 
     def reset_state(self, rngs: Sequence[np.random.Generator], qpos: np.ndarray, qvel: np.ndarray) -> None:
         qpos[:, :_ARM] += uniform(rngs, _ARM, POSITION_NOISE)
         qvel[:, :_ARM] += uniform(rngs, _ARM, VELOCITY_NOISE)
 
-    def derive(self, batch: Batch) -> np.ndarray:
-        """From the target to the fingertip (N, 3), one stage behind the state."""
-        return batch.bind("xpos")[:, self._fingertip] - batch.bind("xpos")[:, self._target]
+    def derive(self, sim: Simulator) -> tuple[Array, Array]:
+        """Places (N, 3) of the fingertip and the target, one stage behind the state."""
+        xpos = sim.bind("xpos")
+        return xpos[:, sim.model.body("fingertip").id, :], xpos[:, sim.model.body("target").id, :]
 
-    def observe(self, batch: Batch, derived: np.ndarray) -> np.ndarray:
-        qpos, velocity = batch.bind("qpos"), batch.bind("qvel")[:, :_ARM]
-        angles = np.cos(qpos[:, :_ARM]), np.sin(qpos[:, :_ARM])
+    def observe(self, sim: Simulator, derived: tuple[Array, Array]) -> Array:
+        qpos, velocity = sim.bind("qpos"), sim.bind("qvel")[:, :_ARM]
+        xp, (tip, target) = array_namespace(qpos), derived
+        angles = xp.cos(qpos[:, :_ARM]), xp.sin(qpos[:, :_ARM])
         if self.goal_visible:
-            return np.concatenate([*angles, qpos[:, _ARM:], velocity, derived[:, :2]], axis=1)
-        return np.concatenate([*angles, velocity, batch.bind("xpos")[:, self._fingertip, :2]], axis=1)
+            return xp.concat([*angles, qpos[:, _ARM:], velocity, (tip - target)[:, :2]], axis=1)
+        return xp.concat([*angles, velocity, tip[:, :2]], axis=1)
 
     def observation_names(self) -> tuple[Observed, ...]:
         model = self.build()
@@ -86,5 +87,5 @@ class ReacherGoal(GymnasiumRobot):
         )
         return (*angles, *goal, *velocities(model)[:_ARM], *offset)
 
-    def reward_terms(self, batch, derived, qpos_before, ctrl, values):
-        return {"distance": -norm(derived), "control": -CONTROL_COST * np.square(ctrl).sum(axis=1)}
+    def reward_terms(self, sim, derived, qpos_before, ctrl, values):
+        return {"distance": -norm(derived[0] - derived[1]), "control": -CONTROL_COST * squares(ctrl)}

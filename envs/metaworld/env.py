@@ -1,13 +1,13 @@
 """Meta-World's ML1, ML10 and ML45 behind the interface of BatchEnv, stepped in worker processes.
 
-    env = make("MetaWorldML1", num_envs=40, env_name="push-v3")              # needs pip install 'metarl[metaworld]'
+    env = make("MetaWorldML1", num_envs=40, env_name="push-v3")              # needs pip install '.[metaworld]'
     env.set_tasks(env.space.sample(2, "train", np.random.default_rng(0)).repeat(20))
     observation, _ = env.reset(seed=0)                                       # (40, 39), the goal's three numbers 0
     observation, reward, terminated, truncated, info = env.step(actions)     # actions (40, 4)
     info["success"]                                                          # (40,): solved at any step so far
 
-Meta-World is Python around MuJoCo, so it cannot run in `mujoco.batch.Batch`: a few processes (`envs/workers.py`) step
-many simulations each, with actions and observations in shared memory. Results do not depend on how many there are.
+Meta-World is Python around MuJoCo, so it cannot run in `mujoco.batch.Batch`: a few processes (`metarl.util.workers`)
+step many simulations each, with actions and observations in shared memory. Results do not depend on how many there are.
 
 Every episode lasts its whole horizon, solved or not, and info["success"] is there for each: an average over simulations
 at the end of the episodes counts every one that was started. (Meta-World's own evaluation ends an episode that succeeds
@@ -16,18 +16,18 @@ and stops at a number of finished ones, so it counts more of the fast, which are
 Nothing is random but the task: Meta-World starts each episode of a task in the same state.
 """
 
-import os
 from typing import Any
 
-import gymnasium
 import mujoco
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
+from metarl.util.machine import available_threads
 from metarl.util.optional import Extra
 from metarl.util.rng import Seed
 from metarl.util.workers import Workers
 
+from ..autoreset import Transition
 from ..family import Family
 from ..task import Tasks
 from ..task_env import TaskVectorEnv
@@ -57,6 +57,7 @@ class MetaWorld(Family):
     """What the benchmarks have in common; see MetaWorldEnv for how they are stepped."""
 
     space: GoalSpace
+    batched = False
     extra = METAWORLD
     frame_skip = 5
     horizon = 500
@@ -64,6 +65,9 @@ class MetaWorld(Family):
 
     def build(self) -> mujoco.MjModel:
         raise TypeError(f"{self.name} is stepped in worker processes: use metarl.envs.make({self.name!r}, num_envs)")
+
+    def make_env(self, num_envs: int, **settings: Any) -> "MetaWorldEnv":
+        return MetaWorldEnv(self, num_envs, **settings)
 
 
 class MetaWorldML1(MetaWorld):
@@ -97,7 +101,7 @@ class MetaWorldEnv(TaskVectorEnv):
     """A Gymnasium VectorEnv of Meta-World with a task per simulation.
 
     Args:
-        family: a MetaWorld, or the name of one with its options in family_options.
+        family: a MetaWorld.
         num_envs: number of simulations N.
         horizon: episode length in steps; Meta-World's 500 if None.
         action_scale: actions in [-action_scale, action_scale] are Meta-World's [-1, 1], and are clipped there.
@@ -113,31 +117,24 @@ class MetaWorldEnv(TaskVectorEnv):
 
     def __init__(
         self,
-        family: str | MetaWorld,
+        family: MetaWorld,
         num_envs: int = 1,
         *,
         horizon: int | None = None,
         action_scale: float = 1.0,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         num_threads: int = 0,
-        **family_options: Any,
     ):
-        super().__init__(family, num_envs, horizon, action_scale, autoreset_mode, num_threads, family_options)
+        super().__init__(family, num_envs, horizon, action_scale, autoreset_mode, num_threads)
         METAWORLD.require(self.family.name)
         self._scale = action_scale
-        self._process = os.getpid()
         self._seed: Seed = None
         self._success = np.zeros(num_envs, bool)
-        count = min(num_threads or len(os.sched_getaffinity(0)), num_envs) if num_envs > 1 else 0
-        self.workers = Workers(f"{__package__}.sim:Simulations", FIELDS, num_envs, count, self._words)
+        count = min(num_threads or available_threads(), num_envs) if num_envs > 1 else 0
+        self.workers = Workers(f"{__package__}.sim:Simulations", FIELDS, num_envs, count, self._describe)
 
         low, high = (np.concatenate([limit, limit, np.zeros(3)]) for limit in (_LOW, _HIGH))  # the goal is hidden
         self._set_spaces(np.full(_ACTIONS, action_scale, np.float32), low, high, len(low))
-
-    @property
-    def parameters(self) -> np.ndarray:
-        """(N, D), the tasks as they stand at this step. A copy."""
-        return self._values.copy()
 
     def _check(self, tasks: Tasks) -> None:
         self.space.check(tasks)
@@ -170,82 +167,41 @@ class MetaWorldEnv(TaskVectorEnv):
             getattr(data, name)[:] = value
         return data
 
-    def reset(self, *, seed: Seed = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
-        """Start new episodes.
-
-        Args:
-            seed: of the random streams, which nothing is drawn from; named in errors.
-            options: "tasks": as set_tasks; "reset_mask": (N,) bool, the simulations to reset.
-        """
-        mask = np.zeros(self.num_envs, bool)
-        mask[self._resets(seed, options)] = True
-        self._restart(mask)
-        self._run(np.where(mask, RESET, 0))
-        self._ended[mask] = False
-        self._observation = self.workers.arrays["observation"].copy()
-        return self._observation.copy(), {}
-
     def _seeded(self, ids: np.ndarray, seed: Seed) -> None:
-        self._seed = seed
+        self._seed = seed  # nothing is drawn from it; named in errors
 
-    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """One environment step of every simulation; actions (N, 4): hand x, y, z, and closing the gripper."""
-        if self._observation is None:
-            raise gymnasium.error.ResetNeeded("call reset() before step()")
-        actions = np.asarray(actions, np.float64)
-        if actions.shape != (self.num_envs, _ACTIONS):
-            raise ValueError(f"actions must have shape ({self.num_envs}, {_ACTIONS}), got {actions.shape}")
-        restart = self._ended if self.autoreset_mode is AutoresetMode.NEXT_STEP else np.zeros(self.num_envs, bool)
-        stepped = ~restart
+    def _simulate(self, actions: np.ndarray, stepped: np.ndarray, restart: np.ndarray) -> Transition:
         unknown = np.isnan(actions).any(axis=1)
         arrays = self.workers.arrays
         arrays["action"][:] = np.where(unknown[:, None], 0.0, np.clip(actions / self._scale, -1.0, 1.0))
-        self._restart(restart)
-        self._run(np.where(restart, RESET, STEP))
-        self._elapsed += stepped
+        arrays["todo"][stepped] = STEP
+        self._restart(np.flatnonzero(restart))
+        self._run()
+        diverged = arrays["diverged"] | unknown
+        self._success |= arrays["success"] & stepped & ~diverged
+        return Transition(arrays["observation"].copy(), {"metaworld": arrays["reward"].copy()}, diverged=diverged)
 
-        diverged = (arrays["diverged"] | unknown) & stepped
-        counted = stepped & ~diverged
-        observation = np.where(diverged[:, None], self._observation, arrays["observation"])
-        reward = np.where(counted, arrays["reward"], 0.0)
-        self._success |= arrays["success"] & counted
-        terminated = diverged
-        truncated = (self._elapsed >= self.horizon) & counted
-        ended = terminated | truncated
-        info = self._info(reward, diverged, stepped)
-        if self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
-            final = np.full(self.num_envs, None, object)
-            for i in np.flatnonzero(ended):
-                final[i] = observation[i].copy()
-            final_info = self._info(np.where(ended, reward, 0.0), diverged & ended, ended)
-            info |= {"final_obs": final, "_final_obs": ended, "final_info": final_info, "_final_info": ended}
-            self._restart(ended)
-            self._run(np.where(ended, RESET, 0))
-            observation = np.where(ended[:, None], arrays["observation"], observation)
-        self._ended = ended
-        self._observation = observation
-        return observation.copy(), reward, terminated.copy(), truncated, info
+    def _begin(self, ids: np.ndarray) -> None:
+        self._values[ids] = self._next_values[ids]
+        arrays = self.workers.arrays
+        arrays["task"][ids, : self.space.dim] = self._values[ids]
+        arrays["todo"][ids] = RESET
+        self._success[ids] = False
+
+    def _first(self, ids: np.ndarray) -> np.ndarray:
+        self._run()
+        return self.workers.arrays["observation"].copy()
+
+    def _flags(self, mask: np.ndarray) -> dict[str, np.ndarray]:
+        return {"success": self._success & mask}
 
     def close_extras(self, **kwargs: Any) -> None:
         self.workers.close()
-        self._observation = None
 
-    def _info(self, reward: np.ndarray, diverged: np.ndarray, mask: np.ndarray) -> dict[str, Any]:
-        """Gymnasium's vector info: each key with a mask _key of the simulations it holds for."""
-        terms = {"metaworld": reward, "_metaworld": mask}
-        info = {"reward_terms": terms, "success": self._success & mask, "diverged": diverged}
-        return info | {f"_{name}": mask for name in info}
-
-    def _restart(self, mask: np.ndarray) -> None:
-        """Prepare the simulations in the mask for the start of an episode of their next task."""
-        self._values[mask] = self._next_values[mask]
-        self.workers.arrays["task"][mask, : self.space.dim] = self._values[mask]
-        self._elapsed[mask] = 0
-        self._success[mask] = False
-
-    def _run(self, todo: np.ndarray) -> None:
-        self.workers.arrays["todo"][:] = todo
+    def _run(self) -> None:
+        """What todo says, and then nothing more to do."""
         self._call("run")
+        self.workers.arrays["todo"][:] = 0
 
     def _ask(self, i: int, method: str) -> Any:
         """The answer of the one worker that has simulation i."""
@@ -253,11 +209,9 @@ class MetaWorldEnv(TaskVectorEnv):
         return self._call(method, row, worker=worker)[0]
 
     def _call(self, method: str, *arguments: Any, worker: int | None = None) -> list[Any]:
-        if os.getpid() != self._process:
-            raise RuntimeError("this MetaWorldEnv was made in another process and would hang in this one; make it here")
+        self._usable()
         return self.workers.call(method, *arguments, worker=worker)
 
-    def _words(self, i: int) -> str:
-        """Simulation i in words."""
+    def _describe(self, i: int) -> str:
         name = environment_of(self._values[i])[0]
         return f"simulation {i}: {name}, task {self.tasks.describe(i)}, seed {self._seed}"

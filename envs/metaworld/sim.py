@@ -19,7 +19,7 @@ import mujoco
 import numpy as np
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 
-from ..batch_env import _BAD_STATE, _on_mujoco_warning
+from ..divergence import BAD_STATE, quiet
 from .env import CAMERA, STEP
 from .tasks import environment_of
 
@@ -44,14 +44,10 @@ class Simulations:
 
     def run(self) -> None:
         """Do what todo says, in every simulation."""
-        handler = mujoco.get_mju_user_warning()
-        mujoco.set_mju_user_warning(_on_mujoco_warning)
-        try:
+        with quiet():
             for i in np.flatnonzero(self._arrays["todo"]):
                 self._current[0] = i
                 self._one(i)
-        finally:
-            mujoco.set_mju_user_warning(handler)
 
     def state(self) -> np.ndarray:
         """qpos and behind it qvel of each simulation, (n, STATE), zeros at the end."""
@@ -157,7 +153,7 @@ class Simulation:
     @property
     def _broken(self) -> bool:
         """Whether MuJoCo has given up on the state since the last reset."""
-        return bool(self.env.data.warning.number[_BAD_STATE].any())
+        return bool(self.env.data.warning.number[BAD_STATE].any())
 
     def model(self) -> mujoco.MjModel:
         """A copy of the model with the task in it."""

@@ -228,7 +228,7 @@ def _goals(names: Iterable[str], seed: int) -> np.ndarray:
     for (name, box), rows in zip(boxes.items(), goals, strict=True):
         rows[:, 0] = INDICES[name]
         for row in rows:
-            box.draw(rng)  # a reset of Meta-World draws twice, and the second is in force
+            box.draw(rng)  # a reset of Meta-World draws twice, and the second counts
             row[1 : 1 + len(box.low)] = box.draw(rng)
     width = max(len(box.low) for box in boxes.values())
     return goals[..., : 1 + width]

@@ -16,12 +16,13 @@ import mujoco
 import numpy as np
 from pydantic import AfterValidator, Field, ValidationInfo, WrapValidator, field_validator, model_validator
 
+from ..latency_noise import SensorActuatorModel
 from ..parameter import DISTRIBUTIONS, Parameter
+from ..schedule import Schedule
 from ..task import SPLITS, TaskSpace
-from ..variation.latency_noise import Channel
 from ..variation.quantities import QUANTITIES
-from ..variation.schedule import Onsets
-from ..variation.write import Unwritable, Write, Writer
+from ..variation.write import Write
+from ..writer import Unwritable, Writer
 from .entries import Choice, Entry, Expected, Mistake, Number, Numbers, Text, Word, as_tuple, mistaken, option
 
 _Element = str | Annotated[int, Field(strict=True)]
@@ -143,9 +144,9 @@ def check_use(parameters: Sequence[Parameter], used: set[str], found: list[Mista
 def check_space(space: TaskSpace, observations: int, actions: int, found: list[Mistake]) -> None:
     """Report what only all parameters together, or the size of the observation, show to be wrong."""
     try:
-        Onsets(space)
-        if Channel.needed(space):
-            Channel(space, observations, np.zeros(actions), 1)
+        Schedule(space)
+        if SensorActuatorModel.needed(space):
+            SensorActuatorModel(space, observations, np.zeros(actions), 1)
         for split in SPLITS[: 3 if any(p.extrapolation for p in space.parameters) else 2]:
             space.sample(1, split, np.random.default_rng(0))
     except ValueError as error:

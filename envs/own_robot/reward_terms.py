@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
-from mujoco.batch import Batch
 from pydantic import ConfigDict, ValidationInfo, WrapValidator, field_validator
 
+from ..simulator import Simulator
 from .entries import NOTHING, Choice, Named, Number, Positive, mistaken, option
 from .signals import Built, Signal, SignalEntry
 
@@ -129,9 +129,9 @@ class RewardTerm:
     tolerance: float = 1.0
     changes: bool = False
 
-    def value(self, batch: Batch, ctrl_before: np.ndarray, values: np.ndarray) -> np.ndarray:
+    def value(self, sim: Simulator, ctrl_before: np.ndarray, values: np.ndarray) -> np.ndarray:
         """What the term pays for the step, (N,); controls before it (N, A), tasks values (N, D)."""
-        numbers = self.signal.read(batch)
+        numbers = self.signal.read(sim)
         if self.changes:
             numbers = numbers - self.signal.compute(ctrl_before)
         if self.told or self.targets.any():
@@ -152,9 +152,9 @@ class TerminationTerm:
     below: float
     above: float
 
-    def ended(self, batch: Batch) -> np.ndarray:
+    def ended(self, sim: Simulator) -> np.ndarray:
         """Which simulations have ended, (N,) bool."""
-        numbers = self.signal.read(batch)
+        numbers = self.signal.read(sim)
         return ((numbers < self.below) | (numbers > self.above)).any(axis=1)
 
 

@@ -14,13 +14,13 @@ from typing import Any
 
 import mujoco
 import numpy as np
-from mujoco.batch import Batch
 
 from metarl.util.safe_yaml import parse_mapping, read_bytes
 
 from ..families.gymnasium_robot import uniform
 from ..family import Family
 from ..observation import Observed
+from ..simulator import Simulator
 from ..task import TaskSpace
 from . import mjcf
 from .entries import MOVABLE, Mistake, Names, elements, is_line, read_entry
@@ -147,11 +147,10 @@ class OwnRobot(Family):
         low, high = self._control_range
         return low.copy(), high.copy()
 
-    def write(self, batch: Batch, ids: np.ndarray, values: np.ndarray) -> None:
-        super().write(batch, ids, values)
+    def write(self, sim: Simulator, ids: np.ndarray, values: np.ndarray) -> None:
         if self._told:
-            first = batch.model.numeric(TASK).adr[0]
-            batch.expand("numeric_data")[ids, first : first + self.space.dim] = values
+            first = sim.model.numeric(TASK).adr[0]
+            sim.expand("numeric_data")[ids, first : first + self.space.dim] = values
 
     def reset_state(self, rngs: Sequence[np.random.Generator], qpos: np.ndarray, qvel: np.ndarray) -> None:
         for state, noise in zip((qpos, qvel), self._noise, strict=True):
@@ -159,28 +158,28 @@ class OwnRobot(Family):
             if len(noisy):
                 state[:, noisy] += uniform(rngs, len(noisy), 1.0) * noise[noisy]
 
-    def before(self, batch: Batch) -> np.ndarray:
+    def before(self, sim: Simulator) -> np.ndarray:
         """The controls (N, A) of the step before."""
-        return batch.bind("ctrl").copy()
+        return sim.bind("ctrl").copy()
 
-    def advance(self, batch: Batch, ctrl: np.ndarray, ids: np.ndarray | None) -> None:
+    def advance(self, sim: Simulator, ctrl: np.ndarray, ids: np.ndarray | None) -> None:
         for field in self._fields:  # bound after the first step, a derived one would be zero there
-            field_of(batch, field)
-        super().advance(batch, ctrl, ids)
+            field_of(sim, field)
+        super().advance(sim, ctrl, ids)
 
-    def observe(self, batch: Batch, derived: Any) -> np.ndarray:
-        return np.concatenate([signal.read(batch) for signal in self._observation], axis=1)
+    def observe(self, sim: Simulator, derived: Any) -> np.ndarray:
+        return np.concatenate([signal.read(sim) for signal in self._observation], axis=1)
 
     def observation_names(self) -> tuple[Observed, ...]:
         return tuple(name for signal in self._observation for name in signal.names)
 
     def reward_terms(
-        self, batch: Batch, derived: Any, qpos_before: np.ndarray, ctrl: np.ndarray, values: np.ndarray
+        self, sim: Simulator, derived: Any, qpos_before: np.ndarray, ctrl: np.ndarray, values: np.ndarray
     ) -> dict[str, np.ndarray]:
-        return {name: term.value(batch, qpos_before, values) for name, term in self._reward.items()}
+        return {name: term.value(sim, qpos_before, values) for name, term in self._reward.items()}
 
-    def terminated(self, batch: Batch, values: np.ndarray) -> np.ndarray | None:
-        ended = [term.ended(batch) for term in self._termination]
+    def terminated(self, sim: Simulator, values: np.ndarray) -> np.ndarray | None:
+        ended = [term.ended(sim) for term in self._termination]
         return np.logical_or.reduce(ended) if ended else None
 
 
@@ -216,7 +215,7 @@ def _impossible_writes(data: dict[str, Any], names: Names) -> list[Mistake]:
         entries = {name: read_entry(ParameterEntry, item, names)[0] for name, item in data["parameters"].items()}
         there = names.actuators == elements(names.model, "actuators")
         parameters = [entry.parameter(name) for name, entry in entries.items() if entry]
-        known = [p for p in parameters if there or all(write.row.kind != "actuator" for write in p.writes)]
+        known = [p for p in parameters if there or all(write.quantity_row.kind != "actuator" for write in p.writes)]
         check_writes(known, names.model, found)
     return found
 

@@ -19,11 +19,11 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import mujoco
 import numpy as np
-from mujoco.batch import Batch
 from pydantic import Field, create_model
 
 from ..families.servo_robot import gravity_direction, to_body
 from ..observation import Observed
+from ..simulator import Simulator
 from ..task import TaskSpace
 from .entries import MOVABLE, Axes, Choice, Entry, Named, Positive, option
 
@@ -55,7 +55,7 @@ class Signal:
     """Numbers of a state, (N, k).
 
     Attributes:
-        field: the field of the batch that they come from; "numeric_data" is of the model.
+        field: the field of the simulator that they come from; "numeric_data" is of the model.
         columns: of that field.
         names: what each of the k numbers is.
         compute: from the columns (N, len(columns)) to the numbers (N, k); None if they are the numbers.
@@ -66,15 +66,15 @@ class Signal:
     names: tuple[Observed, ...]
     compute: Callable[[np.ndarray], np.ndarray] | None = None
 
-    def read(self, batch: Batch) -> np.ndarray:
+    def read(self, sim: Simulator) -> np.ndarray:
         """The numbers, a new contiguous array (N, k)."""
-        values = np.take(field_of(batch, self.field), self.columns, axis=1)
+        values = np.take(field_of(sim, self.field), self.columns, axis=1)
         return values if self.compute is None else self.compute(values)
 
 
-def field_of(batch: Batch, name: str) -> np.ndarray:
+def field_of(sim: Simulator, name: str) -> np.ndarray:
     """A field of all simulations, (N, size)."""
-    found = batch.expand(name) if name == "numeric_data" else batch.bind(name)
+    found = sim.expand(name) if name == "numeric_data" else sim.bind(name)
     return found.reshape(len(found), -1)
 
 

@@ -1,1 +1,1 @@
-"""What can vary about a robot: what a parameter writes, when it sets in, and what lies between policy and robot."""
+"""What a parameter may change: the table of quantities, a `Write` that names one, and how each changes a model."""

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from metarl.agents import Adapter, Decision, Normalizer
+from metarl.algorithms.base import Spec
 from metarl.algorithms.inner_learners import make_inner
 from metarl.algorithms.state import check_state
 from metarl.config import Config
@@ -21,18 +22,17 @@ from metarl.util.rng import stream
 class Scratch:
     """The inner learner alone, from the weights that the seed draws."""
 
-    def __init__(self, config: Config, env: BatchEnv):
-        self.config, self.env = config, env
-        self.inner = make_inner(config, env)
+    def __init__(self, config: Config, spec: Spec):
+        self.config, self.spec = config, spec
+        self.inner = make_inner(config, spec)
 
-    def iterate(self, iteration: int) -> dict[str, float]:
+    def iterate(self, env: BatchEnv, iteration: int) -> dict[str, float]:
         """Nothing: there is nothing to learn before the task."""
         return {"env_steps": 0, "diverged": 0}
 
     def adapter(self) -> Adapter:
-        observations = self.env.single_observation_space.shape[0]
         seed = stream(self.config.seed, "minibatches")
-        return self.inner.adapter(self.inner.params, Normalizer.identity(observations, False), seed)
+        return self.inner.adapter(self.inner.params, Normalizer.identity(self.spec.observation_dim, False), seed)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         return {f"params.{name}": value.clone() for name, value in self.inner.params.items()}
@@ -47,7 +47,7 @@ class Random(Scratch):
     """Actions drawn evenly from the action space."""
 
     def adapter(self) -> Adapter:
-        space = self.env.single_action_space
+        space = self.spec.action_space
         return RandomAdapter(space.low, space.high)
 
 
@@ -63,8 +63,7 @@ class RandomAdapter(Adapter):
     def act(self, state: Any, observations: np.ndarray, rng: np.random.Generator | None) -> Decision:
         shape = (*observations.shape[:2], len(self.low))
         share = np.full(shape, 0.5, np.float32) if rng is None else rng.random(shape, np.float32)
-        log_probs = np.full(shape[:2], -np.log(self.high - self.low).sum(), np.float32)
-        return Decision(self.low + (self.high - self.low) * share, log_probs, observations.astype(np.float32), state)
+        return Decision(self.low + (self.high - self.low) * share, self.normalize(observations), state)
 
     def adapt(self, state: Any, rollout: Any) -> None:
         return None

@@ -1,6 +1,6 @@
 """What adapts inside a task, for outer loops that need no more of it than weights before and after.
 
-    inner = make_inner(config, env)
+    inner = make_inner(config, spec)
     adapter = inner.adapter(inner.params, normalizer, seed)      # starts every task from these weights
     state = adapter.adapt(adapter.start(40), rollout)
     state.params                                                 # each with a leading task axis
@@ -14,10 +14,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from metarl.agents import Adapter, GradientAdapter, Normalizer, Params
-from metarl.algorithms.meta_gradient import MetaGradientLearner
+from metarl.agents import (
+    Adapter,
+    GaussianMLP,
+    GradientAdapter,
+    InnerLoop,
+    Normalizer,
+    Params,
+    PolicyGradientInner,
+)
+from metarl.algorithms.base import Spec
 from metarl.config import Config
-from metarl.envs import BatchEnv
 from metarl.errors import UserError
 from metarl.util.rng import stream
 
@@ -29,28 +36,40 @@ class Inner(NamedTuple):
     adapter: Callable[[Params, Normalizer, np.random.SeedSequence], Adapter]
 
 
-def make_inner(config: Config, env: BatchEnv) -> Inner:
+def make_inner(config: Config, spec: Spec) -> Inner:
     """The inner learner that the config names."""
-    return _sb3(config, env) if config.inner.sb3.algorithm else _gradient(config, env)
+    return _sb3(config, spec) if config.inner.sb3.algorithm else _gradient(config, spec)
 
 
-def _gradient(config: Config, env: BatchEnv) -> Inner:
-    learner = MetaGradientLearner(config, env)
-    params, step_sizes = learner.split({name: value.detach() for name, value in learner.meta.items()})
+def _gradient(config: Config, spec: Spec) -> Inner:
+    inner = policy_gradient_inner(config, spec)
+    params, step_sizes = inner.split(inner.init(np.random.default_rng(stream(config.seed, "init"))))
 
     def adapter(params: Params, normalizer: Normalizer, seed: np.random.SeedSequence) -> GradientAdapter:
-        return GradientAdapter(learner.inner_loop, params, step_sizes, normalizer, learner.prepare)
+        return GradientAdapter(inner, params, step_sizes, normalizer)
 
     return Inner(params, adapter)
 
 
-def _sb3(config: Config, env: BatchEnv) -> Inner:
+def policy_gradient_inner(config: Config, spec: Spec) -> PolicyGradientInner:
+    """The policy and the gradient steps of `config.policy` and `config.inner`."""
+    inner, policy = config.inner, config.policy
+    network = GaussianMLP(
+        spec.observation_dim, spec.action_dim, policy.hidden, policy.activation, policy.init_std, policy.min_std
+    )
+    loop = InnerLoop(network, inner.head_only, inner.first_order)
+    return PolicyGradientInner(
+        loop, inner.lr, inner.steps, config.discount, config.gae_lambda, inner.learn_lr, config.bootstrap_at_horizon
+    )
+
+
+def _sb3(config: Config, spec: Spec) -> Inner:
     from metarl.agents.sb3.adapter import SB3Adapter  # SB3 takes a second to import
     from metarl.agents.sb3.model import build, weights
     from metarl.algorithms.sb3_processes import Processes
 
     sb3 = config.inner.sb3
-    spaces = env.single_observation_space, env.single_action_space
+    spaces = spec.observation_space, spec.action_space
     try:
         model = build(sb3.algorithm, sb3.settings, *spaces, stream(config.seed, "init"))
     except ValueError as error:

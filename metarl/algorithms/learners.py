@@ -1,36 +1,26 @@
-"""From a config to the learner it names.
+"""From a config to its environment, and to the learner that it names.
 
-    learner = make_learner(config)
-    metrics = learner.iterate(0)
+    env = training_env(config)
+    learner = make_learner(config, Spec.of(env))
+    metrics = learner.iterate(env, 0)
     adapter = learner.adapter()
 """
 
+import importlib
+
 from gymnasium.vector import AutoresetMode
 
-from metarl.algorithms.baselines import Random, Scratch
-from metarl.algorithms.maml import MAML
-from metarl.algorithms.promp import ProMP
-from metarl.algorithms.reptile import Reptile
-from metarl.algorithms.rl2 import RL2
+from metarl.algorithms.base import Learner, Spec
 from metarl.config import Config
-from metarl.envs import BatchEnv, MissingExtra, OracleEnv, family_class, make
+from metarl.envs import BatchEnv, OracleEnv
 from metarl.errors import UserError
-
-LEARNERS = {
-    "promp": ProMP,
-    "maml-trpo": MAML,
-    "rl2": RL2,
-    "reptile": Reptile,
-    "scratch": Scratch,
-    "random": Random,
-}
-
-Learner = ProMP | MAML | RL2 | Reptile | Scratch | Random
+from metarl.util.optional import MissingExtra
+from metarl.util.text import first_line
 
 
 def require_extra(config: Config) -> None:
     """UserError if the config's family needs a package that is not installed."""
-    family = family_class(config.env.family)
+    family = config.env.load_family()
     try:
         if family.extra:
             family.extra.require(family.name)
@@ -41,21 +31,36 @@ def require_extra(config: Config) -> None:
 def make_env(config: Config, num_envs: int) -> BatchEnv:
     """``num_envs`` simulations of the config's family, for :func:`metarl.algorithms.sampling.collect`."""
     require_extra(config)
-    env = config.env
-    made = make(
-        env.family,
+    env, family = config.env, config.env.load_family()
+    made = family.make_env(
         num_envs,
         horizon=env.horizon,
         action_scale=env.action_scale,
         autoreset_mode=AutoresetMode.DISABLED,
         num_threads=config.threads,
-        **env.options,
     )
-    return OracleEnv(made) if getattr(config.algorithm, "oracle", False) else made
+    return OracleEnv(made) if config.algorithm.oracle else made
 
 
-def make_learner(config: Config, env: BatchEnv | None = None) -> Learner:
-    """An untrained learner; its environment is made here unless given."""
-    if env is None:
-        env = make_env(config, config.meta_batch * config.episodes)
-    return LEARNERS[config.algorithm.name](config, env)
+def training_env(config: Config) -> BatchEnv:
+    """The simulations of an iteration: `episodes` in each of `meta_batch` tasks."""
+    return make_env(config, config.meta_batch * config.episodes)
+
+
+def make_learner(config: Config, spec: Spec | None = None) -> Learner:
+    """An untrained learner; without a spec, that of an environment made for it.
+
+    Raises:
+        UserError: the class that the algorithm's config names cannot be imported.
+    """
+    if spec is None:
+        env = make_env(config, 1)
+        spec = Spec.of(env)
+        env.close()
+    module, _, name = config.algorithm.learner.partition(":")
+    try:
+        learner = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        problem = f"its learner {config.algorithm.learner} cannot be imported: {first_line(error)}"
+        raise UserError(f"algorithm {config.algorithm.name}: {problem}") from error
+    return learner(config, spec)

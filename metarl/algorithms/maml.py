@@ -23,15 +23,16 @@ from torch.nn.utils import parameters_to_vector
 from metarl.agents import Params, Samples
 from metarl.algorithms.meta_gradient import MetaGradientLearner, Round
 from metarl.algorithms.trust_region import line_search, natural_step
+from metarl.envs import BatchEnv
 
 
 class MAML(MetaGradientLearner):
-    """See the module; settings are :class:`metarl.config.MAMLConfig`."""
+    """See the module; settings are :class:`metarl.algorithms.maml_config.MAMLConfig`."""
 
-    def iterate(self, iteration: int) -> dict[str, float]:
+    def iterate(self, env: BatchEnv, iteration: int) -> dict[str, float]:
         """One iteration of Algorithm 3; returns its metrics."""
         settings = self.config.algorithm
-        rounds, metrics = self.inner_loops(iteration)  # lines 3-8
+        rounds, metrics = self.inner_loops(env, iteration)  # lines 3-8
         start = time.perf_counter()
 
         gradients, before = self.meta_gradient(rounds)  # line 10
@@ -78,7 +79,7 @@ class MAML(MetaGradientLearner):
 
     def thin(self, round: Round) -> Round:
         """The first ``curvature_fraction`` of the episodes of a round; their weights add up to one again."""
-        steps, episodes = self.env.horizon, self.config.episodes
+        steps, episodes = self.spec.horizon, self.config.episodes
         kept = max(1, math.ceil(self.config.algorithm.curvature_fraction * episodes))
 
         def thinned(x: torch.Tensor) -> torch.Tensor:  # (M, T * K, ...) -> (M, T * kept, ...)

@@ -4,11 +4,10 @@ An iteration samples a meta-batch of tasks and, in all of them at once, alternat
 taking an inner gradient step. Round k holds the episodes of the k-times adapted policies; the outer update then
 differentiates through the same chain of adaptations as a function of the meta-parameters:
 
-    rounds, metrics = learner.inner_loops(iteration)      # inner_steps + 1 rounds
+    rounds, metrics = learner.inner_loops(env, iteration) # inner_steps + 1 rounds
     outputs = learner.outputs(meta, rounds)               # of theta_0, ..., theta_K, differentiable in meta
 
-Meta-parameters are one flat dict of leaf tensors: "params.<name>", and "step_sizes.<name>" when they are learned: one
-for each weight (Meta-SGD, Li et al. 2017) in each inner step (MAML++, Antoniou et al. 2019).
+Meta-parameters are one flat dict of leaf tensors, see `metarl.agents.policy_gradient`.
 """
 
 import time
@@ -19,21 +18,11 @@ import numpy as np
 import torch
 from torch.distributions import kl_divergence
 
-from metarl.agents import (
-    GaussianMLP,
-    GradientAdapter,
-    InnerLoop,
-    Normalizer,
-    Params,
-    Rollout,
-    Samples,
-    discounted_returns,
-    fit_values,
-    generalized_advantages,
-    normalize_advantages,
-)
+from metarl.agents import GaussianMLP, GradientAdapter, Normalizer, Params, Samples
 from metarl.agents.inner_loop import per_task
 from metarl.agents.policy import GaussianStatistics
+from metarl.algorithms.base import Spec
+from metarl.algorithms.inner_learners import policy_gradient_inner
 from metarl.algorithms.sampling import collect
 from metarl.algorithms.state import check_state, normalizer_state, restored
 from metarl.config import Config
@@ -59,50 +48,33 @@ class MetaGradientLearner:
 
     Args:
         config: of the run.
-        env: ``config.meta_batch * config.episodes`` simulations, autoreset disabled.
+        spec: of its environment.
     """
 
-    def __init__(self, config: Config, env: BatchEnv):
-        self.config, self.env = config, env
-        observation_dim = env.single_observation_space.shape[0]
-        self.policy = GaussianMLP(
-            observation_dim,
-            env.single_action_space.shape[0],
-            config.policy.hidden,
-            config.policy.activation,
-            config.policy.init_std,
-            config.policy.min_std,
-        )
-        self.inner_loop = InnerLoop(self.policy, config.inner.head_only, config.inner.first_order)
-        params = self.policy.init(np.random.default_rng(stream(config.seed, "init")))
-        self.meta = {f"params.{name}": value for name, value in params.items()}
-        if config.inner.learn_lr:
-            for name, value in params.items():
-                self.meta[f"step_sizes.{name}"] = torch.full((config.inner.steps, *value.shape), config.inner.lr)
+    def __init__(self, config: Config, spec: Spec):
+        self.config, self.spec = config, spec
+        self.inner = policy_gradient_inner(config, spec)
+        self.meta = self.inner.init(np.random.default_rng(stream(config.seed, "init")))
         for value in self.meta.values():
             value.requires_grad_(True)
-        self.normalizer = Normalizer.identity(observation_dim, config.policy.normalize_observations)
+        self.normalizer = Normalizer.identity(spec.observation_dim, config.policy.normalize_observations)
 
     # ---- the meta-parameters
 
-    def split(self, meta: Params) -> tuple[Params, list[Params]]:
-        """(policy weights, step sizes of each inner step, at least one) of a dict of meta-parameters."""
-        params = {name[7:]: value for name, value in meta.items() if name.startswith("params.")}
-        inner = self.config.inner
-        if inner.learn_lr:
-            return params, [{name: meta[f"step_sizes.{name}"][k] for name in params} for k in range(inner.steps)]
-        return params, [dict.fromkeys(params, inner.lr)] * max(1, inner.steps)
+    @property
+    def policy(self) -> GaussianMLP:
+        return self.inner.inner_loop.policy
 
     def outputs(self, meta: Params, rounds: list[Round]) -> list[GaussianStatistics]:
         """What theta_0, theta_1, ... put out at the observations of round 0, 1, ..., as functions of ``meta``.
 
         theta_0 is the initialization, theta_{k+1} comes from theta_k by an inner step on the samples of round k.
         """
-        params, step_sizes = self.split(meta)
+        params, step_sizes = self.inner.split(meta)
         params = per_task(params, rounds[0].samples.num_tasks)
         outputs = []
         for r, sizes in zip(rounds[:-1], step_sizes):
-            params, statistics = self.inner_loop.adapt(params, sizes, r.samples)
+            params, statistics = self.inner.inner_loop.adapt(params, sizes, r.samples)
             outputs.append(statistics)
         return [*outputs, self.policy(params, rounds[-1].samples.observations)]
 
@@ -113,39 +85,17 @@ class MetaGradientLearner:
 
     def adapter(self) -> GradientAdapter:
         """Adapts from the present meta-parameters."""
-        params, step_sizes = self.split({name: value.detach().clone() for name, value in self.meta.items()})
-        return GradientAdapter(self.inner_loop, params, step_sizes, self.normalizer, self.prepare)
+        return self.inner.adapter({name: value.detach().clone() for name, value in self.meta.items()}, self.normalizer)
 
     # ---- experience
 
-    def prepare(self, rollout: Rollout) -> Samples:
-        """Samples with advantages, normalized in each task, over the linear feature baseline."""
-        discount, valid = self.config.discount, rollout.valid
-        values, bootstrap = fit_values(rollout, discounted_returns(rollout.rewards, valid, discount))
-        if not self.config.bootstrap_at_horizon:
-            bootstrap = np.zeros_like(bootstrap)
-        advantages = normalize_advantages(
-            generalized_advantages(
-                rollout.rewards, values, bootstrap, rollout.terminated, valid, discount, self.config.gae_lambda
-            ),
-            valid,
-        )
-        weights = valid / np.maximum(valid.sum(axis=(1, 2), keepdims=True), 1)
-
-        def rows(x: np.ndarray) -> torch.Tensor:  # (M, T, K, ...) -> (M, T * K, ...)
-            return torch.from_numpy(x.reshape(x.shape[0], -1, *x.shape[3:]).astype(np.float32, copy=False))
-
-        return Samples(
-            rows(rollout.observations), rows(rollout.actions), rows(rollout.log_probs), rows(advantages), rows(weights)
-        )
-
-    def inner_loops(self, iteration: int) -> tuple[list[Round], dict[str, float]]:
+    def inner_loops(self, env: BatchEnv, iteration: int) -> tuple[list[Round], dict[str, float]]:
         """Sample tasks; collect episodes and adapt in all of them, ``inner.steps`` times; collect once more."""
         config = self.config
         start = time.perf_counter()
         rng = np.random.default_rng(stream(config.seed, "tasks", iteration))
-        tasks = self.env.space.sample(config.meta_batch, "train", rng)
-        self.env.set_tasks(tasks.repeat(config.episodes))
+        tasks = env.space.sample(config.meta_batch, "train", rng)
+        env.set_tasks(tasks.repeat(config.episodes))
 
         adapter = self.adapter()
         state, rounds = adapter.start(config.meta_batch), []
@@ -153,16 +103,10 @@ class MetaGradientLearner:
         moments = 0.0
         for k in range(config.inner.steps + 1):
             seed = stream(config.seed, "rollouts", iteration, k)
-            rollout = collect(self.env, adapter, state, config.episodes, seed)
-            samples = self.prepare(rollout)
-            with torch.no_grad():
-                if k < config.inner.steps:
-                    state, statistics = adapter.step(state, samples)
-                else:
-                    statistics = self.policy(state.params, samples.observations)
-                # once more from the statistics, so that the first likelihood ratios are one to the last bit
-                log_probs = self.policy.distribution(statistics).log_prob(samples.actions)
-            rounds.append(Round(samples._replace(log_probs=log_probs), statistics))
+            rollout = collect(env, adapter, state, config.episodes, seed)
+            rounds.append(Round(*self.inner.prepare(rollout, state.params)))
+            if k < config.inner.steps:
+                state = adapter.step(state, rounds[-1].samples)
             metrics[f"return_{k}"] = float(np.nanmean(rollout.returns))
             metrics["env_steps"] += rollout.num_steps
             metrics["diverged"] += int(rollout.diverged.sum())

@@ -14,21 +14,24 @@ import time
 import torch
 
 from metarl.agents import Params
+from metarl.algorithms.base import Spec
 from metarl.algorithms.meta_gradient import MetaGradientLearner, Round
 from metarl.algorithms.state import adam_state, load_adam_state
 from metarl.algorithms.surrogate import clipped_surrogate, likelihood_ratio
+from metarl.config import Config
+from metarl.envs import BatchEnv
 
 
 class ProMP(MetaGradientLearner):
-    """See the module; settings are :class:`metarl.config.ProMPConfig`."""
+    """See the module; settings are :class:`metarl.algorithms.promp_config.ProMPConfig`."""
 
-    def __init__(self, config, env):
-        super().__init__(config, env)
+    def __init__(self, config: Config, spec: Spec):
+        super().__init__(config, spec)
         self.optimizer = torch.optim.Adam(self.meta.values(), lr=config.algorithm.lr)
 
-    def iterate(self, iteration: int) -> dict[str, float]:
+    def iterate(self, env: BatchEnv, iteration: int) -> dict[str, float]:
         """One iteration of Algorithm 1; returns its metrics."""
-        rounds, metrics = self.inner_loops(iteration)  # lines 4-8
+        rounds, metrics = self.inner_loops(env, iteration)  # lines 4-8
         start = time.perf_counter()
         settings = self.config.algorithm
         if settings.anneal:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from metarl.agents import Adapter, Normalizer, Params
+from metarl.algorithms.base import Spec
 from metarl.algorithms.inner_learners import make_inner
 from metarl.algorithms.sampling import collect
 from metarl.algorithms.state import check_state, normalizer_state, restored
@@ -27,42 +28,40 @@ from metarl.util.rng import stream
 
 
 class Reptile:
-    """See the module; settings are :class:`metarl.config.ReptileConfig`.
+    """See the module; settings are :class:`metarl.algorithms.reptile_config.ReptileConfig`.
 
     Args:
         config: of the run.
-        env: ``config.meta_batch * config.episodes`` simulations, autoreset disabled.
+        spec: of its environment.
     """
 
-    def __init__(self, config: Config, env: BatchEnv):
-        self.config, self.env = config, env
-        self.inner = make_inner(config, env)
+    def __init__(self, config: Config, spec: Spec):
+        self.config = config
+        self.inner = make_inner(config, spec)
         self.params = {name: value.clone() for name, value in self.inner.params.items()}
         self.velocity = {name: torch.zeros_like(value) for name, value in self.params.items()}
         self.average = {name: value.clone() for name, value in self.params.items()}
-        self.normalizer = Normalizer.identity(
-            env.single_observation_space.shape[0], config.policy.normalize_observations
-        )
+        self.normalizer = Normalizer.identity(spec.observation_dim, config.policy.normalize_observations)
 
     def adapter(self) -> Adapter:
         """Adapts from the present weights, or from their moving average if there is one."""
         params = self.average if self.config.algorithm.average else self.params
         return self.inner.adapter(params, self.normalizer, stream(self.config.seed, "minibatches"))
 
-    def iterate(self, iteration: int) -> dict[str, float]:
+    def iterate(self, env: BatchEnv, iteration: int) -> dict[str, float]:
         """One iteration of algorithm 2; returns its metrics."""
         config = self.config
         start, metrics, moments = time.perf_counter(), {"env_steps": 0, "diverged": 0}, 0.0
         sampling = 0.0
         rng = np.random.default_rng(stream(config.seed, "tasks", iteration))
-        self.env.set_tasks(self.env.space.sample(config.meta_batch, "train", rng).repeat(config.episodes))
+        env.set_tasks(env.space.sample(config.meta_batch, "train", rng).repeat(config.episodes))
 
         adapter = self.inner.adapter(self.params, self.normalizer, stream(config.seed, "minibatches", iteration))
         state = adapter.start(config.meta_batch)
         for k in range(config.inner.steps):  # U^k, in all tasks
             began = time.perf_counter()
             seed = stream(config.seed, "rollouts", iteration, k)
-            rollout = collect(self.env, adapter, state, config.episodes, seed)
+            rollout = collect(env, adapter, state, config.episodes, seed)
             sampling += time.perf_counter() - began
             state = adapter.adapt(state, rollout)
             metrics[f"return_{k}"] = float(np.nanmean(rollout.returns))

@@ -25,6 +25,7 @@ import torch
 
 from metarl.agents import Normalizer, Params, RecurrentAdapter, RecurrentPolicy, Rollout
 from metarl.agents.memory.base import State
+from metarl.algorithms.base import Spec
 from metarl.algorithms.sampling import collect
 from metarl.algorithms.state import adam_state, check_state, load_adam_state, normalizer_state, restored
 from metarl.algorithms.surrogate import clipped_surrogate, likelihood_ratio
@@ -68,31 +69,29 @@ class Batch(NamedTuple):
 
 
 class RL2:
-    """See the module; settings are :class:`metarl.config.RL2Config`.
+    """See the module; settings are :class:`metarl.algorithms.rl2_config.RL2Config`.
 
     Args:
         config: of the run. In an iteration there are `meta_batch` tasks with `episodes` trials each.
-        env: ``config.meta_batch * config.episodes`` simulations, autoreset disabled.
+        spec: of its environment.
     """
 
-    def __init__(self, config: Config, env: BatchEnv):
-        self.config, self.env = config, env
+    def __init__(self, config: Config, spec: Spec):
+        self.config, self.spec = config, spec
         settings = config.algorithm
-        observation_dim = env.single_observation_space.shape[0]
+        observation_dim = spec.observation_dim
         self.policy = RecurrentPolicy(
             observation_dim,
-            env.single_action_space.shape[0],
+            spec.action_dim,
             settings.memory,
             settings.memory_size,
             config.policy.hidden,
             config.policy.activation,
             config.policy.init_std,
             config.policy.min_std,
-            settings.context,
-            settings.layers,
-            settings.heads,
+            settings.memory_options,
             settings.hypernetwork,
-            {"nothing": 0, "task": env.space.dim, "next_observation": observation_dim}[settings.predict],
+            {"nothing": 0, "task": spec.task_space.dim, "next_observation": observation_dim}[settings.predict],
             settings.predict == "next_observation",
         )
         self.params = self.policy.init(np.random.default_rng(stream(config.seed, "init")))
@@ -111,10 +110,10 @@ class RL2:
 
     # ---- one iteration
 
-    def iterate(self, iteration: int) -> dict[str, float]:
+    def iterate(self, env: BatchEnv, iteration: int) -> dict[str, float]:
         """Collect trials and learn from them; returns metrics."""
         start = time.perf_counter()
-        trials, bootstrap, metrics = self.collect_trials(iteration)
+        trials, bootstrap, metrics = self.collect_trials(env, iteration)
         metrics["seconds_sampling"] = time.perf_counter() - start
         start = time.perf_counter()
         batch = self.prepare(trials, bootstrap)
@@ -122,21 +121,23 @@ class RL2:
         metrics["seconds_update"] = time.perf_counter() - start
         return metrics
 
-    def collect_trials(self, iteration: int) -> tuple[Trials, np.ndarray | None, dict[str, float]]:
+    def collect_trials(
+        self, env: BatchEnv, iteration: int
+    ) -> tuple[Trials, np.ndarray | None, dict[str, float]]:
         """A trial in every simulation; (N, E) values behind its episodes, if they are wanted; metrics."""
         config = self.config
         rng = np.random.default_rng(stream(config.seed, "tasks", iteration))
-        tasks = self.env.space.sample(config.meta_batch, "train", rng)
-        self.env.set_tasks(tasks.repeat(config.episodes))
+        tasks = env.space.sample(config.meta_batch, "train", rng)
+        env.set_tasks(tasks.repeat(config.episodes))
         adapter = self.adapter()
         state, rollouts, behind = adapter.start(config.meta_batch), [], []
         for e in range(config.algorithm.trial_episodes):
-            rollout = collect(self.env, adapter, state, config.episodes, stream(config.seed, "rollouts", iteration, e))
+            rollout = collect(env, adapter, state, config.episodes, stream(config.seed, "rollouts", iteration, e))
             if config.bootstrap_at_horizon:
                 behind.append(self.returns(adapter.values(rollout.state, rollout.last_observations)).reshape(-1))
             state = adapter.adapt(state, rollout)
             rollouts.append(rollout)
-        trials = pack(rollouts, self.policy, self.reward_normalizer, self.env.tasks)
+        trials = pack(rollouts, self.policy, self.reward_normalizer, env.tasks)
         metrics = {f"return_{e}": float(np.nanmean(rollout.returns)) for e, rollout in enumerate(rollouts)}
         metrics["env_steps"] = sum(rollout.num_steps for rollout in rollouts)
         metrics["diverged"] = sum(int(rollout.diverged.sum()) for rollout in rollouts)
@@ -259,7 +260,7 @@ class RL2:
     def minibatches(self, batch: Batch, iteration: int, epoch: int) -> Iterator[Batch]:
         """All trials once, in random order, each with all of its windows."""
         rng = np.random.default_rng(stream(self.config.seed, "minibatches", iteration, epoch))
-        num_trials = self.env.num_envs
+        num_trials = self.config.meta_batch * self.config.episodes
         count = batch.weights.shape[1] // num_trials
         for trials in np.array_split(rng.permutation(num_trials), min(self.config.algorithm.minibatches, num_trials)):
             rows = (np.arange(count)[:, None] * num_trials + np.sort(trials)).reshape(-1)

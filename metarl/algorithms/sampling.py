@@ -2,87 +2,157 @@
 
     env.set_tasks(tasks.repeat(num_episodes))
     rollout = collect(env, adapter, adapter.start(len(tasks)), num_episodes, seed=stream(0, "rollouts", 0))
+
+    observations, _ = env.reset(seed=0)                                    # the same, step by step
+    for step in episode(env, adapter, adapter.start(len(tasks)), num_episodes, observations, noise):
+        step.rewards                                                       # (M, K)
 """
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from metarl.agents import Adapter, Rollout
+from metarl.agents import Adapter, Decision, Rollout
 from metarl.envs import BatchEnv
 from metarl.util.torch_runtime import torch_threads
+
+
+class Step(NamedTuple):
+    """One step of K episodes in each of M tasks; see :func:`episode`.
+
+    Attributes:
+        number: t, counted from 0.
+        observations: (M, K, O) raw, that the actions were chosen for.
+        decision: of the adapter; its `state` is the one before the rewards were seen.
+        rewards: (M, K).
+        terminated, truncated, diverged: (M, K) bool, of episodes that were running.
+        running: (M, K) bool, the episodes that had not ended before this step.
+        following: (M, K, O) raw observations after it.
+        info: of the environment.
+        state: the adapter's, after the rewards were seen.
+    """
+
+    number: int
+    observations: np.ndarray
+    decision: Decision
+    rewards: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    diverged: np.ndarray
+    running: np.ndarray
+    following: np.ndarray
+    info: dict[str, Any]
+    state: Any
+
+
+def episode(
+    env: BatchEnv,
+    adapter: Adapter,
+    state: Any,
+    num_episodes: int,
+    observations: np.ndarray,
+    noise: np.random.Generator | None,
+) -> Iterator[Step]:
+    """One episode in every simulation of ``env``, step by step, until the last one ends: the only loop over an episode.
+
+    A step is taken when it is asked for, so whoever asks sees ``env`` as the last one left it, and may change tasks or
+    stop in between.
+
+    Args:
+        env: M * K simulations with their tasks set, autoreset disabled; number ``m * K + k`` is episode k of task m.
+        adapter, state: who acts, and what it knows of the M tasks.
+        num_episodes: K.
+        observations: (M * K, O), of the reset that the episodes begin with.
+        noise: of the actions; None takes mean actions.
+    """
+    shape = (env.num_envs // num_episodes, num_episodes)
+    running = np.ones(shape, bool)
+
+    def by_task(x: np.ndarray) -> np.ndarray:  # (M * K, ...) -> (M, K, ...)
+        return x.reshape(*shape, *x.shape[1:])
+
+    observations = by_task(observations)
+    for number in range(env.horizon):
+        decision = adapter.act(state, observations, noise)
+        following, rewards, terminated, truncated, info = env.step(decision.actions.reshape(env.num_envs, -1))
+        following, rewards = by_task(following), by_task(rewards)
+        terminated, truncated = by_task(terminated) & running, by_task(truncated) & running
+        diverged = by_task(info["diverged"]) & running
+        ended = terminated | truncated
+        state = adapter.observe(decision.state, rewards, ended)
+        yield Step(
+            number, observations, decision, rewards, terminated, truncated, diverged, running, following, info, state
+        )
+        running = running & ~ended
+        if not running.any():
+            return
+        observations = following
 
 
 @torch_threads(1)  # idle threads of PyTorch's would spin on the cores that the physics needs
 def collect(
     env: BatchEnv,
     adapter: Adapter,
-    state,
+    state: Any,
     num_episodes: int,
     seed: np.random.SeedSequence,
     *,
     deterministic: bool = False,
+    on_step: Callable[[Step], None] | None = None,
 ) -> Rollout:
-    """One episode in every simulation of ``env``, from reset to its horizon.
+    """The record of one :func:`episode` in every simulation of ``env``.
 
     Args:
-        env: M * K simulations with their tasks set, autoreset disabled; number ``m * K + k`` is episode k of task m.
-        adapter, state: who acts, and what it knows of the M tasks.
-        num_episodes: K.
+        env, adapter, state, num_episodes: as there.
         seed: of the initial states and the action noise.
         deterministic: take mean actions.
+        on_step: is called with each step.
     """
     num_tasks, steps = env.num_envs // num_episodes, env.horizon
-    reset_seed, noise_seed = np.random.SeedSequence(seed.entropy, spawn_key=seed.spawn_key).spawn(2)
-    noise = None if deterministic else np.random.default_rng(noise_seed)
-    observation, _ = env.reset(seed=reset_seed)
-
-    def tasks_first(x: np.ndarray) -> np.ndarray:
-        return x.reshape(num_tasks, num_episodes, *x.shape[1:])
-
     shape = (num_tasks, steps, num_episodes)
-    raw = np.empty((*shape, observation.shape[-1]), np.float32)
+    raw = np.empty((*shape, env.single_observation_space.shape[0]), np.float32)
     seen = np.empty_like(raw)
     actions = np.empty((*shape, env.single_action_space.shape[0]), np.float32)
-    log_probs = np.empty(shape, np.float32)
     rewards = np.empty(shape)
     terminated, truncated, valid = (np.zeros(shape, bool) for _ in range(3))
     diverged = np.zeros((num_tasks, num_episodes), bool)
-    running = np.ones((num_tasks, num_episodes), bool)
     successes = np.full((num_tasks, num_episodes), np.nan)
-    last = np.zeros((num_tasks, num_episodes, observation.shape[-1]))
+    last = np.zeros((num_tasks, num_episodes, raw.shape[-1]))
 
-    for t in range(steps):
-        raw[:, t] = tasks_first(observation)
-        decision = adapter.act(state, tasks_first(observation), noise)
-        seen[:, t], actions[:, t], log_probs[:, t] = decision.observations, decision.actions, decision.log_probs
-        observation, reward, done, cut, info = env.step(decision.actions.reshape(env.num_envs, -1))
-        rewards[:, t], valid[:, t] = tasks_first(reward), running
-        terminated[:, t] = tasks_first(done) & running
-        truncated[:, t] = tasks_first(cut) & running
-        diverged |= tasks_first(info["diverged"]) & running
-        if "success" in info:
-            successes = np.fmax(successes, tasks_first(info["success"]) & running)
-        ended = terminated[:, t] | truncated[:, t]
-        state = adapter.observe(decision.state, tasks_first(reward), ended)
+    reset_seed, noise_seed = np.random.SeedSequence(seed.entropy, spawn_key=seed.spawn_key).spawn(2)
+    observations, _ = env.reset(seed=reset_seed)
+    noise = None if deterministic else np.random.default_rng(noise_seed)
+    for step in episode(env, adapter, state, num_episodes, observations, noise):
+        t, decision = step.number, step.decision
+        raw[:, t] = step.observations
+        seen[:, t], actions[:, t] = decision.observations, decision.actions
+        rewards[:, t], valid[:, t] = step.rewards, step.running
+        terminated[:, t], truncated[:, t] = step.terminated, step.truncated
+        diverged |= step.diverged
+        if "success" in step.info:
+            success = step.info["success"].reshape(num_tasks, num_episodes)
+            successes = np.fmax(successes, success & step.running)
+        ended = step.terminated | step.truncated
         if ended.any():
-            last[ended] = tasks_first(observation)[ended]
-            running = running & ~ended
-            if not running.any():
-                break
+            last[ended] = step.following[ended]
+        state = step.state
+        if on_step:
+            on_step(step)
 
     valid &= ~diverged[:, None, :]
-    for array in (raw, seen, actions, log_probs, rewards):
-        array[~valid] = 0.0  # never lived, or diverged: a weight of zero does not make a NaN harmless
+    for array in (raw, seen, actions, rewards):
+        array[~valid] = 0.0  # after its end, or diverged: a weight of zero does not make a NaN harmless
     return Rollout(
         observations=seen,
         raw_moments=_moments(raw, valid),
         actions=actions,
-        log_probs=log_probs,
         rewards=rewards,
         terminated=terminated,
         truncated=truncated,
         valid=valid,
         diverged=diverged,
-        last_observations=adapter.act(state, last, None).observations,
+        last_observations=adapter.normalize(last),
         state=state,
         successes=np.where(diverged & ~np.isnan(successes), 0.0, successes),
     )

@@ -25,7 +25,6 @@ class Trials(NamedTuple):
     Attributes:
         inputs: (L, N, X) float32, what the policy was given.
         actions: (L, N, A) float32.
-        log_probs: (L, N) float32, of the actions under the policy that took them.
         rewards: (N, L) float64.
         episodes: (N, L), which episode of its trial each step belongs to.
         ends: (N, L) bool, the last step of an episode.
@@ -36,7 +35,6 @@ class Trials(NamedTuple):
 
     inputs: torch.Tensor
     actions: torch.Tensor
-    log_probs: torch.Tensor
     rewards: np.ndarray
     episodes: np.ndarray
     ends: np.ndarray
@@ -74,7 +72,6 @@ def pack(
     return Trials(
         inputs=inputs,
         actions=steps_first(actions),
-        log_probs=steps_first(packed([r.log_probs for r in rollouts])),
         rewards=rewards,
         episodes=packed([np.full(r.shape, e) for e, r in enumerate(rollouts)]),
         ends=packed([r.terminated | r.truncated for r in rollouts]),

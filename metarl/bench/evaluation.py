@@ -12,9 +12,10 @@ import time
 import numpy as np
 
 from metarl.algorithms.learners import make_env, make_learner
-from metarl.bench.physics import replay
-from metarl.config import Config, EnvConfig, ProMPConfig
-from metarl.evaluation.adaptation_curve import evaluate
+from metarl.algorithms.promp_config import ProMPConfig
+from metarl.bench.physics import Recording, replay
+from metarl.config import Config, EnvConfig
+from metarl.evaluation.adaptation_curve import measure
 from metarl.runs.run import threads
 from metarl.util.rng import stream
 from metarl.util.torch_runtime import torch_threads
@@ -40,35 +41,23 @@ class _Pair:
     """One evaluation, its steps recorded and replayed round by round; the seconds of both."""
 
     def __init__(self, config: Config, tasks: int):
-        self.adapter = make_learner(config, make_env(config, 1)).adapter()
+        self.adapter = make_learner(config).adapter()
         self.env = make_env(config, tasks * EPISODES)
         self.tasks = self.env.space.sample(tasks, "held_out", np.random.default_rng(stream(0, "bench")))
         self.evaluation = self.physics = 0.0
-        self.initial: np.ndarray | None = None
-        self.controls: list[np.ndarray] = []
+        self.recording = Recording()
 
     def run(self) -> None:
-        family = self.env.family
-        self._advance = type(family).advance.__get__(family)
-        family.advance = self._recording
-        try:
+        with self.recording.of(self.env):
             self._start = time.perf_counter()
-            evaluate(
+            measure(
                 self.adapter, lambda num_envs: self.env, self.tasks, steps=ROUNDS - 1, episodes=EPISODES, seed=0,
                 progress=self._after_round,
             )  # fmt: skip
             self.evaluation += time.perf_counter() - self._start
-        finally:
-            del family.advance
-
-    def _recording(self, batch, ctrl, ids) -> None:
-        if not self.controls:
-            self.initial = batch.state.copy()
-        self.controls.append(ctrl.copy())
-        self._advance(batch, ctrl, ids)
 
     def _after_round(self, done: int, total: int) -> None:
         self.evaluation += time.perf_counter() - self._start
-        self.physics += replay(self.env, self.initial, self.controls)  # the next round begins with a reset
-        self.controls.clear()
+        self.physics += replay(self.env, self.recording)  # the next round begins with a reset
+        self.recording.steps.clear()
         self._start = time.perf_counter()

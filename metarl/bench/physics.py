@@ -1,13 +1,17 @@
 """Physics alone: what an environment's simulations were told to do, once more without anything around it.
 
-    initial, controls = record(env, lambda: collect(env, adapter, state, episodes, seed))
-    seconds = replay(env, initial, controls)
+    recording = record(env, lambda: collect(env, adapter, state, episodes, seed))
+    seconds = replay(env, recording)
     ratio, speed = steps_vs_physics(env, rounds=5, seconds=0.15)
 """
 
+import contextlib
+import copy
+import functools
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -15,40 +19,67 @@ from metarl.envs import BatchEnv
 from metarl.util.rng import stream
 
 
-def record(env: BatchEnv, act: Callable[[], object]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The integration state before the first step of what ``act`` does, and the controls of each step."""
-    family, initial, controls = env.family, [], []
-    advance = type(family).advance.__get__(family)
+@contextlib.contextmanager
+def watched(env: BatchEnv, around: Callable[[Callable[[], None], np.ndarray, np.ndarray | None], None]):
+    """Call around(step, ctrl, ids) for each step of the physics of an environment; step() does it.
 
-    def recording(batch, ctrl, ids):
-        if not controls:
-            initial.append(batch.state.copy())
-        controls.append(ctrl.copy())
-        advance(batch, ctrl, ids)
+    On a copy of its family: other environments may share the family itself.
+    """
+    family, env.family = env.family, copy.copy(env.family)
 
-    family.advance = recording
+    def advance(sim, ctrl, ids):
+        around(functools.partial(family.advance, sim, ctrl, ids), ctrl, ids)
+
+    env.family.advance = advance
     try:
-        act()
+        yield
     finally:
-        del family.advance
-    return initial[0], controls
+        env.family = family
 
 
-def replay(env: BatchEnv, initial: np.ndarray, controls: list[np.ndarray]) -> float:
+@dataclass
+class Recording:
+    """The integration state before the first step, and the controls (N, A) and simulations of each step."""
+
+    initial: np.ndarray | None = None
+    steps: list[tuple[np.ndarray, np.ndarray | None]] = field(default_factory=list)
+
+    def of(self, env: BatchEnv):
+        """Record, as a context, what env does."""
+
+        def around(step, ctrl, ids):
+            if not self.steps:
+                self.initial = env.batch.state.copy()
+            self.steps.append((ctrl.copy(), ids))
+            step()
+
+        return watched(env, around)
+
+
+def record(env: BatchEnv, act: Callable[[], object]) -> Recording:
+    """What the physics is asked to do while ``act`` does what it does."""
+    recording = Recording()
+    with recording.of(env):
+        act()
+    return recording
+
+
+def replay(env: BatchEnv, recording: Recording) -> float:
     """Seconds that the physics alone takes from the same states under the same controls."""
     batch, ctrl, substeps = env.batch, env.batch.bind("ctrl"), env.family.frame_skip
-    batch.state[:] = initial
+    batch.state[:] = recording.initial
     start = time.perf_counter()
-    for control in controls:
+    for control, ids in recording.steps:
         ctrl[:] = control
-        batch.step(nstep=substeps)
+        batch.step(ids, nstep=substeps)
     return time.perf_counter() - start
 
 
 def steps_vs_physics(env: BatchEnv, rounds: int, seconds: float) -> tuple[float, float]:
     """Time of open-loop physics over that of the environment's steps, and those steps a second: medians of rounds.
 
-    Under random actions in training tasks, without resets; each round takes about seconds for either.
+    Under random actions in training tasks, without resets: the family should be endless. Each round takes about seconds
+    for either.
     """
     rng = np.random.default_rng(stream(0, "bench"))
     env.set_tasks(env.space.sample(env.num_envs, "train", rng))
@@ -62,9 +93,9 @@ def steps_vs_physics(env: BatchEnv, rounds: int, seconds: float) -> tuple[float,
                 env.step(action)
 
         start = time.perf_counter()
-        initial, controls = record(env, walk)
+        recording = record(env, walk)
         closed = time.perf_counter() - start
-        opened = replay(env, initial, controls)
+        opened = replay(env, recording)
         if i:
             ratios.append(opened / closed)
             speeds.append(env.num_envs * steps / closed)

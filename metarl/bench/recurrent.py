@@ -14,12 +14,12 @@ import statistics
 import time
 
 from metarl.agents.global_random import global_generators
-from metarl.algorithms.learners import make_learner
-from metarl.algorithms.rl2 import RL2
+from metarl.algorithms.base import Learner, Spec
+from metarl.algorithms.learners import make_learner, training_env
 from metarl.algorithms.sampling import collect
 from metarl.bench.physics import record, replay
 from metarl.config import Config, load_config
-from metarl.envs import SingleEnv, TrialEnv
+from metarl.envs import BatchEnv, SingleEnv, TrialEnv
 from metarl.util.rng import stream
 
 CONFIG = "half_cheetah_mass/rl2"
@@ -29,12 +29,13 @@ STEPS = 800  # that RecurrentPPO collects before an update
 def run(rounds: int, config: Config | None = None, steps: int = STEPS) -> dict[str, float]:
     """Medians of ``rounds`` iterations, each after physics alone; see the module."""
     config = config or load_config(CONFIG)
-    learner = make_learner(config)
+    env = training_env(config)
+    learner = make_learner(config, Spec.of(env))
     trained, shares = [], []
     for i in range(rounds + 1):
-        alone = _physics(learner)
+        alone = _physics(config, learner, env)
         start = time.perf_counter()
-        metrics = learner.iterate(i)
+        metrics = learner.iterate(env, i)
         speed = metrics["env_steps"] / (time.perf_counter() - start)
         if i:  # the first warms up
             trained.append(speed)
@@ -48,14 +49,12 @@ def run(rounds: int, config: Config | None = None, steps: int = STEPS) -> dict[s
     }
 
 
-def _physics(learner: RL2) -> float:
+def _physics(config: Config, learner: Learner, env: BatchEnv) -> float:
     """Environment steps per second of physics alone, through an episode."""
-    env, adapter = learner.env, learner.adapter()
-    state = adapter.start(learner.config.meta_batch)
-    initial, controls = record(
-        env, lambda: collect(env, adapter, state, learner.config.episodes, stream(0, "bench", 0))
-    )
-    return env.num_envs * len(controls) / replay(env, initial, controls)
+    adapter, seed = learner.adapter(), stream(0, "bench", 0)
+    state = adapter.start(config.meta_batch)
+    recording = record(env, lambda: collect(env, adapter, state, config.episodes, seed))
+    return env.num_envs * len(recording.steps) / replay(env, recording)
 
 
 def recurrent_ppo(config: Config, steps: int) -> float:

@@ -9,130 +9,152 @@ call during a whole meta-iteration.
     result["collection_vs_physics"]        # 1 would be a policy, observations, rewards and resets that cost nothing
     result["families"]["AntDir"]           # 1 would be observations, rewards and bookkeeping that cost nothing
 
-The ratios of the families are those of 200 simulations with tasks of training under random actions, without a policy
-and without resets. Left out are Meta-World, which does not run in a Batch, and extras that are not installed.
+The ratios of the families are those of 200 simulations with tasks of training under random actions, without a policy,
+without resets and without ends of episodes. Left out are Meta-World, which does not run in a Batch, and extras that are
+not installed.
 """
 
 import contextlib
 import functools
-import os
 import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
 
-from metarl.algorithms.learners import make_learner
-from metarl.algorithms.meta_gradient import MetaGradientLearner
+from metarl.algorithms.base import Learner, Spec
+from metarl.algorithms.baselines import RandomAdapter
+from metarl.algorithms.learners import make_learner, training_env
+from metarl.algorithms.maml_config import MAMLConfig
+from metarl.algorithms.promp_config import ProMPConfig
 from metarl.algorithms.sampling import collect
 from metarl.bench import evaluation as bench_evaluation
 from metarl.bench import recurrent as bench_recurrent
-from metarl.bench.physics import record, replay, steps_vs_physics
-from metarl.config import Config, EnvConfig, MAMLConfig, ProMPConfig
-from metarl.envs import FAMILIES, BatchEnv, MissingExtra, vector_env
+from metarl.bench.physics import record, replay, steps_vs_physics, watched
+from metarl.config import Config, EnvConfig
+from metarl.envs import FAMILIES, BatchEnv, make, make_family
+from metarl.envs.family import endless
+from metarl.runs.run import threads
+from metarl.util.optional import MissingExtra
 from metarl.util.rng import stream
 from metarl.util.torch_runtime import keep_freed_memory, torch_threads
 
 ROUNDS = 5
 SIMULATIONS = 200  # of each family
-
-
-class Stopwatch:
-    """Wraps a function and adds up the time spent in it."""
-
-    def __init__(self, function: Callable):
-        self.function, self.seconds = function, 0.0
-
-    def __call__(self, *args, **kwargs):
-        start = time.perf_counter()
-        try:
-            return self.function(*args, **kwargs)
-        finally:
-            self.seconds += time.perf_counter() - start
+# whose episodes end early under random actions
+FALLING = ("Walker2dDir", "Walker2dRandParams", "AntDir", "Go1Velocity", "HumanoidDir", "HopperRandParams")
 
 
 def run(rounds: int = ROUNDS, config: Config | None = None) -> dict[str, Any]:
     """Measure; see the module. ``rounds`` repetitions of everything, medians reported."""
     keep_freed_memory()
     config = config or Config(env=EnvConfig(family="HalfCheetahDir", action_scale=10), algorithm=ProMPConfig())
-    torch.set_num_threads(config.threads or os.cpu_count())
+    torch.set_num_threads(threads(config))
     maml = config.model_copy(update={"algorithm": MAMLConfig(name="maml-trpo")})
-    promp_learner = make_learner(config)
-    env = promp_learner.env
+    env = training_env(config)
+    promp_learner = make_learner(config, Spec.of(env))
     result = {"threads": torch.get_num_threads(), "simulations": env.num_envs, "horizon": env.horizon}
-    result |= collection_vs_physics(promp_learner, rounds)
-    for name, learner in (("promp", promp_learner), ("maml_trpo", make_learner(maml, env))):
-        seconds, share = iteration(learner, rounds)
+    result |= collection_vs_physics(config, env, promp_learner, rounds)
+    for name, learner in (("promp", promp_learner), ("maml_trpo", make_learner(maml, Spec.of(env)))):
+        seconds, share = iteration(env, learner, rounds)
         result |= {f"{name}_seconds": seconds, f"{name}_physics_share": share}
     result["peak_memory_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return result | families() | sb3_vecenv_vs_subproc() | bench_recurrent.run(rounds) | bench_evaluation.run()
+    result |= families() | lived_physics_share() | sb3_vecenv_vs_subproc()
+    return result | bench_recurrent.run(rounds) | bench_evaluation.run()
 
 
-def collection_vs_physics(learner: MetaGradientLearner, rounds: int) -> dict[str, float]:
+def collection_vs_physics(config: Config, env: BatchEnv, learner: Learner, rounds: int) -> dict[str, float]:
     """Time of open-loop physics over time of a closed-loop collection, in pairs."""
-    env, episodes = learner.env, learner.config.episodes
     adapter = learner.adapter()
-    tasks = env.space.sample(learner.config.meta_batch, "train", np.random.default_rng(stream(0, "bench")))
-    env.set_tasks(tasks.repeat(episodes))
+    tasks = env.space.sample(config.meta_batch, "train", np.random.default_rng(stream(0, "bench")))
+    env.set_tasks(tasks.repeat(config.episodes))
     state = adapter.start(len(tasks))
     ratios, speeds = [], []
     for i in range(rounds + 1):
         seed = stream(0, "bench", i)
-
-        def collection(seed=seed):
-            collect(env, adapter, state, episodes, seed)
-
-        initial, controls = record(env, collection)
+        recording = record(env, lambda seed=seed: collect(env, adapter, state, config.episodes, seed))
         start = time.perf_counter()
-        collection()
+        collect(env, adapter, state, config.episodes, seed)
         closed = time.perf_counter() - start
-        opened = replay(env, initial, controls)
+        opened = replay(env, recording)
         if i:  # the first pair warms up
             ratios.append(opened / closed)
             speeds.append(env.num_envs * env.horizon / closed)
-    return {"collection_vs_physics": statistics.median(ratios), "collection_steps_per_second":
-    statistics.median(speeds)}
+    ratio, speed = statistics.median(ratios), statistics.median(speeds)
+    return {"collection_vs_physics": ratio, "collection_steps_per_second": speed}
 
 
-def iteration(learner: MetaGradientLearner, rounds: int) -> tuple[float, float]:
+def iteration(env: BatchEnv, learner: Learner, rounds: int) -> tuple[float, float]:
     """Median seconds of a meta-iteration, and median share of it spent in physics."""
-    seconds, shares = [], []
-    family = learner.env.family
-    for i in range(rounds + 1):
-        family.advance = Stopwatch(type(family).advance.__get__(family))
+    seconds, shares, physics = [], [], [0.0]
+
+    def timed(step, ctrl, ids):
         start = time.perf_counter()
-        learner.iterate(i)
-        elapsed = time.perf_counter() - start
-        if i:
-            seconds.append(elapsed)
-            shares.append(family.advance.seconds / elapsed)
-        del family.advance
+        step()
+        physics[-1] += time.perf_counter() - start
+
+    with watched(env, timed):
+        for i in range(rounds + 1):
+            physics.append(0.0)
+            start = time.perf_counter()
+            learner.iterate(env, i)
+            elapsed = time.perf_counter() - start
+            if i:
+                seconds.append(elapsed)
+                shares.append(physics[-1] / elapsed)
     return statistics.median(seconds), statistics.median(shares)
 
 
 def families(
-    names: Iterable[str] = tuple(FAMILIES), rounds: int = ROUNDS, seconds: float = 0.15
+    names: Iterable[str] | None = None, rounds: int = ROUNDS, seconds: float = 0.15
 ) -> dict[str, dict[str, float]]:
     """{"families": {name: time of open-loop physics over time of the environment's steps}}, medians of rounds.
 
     Each round takes about seconds for either, on all cores.
     """
     ratios = {}
-    for name in names:
-        if vector_env(name) is not BatchEnv:
+    for name in FAMILIES.names() if names is None else names:
+        family = make_family(name)
+        if not family.batched:
             continue
         try:
-            env = BatchEnv(name, SIMULATIONS, horizon=2**31, autoreset_mode=AutoresetMode.DISABLED)
+            env = BatchEnv(endless(family), SIMULATIONS, horizon=2**31, autoreset_mode=AutoresetMode.DISABLED)
         except MissingExtra:
             continue
         ratios[name] = steps_vs_physics(env, rounds, seconds)[0]
         env.close()
     return {"families": ratios}
+
+
+def lived_physics_share(names: Iterable[str] = FALLING) -> dict[str, Any]:
+    """{"lived_physics_share": {name: steps of living episodes over steps that the physics took, "least": ...}}.
+
+    Of collections of one episode in each of 200 simulations with tasks of training, under random actions.
+    """
+    shares = {}
+    for name in names:
+        try:
+            env = make(name, SIMULATIONS, autoreset_mode=AutoresetMode.DISABLED)
+        except MissingExtra:
+            continue
+        env.set_tasks(env.space.sample(SIMULATIONS, "train", np.random.default_rng(stream(0, "bench"))))
+        adapter = RandomAdapter(env.single_action_space.low, env.single_action_space.high)
+        taken = [0]
+
+        def counted(step, ctrl, ids, taken=taken):
+            taken[0] += SIMULATIONS if ids is None else len(ids)
+            step()
+
+        with watched(env, counted):
+            rollout = collect(env, adapter, None, 1, stream(0, "bench"))
+        shares[name] = int(rollout.valid.sum()) / taken[0]
+        env.close()
+    return {"lived_physics_share": shares | ({"least": min(shares.values())} if shares else {})}
 
 
 @torch_threads(1)  # as SB3's users have it: more are slower for such small networks
@@ -155,7 +177,7 @@ def sb3_vecenv_vs_subproc(rounds: int = 3, num_envs: int = 4, num_steps: int = 2
         theirs = SubprocVecEnv([functools.partial(gymnasium.make, "HalfCheetah-v5")] * num_envs)
         try:
             ours = VectorEnvAdapter(
-                BatchEnv("HalfCheetahDir", num_envs, horizon=1000, autoreset_mode=AutoresetMode.SAME_STEP)
+                make("HalfCheetahDir", num_envs, horizon=1000, autoreset_mode=AutoresetMode.SAME_STEP)
             )
             models = [PPO("MlpPolicy", env, n_steps=num_steps, device="cpu") for env in (ours, theirs)]
             for i in range(rounds + 1):
@@ -194,6 +216,8 @@ def print_table(result: dict[str, Any]) -> None:
         table.add_row(label, form.format(result[key]), promise)
     for name, ratio in result["families"].items():
         table.add_row(f"{name}, steps against open-loop physics", f"{ratio:.2f}", ">= 0.85")
+    for name, share in result.get("lived_physics_share", {}).items():
+        table.add_row(f"{name}, share of physics in living episodes", f"{share:.3f}", ">= 0.99")
     console = Console()
     console.print(f"{result['simulations']} simulations of {result['horizon']} steps on {result['threads']} threads")
     console.print(table)

@@ -1,28 +1,30 @@
-"""Configs: every setting with its range and meaning, read from YAML and `key=value`, all faults told in one go."""
+"""Configs: every setting with its range and meaning, read from YAML and `key=value`, all problems in one go."""
 
-from metarl.config.load import changed, config_names, find_config, flat, load_config, to_short_yaml, to_yaml
+from metarl.config.load import (
+    changed,
+    config_names,
+    find_config,
+    flat,
+    load_config,
+    read_config,
+    to_short_yaml,
+    to_yaml,
+)
 from metarl.config.schema import (
-    ALGORITHMS,
+    AlgorithmConfig,
     Config,
     EnvConfig,
     EvaluationConfig,
     InnerConfig,
-    MAMLConfig,
     PolicyConfig,
-    ProMPConfig,
-    RandomConfig,
-    ReptileConfig,
-    RL2Config,
     SB3Config,
-    ScratchConfig,
-    Section,
     WandbConfig,
     settings,
 )
+from metarl.config.section import Section
 
 __all__ = [
-    "ALGORITHMS", "Config", "EnvConfig", "EvaluationConfig", "InnerConfig", "MAMLConfig", "PolicyConfig",
-    "ProMPConfig", "RL2Config", "RandomConfig", "ReptileConfig", "SB3Config", "ScratchConfig", "Section",
-    "WandbConfig", "changed", "config_names", "find_config", "flat", "load_config", "settings", "to_short_yaml",
-    "to_yaml",
+    "AlgorithmConfig", "Config", "EnvConfig", "EvaluationConfig", "InnerConfig", "PolicyConfig", "SB3Config", "Section",
+    "WandbConfig", "changed", "config_names", "find_config", "flat", "load_config", "read_config", "settings",
+    "to_short_yaml", "to_yaml",
 ]

@@ -1,4 +1,4 @@
-"""From a YAML file and `key=value` overrides to a `Config`, with every fault reported in one go.
+"""From a YAML file and `key=value` overrides to a `Config`, with every problem reported in one go.
 
     from metarl.config import load_config, to_yaml
 
@@ -6,9 +6,12 @@
     text = to_yaml(config)        # all settings; load_config reads it back to an equal Config
     config = changed(config, {"inner.lr": 0.1})
 
-A fault is one line, `file: key: got value, expected what is allowed (did you mean 'nearest'?)`, so that a
-search for the file or the key finds it. Reading a config runs no code and looks at no environment variable:
-`metarl.util.safe_yaml`. The settings themselves stand in `metarl.config.schema`.
+A problem is one line, `file: key: got value, expected what is allowed (did you mean 'nearest'?)`, so that a
+search for the file or the key finds it. Reading a config runs no code of its author and looks at no environment
+variable: `metarl.util.safe_yaml`. The settings themselves stand in `metarl.config.schema`.
+
+`read_config` reads what metarl wrote itself, such as the config of a run, and imports neither PyTorch nor MuJoCo;
+`load_config` also asks the family and the libraries whether they take the settings.
 """
 
 import copy
@@ -20,31 +23,52 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from metarl.config.messages import explain, family_faults, sb3_faults
-from metarl.config.robots import settle
-from metarl.config.schema import Config
-from metarl.envs.own_robot.robot import FILE as ROBOT_FILE
+from metarl.config.messages import explain, family_problems, sb3_problems
+from metarl.config.robots import FILE as ROBOT_FILE
+from metarl.config.robots import resolve_robot, with_digest
+from metarl.config.schema import Config, present_key, with_present_names
 from metarl.errors import UserError
 from metarl.util.safe_yaml import parse_yaml, read_yaml, write_yaml
 from metarl.util.text import close, first_line, show
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """The config in the file `path`, or the shipped one of that name, with `key=value` overrides over it."""
+    """The config in the file `path`, or the shipped one of that name, with `key=value` overrides over it.
+
+    Raises:
+        UserError: a line for each problem.
+    """
+    return with_digest(_read(path, overrides, deep=True))
+
+
+def read_config(path: str | Path) -> Config:
+    """The config in the file `path`, which metarl wrote or `load_config` took before.
+
+    Raises:
+        UserError: a line for each problem of the file itself; what only the family knows is seen when that is made.
+    """
+    return _read(path, (), deep=False)
+
+
+def _read(path: str | Path, overrides: Sequence[str], deep: bool) -> Config:
     source = find_config(path)
-    data = read_mapping(source, "a config")
+    data = with_present_names(read_mapping(source, "a config"))
     given: set[str] = set()
-    faults: list[str] = []
+    problems: list[str] = []
     for override in overrides:
         try:
             key, value = _parse_override(override)
         except UserError as error:
-            faults.append(f"command line: {error}")
+            problems.append(f"command line: {error}")
             continue
         if key in given:
-            faults.append(f"command line: {key}: given twice, expected one value")
+            problems.append(f"command line: {key}: given twice, expected one value")
         given.add(key)
         _put(data, key.split("."), value)
+    data = with_present_names(data)
+    algorithm = data.get("algorithm")
+    name = algorithm.get("name") if isinstance(algorithm, dict) else None
+    given |= {present_key(key, name) for key in given}
 
     def place(key: str) -> str:
         """Where the value of `key`, or a part of it, was written."""
@@ -52,16 +76,20 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         return "command line" if overridden else first_line(str(path))
 
     here = any(f"{key}.".startswith(("env.robot.", "env.options.robot.")) for key in given)
-    found = list(settle(data, Path() if here else source.parent))
-    config, more = _checked(data)
-    faults += [f"{place(key)}: {key}: {text}" for key, text in [*found, *more]]
-    if config is None or faults:
-        raise UserError("\n".join(dict.fromkeys(faults)))
+    found = list(resolve_robot(data, Path() if here else source.parent))
+    config, more = _checked(data, deep)
+    problems += [f"{place(key)}: {key}: {text}" for key, text in [*found, *more]]
+    if config is None or problems:
+        raise UserError("\n".join(dict.fromkeys(problems)))
     return config
 
 
 def changed(config: Config, values: Mapping[str, Any]) -> Config:
-    """The config with other values under dotted keys, in this order; a mapping takes the place of its section."""
+    """The config with other values under dotted keys, in this order; a mapping takes the place of its section.
+
+    Raises:
+        UserError: a line for each problem.
+    """
     data = config.model_dump(mode="json", exclude_unset=True)
     data["algorithm"]["name"] = config.algorithm.name
     for key, value in values.items():
@@ -70,9 +98,9 @@ def changed(config: Config, values: Mapping[str, Any]) -> Config:
         for name in sections:
             part = part.setdefault(name, {})
         part[last] = copy.deepcopy(value)
-    result, faults = _checked(data)
-    if result is None or faults:
-        raise UserError("\n".join(dict.fromkeys(f"{key}: {text}" for key, text in faults)))
+    result, problems = _checked(with_present_names(data), deep=True)
+    if result is None or problems:
+        raise UserError("\n".join(dict.fromkeys(f"{key}: {text}" for key, text in problems)))
     return result
 
 
@@ -114,14 +142,17 @@ def find_config(path: str | Path) -> Path:
     raise UserError(f"config {show(str(path))}: neither a file nor a shipped config{hint}")
 
 
-def _checked(data: dict[str, Any]) -> tuple[Config | None, list[tuple[str, str]]]:
+def _checked(data: dict[str, Any], deep: bool) -> tuple[Config | None, list[tuple[str, str]]]:
     """The config that `data` makes, if pydantic takes it, and all (key, what is wrong with it)."""
-    config, faults = None, []
+    config, problems = None, []
     try:
         config = Config.model_validate(data)
     except ValidationError as error:
-        faults += explain(error, data)
-    return config, [*faults, *family_faults(data), *sb3_faults(data)]
+        problems += explain(error, data)
+    if deep:
+        problems += [*family_problems(data), *sb3_problems(data)]
+        problems += config.algorithm.problems(config) if config else []
+    return config, problems
 
 
 def _shipped() -> dict[str, Path]:

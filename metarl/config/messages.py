@@ -4,8 +4,8 @@
         Config.model_validate(data)
     except ValidationError as error:
         list(explain(error, data))    # [("inner.lr", "got -1, expected greater than 0"), ...]
-    list(family_faults(data))         # what only the families know: their names, options and splits
-    list(sb3_faults(data))            # what only Stable-Baselines3 knows
+    list(family_problems(data))       # what only the families know: their names, options and splits
+    list(sb3_problems(data))          # what only Stable-Baselines3 knows
 
 `data` is always the nested dict of the file and its overrides, as yet unchecked.
 """
@@ -16,11 +16,13 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, get_args
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from metarl.config.schema import ALGORITHMS, Config, keys, section
-from metarl.envs import FAMILIES, OwnRobot, family_class
+from metarl.config.schema import Config, EnvConfig, keys, section
+from metarl.envs.registry import FAMILIES, OWN_ROBOT, family_class
+from metarl.errors import UserError
+from metarl.util.plugins import ALGORITHMS
 from metarl.util.text import close, cut, first_line, nearest, show
 
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
@@ -28,66 +30,62 @@ _SECRET = re.compile(r"key|token|secret|passw", re.IGNORECASE)
 
 
 def explain(error: ValidationError, data: dict) -> Iterator[tuple[str, str]]:
-    """(key, "got ..., expected ...") of each fault that pydantic found in `data`."""
-    for fault in error.errors(include_url=False):
-        loc = [part for part in fault["loc"] if part != "[key]"]
-        if loc[:1] == ["algorithm"] and loc[1:] and loc[1] in ALGORITHMS:
-            del loc[1]  # pydantic names the chosen member of the union there
-        yield from _explain_one(fault, loc, data)
+    """(key, "got ..., expected ...") of each problem that pydantic found in `data`."""
+    for problem in error.errors(include_url=False):
+        loc = [part for part in problem["loc"] if part != "[key]"]
+        yield from _explain_one(problem, loc, data)
 
 
-def _explain_one(fault: Any, loc: list, data: dict) -> Iterator[tuple[str, str]]:
-    kind, value = fault["type"], fault["input"]
+def _explain_one(problem: Any, loc: list, data: dict) -> Iterator[tuple[str, str]]:
+    kind, value = problem["type"], problem["input"]
     key = ".".join(_word(part) for part in loc)
     got = "got ***" if loc and _SECRET.search(str(loc[-1])) else f"got {show(value)}"
-    if kind == "misfit":
-        for line in fault["ctx"]["faults"].splitlines():
+    if kind == "conflicts":
+        for line in problem["ctx"]["problems"].splitlines():
             key, _, text = line.partition(": ")
             yield key, text
     elif kind == "missing":
         yield key, f"got nothing, expected a value: {_field(loc, data).description}"
     elif kind == "extra_forbidden":
         yield key, f"{got}, expected no such key{_nearest_key([str(part) for part in loc], data)}"
-    elif kind in ("union_tag_not_found", "union_tag_invalid"):
-        name = value.get("name")
-        yield f"{key}.name", f"got {show(name)}, expected an algorithm{nearest(str(name), ALGORITHMS)}"
+    elif kind == "algorithm_name":
+        yield f"{key}.name", problem["ctx"]["text"]
     elif kind == "literal_error":
         choices = get_args(_field(loc, data).annotation)
         yield key, f"{got}, expected one of {', '.join(choices)}{close(str(value), choices)}"
     elif kind in ("model_type", "model_attributes_type", "dict_type"):
         yield key, f"{got}, expected a section of `key: value` lines"
     else:
-        yield key, f"{got}, expected {_expected(fault['msg'])}"
+        yield key, f"{got}, expected {_expected(problem['msg'])}"
 
 
-def family_faults(data: dict) -> Iterator[tuple[str, str]]:
+def family_problems(data: dict) -> Iterator[tuple[str, str]]:
     """(key, "got ..., expected ...") of a family, an option of it or a split that does not exist."""
     env = data.get("env")
     name = env.get("family") if isinstance(env, dict) else None
     if isinstance(name, bool) or not isinstance(name, str | int | float):
         return  # pydantic has said so
     name = str(name)
-    own = name == OwnRobot.__name__
-    if name not in FAMILIES and not own:
-        yield "env.family", f"got {show(name)}, expected a family{nearest(name, FAMILIES)}"
+    if name not in FAMILIES and name != OWN_ROBOT:
+        yield "env.family", f"got {show(name)}, expected a family{nearest(name, FAMILIES.names())}"
         return
     options = env.get("options", {})
     if not isinstance(options, dict):
         return
-    faults = list(_option_faults(name, options))
-    yield from faults
-    if faults:
+    found = list(_option_problems(name, options))
+    yield from found
+    if found:
         return
-    if own and "robot" not in options:
+    if name == OWN_ROBOT and "robot" not in options:
         yield "env.robot", "got nothing, expected the path of a robot's YAML file"
         return
     try:
-        space = family_class(name)(**options).space
-    except ValueError as error:
-        if own:  # names the file and the key in it
-            yield from (("env.robot", line) for line in str(error).splitlines())
-        else:
-            yield "env.options", f"got {show(options)}: {first_line(str(error))}"
+        space = EnvConfig(family=name, options=options).load_family().space
+    except UserError as error:
+        for line in str(error).splitlines():
+            key, _, text = line.partition(": ")
+            # of an own robot the text names the file and the key in it
+            yield key, text if key == "env.robot" else f"got {show(options)}: {first_line(text)}"
         return
     evaluation = data.get("evaluation")
     split = evaluation.get("split") if isinstance(evaluation, dict) else None
@@ -96,7 +94,7 @@ def family_faults(data: dict) -> Iterator[tuple[str, str]]:
         yield "evaluation.split", text
 
 
-def sb3_faults(data: dict) -> Iterator[tuple[str, str]]:
+def sb3_problems(data: dict) -> Iterator[tuple[str, str]]:
     """("inner.sb3", "got ..., expected ...") of an algorithm or a setting that Stable-Baselines3 does not have."""
     sb3 = data
     for part in ("inner", "sb3"):
@@ -112,7 +110,7 @@ def sb3_faults(data: dict) -> Iterator[tuple[str, str]]:
         yield "inner.sb3", first_line(str(error))
 
 
-def _option_faults(family: str, options: dict) -> Iterator[tuple[str, str]]:
+def _option_problems(family: str, options: dict) -> Iterator[tuple[str, str]]:
     known = {p.name: p.annotation for p in inspect.signature(family_class(family)).parameters.values()}
     for option, value in options.items():
         key, got = f"env.options.{_word(option)}", f"got {show(value)}"
@@ -135,7 +133,7 @@ def _expected(message: str) -> str:
 
 def _field(loc: Sequence[Any], data: dict) -> FieldInfo:
     """The pydantic field at `loc`."""
-    model = Config
+    model: type[BaseModel] = Config
     for part in loc[:-1]:
         model = section(model, str(part), data) or model
     return model.model_fields[str(loc[-1])]
@@ -147,16 +145,17 @@ def _nearest_key(loc: list[str], data: dict) -> str:
     if _SECRET.search(last):
         return " (secrets come from the environment, never from a config)"
     if sections == ["algorithm"]:
-        for name, algorithm in ALGORITHMS.items():
-            if last in algorithm.model_fields:
-                return f" (a setting of {name}, and algorithm.name is {show(data['algorithm']['name'])})"
+        chosen = data["algorithm"]["name"]
+        owners = [name for name in ALGORITHMS.names() if name != chosen and last in ALGORITHMS.load(name).model_fields]
+        if owners:
+            return f" (a setting of {', '.join(owners)}, and algorithm.name is {show(chosen)})"
     known = list(keys(data))
     full = "_".join(loc)  # inner_lr for inner.lr
     same = [key for key in known if key.replace(".", "_") == full]
     same = same or [key for key in known if key.rpartition(".")[2] == last]
     if same:
         return " (did you mean " + " or ".join(f"'{key}'" for key in same) + "?)"
-    model = Config
+    model: type[BaseModel] = Config
     for part in sections:
         model = section(model, part, data) or model
     prefix = "".join(f"{part}." for part in sections)

@@ -1,55 +1,45 @@
 """What a training run is made of: every setting, its range, its default and what it means.
 
-    from metarl.config import Config, EnvConfig, ProMPConfig
+    from metarl.algorithms.promp_config import ProMPConfig
+    from metarl.config import Config, EnvConfig
 
     env = EnvConfig(family="HalfCheetahDir", action_scale=10)
     config = Config(env=env, algorithm=ProMPConfig(lr=5e-4), seed=3)
     config.algorithm.clip_range   # 0.3
 
-Defaults stand here and nowhere else; a file in `configs/` holds only what differs from them. A `Config` is
-frozen; `metarl.config` reads one from YAML, `metarl list settings` prints the table of what stands below.
-Lengths are in steps of the environment, batch sizes in tasks (`meta_batch`) and in episodes per task
+Defaults stand here and in the config of each algorithm, and nowhere else; a file in `configs/` holds only what differs
+from them. A `Config` is frozen; `metarl.config` reads one from YAML, `metarl list settings` prints the table of what
+stands below. Lengths are in steps of the environment, batch sizes in tasks (`meta_batch`) and in episodes per task
 (`episodes`).
+
+An algorithm is named by its entry point in the group `metarl.algorithms`, which leads to its `AlgorithmConfig`: that
+says all that the rest of metarl must know of it, and names the learner, which is imported when one is made.
 """
 
 import json
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, PlainValidator, SerializeAsAny, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
-from metarl.config.misfits import misfits
+from metarl.config.section import Float, Int, Name, Section, Width
+from metarl.errors import UserError
+from metarl.util.plugins import ALGORITHMS
+from metarl.util.text import nearest, show
 
+MAX_SIMULATIONS = 1_000_000
+
+Split = Literal["held_out", "extrapolation", "train"]
+Conflict = tuple[str, Any, str]
+"""(key, what was got, what was expected) of a setting that contradicts another one, or that nothing would read."""
+SearchSpace = dict[str, dict[str, Any]]
+"""What `metarl tune` varies, in the form of its YAML files: {"inner.lr": {"log_uniform": [0.01, 1.0]}, ...}."""
+
+_FAMILIES: dict[str, Any] = {}
 _WORDS = {int: "integer", float: "number", bool: "true | false", str: "text", dict: "mapping"}
 _SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
-
-
-def _not_a_bool(value: Any) -> Any:
-    # pydantic takes `true` for the number 1; in a config it is a slip
-    if isinstance(value, bool):
-        raise PydanticCustomError("number_type", "Input should be a number")
-    return value
-
-
-def _one_line(value: str) -> str:
-    if not value.isprintable():
-        raise PydanticCustomError("one_line", "Input should be one line of printable characters")
-    return value
-
-
-Int = Annotated[int, BeforeValidator(_not_a_bool)]
-Float = Annotated[float, BeforeValidator(_not_a_bool)]
-Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_one_line)]
-Width = Annotated[Int, Field(ge=1, le=16384)]
-Split = Literal["held_out", "extrapolation", "train"]
-
-
-class Section(BaseModel):
-    """A group of settings: frozen, unknown keys forbidden, no NaN and no infinity."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True)
 
 
 class EnvConfig(Section):
@@ -67,9 +57,38 @@ class EnvConfig(Section):
     )
     options: dict[str, Any] = Field({}, description="Options of the family, as `metarl list` shows them.")
 
+    def load_family(self) -> Any:
+        """The `metarl.envs.Family`, made once in a process: a robot's files are read once.
+
+        Raises:
+            UserError: a line for each problem of the family, its options or the robot's files.
+        """
+        from metarl.envs import make_family  # the families import MuJoCo, which reading a config does without
+
+        if self._identity not in _FAMILIES:
+            try:
+                self.share_family(make_family(self.family, **self.options))
+            except (TypeError, ValueError) as error:
+                where = "env.robot" if "robot" in self.options else "env.options"
+                raise UserError("\n".join(f"{where}: {line}" for line in str(error).splitlines())) from error
+        return _FAMILIES[self._identity]
+
+    def share_family(self, family: Any) -> None:
+        """Let `family` be what `load_family` gives to whoever has these settings."""
+        _FAMILIES[self._identity] = family
+
+    @property
+    def _identity(self) -> str:
+        # a robot's digest says what is in its files, wherever they are
+        known = "sha256" in self.options
+        options = {key: value for key, value in self.options.items() if not (known and key == "robot")}
+        return json.dumps([self.family, options], sort_keys=True, default=str)
+
 
 class PolicyConfig(Section):
     """The Gaussian MLP policy."""
+
+    old_names = {"normalise_observations": "normalize_observations"}
 
     hidden: tuple[Width, ...] = Field((64, 64), max_length=16, description="Width of each hidden layer.")
     activation: Literal["tanh", "relu"] = Field("tanh", description="Non-linearity of the hidden layers.")
@@ -81,7 +100,7 @@ class PolicyConfig(Section):
 
 
 class SB3Config(Section):
-    """An algorithm of Stable-Baselines3 or sb3-contrib as the inner learner, for reptile and scratch."""
+    """An algorithm of Stable-Baselines3 or sb3-contrib as the inner learner."""
 
     algorithm: Name | None = Field(None, description="Such as PPO or SAC; null: gradient steps on the Gaussian MLP.")
     settings: dict[str, Any] = Field({}, description="Settings of that algorithm, by its own names.")
@@ -103,114 +122,127 @@ class InnerConfig(Section):
     sb3: SB3Config = Field(SB3Config(), description="An algorithm of Stable-Baselines3 instead of gradient steps.")
 
 
-class ProMPConfig(Section):
-    """Proximal meta-policy search: a clipped surrogate, Adam, and a KL penalty on the inner steps."""
+class AlgorithmConfig(Section):
+    """The settings of an outer loop, and what the rest of metarl must know of it. The defaults are those of most.
 
-    name: Literal["promp"] = Field("promp", description="Which meta-learner this is.")
-    oracle: bool = Field(False, description="Tell the policy the task's parameters: a reference, not an adaptation.")
-    lr: Float = Field(1e-3, gt=0, le=1000, description="Adam's step size in the outer update.")
-    anneal: bool = Field(False, description="Let lr fall linearly, to zero after the last of the iterations.")
-    epochs: Int = Field(5, ge=1, le=1000, description="Adam steps in an iteration, on the same episodes.")
-    clip_range: Float = Field(0.3, gt=0, le=100, description="Ratios are clipped to 1 +- clip_range.")
-    inner_kl_coef: Float = Field(
-        5e-4, ge=0, le=1_000_000, description="Weight of the KL penalty on the inner steps (ProMP, eq. 10)."
+    A subclass sets `name` as a Literal with a default, `learner`, and what differs. It imports neither PyTorch nor
+    MuJoCo, so that configs are read without.
+
+    Attributes:
+        learner: "module:Class" of the `metarl.algorithms.base.Learner`.
+        label: what the method is commonly called, for `variant`.
+        inner_loop: "differentiated", the outer loop takes derivatives through gradient steps; "adapted", it needs the
+            weights before and after adaptation only, so any inner learner will do; "none", there is no inner loop.
+        trained: whether training changes anything.
+        adapts: whether experience in a new task changes anything.
+        one_trial_per_episode: whether each of the K episodes in a task belongs to a trial of its own, as with a
+            recurrent policy, so that an adaptation step is one episode; else they are one experience.
+        weights: how the names of the policy's tensors in the learner's state begin: what may be averaged.
+    """
+
+    learner: ClassVar[str]
+    label: ClassVar[str] = ""
+    inner_loop: ClassVar[Literal["differentiated", "adapted", "none"]] = "differentiated"
+    trained: ClassVar[bool] = True
+    adapts: ClassVar[bool] = True
+    one_trial_per_episode: ClassVar[bool] = False
+    weights: ClassVar[tuple[str, ...]] = ("params.", "meta.")
+
+    name: str = Field(description="Which meta-learner this is.")
+    oracle: bool = Field(
+        False, description="Append the true task parameters to the observation (an upper bound; nothing to adapt to)."
     )
 
+    def title(self, config: "Config") -> str:
+        """What the method is called in tables."""
+        return f"{self.variant(config)} (oracle)" if self.oracle else self.variant(config)
 
-class MAMLConfig(Section):
-    """MAML with a trust-region outer update."""
+    def variant(self, config: "Config") -> str:
+        """The same without regard to `oracle`, with what sets these settings apart: "RL² (lstm)"."""
+        return self.label or self.name
 
-    name: Literal["maml-trpo"] = Field("maml-trpo", description="Which meta-learner this is.")
-    oracle: bool = Field(False, description="Tell the policy the task's parameters: a reference, not an adaptation.")
-    max_kl: Float = Field(0.01, gt=0, le=100, description="Trust region: mean KL of an outer step, in nats.")
-    cg_iterations: Int = Field(10, ge=1, le=1000, description="Conjugate-gradient iterations.")
-    damping: Float = Field(1e-5, ge=0, le=1000, description="Added to the diagonal of the curvature.")
-    backtracks: Int = Field(15, ge=1, le=1000, description="Step lengths that the line search tries.")
-    backtrack_ratio: Float = Field(0.8, gt=0, lt=1, description="Factor from one step length to the next.")
-    curvature_fraction: Float = Field(
-        0.1, gt=0, le=1, description="Share of the episodes that curvature products are computed from."
-    )
+    def rounds(self, config: "Config") -> int:
+        """How often in an iteration `episodes` episodes of each task are collected."""
+        return config.inner.steps + 1
 
+    def adaptation_steps(self, config: "Config") -> int:
+        """Steps of adaptation that are trained for."""
+        return config.inner.steps
 
-class RL2Config(Section):
-    """RL²: a policy with a memory that is kept over a trial of several episodes, trained by PPO."""
+    def conflicts(self, config: "Config") -> Iterator[Conflict]:
+        """Settings that contradict each other, or that this algorithm does not read."""
+        yield from ()
 
-    name: Literal["rl2"] = Field("rl2", description="Which meta-learner this is.")
-    memory: Literal["gru", "lstm", "transformer", "hebbian", "neuromodulated", "none"] = Field(
-        "gru", description="What carries experience from step to step; none: the reference that cannot adapt."
-    )
-    memory_size: Width = Field(128, description="Units of the memory.")
-    context: Int = Field(64, ge=1, le=10_000, description="Steps that each layer of a transformer attends to.")
-    layers: Int = Field(2, ge=1, le=100, description="Layers of a transformer.")
-    heads: Int = Field(4, ge=1, le=1000, description="Attention heads of a transformer; they divide memory_size.")
-    hypernetwork: Int = Field(
-        0, ge=0, le=1000,
-        description="Latent of the memory that the policy's weights are made of; 0: the memory is an input instead.",
-    )
-    predict: Literal["nothing", "task", "next_observation"] = Field(
-        "nothing", description="What the memory also learns to predict; it is never told."
-    )
-    predict_weight: Float = Field(1.0, ge=0, le=1000, description="Weight of the squared error of that prediction.")
-    oracle: bool = Field(False, description="Tell the policy the task's parameters: a reference, not an adaptation.")
-    trial_episodes: Int = Field(2, ge=1, le=1000, description="Episodes of a task that the memory is kept over.")
-    across_episodes: bool = Field(
-        True, description="Returns go on to the end of the trial; false: to the end of the episode."
-    )
-    lr: Float = Field(1e-3, gt=0, le=1000, description="Adam's step size.")
-    anneal: bool = Field(True, description="Let lr fall linearly, to zero after the last of the iterations.")
-    epochs: Int = Field(2, ge=1, le=1000, description="Passes over the trials of an iteration.")
-    minibatches: Int = Field(20, ge=1, le=100_000, description="Adam steps in a pass, on as many parts of the trials.")
-    clip_range: Float = Field(0.1, gt=0, le=100, description="Ratios are clipped to 1 +- clip_range.")
-    target_kl: Float = Field(
-        0.0, ge=0, le=1_000_000,
-        description="The passes end where a minibatch's mean KL from the collecting policy exceeds this; 0: never.",
-    )
-    value_loss_coef: Float = Field(0.5, ge=0, le=1000, description="Weight of the value's squared error.")
-    entropy_coef: Float = Field(0.01, ge=0, le=1000, description="Weight of the actions' entropy, in nats.")
-    anneal_entropy: bool = Field(False, description="Let the entropy's weight fall linearly, to zero, as lr does.")
-    max_grad_norm: Float = Field(1.0, gt=0, le=1_000_000, description="Clip the gradient to this global norm.")
-    window: Int = Field(
-        100, ge=0, le=1_000_000, description="Steps that gradients run back through the memory; 0: the whole trial."
-    )
-    burn_in: Int = Field(
-        0, ge=0, le=1_000_000, description="Steps before a window that warm the memory up without gradients."
-    )
+    def problems(self, config: "Config") -> Iterator[tuple[str, str]]:
+        """(key, "got ..., expected ...") of what only the libraries behind it know; may import them."""
+        yield from ()
+
+    def search_space(self, config: "Config") -> SearchSpace:
+        """What `metarl tune` varies of the outer loop unless it is given a space."""
+        return {}
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether training depends on how many iterations there will be."""
+        return any(getattr(self, name) for name in type(self).model_fields if name.startswith("anneal"))
+
+    def inner_conflicts(self, config: "Config") -> Iterator[Conflict]:
+        """What of the inner loop's settings this kind of algorithm cannot use."""
+        inner, sb3 = config.inner, config.inner.sb3
+        if self.inner_loop == "none":
+            for key, value in inner.model_dump(mode="json", exclude_defaults=True).items():
+                yield f"inner.{key}", value, f"no such setting: {self.name} has no inner loop"
+        elif self.inner_loop == "differentiated":
+            if sb3.algorithm:
+                yield "inner.sb3.algorithm", sb3.algorithm, f"null: {self.name} differentiates the inner loop"
+        else:
+            for switch in ("learn_lr", "first_order"):
+                if getattr(inner, switch):
+                    expected = f"false with {self.name}: no derivative goes through the inner steps"
+                    yield f"inner.{switch}", "true", expected
+            yield from _unused_with_sb3(config) if sb3.algorithm else _unused_without_sb3(sb3)
 
 
-class ReptileConfig(Section):
-    """Reptile: the weights move toward the average of those that the inner learner made of them in each task."""
-
-    name: Literal["reptile"] = Field("reptile", description="Which meta-learner this is.")
-    oracle: bool = Field(False, description="Tell the policy the task's parameters: a reference, not an adaptation.")
-    lr: Float = Field(1.0, gt=0, le=1000, description="Step toward that average; 1: all the way.")
-    anneal: bool = Field(False, description="Let lr fall linearly, to zero after the last of the iterations.")
-    momentum: Float = Field(0.0, ge=0, lt=1, description="Share of the previous step that goes on.")
-    average: Float = Field(
-        0.0, ge=0, lt=1, description="Share of the past in the moving average of weights that is tested; 0: the newest."
-    )
+def _unused_without_sb3(sb3: SB3Config) -> Iterator[Conflict]:
+    if sb3.settings:
+        yield "inner.sb3.settings", sb3.settings, "none without inner.sb3.algorithm"
+    if sb3.processes:
+        yield "inner.sb3.processes", sb3.processes, "0 without inner.sb3.algorithm"
 
 
-class ScratchConfig(Section):
-    """Baseline: the inner learner from freshly drawn weights; nothing is learned before the new task."""
+def _unused_with_sb3(config: "Config") -> Iterator[Conflict]:
+    """What an algorithm of SB3 brings itself."""
+    own = {
+        "inner": config.inner.model_dump(exclude_defaults=True, exclude={"steps", "sb3", "learn_lr", "first_order"}),
+        "policy": config.policy.model_dump(exclude_defaults=True, exclude={"normalize_observations"}),
+    }
+    unused = {f"{part}.{key}": value for part, values in own.items() for key, value in values.items()}
+    unused |= config.model_dump(exclude_defaults=True, include={"discount", "gae_lambda", "bootstrap_at_horizon"})
+    for key, value in unused.items():
+        yield key, value, f"no such setting: {config.inner.sb3.algorithm} has its own in inner.sb3.settings"
 
-    name: Literal["scratch"] = Field("scratch", description="Which meta-learner this is.")
-    oracle: bool = Field(False, description="Tell the policy the task's parameters: a reference, not an adaptation.")
+
+def _algorithm(value: Any) -> AlgorithmConfig:
+    """The config of the algorithm that a mapping names, by the registry."""
+    if isinstance(value, AlgorithmConfig):
+        return value
+    if not isinstance(value, dict):
+        raise PydanticCustomError("model_type", "Input should be a section")
+    try:
+        return algorithm_class(value.get("name")).model_validate(value)
+    except LookupError as error:
+        raise PydanticCustomError("algorithm_name", "{text}", {"text": str(error)}) from error
 
 
-class RandomConfig(Section):
-    """Baseline: actions drawn evenly, and nothing learned at all."""
+def algorithm_class(name: Any) -> type[AlgorithmConfig]:
+    """The config class of an algorithm.
 
-    name: Literal["random"] = Field("random", description="Which meta-learner this is.")
-
-
-ALGORITHMS: dict[str, type[Section]] = {
-    "promp": ProMPConfig,
-    "maml-trpo": MAMLConfig,
-    "rl2": RL2Config,
-    "reptile": ReptileConfig,
-    "scratch": ScratchConfig,
-    "random": RandomConfig,
-}
+    Raises:
+        LookupError: there is none of that name; the text says what was got and what was expected.
+    """
+    if not isinstance(name, str) or name not in ALGORITHMS:
+        raise LookupError(f"got {show(name)}, expected an algorithm{nearest(str(name), ALGORITHMS.names())}")
+    return ALGORITHMS.load(name)
 
 
 class EvaluationConfig(Section):
@@ -241,18 +273,20 @@ class Config(Section):
     env: EnvConfig = Field(description="Which robot, and what varies about it.")
     policy: PolicyConfig = Field(PolicyConfig(), description="The Gaussian MLP policy.")
     inner: InnerConfig = Field(InnerConfig(), description="The inner loop.")
-    algorithm: ProMPConfig | MAMLConfig | RL2Config | ReptileConfig | ScratchConfig | RandomConfig = Field(
-        discriminator="name", description="The outer loop."
+    algorithm: Annotated[SerializeAsAny[AlgorithmConfig], PlainValidator(_algorithm)] = Field(
+        description="The outer loop."
     )
     meta_batch: Int = Field(40, ge=1, le=100_000, description="Tasks in an iteration.")
     episodes: Int = Field(
-        20, ge=1, le=100_000, description="Episodes in a task, before and after each step; for rl2, trials in a task."
+        20, ge=1, le=100_000,
+        description="Episodes in a task, before and after each step; with a recurrent policy, trials in a task.",
     )
     iterations: Int = Field(100, ge=1, le=10**9, description="Outer iterations.")
     discount: Float = Field(0.99, ge=0, le=1, description="Discount of the rewards, per step.")
     gae_lambda: Float = Field(1.0, ge=0, le=1, description="Lambda of generalized advantage estimation.")
     bootstrap_at_horizon: bool = Field(
-        False, description="Add the value behind the time limit; false: the horizon is part of the task."
+        False,
+        description="Bootstrap from the value function at the time limit; false: the limit is a terminal state.",
     )
     seed: Int = Field(0, ge=0, le=2**63 - 1, description="Everything random in the run follows from it.")
     threads: Int = Field(0, ge=0, le=1024, description="Threads for physics and for PyTorch; 0: all cores.")
@@ -263,38 +297,76 @@ class Config(Section):
 
     @property
     def adaptation_steps(self) -> int:
-        """Steps of adaptation that are trained for: inner steps, or episodes of a trial after its first."""
-        algorithm = self.algorithm
-        return algorithm.trial_episodes - 1 if isinstance(algorithm, RL2Config) else self.inner.steps
+        """Steps of adaptation that are trained for."""
+        return self.algorithm.adaptation_steps(self)
 
     @property
     def rounds(self) -> int:
-        """How often in an iteration the `episodes` of each task are lived: before, between and after inner steps."""
-        match self.algorithm:
-            case RL2Config(trial_episodes=episodes):
-                return episodes
-            case ReptileConfig():
-                return self.inner.steps
-            case ScratchConfig() | RandomConfig():
-                return 0
-        return self.inner.steps + 1
+        """How often in an iteration the `episodes` of each task are collected."""
+        return self.algorithm.rounds(self)
 
     @model_validator(mode="after")
     def _fields_fit_together(self) -> "Config":
-        faults = [f"{key}: got {got}, expected {expected}" for key, got, expected in misfits(self)]
-        if faults:
-            raise PydanticCustomError("misfit", "{faults}", {"faults": "\n".join(faults)})
+        found = [f"{key}: got {got}, expected {expected}" for key, got, expected in self._conflicts()]
+        if found:
+            raise PydanticCustomError("conflicts", "{problems}", {"problems": "\n".join(found)})
         return self
 
+    def _conflicts(self) -> Iterator[Conflict]:
+        policy, inner = self.policy, self.inner
+        if policy.min_std > policy.init_std:
+            yield "policy.min_std", policy.min_std, f"at most policy.init_std = {policy.init_std}"
+        for switch in ("learn_lr", "head_only", "first_order"):
+            if getattr(inner, switch) and inner.steps == 0:
+                yield f"inner.{switch}", "true", "false with inner.steps = 0: nothing adapts"
+        if inner.head_only and not policy.hidden:
+            yield "inner.head_only", "true", "false with policy.hidden = []: the head is all there is"
+        yield from self.algorithm.inner_conflicts(self)
+        yield from self.algorithm.conflicts(self)
+        for keys, tasks, episodes in (
+            ("meta_batch * episodes", self.meta_batch, self.episodes),
+            ("evaluation.tasks * evaluation.episodes", self.evaluation.tasks, self.evaluation.episodes),
+        ):
+            if tasks * episodes > MAX_SIMULATIONS:
+                yield keys, tasks * episodes, f"at most {MAX_SIMULATIONS} simulations at once"
 
-def section(model: type[BaseModel], key: str, data: dict) -> type[BaseModel] | None:
+
+# ---- the schema as data: for messages, tables and editors
+
+
+def section(model: type[BaseModel], key: str, data: dict) -> type[Section] | None:
     """The model of the settings under `key` of `model`, if any; `data` is a whole config."""
     if model is Config and key == "algorithm":
         algorithm = data.get("algorithm")
-        return ALGORITHMS.get(str(algorithm.get("name"))) if isinstance(algorithm, dict) else None
+        name = algorithm.get("name") if isinstance(algorithm, dict) else None
+        return ALGORITHMS.load(name) if isinstance(name, str) and name in ALGORITHMS else None
     field = model.model_fields.get(key)
     annotation = field.annotation if field else None
     return annotation if isinstance(annotation, type) and issubclass(annotation, Section) else None
+
+
+def with_present_names(data: dict, model: type[Section] = Config, whole: dict | None = None) -> dict:
+    """A nested mapping of settings, as yet unchecked, with the present names of all settings."""
+    whole = data if whole is None else whole
+    inner = {key: section(model, str(key), whole) for key, value in data.items() if isinstance(value, dict)}
+    return model.renamed({
+        key: with_present_names(value, kind, whole) if (kind := inner.get(key)) is not None else value
+        for key, value in data.items()
+    })  # fmt: skip
+
+
+def present_key(key: str, algorithm: str | None) -> str:
+    """The present name of a dotted key such as "algorithm.clip"; `algorithm` is the one that the config names."""
+    *sections, last = key.split(".")
+    data: dict[str, Any] = {last: None}
+    for name in reversed(sections):
+        data = {name: data}
+    whole = {"algorithm": {"name": algorithm}}
+    found, value = [], with_present_names(data, Config, whole)
+    while isinstance(value, dict) and len(value) == 1:
+        [(name, value)] = value.items()
+        found.append(name)
+    return ".".join(found) if found else key
 
 
 def keys(data: dict, model: type[BaseModel] = Config, prefix: str = "") -> Iterator[str]:
@@ -314,12 +386,30 @@ def settings(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[tupl
         if inner is not None:
             yield from settings(inner, f"{prefix}{name}.")
         elif model is Config and name == "algorithm":
-            for choice, algorithm in ALGORITHMS.items():
-                for key, *row, description in settings(algorithm, f"{prefix}{name}."):
+            for choice in ALGORITHMS.names():
+                for key, *row, description in settings(ALGORITHMS.load(choice), f"{prefix}{name}."):
                     yield key, *row, f"({choice}) {description}"
         else:
             default = "required" if field.is_required() else json.dumps(field.default).strip('"')
             yield f"{prefix}{name}", _type(field), default, field.description or ""
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of a config file, with which an editor completes and checks it."""
+    schema = Config.model_json_schema()
+    of_algorithms = []
+    for name in ALGORITHMS.names():
+        found = ALGORITHMS.load(name).model_json_schema(ref_template="#/$defs/{model}")
+        schema["$defs"] |= found.pop("$defs", {})
+        schema["$defs"][found["title"]] = found | {"required": ["name"]}
+        of_algorithms.append({"$ref": f"#/$defs/{found['title']}"})
+    schema["properties"]["algorithm"] = {"description": "The outer loop.", "oneOf": of_algorithms}
+    robot = {"type": "string", "description": "Path of a robot's YAML file, in place of family."}
+    env = schema["$defs"]["EnvConfig"]
+    env["properties"]["robot"] = robot
+    env["anyOf"] = [{"required": ["family"]}, {"required": ["robot"]}]
+    env["required"] = []
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
 def _type(field: FieldInfo) -> str:
@@ -333,7 +423,7 @@ def _type(field: FieldInfo) -> str:
         item, of_items = _peel(get_args(base)[0])
         words = f"list of {_WORDS[item]}{_range(of_items)}"
     else:
-        words = _WORDS[get_origin(base) or base]
+        words = _WORDS.get(get_origin(base) or base, str(base))
     return words + _range([*limits, *field.metadata]) + (" | null" if optional else "")
 
 

@@ -27,7 +27,6 @@ NO_DIFFERENCE = (
 )  # fmt: skip
 """Settings that may differ between runs of one method."""
 SETTINGS_IN_NAMES = 3
-NAMES = {"promp": "ProMP", "maml-trpo": "MAML-TRPO", "rl2": "RL²", "reptile": "Reptile", "random": "random actions"}
 
 
 @dataclass(frozen=True)
@@ -43,8 +42,8 @@ class Method:
 
     @property
     def oracle(self) -> bool:
-        """Whether it is told the task's parameters."""
-        return _told(self.config)
+        """Whether it observes the true task parameters."""
+        return self.config.algorithm.oracle
 
 
 def open_runs(paths: Iterable[str | Path]) -> list[Run]:
@@ -97,35 +96,9 @@ def differences(methods: Sequence[Method]) -> dict[str, list[Any]]:
     return _differing([_identity(method.config) for method in methods])
 
 
-def base_name(config: Config) -> str:
-    """What a method is commonly called."""
-    name = _learner_name(config)
-    if not _told(config):
-        return name
-    return "oracle" if name == "domain-randomised" else f"{name} told the task"
-
-
-def _learner_name(config: Config) -> str:
-    algorithm, inner = config.algorithm, config.inner
-    learner = inner.sb3.algorithm or "policy gradient"
-    if algorithm.name == "rl2":
-        return "RL²" + {"gru": "", "none": " without memory"}.get(algorithm.memory, f" ({algorithm.memory})")
-    if algorithm.name == "reptile":
-        return f"Reptile over {learner}"
-    if algorithm.name == "scratch":
-        return f"{learner} from scratch"
-    if algorithm.name in ("promp", "maml-trpo") and not inner.steps:
-        return "fine-tuned" if config.evaluation.steps else "domain-randomised"
-    return NAMES.get(algorithm.name, algorithm.name)
-
-
-def _told(config: Config) -> bool:
-    return getattr(config.algorithm, "oracle", False)
-
-
 def _names(configs: Sequence[Config]) -> list[str]:
     """Different ones: of methods that are called the same, with the first settings that they differ in."""
-    bases = [base_name(config) for config in configs]
+    bases = [config.algorithm.title(config) for config in configs]
     names: list[str] = []
     for i, base in enumerate(bases):
         alike = [j for j, other in enumerate(bases) if other == base]

@@ -6,8 +6,6 @@ Plain data, see docs/export.md. It stands beside the ONNX file as JSON, and in t
 key of the document, its value in JSON.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import mujoco

@@ -5,45 +5,82 @@
     file.with_suffix(".json")                      # what whoever drives a robot with it must know
 
 A gradient method's initialization first adapts to the task, in episodes as `metarl evaluate` runs them, and the adapted
-weights are exported. A policy with a memory is exported as it was trained, its state explicit. What goes in and comes
-out stands in `metarl.export.onnx_graph` and `metarl.export.onnx_memory`. Before anything is written, onnxruntime and
-PyTorch drive the same episode side by side, and must choose the same controls.
-"""
+weights are exported. A policy with a memory is exported as it was trained, its state explicit. The adapter writes its
+part of the graph itself (`Adapter.onnx`); inputs and outputs have a leading axis of robots N, each on its own:
 
-from __future__ import annotations
+    observation (N, O) float64      as the environment or the sensors give it
+    control     (N, A) float64      mean action, mapped to the controls and clipped to their range
+    noise       (N, A) float32      with `noise`: standard normal numbers, for sampled actions instead of mean ones
+
+and those of the adapter, such as states: an output next_NAME is the input NAME of the next step, zeros at the start.
+Both ends are float64, as in MuJoCo: a position that has grown large is normalized, and a control bounded, exactly.
+Before anything is written, onnxruntime and PyTorch drive the same episode side by side, and must choose the same
+controls.
+"""
 
 import hashlib
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
-from metarl.agents import Adapter, GradientAdapter, RecurrentAdapter
+from metarl.agents import Adapter
 from metarl.algorithms.learners import make_env
-from metarl.algorithms.sampling import collect
-from metarl.envs import BatchEnv, MissingExtra, Tasks, vector_env
+from metarl.algorithms.restore import load_adapter
+from metarl.algorithms.sampling import collect, episode
+from metarl.envs import BatchEnv, Tasks
 from metarl.errors import UserError
 from metarl.evaluation.evaluate import tasks_from_file
 from metarl.export.metadata import describe
 from metarl.runs.checkpoint import Checkpoint
 from metarl.runs.run import Run, open_run, threads
 from metarl.util.files import replace
-from metarl.util.optional import Extra
+from metarl.util.onnx_graph import NEXT, Graph
+from metarl.util.optional import Extra, MissingExtra
 from metarl.util.rng import stream
 from metarl.util.torch_runtime import torch_threads
-
-if TYPE_CHECKING:
-    import onnx
-
-    from metarl.export.onnx_graph import Scaling
 
 PACKAGES = (Extra("export", "onnx"), Extra("export", "onnxruntime"))
 ADAPTING, CHECKING = 0, 1  # the kinds of "export" streams
 TOLERANCE = 1e-5
 """Of a control, as a fraction of its range: what onnxruntime may differ by from PyTorch."""
+
+
+class Scaling(NamedTuple):
+    """From actions to controls: clip(action * gain + bias, low, high), (A,) float64 each."""
+
+    gain: np.ndarray
+    bias: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    @classmethod
+    def of(cls, low: np.ndarray, high: np.ndarray, action_scale: float) -> "Scaling":
+        """Actions in [-action_scale, action_scale] map linearly to [low, high], as in BatchEnv."""
+        return cls(0.5 * (high - low) / action_scale, 0.5 * (high + low), low, high)
+
+    def __call__(self, actions: np.ndarray) -> np.ndarray:
+        """(..., A) actions -> (..., A) controls."""
+        return np.clip(np.asarray(actions, np.float64) * self.gain + self.bias, self.low, self.high)
+
+
+def policy_graph(adapter: Adapter, state: Any, scaling: Scaling, *, noise: bool = False) -> Graph:
+    """The policy of one task, from raw observations to controls.
+
+    Raises:
+        NotImplementedError: the adapter has no policy that can be exported.
+        FloatingPointError: its weights are not finite.
+    """
+    graph = Graph()
+    action = adapter.onnx(graph, state, noise)
+    if not all(np.isfinite(value).all() for value in graph.constants.values()):
+        raise FloatingPointError("the weights are not finite")
+    control = graph.op("Mul", graph.cast(action, np.float64), graph.constant(scaling.gain))
+    control = graph.op("Add", control, graph.constant(scaling.bias))
+    graph.output("control", graph.clip(control, scaling.low, scaling.high), len(scaling.low), np.float64)
+    return graph
 
 
 def export_run(
@@ -71,14 +108,12 @@ def export_run(
     _require_packages()
     target = None if out is None else _target(Path(out), force)
     config = run.config
-    if vector_env(config.env.family) is not BatchEnv:
+    if not config.env.load_family().batched:
         raise UserError(f"export: the actions of {config.env.family} are not controls of actuators; it has no export")
     with torch_threads(threads(config)):
         saved = run.checkpoint()
-        adapter, env = run.adapter(saved), make_env(config, 1)
-        model, document = _adapted(run, saved, adapter, env, task, steps, episodes, noise)
-    _put_metadata(model, document)
-    content = model.SerializeToString()
+        adapter, env = load_adapter(run, saved), make_env(config, 1)
+        content, document = _adapted(run, saved, adapter, env, task, steps, episodes, noise)
     target = target or run.path / "exports" / _name(saved, document)
     document |= {"onnx": {"file": target.name, "sha256": hashlib.sha256(content).hexdigest()}}
     try:
@@ -99,37 +134,36 @@ def _adapted(
     steps: int | None,
     episodes: int | None,
     noise: bool,
-) -> tuple[onnx.ModelProto, dict[str, Any]]:
-    """The model, checked, and its document."""
-    from metarl.export.onnx_graph import Scaling, feedforward
-    from metarl.export.onnx_memory import recurrent
-
+) -> tuple[bytes, dict[str, Any]]:
+    """The file, checked, and its document."""
     config = run.config
     scaling = Scaling.of(*env.family.control_range(env.model), config.env.action_scale)
-    if isinstance(adapter, RecurrentAdapter):
-        if (task, steps, episodes) != (None, None, None):
+    chosen, state = None, adapter.start(1)
+    adaptation: dict[str, Any] = {"kind": adapter.kind}
+    try:
+        graph = policy_graph(adapter, state, scaling, noise=noise)  # says at once if there is none
+        if adapter.shares_experience:
+            chosen = _task(run, env, task)
+            steps = config.evaluation.steps if steps is None else steps
+            episodes = config.evaluation.episodes if episodes is None else episodes
+            state, seconds = _adapt(run, adapter, chosen, steps, episodes)
+            adaptation |= {"steps": steps, "episodes": episodes, "seconds": seconds, "seed": config.seed}
+            graph = policy_graph(adapter, state, scaling, noise=noise)
+        elif (task, steps, episodes) != (None, None, None):
             raise UserError("export: this policy adapts as it acts; leave out --task, --steps and --episodes")
-        chosen, state = env.space.default(), adapter.start(1)
-        normalizers = (adapter.normalizer, adapter.reward_normalizer)
-        model = recurrent(adapter.policy, adapter.params, *normalizers, scaling, noise=noise)
-        document = describe(run, saved, env, None, {"kind": "memory"})
-    elif isinstance(adapter, GradientAdapter):
-        chosen = _task(run, env, task)
-        steps = config.evaluation.steps if steps is None else steps
-        episodes = config.evaluation.episodes if episodes is None else episodes
-        state, seconds = _adapt(run, adapter, chosen, steps, episodes)
-        params = {name: value[0] for name, value in state.params.items()}
-        model = feedforward(adapter.inner_loop.policy, params, adapter.normalizer, scaling, noise=noise)
-        adaptation = {"kind": "gradient", "steps": steps, "episodes": episodes, "seconds": seconds, "seed": config.seed}
-        document = describe(run, saved, env, chosen, adaptation)
-    else:
-        raise UserError(f"export: got a run of {config.algorithm.name}, which has no policy that can be exported")
-    document |= {"inputs": _shapes(model.graph.input), "outputs": _shapes(model.graph.output)}
-    env.set_tasks(chosen)
-    difference = largest_difference(model.SerializeToString(), adapter, state, env, scaling, config.seed)
+    except NotImplementedError as error:
+        raise UserError(f"export: got a run of {config.algorithm.name}: {error}") from error
+    except FloatingPointError as error:
+        raise UserError(f"export: {error} after {steps or 0} steps of adaptation; adapt with fewer --steps") from error
+    document = describe(run, saved, env, chosen, adaptation)
+    document |= {"inputs": _shapes(graph.inputs), "outputs": _shapes(graph.outputs)}
+    metadata = {key: json.dumps(value, allow_nan=False) for key, value in document.items()}
+    content = graph.serialize("metarl policy", metadata)
+    env.set_tasks(env.space.default() if chosen is None else chosen)
+    difference = largest_difference(content, adapter, state, env, scaling, config.seed)
     if not difference <= TOLERANCE:
         raise RuntimeError(f"onnxruntime and PyTorch differ by {difference:.1g} of a control's range; nothing written")
-    return model, document
+    return content, document
 
 
 def _task(run: Run, env: BatchEnv, text: str | None) -> Tasks:
@@ -150,18 +184,16 @@ def _task(run: Run, env: BatchEnv, text: str | None) -> Tasks:
     return tasks[int(text)]
 
 
-def _adapt(run: Run, adapter: GradientAdapter, task: Tasks, steps: int, episodes: int) -> tuple[Any, float]:
+def _adapt(run: Run, adapter: Adapter, task: Tasks, steps: int, episodes: int) -> tuple[Any, float]:
     """The state after adapting to a task, and the simulated seconds of experience that it took."""
     env = make_env(run.config, episodes)
     env.set_tasks(task.repeat(episodes))
-    state, lived = adapter.start(1), 0
+    state, taken = adapter.start(1), 0
     for step in range(steps):
         rollout = collect(env, adapter, state, episodes, stream(run.config.seed, "export", ADAPTING, step))
         state = adapter.adapt(state, rollout)
-        lived += int(rollout.valid.sum())
-    if not all(bool(torch.isfinite(value).all()) for value in state.params.values()):
-        raise UserError(f"export: the weights are not finite after {steps} steps; adapt with fewer --steps")
-    return state, lived * env.dt
+        taken += rollout.num_steps
+    return state, taken * env.dt
 
 
 def largest_difference(model: bytes, adapter: Adapter, state: Any, env: BatchEnv, scaling: Scaling, seed: int) -> float:
@@ -176,28 +208,23 @@ def largest_difference(model: bytes, adapter: Adapter, state: Any, env: BatchEnv
     """
     session = _session(model)
     inputs, outputs = ({x.name: x.shape for x in part} for part in (session.get_inputs(), session.get_outputs()))
-    memory = {name: np.zeros((1, shape[1]), np.float32) for name, shape in inputs.items() if f"next_{name}" in outputs}
+    memory = {name: np.zeros((1, shape[1]), np.float32) for name, shape in inputs.items() if NEXT + name in outputs}
     rng, same = (np.random.default_rng(stream(seed, "export", CHECKING, 0)) for _ in range(2))
-    observation, _ = env.reset(seed=stream(seed, "export", CHECKING, 1))
-    reward, start, ended, worst = np.zeros(1), np.ones((1, 1), np.float32), False, 0.0
-    while not ended:
-        feeds = {"observation": observation, "reward": reward[:, None], "start": start}
+    observations, _ = env.reset(seed=stream(seed, "export", CHECKING, 1))
+    reward, start, worst = np.zeros((1, 1)), np.ones((1, 1), np.float32), 0.0
+    for step in episode(env, adapter, state, 1, observations, same if "noise" in inputs else None):
+        feeds = {"observation": step.observations[:, 0], "reward": reward, "start": start}
         if "noise" in inputs:
             feeds["noise"] = rng.standard_normal((1, len(scaling.low)), np.float32)
         feeds = {name: value for name, value in feeds.items() if name in inputs} | memory
         got = dict(zip(outputs, session.run(list(outputs), feeds), strict=True))
-        memory, start = {name: got[f"next_{name}"] for name in memory}, np.zeros_like(start)
-        decision = adapter.act(state, observation[:, None], same if "noise" in inputs else None)
-        actions = decision.actions[:, 0]
-        difference = np.abs(got["control"] - scaling(actions)) / (scaling.high - scaling.low)
-        worst = max(worst, float(difference.max()))
-        observation, reward, terminated, truncated, _ = env.step(actions)
-        ended = bool((terminated | truncated).all())
-        state = adapter.observe(decision.state, reward[:, None], (terminated | truncated)[:, None])
+        memory, start = {name: got[NEXT + name] for name in memory}, np.zeros_like(start)
+        difference = np.abs(got["control"] - scaling(step.decision.actions[:, 0])) / (scaling.high - scaling.low)
+        worst, reward = max(worst, float(difference.max())), step.rewards
     return worst
 
 
-def _session(model: bytes):
+def _session(model: bytes) -> Any:
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else importing it leaves a device id and reports its use
     import onnxruntime
 
@@ -228,19 +255,6 @@ def _name(saved: Checkpoint, document: dict[str, Any]) -> str:
     return f"policy-{saved.iteration}-{key}.onnx"
 
 
-def _put_metadata(model: onnx.ModelProto, document: dict[str, Any]) -> None:
-    for key, value in document.items():
-        model.metadata_props.add(key=key, value=json.dumps(value, allow_nan=False))
-
-
-def _shapes(values) -> dict[str, dict[str, Any]]:
+def _shapes(values: dict[str, tuple[int, type]]) -> dict[str, dict[str, Any]]:
     """{"observation": {"shape": ["robots", 17], "type": "float64"}, ...}"""
-    from onnx import helper
-
-    return {
-        x.name: {
-            "shape": [d.dim_param or d.dim_value for d in x.type.tensor_type.shape.dim],
-            "type": helper.tensor_dtype_to_np_dtype(x.type.tensor_type.elem_type).name,
-        }
-        for x in values
-    }
+    return {name: {"shape": ["robots", size], "type": np.dtype(kind).name} for name, (size, kind) in values.items()}

@@ -1,8 +1,8 @@
 """The mean of a run's newest checkpoints: a policy that is less at the mercy of its last few updates.
 
-    saved = averaged(run.checkpoints, count=3)
+    saved = averaged(run.checkpoints, count=3, weights=("params.",))
     saved.meta["averaged"]                    # [140, 145, 150]
-    adapter = run.adapter(saved)
+    adapter = load_adapter(run, saved)
 
 Weights are averaged, as stochastic weight averaging does (Izmailov et al. 2018; arXiv:1803.05407). All else, such
 as the statistics that scale observations and the state of optimizers, is the newest one's. Whether the mean of weights
@@ -17,12 +17,13 @@ import torch
 from metarl.errors import UserError
 from metarl.runs.checkpoint import Checkpoint, Corrupt, iterations, load, load_latest
 
-WEIGHTS = ("params.", "meta.", "average.")
-"""What the names of the tensors that a policy is made of begin with, in the states of all learners."""
 
+def averaged(directory: Path, count: int, weights: tuple[str, ...]) -> Checkpoint:
+    """The newest intact checkpoint, with the mean weights of the newest `count`.
 
-def averaged(directory: Path, count: int) -> Checkpoint:
-    """The newest intact checkpoint, with the mean weights of the newest `count`."""
+    Args:
+        weights: how the names of the tensors that are averaged begin (`AlgorithmConfig.weights`).
+    """
     newest = load_latest(directory)
     if count == 1:
         return newest
@@ -38,7 +39,7 @@ def averaged(directory: Path, count: int) -> Checkpoint:
         raise UserError(f"--average: one of checkpoints {chosen} in {directory} is corrupt ({error})") from error
     tensors = dict(newest.tensors)
     for name, value in tensors.items():
-        if name.startswith(WEIGHTS):
+        if name.startswith(weights):
             total = torch.stack([member.tensors[name] for member in members]).sum(0, dtype=torch.float64)
             tensors[name] = (total / count).to(value.dtype)
     sha256 = hashlib.sha256("\n".join(member.meta["sha256"] for member in members).encode()).hexdigest()

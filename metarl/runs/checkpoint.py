@@ -17,7 +17,6 @@ import json
 import logging
 import os
 import shutil
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,7 +27,7 @@ from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as serialize_tensors
 
 from metarl.errors import UserError
-from metarl.util.files import sync_directory, write
+from metarl.util.files import read, sync_directory, write
 from metarl.util.text import first_line
 
 FORMAT = 1
@@ -109,9 +108,13 @@ def load_latest(directory: Path) -> Checkpoint:
 
 def iterations(directory: Path) -> list[int]:
     """The iterations that `directory` has a checkpoint of, ascending; intact or not."""
-    if not directory.is_dir():
+    try:
+        names = os.listdir(directory)
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted(int(entry.name) for entry in directory.iterdir() if entry.name.isascii() and entry.name.isdecimal())
+    except OSError as error:
+        raise UserError(f"{directory}: cannot be read: {error.strerror}") from error
+    return sorted(int(name) for name in names if name.isascii() and name.isdecimal() and len(name) < 20)
 
 
 def load(path: Path) -> Checkpoint:
@@ -150,18 +153,12 @@ def _digest(meta: Mapping[str, Any]) -> str:
 
 
 def _read(path: Path, limit: int) -> bytes:
-    """A regular file of at most `limit` bytes; no link is followed and no pipe waited for."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with open(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise Corrupt(f"{path.name} is not a regular file")
-            if status.st_size > limit:
-                raise Corrupt(f"{path.name} has {status.st_size} bytes, expected at most {limit}")
-            return file.read(status.st_size)
+        return read(path, limit)
     except OSError as error:
         raise Corrupt(f"{path.name} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise Corrupt(f"{path.name} {error}") from error
 
 
 def _same(target: Path, document: Mapping[str, Any]) -> bool:

@@ -15,6 +15,11 @@ import os
 from pathlib import Path
 from typing import Any
 
+from metarl.errors import UserError
+from metarl.util.files import read
+
+MOST_BYTES = 2_000_000_000
+
 
 class LineLog:
     """Appends to the file at `path`; `keep`: drop the lines of that iteration and later ones first."""
@@ -57,7 +62,12 @@ class LineLog:
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """The records in the file at `path`, none if there is no such file; stops before a torn line."""
-    return _kept(path.read_bytes(), None)[0] if path.exists() else []
+    try:
+        return _kept(read(path, MOST_BYTES), None)[0]
+    except FileNotFoundError:
+        return []
+    except ValueError as error:
+        raise UserError(f"{path}: {error}; restore a copy, or remove it") from error
 
 
 def _kept(content: bytes, before: int | None) -> tuple[list[dict[str, Any]], int]:

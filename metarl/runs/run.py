@@ -3,18 +3,20 @@
     run = start(config)                        # a new folder under runs/, locked by this process
     run = resume(config, Path("runs/first"))   # the same folder again
     run = open_run(Path("runs/first"))         # to read: no lock, nothing written
-    run.config, run.tasks("held_out"), run.metrics(), run.checkpoint(), run.adapter()
+    run.config, run.tasks("held_out"), run.metrics(), run.checkpoint()
 
     config.yaml      the resolved config: `metarl train RUN/config.yaml` repeats the run
     versions.json    format of the folder, id, and versions, machine and code state at the start and at each resume
     robot/           of a person's own robot, a copy of its files
+    spec.json        observation, actions, horizon and task space: weights and tasks can be read without any physics
     tasks/           the frozen task sets that evaluations use, with content digests
     metrics.jsonl    one line per iteration i, measured with the weights after i updates; "env_steps" is the sum so
                      far. Wall-clock times stand in timings.jsonl, so that this file is the same in each repetition
     evaluations.jsonl   one line per evaluation during training
     checkpoints/, wandb/, lock; evaluations/, figures/, replays/: what other commands write
 
-Reading one runs no code and needs no lock.
+Reading one runs no code and needs no lock; config, metrics, evaluations and tasks neither PyTorch nor MuJoCo.
+`metarl.algorithms.restore.load_adapter` makes what was trained out of it.
 """
 
 import hashlib
@@ -31,17 +33,16 @@ from typing import Any
 
 import numpy as np
 
-from metarl.agents import Adapter
-from metarl.algorithms.learners import make_env, make_learner
-from metarl.config import Config, flat, load_config, to_yaml
-from metarl.config.robots import keep, portable
-from metarl.envs import SPLITS, Tasks, TaskSpace, make_family
+from metarl.config import Config, flat, read_config, to_yaml
+from metarl.config.robots import copy_into_run, with_relative_path
+from metarl.envs.task import SPLITS, Tasks, TaskSpace
 from metarl.errors import UserError
 from metarl.runs import versions
-from metarl.runs.checkpoint import Checkpoint, load_latest
 from metarl.runs.jsonl import read_lines
 from metarl.runs.lock import Lock, locked
-from metarl.util.files import replace
+from metarl.util.files import read_json, replace
+from metarl.util.machine import available_threads
+from metarl.util.plugins import PLUGINS
 from metarl.util.rng import stream
 
 FORMAT = 1
@@ -64,9 +65,17 @@ class Run:
     lock: Lock | None = None
 
     @property
-    def family(self) -> str:
-        """The name of the robot and of what varies about it."""
-        return _space(self.config).family
+    def task_space(self) -> TaskSpace:
+        """What varies; of a run of before, which did not keep it, the family's."""
+        return kept_space(self.path) or self.config.env.load_family().space
+
+    def spec(self) -> dict[str, Any] | None:
+        """What `metarl.algorithms.base.Spec.from_json` takes; None of a run of before, which did not keep it."""
+        return _kept_spec(self.path)
+
+    def write_spec(self, spec: dict[str, Any]) -> None:
+        """Keep what `spec` gives back."""
+        _write_json(self.path / "spec.json", spec)
 
     @property
     def checkpoints(self) -> Path:
@@ -75,14 +84,13 @@ class Run:
     def tasks(self, split: str) -> Tasks:
         """The frozen task set of a split."""
         path = self.path / "tasks" / f"{split}.json"
-        space = _space(self.config)
         try:
-            data = json.loads(path.read_bytes())
-            tasks = Tasks.from_json(data, space)
+            data = read_json(path, dict)
+            tasks = Tasks.from_json(data, self.task_space)
         except FileNotFoundError:
             there = ", ".join(sorted(file.stem for file in path.parent.glob("*.json"))) or "none"
             raise UserError(f"{path}: this run has no task set {split!r}, only: {there}") from None
-        except (ValueError, RecursionError) as error:
+        except (ValueError, OverflowError) as error:
             raise UserError(f"{path}: not a task set: {error}") from error
         if data.get("digests") != list(tasks.digests):
             raise UserError(f"{path}: its tasks do not fit their digests, so it was edited; restore it from a copy")
@@ -92,15 +100,11 @@ class Run:
         """A record for each iteration."""
         return read_lines(self.path / "metrics.jsonl")
 
-    def checkpoint(self) -> Checkpoint:
+    def checkpoint(self) -> Any:
         """The newest intact checkpoint."""
-        return load_latest(self.checkpoints)
+        from metarl.runs.checkpoint import load_latest  # it imports PyTorch
 
-    def adapter(self, saved: Checkpoint | None = None) -> Adapter:
-        """What was trained, as of a checkpoint (the newest intact one)."""
-        learner = make_learner(self.config, make_env(self.config, 1))
-        restore(learner, saved or self.checkpoint())
-        return learner.adapter()
+        return load_latest(self.checkpoints)
 
 
 def start(config: Config, path: Path | None = None) -> Run:
@@ -157,20 +161,35 @@ def open_run(path: Path) -> Run:
     if not (path / "config.yaml").is_file():
         raise UserError(f"{path}: not a run folder (it has no config.yaml); give one that `metarl train` wrote")
     document = _versions(path)
-    return Run(path, load_config(path / "config.yaml"), document["id"])
-
-
-def restore(learner: Any, saved: Checkpoint) -> None:
-    """Put a checkpoint's tensors into a learner of the same config."""
     try:
-        learner.load_state_dict(saved.tensors)
+        return Run(path, read_config(path / "config.yaml"), document["id"])
+    except UserError as error:
+        missing = [name for name in document["sessions"][-1].get("plugins", []) if name not in PLUGINS]
+        advice = [f"{path}: the run was made with --plugin {' --plugin '.join(missing)}; add it"] if missing else []
+        raise UserError("\n".join([str(error), *advice])) from error
+
+
+def kept_space(path: Path) -> TaskSpace | None:
+    """What varies, as the run in folder `path` keeps it; None if it does not."""
+    spec = _kept_spec(path)
+    try:
+        return TaskSpace.from_json(spec["task_space"]) if spec else None
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}/spec.json: not what metarl wrote ({error!r}); restore a copy, or remove it") from error
+
+
+def _kept_spec(path: Path) -> dict[str, Any] | None:
+    try:
+        return read_json(path / "spec.json", dict)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     except ValueError as error:
-        raise UserError(f"{saved.path}: {error}") from error
+        raise UserError(f"{path}/spec.json: {error}; restore a copy, or remove it") from error
 
 
 def threads(config: Config) -> int:
     """Threads that the run uses, for physics and PyTorch each."""
-    return config.threads or versions.available_threads()
+    return config.threads or available_threads()
 
 
 def _not_writable(path: Path | None, error: OSError, advice: str) -> UserError:
@@ -179,7 +198,7 @@ def _not_writable(path: Path | None, error: OSError, advice: str) -> UserError:
 
 def new_folder(config: Config, prefix: str = "") -> Path:
     """runs/<family>-<algorithm>-<time>, with a number behind it if another process was given that name."""
-    name = f"{prefix}{_space(config).family}-{config.algorithm.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    name = f"{prefix}{config.env.load_family().space.family}-{config.algorithm.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     name = re.sub(r"[^\w.-]", "_", name)
     Path("runs").mkdir(exist_ok=True)
     number = 1
@@ -209,15 +228,15 @@ def _fill(path: Path, config: Config, lock: Lock) -> Run:
 
 def _write_config(path: Path, config: Config) -> Config:
     """Write config.yaml, and beside it the files of a person's own robot; the config with those."""
-    config = config.model_copy(update={"env": keep(config.env, path)})
-    written = config.model_copy(update={"env": portable(config.env, path)})
+    config = config.model_copy(update={"env": copy_into_run(config.env, path)})
+    written = config.model_copy(update={"env": with_relative_path(config.env, path)})
     replace(path / "config.yaml", to_yaml(written).encode())
     return config
 
 
 def _write_tasks(path: Path, config: Config) -> None:
     """The task sets that evaluations use, drawn from the seed: the same ones whenever they are written."""
-    folder, space = path / "tasks", _space(config)
+    folder, space = path / "tasks", config.env.load_family().space
     folder.mkdir(exist_ok=True)
     for index, split in enumerate(SPLITS):
         if split == "train" and config.evaluation.split != "train":
@@ -231,18 +250,17 @@ def _write_tasks(path: Path, config: Config) -> None:
         _write_json(folder / f"{split}.json", document)
 
 
-def _space(config: Config) -> TaskSpace:
-    return make_family(config.env.family, **config.env.options).space
-
-
 def _versions(path: Path) -> dict[str, Any]:
     """{"format", "id", "sessions"}: what made the run, and what resumed it."""
     try:
-        document = json.loads((path / "versions.json").read_bytes())
+        document = read_json(path / "versions.json", dict)
         if document["format"] == FORMAT:
-            return {"format": FORMAT, "id": str(document["id"]), "sessions": [dict(x) for x in document["sessions"]]}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(f"{path}/versions.json: cannot be read ({type(error).__name__}); restore a copy") from error
+            sessions = [dict(session) for session in document["sessions"]]
+            return {"format": FORMAT, "id": str(document["id"]), "sessions": sessions or [{}]}
+    except FileNotFoundError:
+        raise UserError(f"{path}/versions.json: is not there; restore a copy") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}/versions.json: not what metarl wrote ({error}); restore a copy") from error
     raise UserError(
         f"{path}: got a run folder of format {document['format']!r}, expected {FORMAT}; "
         "use the version of metarl that wrote it"
@@ -251,16 +269,12 @@ def _versions(path: Path) -> dict[str, Any]:
 
 def _altered(before: Config, now: Config) -> list[tuple[str, Any, Any]]:
     old, new = flat(before.model_dump(mode="json")), flat(now.model_dump(mode="json"))
+    free = tuple(key for key in FREE_TO_CHANGE if key != "iterations" or not before.algorithm.scheduled)
     return [
         (key, old.get(key, "nothing"), new.get(key, "nothing"))
         for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key) and not (key.startswith(FREE_TO_CHANGE) and not _schedules(key, before))
+        if old.get(key) != new.get(key) and not key.startswith(free)
     ]
-
-
-def _schedules(key: str, config: Config) -> bool:
-    """Whether a step size or the like falls over as many iterations as there are."""
-    return key == "iterations" and any(getattr(config.algorithm, x, False) for x in ("anneal", "anneal_entropy"))
 
 
 def _write_json(path: Path, document: dict[str, Any]) -> None:

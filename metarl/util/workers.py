@@ -5,14 +5,14 @@
         workers.call("run")                      # simulations.run() in each worker at once; waits for all
         workers.arrays["observation"]            # (800, 39)
 
-Each worker is a fresh Python, so it inherits neither threads nor locks, and does not run the caller's script again.
+Each worker is a fresh Python, so it inherits neither threads nor locks, and does not run the caller's script again;
+the caller's plugins (`metarl.util.plugins`) are imported there too.
 A worker ends when its parent does, however that ended, because then nobody holds the other end of its connection; a
 worker that dies is noticed at once for the same reason, and `WorkerDied` names it with the row it was at. Workers
 leave Ctrl-C and SIGTERM to their parent. With count 0 the object lives in this process.
 """
 
 import contextlib
-import importlib
 import mmap
 import os
 import signal
@@ -27,6 +27,8 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 import numpy as np
+
+from .plugins import PLUGINS, find, load_plugin
 
 _ALIGNMENT = 64  # bytes
 _PATIENCE = 5.0  # seconds for a worker to end by itself
@@ -65,7 +67,7 @@ class Workers:
         self._unanswered: set[int] = set()
         if count == 0:
             self.arrays = {name: np.zeros((n, *shape), kind) for name, (shape, kind) in fields.items()}
-            self._local = _find(factory)(self.arrays, self._current)
+            self._local = find(factory)(self.arrays, self._current)
             return
         self._local = None
         with tempfile.TemporaryFile(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as memory:
@@ -75,7 +77,7 @@ class Workers:
                 process, connection = _start(memory.fileno())
                 self._processes.append(process)
                 self._connections.append(connection)
-                connection.send((factory, dict(fields), n, worker, count))
+                connection.send((factory, dict(fields), n, worker, count, tuple(PLUGINS)))
         self._unanswered = set(range(count))
         self._end = weakref.finalize(self, _stop, self._processes, self._connections)
         self._answers(range(count))
@@ -157,11 +159,13 @@ def serve(channel: int, memory: int) -> None:
         signal.signal(number, signal.SIG_IGN)
     connection = Connection(channel)
     with contextlib.suppress(EOFError, ConnectionError):  # the parent has gone
-        factory, fields, n, worker, count = connection.recv()
+        factory, fields, n, worker, count, plugins = connection.recv()
         arrays, current = _map(memory, fields, n, count)
         mine = {name: array[worker::count] for name, array in arrays.items()}
         try:
-            target = _find(factory)(mine, current[worker : worker + 1])
+            for plugin in plugins:
+                load_plugin(plugin)
+            target = find(factory)(mine, current[worker : worker + 1])
         except Exception:
             connection.send((False, traceback.format_exc()))
             return
@@ -196,11 +200,6 @@ def _stop(processes: list[subprocess.Popen], connections: list[Connection]) -> N
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _find(factory: str) -> Callable[..., Any]:
-    module, _, name = factory.partition(":")
-    return getattr(importlib.import_module(module), name)
 
 
 def _layout(fields: Fields, n: int, count: int) -> tuple[dict[str, int], int]:

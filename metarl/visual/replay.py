@@ -13,13 +13,14 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import mujoco
 import numpy as np
 from scipy.spatial.distance import cdist
 
 from metarl.agents import Adapter
-from metarl.algorithms.sampling import collect
+from metarl.algorithms.sampling import collect, episode
 from metarl.envs import BatchEnv, Tasks
 from metarl.evaluation.statistics import format_number
 from metarl.util.rng import stream
@@ -137,7 +138,7 @@ def record(
         seed: of everything random here.
         deterministic: show mean actions. The experience to adapt from is always of sampled ones.
     """
-    episodes = episodes if adapter.pooled else 1
+    episodes = episodes if adapter.shares_experience else 1
     env = make_env(len(tasks) * episodes)
     env.set_tasks(tasks.repeat(episodes))
     before = after = adapter.start(len(tasks))
@@ -161,29 +162,26 @@ def record(
         steps=steps,
         episodes=episodes,
         deterministic=deterministic,
-        pooled=adapter.pooled,
+        pooled=adapter.shares_experience,
     )
 
 
 def _episode(
-    env: BatchEnv, adapter: Adapter, state, seed: int, deterministic: bool
+    env: BatchEnv, adapter: Adapter, state: Any, seed: int, deterministic: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """States (M, T + 1, nq + ...), rewards (M, T) and lengths (M,) of one episode in each simulation."""
+    """States (M, T + 1, nq + ...), rewards (M, T) and lengths (M,) of one episode in each simulation; T the horizon."""
     noise = None if deterministic else np.random.default_rng(stream(seed, "replay", NOISE))
-    observation, _ = env.reset(seed=stream(seed, "replay", SHOWN))
+    observations, _ = env.reset(seed=stream(seed, "replay", SHOWN))
     frames, rewards = [env.state()], []
-    running, lengths = np.ones(env.num_envs, bool), np.zeros(env.num_envs, np.int64)
-    for _ in range(env.horizon):
-        decision = adapter.act(state, observation[:, None], noise)
-        observation, reward, terminated, truncated, info = env.step(decision.actions[:, 0])
-        state = adapter.observe(decision.state, reward[:, None], (terminated | truncated)[:, None])
+    lengths = np.zeros(env.num_envs, np.int64)
+    for step in episode(env, adapter, state, 1, observations, noise):
         # a diverged simulation has been reset: what it shows is not where the robot was
-        moved = running & ~info["diverged"]
+        moved = (step.running & ~step.diverged)[:, 0]
         frames.append(np.where(moved[:, None], env.state(), frames[-1]))
-        rewards.append(np.where(moved, reward, 0.0))
-        lengths += running
-        running = running & ~(terminated | truncated)
-    return np.stack(frames, axis=1), np.stack(rewards, axis=1), lengths
+        rewards.append(np.where(moved, step.rewards[:, 0], 0.0))
+        lengths += step.running[:, 0]
+    left = ((0, 0), (0, env.horizon - len(rewards)))
+    return np.pad(np.stack(frames, axis=1), (*left, (0, 0)), "edge"), np.pad(np.stack(rewards, axis=1), left), lengths
 
 
 def extreme_tasks(tasks: Tasks) -> Tasks:

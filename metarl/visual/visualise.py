@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from metarl.algorithms.learners import make_env
-from metarl.evaluation.adaptation_curve import Evaluation
+from metarl.algorithms.restore import load_adapter
 from metarl.evaluation.evaluate import evaluate_run
-from metarl.evaluation.store import load_evaluation
+from metarl.evaluation.result import Evaluation
 from metarl.runs.run import Run, open_run, threads
 from metarl.training.tracking import publish
 from metarl.util.torch_runtime import torch_threads
@@ -49,8 +49,8 @@ def visualise_run(run: Run | str | Path, say: Callable[[str], None] | None = Non
 def _draw(run: Run, say: Callable[[str], None]) -> Iterator[Path]:
     rows = run.metrics()
     if rows:
-        unit = "step" if run.adapter().pooled else "episode"
-        yield from save_figure(learning_figure(rows, run.family, unit), run.path / "figures" / "learning")
+        unit = "step" if load_adapter(run).shares_experience else "episode"
+        yield from save_figure(learning_figure(rows, run.task_space.family, unit), run.path / "figures" / "learning")
     for name, evaluation in newest_evaluations(run).items():
         yield from save_figure(adaptation_figure(evaluation), run.path / "figures" / f"adaptation-{name}")
 
@@ -73,7 +73,7 @@ def replay_run(run: Run) -> Replay:
     config = run.config
     with torch_threads(threads(config)):
         return record(
-            run.adapter(),
+            load_adapter(run),
             lambda num_envs: make_env(config, num_envs),
             extreme_tasks(run.tasks("held_out")),
             steps=max(1, config.adaptation_steps),
@@ -91,7 +91,7 @@ def newest_evaluations(run: Run) -> dict[str, Evaluation]:
     # of two of the same checkpoint, the one written last
     for path in sorted(folder.glob("*.json"), key=lambda path: (_iteration(path), path.stat().st_mtime)):
         newest[path.stem.rsplit("-", 2)[0]] = path
-    return {name: load_evaluation(path) for name, path in sorted(newest.items())}
+    return {name: Evaluation.load(path) for name, path in sorted(newest.items())}
 
 
 def _iteration(path: Path) -> int:

@@ -11,13 +11,16 @@ adapt when asked: their episodes are collected in simulations of their own, in t
 """
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from metarl.agents import Adapter, Decision
 from metarl.algorithms.learners import make_env
-from metarl.algorithms.sampling import collect
+from metarl.algorithms.restore import load_adapter
+from metarl.algorithms.sampling import Step, collect, episode
 from metarl.envs import Tasks
 from metarl.errors import UserError
 from metarl.runs.run import Run
@@ -46,7 +49,7 @@ class Session:
         state: what the adapter knows.
         adaptations: steps of adaptation so far.
         lived: seconds of experience that the policy could learn from, since it forgot.
-        score: return of the episode in progress.
+        elapsed, score: steps and return of the episode in progress.
         episodes: the last ones that ended.
         rewards: per second, of the last steps.
     """
@@ -56,16 +59,15 @@ class Session:
         self.env = make_env(run.config, 1)
         if not hasattr(self.env, "change_tasks"):
             raise UserError(f"watch: tasks of {run.config.env.family} cannot be changed in mid-episode")
-        self.adapter = run.adapter()
+        self.adapter = load_adapter(run)
         self.space = self.env.space
         self._noise = np.random.default_rng(stream(run.config.seed, "watch", NOISE))
         self.episodes: deque[Episode] = deque(maxlen=8)
         self.rewards: deque[float] = deque(maxlen=max(2, round(20 / self.env.dt)))
         self._adapting = 0
         self.env.set_tasks(self.space.default())
-        self._observation, _ = self.env.reset(seed=stream(run.config.seed, "watch", RESETS))
-        self._elapsed, self.score = 0, 0.0
         self.forget()
+        self._begin(stream(run.config.seed, "watch", RESETS))
 
     @property
     def task(self) -> Tasks:
@@ -75,26 +77,19 @@ class Session:
     @property
     def pooled(self) -> bool:
         """Whether the policy adapts when asked, by `adapt`; if not, it has a memory."""
-        return self.adapter.pooled
-
-    @property
-    def elapsed(self) -> int:
-        """Steps of the episode in progress."""
-        return self._elapsed
+        return self.adapter.shares_experience
 
     def step(self) -> None:
         """One step of the environment; an episode that ends is followed by another one."""
-        decision = self.adapter.act(self.state, self._observation[:, None], None if self.deterministic else self._noise)
-        self._observation, reward, terminated, truncated, _ = self.env.step(decision.actions[:, 0])
-        ended = terminated | truncated
-        self.state = self.adapter.observe(decision.state, reward[:, None], ended[:, None])
-        self._elapsed += 1
-        self.score += float(reward[0])
-        self.rewards.append(float(reward[0]) / self.env.dt)
+        step = next(self._steps)
+        self.state = step.state
+        self.elapsed += 1
+        self.score += step.rewards.item()
+        self.rewards.append(step.rewards.item() / self.env.dt)
         if not self.pooled:
             self.lived += self.env.dt
-        if ended[0]:
-            self._end()
+        if (step.terminated | step.truncated).any():
+            self.new_episode()
 
     def change(self, values: dict[str, float]) -> None:
         """Another task from here on: what is named changes, the rest stays. ValueError if there is no such task."""
@@ -102,8 +97,10 @@ class Session:
         self.env.change_tasks(self.space.tasks(**(now | values)))
 
     def new_episode(self) -> None:
-        """End the episode in progress."""
-        self._end()
+        """End the episode in progress, and begin the next."""
+        self.episodes.append(Episode(self.score, self.elapsed, self.adaptations))
+        self.state = self.adapter.next_episode(self.state)
+        self._begin()
 
     def adapt(self, episodes: int) -> tuple[float, float]:
         """One step of adaptation from so many episodes of the present task; their mean return, and that after it."""
@@ -130,8 +127,27 @@ class Session:
         self.state: Any = self.adapter.start(1)
         self.adaptations, self.lived = 0, 0.0
 
-    def _end(self) -> None:
-        self.episodes.append(Episode(self.score, self._elapsed, self.adaptations))
-        self._observation, _ = self.env.reset()
-        self.state = self.adapter.next_episode(self.state)
-        self._elapsed, self.score = 0, 0.0
+    def _begin(self, seed: np.random.SeedSequence | None = None) -> None:
+        observations, _ = self.env.reset(seed=seed)
+        self._steps: Iterator[Step] = episode(self.env, _Present(self), None, 1, observations, self._noise)
+        self.elapsed, self.score = 0, 0.0
+
+
+class _Present(Adapter):
+    """A session's policy with what it knows at each moment: adapting, forgetting and noise change it in mid-episode."""
+
+    def __init__(self, session: Session):
+        self.session = session
+
+    def start(self, num_tasks: int) -> None:
+        return None
+
+    def act(self, state: Any, observations: np.ndarray, rng: np.random.Generator | None) -> Decision:
+        session = self.session
+        return session.adapter.act(session.state, observations, None if session.deterministic else rng)
+
+    def observe(self, state: Any, rewards: np.ndarray, ended: np.ndarray) -> Any:
+        return self.session.adapter.observe(state, rewards, ended)
+
+    def adapt(self, state: Any, rollout: Any) -> Any:
+        return self.session.adapter.adapt(state, rollout)

@@ -14,7 +14,6 @@ def rollout(rng, num_tasks=3, steps=12, episodes=5, dim=4, lengths=None) -> Roll
         observations=rng.normal(scale=3, size=(*shape, dim)).astype(np.float32),
         raw_moments=np.zeros((3, dim)),
         actions=rng.normal(size=(*shape, 2)).astype(np.float32),
-        log_probs=np.zeros(shape, np.float32),
         rewards=np.where(valid, rng.normal(size=shape), 0.0),
         terminated=no,
         truncated=no,

@@ -1,18 +1,22 @@
 """Memories: the same numbers step by step and along a sequence, cleared exactly where they should be."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
 
-from metarl.agents import MEMORIES
+from metarl.agents import Memory, RecurrentPolicy, make_memory, option
+from metarl.util.onnx_graph import Graph
+from metarl.util.plugins import MEMORIES
 
 INPUTS, SIZE, STEPS, ROWS = 3, 8, 13, 4
-NAMES = sorted(MEMORIES)
+NAMES = MEMORIES.names()
 
 
 def build(name, dtype=torch.float64, seed=0):
     options = {"context": 6} if name == "transformer" else {}  # shorter than the sequences
-    memory = MEMORIES[name](INPUTS, SIZE, **options)
+    memory = make_memory(name, INPUTS, SIZE, options)
     params = memory.init(np.random.default_rng(seed))
     rng = np.random.default_rng(seed + 1)
     noise = {k: torch.from_numpy(rng.standard_normal(v.shape) * 0.1) for k, v in params.items()}
@@ -83,7 +87,7 @@ def test_only_the_past_of_the_same_row_matters(name):
 
 
 def test_a_transformer_attends_to_its_window_and_no_further():
-    memory = MEMORIES["transformer"](INPUTS, SIZE, context=4, layers=1)
+    memory = make_memory("transformer", INPUTS, SIZE, {"context": 4, "layers": 1})
     _, params, xs = build("transformer")
     params = params | {"0.distance": params["0.distance"][:, :4]}
     changed = xs.clone()
@@ -91,8 +95,6 @@ def test_a_transformer_attends_to_its_window_and_no_further():
     before, after = (memory.run(params, memory.start(ROWS, xs.dtype), x)[1] for x in (xs, changed))
     difference = (after - before).abs().amax(-1).amax(-1)
     assert (difference[2:6] > 0).all() and not difference[:2].any() and not difference[6:].any()
-    with pytest.raises(ValueError, match="got 8 and 3"):
-        MEMORIES["transformer"](INPUTS, SIZE, heads=3)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -112,6 +114,74 @@ def test_gradients_through_a_sequence(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_initial_weights_come_from_the_generator(name):
-    first, again, other = (MEMORIES[name](INPUTS, SIZE).init(np.random.default_rng(seed)) for seed in (0, 0, 1))
+    first, again, other = (make_memory(name, INPUTS, SIZE).init(np.random.default_rng(seed)) for seed in (0, 0, 1))
     assert all(torch.equal(first[k], again[k]) and first[k].dtype == torch.float32 for k in first)
     assert any(not torch.equal(first[k], other[k]) for k in first)
+
+
+# ---- found by name, with options of their own
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "lines"),
+    [
+        ("transformer", {"head": 2}, ["head: got 2, expected no such option (did you mean 'heads'?)"]),
+        ("transformer", {"heads": 3}, ["heads: got 3, expected a divisor of 8"]),
+        (
+            "transformer",
+            {"heads": "two", "layers": True, "context": 0},
+            ["heads: got 'two', expected a whole number", "layers: got True, expected a whole number",
+             "context: got 0, expected 1 to 10000"],
+        ),
+        ("gru", {"heads": 2}, ["heads: got 2, expected no such option; gru has none"]),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_options_is_said_all_at_once(name, options, lines):
+    with pytest.raises(ValueError) as caught:
+        make_memory(name, INPUTS, SIZE, options)
+    assert str(caught.value).splitlines() == lines
+
+
+def test_an_unknown_memory_is_said_with_the_nearest():
+    with pytest.raises(ValueError, match="'transformers'.*did you mean 'transformer'"):
+        make_memory("transformers", INPUTS, SIZE)
+
+
+@dataclass(frozen=True)
+class Leaky(Memory):
+    """A mean over time that forgets."""
+
+    name = "leaky"
+    rate: float = option(0.5, "Share of the past that stays.", low=0, high=1)
+
+    def init(self, rng):
+        return {"w": torch.from_numpy(rng.standard_normal((self.size, self.input_dim)).astype(np.float32))}
+
+    def start(self, batch, dtype=torch.float32):
+        return (torch.zeros(batch, self.size, dtype=dtype),)
+
+    def run(self, params, state, xs):
+        (h,), ys = state, []
+        for x in xs:
+            h = self.rate * h + x @ params["w"].T
+            ys.append(h)
+        return (h,), torch.stack(ys)
+
+
+def test_a_memory_of_one_s_own_is_found_and_takes_its_options(monkeypatch):
+    assert "leaky" not in MEMORIES
+    load = type(MEMORIES).load
+    monkeypatch.setattr(type(MEMORIES), "load", lambda self, name: Leaky if name == "leaky" else load(self, name))
+    assert [(field.name, field.default, field.metadata["help"]) for field in Leaky.options()] == [
+        ("rate", 0.5, "Share of the past that stays.")
+    ]
+    memory = RecurrentPolicy(1, 1, cell="leaky", size=1, memory_options={"rate": 0.25}).memory
+    assert memory == Leaky(4, 1, rate=0.25)
+    memory = make_memory("leaky", 1, 1, {"rate": 0.25})
+    xs = torch.tensor([1.0, 2.0, 4.0]).reshape(3, 1, 1)
+    state, ys = memory.sequence({"w": torch.ones(1, 1)}, memory.start(1), xs)
+    assert ys.flatten().tolist() == [1.0, 2.25, 4.5625]
+    with pytest.raises(ValueError, match="^rate: got 2, expected 0 to 1$"):
+        Leaky(1, 1, rate=2)
+    with pytest.raises(NotImplementedError, match="the memory leaky has no ONNX graph"):
+        memory.onnx(Graph(), {}, "x")

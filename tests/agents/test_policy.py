@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.distributions import Independent, Normal, kl_divergence
 
-from metarl.agents import GaussianMLP, GradientAdapter, InnerLoop, Normalizer, Samples
+from metarl.agents import GaussianMLP, GradientAdapter, InnerLoop, Normalizer, PolicyGradientInner, Rollout, Samples
 from metarl.agents.inner_loop import per_task
 from metarl.agents.policy import GaussianStatistics
 
@@ -77,22 +77,33 @@ def test_adapting_is_one_gradient_step_in_each_task(head_only):
     assert all((params[name] == before[name]).all() for name in params)  # the base is a value, not a variable
 
 
+class Prepared(PolicyGradientInner):
+    """Gives the same samples whatever the rollout."""
+
+    def __init__(self, inner_loop, samples):
+        super().__init__(inner_loop, 0.5, 1, 0.99, 1.0)
+        object.__setattr__(self, "samples", samples)
+
+    def prepare(self, rollout, params):
+        return self.samples, None
+
+
 def test_an_adapter_keeps_its_state_apart():
     policy = GaussianMLP(3, 2, (4,))
     params = policy.init(np.random.default_rng(0))
     samples = random_samples(policy, 2, 10, torch.Generator().manual_seed(1))
-    adapter = GradientAdapter(
-        InnerLoop(policy), params, [dict.fromkeys(params, 0.5)], Normalizer.identity(3), lambda rollout: samples
-    )
+    inner = Prepared(InnerLoop(policy), samples)
+    adapter = GradientAdapter(inner, params, [dict.fromkeys(params, 0.5)], Normalizer.identity(3))
     start = adapter.start(2)
     observations = np.ones((2, 4, 3))
     first = adapter.act(start, observations, None).actions
     adapted = adapter.adapt(start, rollout=None)
     assert (adapter.act(start, observations, None).actions == first).all()
     assert not np.allclose(adapter.act(adapted, observations, None).actions, first)
-    decision = adapter.act(start, observations, np.random.default_rng(0))
-    pi = policy.distribution(policy(start.params, torch.ones(2, 4, 3)))
-    np.testing.assert_allclose(decision.log_probs, pi.log_prob(torch.from_numpy(decision.actions)), atol=1e-6)
+    assert (adapter.normalize(observations) == adapter.act(start, observations, None).observations).all()
+    drawn = adapter.act(adapter.start(2), np.ones((2, 20_000, 3)), np.random.default_rng(0)).actions
+    np.testing.assert_allclose(drawn.mean(1), first[:, 0], atol=0.03)
+    np.testing.assert_allclose(drawn.std(1), 1.0, atol=0.03)
 
 
 def test_each_step_has_its_own_step_sizes_and_further_ones_take_the_last():
@@ -100,7 +111,7 @@ def test_each_step_has_its_own_step_sizes_and_further_ones_take_the_last():
     params = policy.init(np.random.default_rng(0))
     samples = random_samples(policy, 2, 10, torch.Generator().manual_seed(1))
     loop, sizes = InnerLoop(policy), [dict.fromkeys(params, 0.5), dict.fromkeys(params, 0.02)]
-    adapter = GradientAdapter(loop, params, sizes, Normalizer.identity(3), lambda rollout: samples)
+    adapter = GradientAdapter(Prepared(loop, samples), params, sizes, Normalizer.identity(3))
     state, want = adapter.start(2), per_task(params, 2)
     for k in (0, 1, 1):
         state, want = adapter.adapt(state, rollout=None), loop.adapt(want, sizes[k], samples)[0]
@@ -120,3 +131,34 @@ def test_the_distribution_is_torchs_independent_normal():
     value = draw(3, 5, 2)
     torch.testing.assert_close(got[0].log_prob(value), want[0].log_prob(value))
     torch.testing.assert_close(kl_divergence(*got), kl_divergence(*want))
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_likelihood_ratios_are_one_to_the_last_bit_before_an_inner_step(steps):
+    """Samples carry the log-probabilities of the weights that acted, adapted ones too."""
+    policy = GaussianMLP(3, 2, (4,))
+    inner = PolicyGradientInner(InnerLoop(policy), 0.3, 1, 0.9, 1.0)
+    adapter = inner.adapter(inner.init(np.random.default_rng(0)), Normalizer.identity(3))
+    rng, state = np.random.default_rng(1), adapter.start(2)
+    shape = (2, 7, 5)
+    for _ in range(steps + 1):
+        observations = rng.normal(size=(*shape, 3))
+        taken = adapter.act(state, observations.reshape(2, -1, 3), rng)
+        rollout = Rollout(
+            observations.astype(np.float32), np.zeros((3, 3)), taken.actions.reshape(*shape, 2), rng.normal(size=shape),
+            np.zeros(shape, bool), np.zeros(shape, bool), np.ones(shape, bool), np.zeros((2, 5), bool),
+            np.zeros((2, 5, 3), np.float32),
+        )  # fmt: skip
+        samples, statistics = inner.prepare(rollout, state.params)
+        before, state = state, adapter.adapt(state, rollout)
+    pi = policy.distribution(policy(before.params, samples.observations))
+    assert torch.equal(pi.log_prob(samples.actions), samples.log_probs)
+    assert torch.equal(policy.distribution(statistics).log_prob(samples.actions), samples.log_probs)
+    want = Independent(Normal(pi.loc, pi.scale.expand_as(pi.loc)), 1).log_prob(samples.actions)
+    torch.testing.assert_close(samples.log_probs, want)
+    # so the step is along the policy gradient sum_n w_n grad log pi(a_n) A_n, taken here of the log-probabilities
+    leaves = {name: value.clone().requires_grad_() for name, value in before.params.items()}
+    log_probs = policy.distribution(policy(leaves, samples.observations)).log_prob(samples.actions)
+    (samples.weights * samples.advantages * log_probs).sum().backward()
+    for name, leaf in leaves.items():
+        torch.testing.assert_close(state.params[name], leaf.detach() + 0.3 * leaf.grad)

@@ -140,9 +140,9 @@ def test_the_state_of_a_channel_is_all_that_it_needs_to_go_on():
     env = BatchEnv(family, N, autoreset_mode="Disabled")
     env.reset(seed=0, options={"tasks": env.space.tasks(delay=[3] * N, noise=[0.5] * N, period=[2] * N)})
     run(env, actions(12))
-    channel, state = env._channel.state(), env.state()
+    channel, state = env._latency_noise.state(), env.state()
     ahead = run(env, actions(12))[0]
-    env._channel.restore(channel)
+    env._latency_noise.restore(channel)
     env.batch.bind("qpos")[:], env.batch.bind("qvel")[:] = state[:, :1], state[:, 1:]
     np.testing.assert_array_equal(run(env, actions(12))[0], ahead)
 

@@ -133,7 +133,7 @@ class NanReward(Family):
 def test_a_reward_that_is_not_a_number_is_the_familys_fault():
     env = BatchEnv(NanReward(), 3)
     env.reset(seed=0, options={"tasks": env.space.tasks(velocity=[0.5, 1.25, 2.0])})
-    message = r"NanReward: reward term 'broken' of simulation 1 is nan .*task velocity=1.25 m/s"
+    message = r"^reward term 'broken' of simulation 1 \(NanReward, task velocity=1.25 m/s\) is nan"
     with pytest.raises(ValueError, match=message):
         env.step(np.zeros((3, 6)))
 

@@ -99,21 +99,27 @@ def test_a_batch_is_a_loop_over_gymnasiums_environments(definition, threads):
 
     observation, _ = env.reset(seed=3, options={"tasks": tasks})
     follow(range(N))
-    rng = np.random.default_rng(0)
+    rng, over = np.random.default_rng(0), np.zeros(N, bool)
     for step in range(24):
         np.testing.assert_array_equal(observation, expected[:, shown])
         if step in (7, 15):
             mask = np.array([step == 7, True, False, False])
             observation, _ = env.reset(options={"reset_mask": mask})
             follow(np.flatnonzero(mask))
+            over &= ~mask
             np.testing.assert_array_equal(observation, expected[:, shown])
         observation, _, terminated, truncated, info = env.step(rng.uniform(-1.2, 1.2, (N, env.model.nu)))
         for i, (single, control) in enumerate(zip(singles, env.batch.bind("ctrl"), strict=True)):
+            if over[i]:  # stays as it was
+                assert terminated[i] and not truncated[i] and not info["_diverged"][i]
+                assert not any(term[i] for term in info["reward_terms"].values())
+                continue
             expected[i], _, ended, _, their_info = single.step(control.copy())
             terms = terms_of(their_info, single, tasks.values[i])
             mine = {key: value[i] for key, value in info["reward_terms"].items() if not key.startswith("_")}
             assert mine == pytest.approx(terms, rel=1e-12, abs=1e-12)
             assert terminated[i] == ended and not truncated[i]
+        over = terminated
     for single in singles:
         single.close()
 
@@ -278,7 +284,7 @@ def test_no_wind_is_too_strong_to_reach_the_goal(split):
     ("name", "options", "message"),
     [
         ("AntDir", {"published": "varibat"}, r"AntDir: no published form 'varibat' \(did you mean 'varibad'"),
-        ("SwimmerVel", {"published": "varibad"}, r"SwimmerVel: no published form 'varibad' \(choices: promp"),
+        ("SwimmerVel", {"published": "varibad"}, r"SwimmerVel: no published form 'varibad' \(choose from 'promp'"),
         ("AntVel", {"max_velocity": 0}, "AntVel: max_velocity must be a positive number, got 0"),
         ("Walker2dVel", {"max_velocity": math.inf}, "Walker2dVel: max_velocity must be a positive number, got inf"),
         ("Walker2dDir", {"frame_skip": 0}, "Walker2dDir: frame_skip must be a positive integer, got 0"),

@@ -296,7 +296,7 @@ def test_without_the_package_the_command_line_says_what_to_install(monkeypatch, 
         cli.main(["train", "metaworld/ml1_reach", "--run", str(tmp_path / "run")])
     assert exit_.value.code == 2
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and error.endswith("pip install 'metarl[metaworld]'\n")
+    assert error.count("\n") == 1 and error.endswith("pip install '.[metaworld]' in the checkout of metarl\n")
 
 
 def test_the_documented_example_runs():

@@ -16,7 +16,7 @@ def test_reward_and_end_by_hand():
     np.testing.assert_allclose(reward, [-0.009 * np.sqrt(2), -0.011, -0.0105, -0.5])
     assert terminated.tolist() == [True, False, False, False] and not truncated.any()
     observation = env.step(np.tile([-7.0, 0.5], (4, 1)))[0]
-    np.testing.assert_allclose(observation, [[0.0, 0.05]] * 4, atol=1e-15)
+    np.testing.assert_allclose(observation, [[0.1, 0.0], *[[0.0, 0.05]] * 3], atol=1e-15)  # the first is there
 
 
 def test_extrapolation_goals_are_beyond_the_square_on_both_axes():

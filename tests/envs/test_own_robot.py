@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from metarl.envs import BatchEnv
 from metarl.envs.checks import assert_effective
+from metarl.envs.family import endless
 from metarl.envs.own_robot.mjcf import Limits, compile_mjcf, read_files
 from metarl.envs.own_robot.robot import OwnRobot
 from metarl.envs.own_robot.schema import robot_json_schema
@@ -170,7 +171,8 @@ class Plain:
 
 def test_it_is_a_loop_of_single_simulations(folder):
     """States bit for bit; rewards and observations, which are written otherwise here, to rounding."""
-    env = BatchEnv(OwnRobot(folder), 6, autoreset_mode="Disabled", num_threads=2)
+    robot = OwnRobot(folder)
+    env = BatchEnv(endless(robot), 6, autoreset_mode="Disabled", num_threads=2)
     tasks = env.space.tasks(speed=[0, 0.5, -1, 0, 0.3, 0], motor=[-1, 0, 1, -1, 0, 1], delay=[0, 0, 1, 1, 1, 0])
     first, _ = env.reset(seed=3, options={"tasks": tasks})
     qpos, qvel = env.batch.bind("qpos").copy(), env.batch.bind("qvel").copy()
@@ -181,7 +183,8 @@ def test_it_is_a_loop_of_single_simulations(folder):
     rng = np.random.default_rng(0)
     for step in range(40):
         actions = rng.uniform(-1.2, 1.2, (6, 2))
-        observation, _, terminated, truncated, info = env.step(actions)
+        observation, _, _, truncated, info = env.step(actions)
+        terminated = robot.terminated(env.batch, env.parameters)
         for i, one in enumerate(plain):
             terms, ended = one.step(actions[i])
             assert np.array_equal(one.data.qpos, env.batch.bind("qpos")[i]), (step, i)

@@ -8,6 +8,7 @@ from metarl.envs import BatchEnv
 from metarl.envs.checks import assert_effective, assert_physical
 from metarl.envs.families.ant_crippled import AntCrippled
 from metarl.envs.families.rand_params import HopperRandParams, Walker2dRandParams
+from metarl.envs.family import endless
 
 ROBOTS = (HopperRandParams, Walker2dRandParams)
 N = 3
@@ -61,7 +62,7 @@ def crippled(family, task: np.ndarray) -> mujoco.MjModel:
     ids=["hopper", "walker", "hopper-published", "walker-published", "ant"],
 )  # fmt: skip
 def test_a_batch_is_a_loop_over_models_edited_by_hand(family, edit):
-    env = BatchEnv(family, N, autoreset_mode="Disabled")
+    env = BatchEnv(endless(family), N, autoreset_mode="Disabled")
     tasks = env.space.sample(N, "train", np.random.default_rng(2))
     env.reset(seed=0, options={"tasks": tasks})
     models = [edit(family, task) for task in tasks.values]

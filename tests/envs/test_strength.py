@@ -6,7 +6,7 @@ import pytest
 from mujoco.batch import Batch
 
 from metarl.envs import Parameter, TaskSpace, Write
-from metarl.envs.variation.write import Writer
+from metarl.envs.writer import Writer
 
 MJCF = """
 <mujoco>

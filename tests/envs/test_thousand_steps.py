@@ -8,12 +8,13 @@ import mujoco
 import numpy as np
 import pytest
 
-from metarl.envs import FAMILIES, BatchEnv, MissingExtra, vector_env
+from metarl.envs import FAMILIES, BatchEnv, MissingExtra, make_family
+from metarl.envs.family import endless
 
 STEPS, N = 1000, 3
 NO_PHYSICS = {"Navigation2D", "Navigation2DSparse", "Navigation2DWind"}
 SAME_ROBOT = {"HalfCheetahDir", "HalfCheetahVel", "AntDir2D", "AntVel", "AntGoal", "Walker2dDir", "Walker2dVel"}
-SIMULATED = [name for name in FAMILIES if vector_env(name) is BatchEnv and name not in NO_PHYSICS | SAME_ROBOT]
+SIMULATED = [name for name in FAMILIES if FAMILIES[name].batched and name not in NO_PHYSICS | SAME_ROBOT]
 
 
 class Plain:
@@ -37,7 +38,7 @@ class Plain:
 @pytest.mark.parametrize("name", SIMULATED)
 def test_a_thousand_random_steps_are_those_of_single_simulations(name):
     try:
-        env = BatchEnv(name, N, horizon=10**6, autoreset_mode="Disabled", num_threads=1)
+        env = BatchEnv(endless(make_family(name)), N, horizon=10**6, autoreset_mode="Disabled", num_threads=1)
     except MissingExtra as missing:
         pytest.skip(str(missing))
     rng = np.random.default_rng(0)

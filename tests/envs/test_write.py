@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from metarl.envs import BatchEnv, Family, Parameter, TaskSpace, Write, make, make_family
 from metarl.envs.checks import assert_effective, assert_physical, effects
 from metarl.envs.variation.inertia import inertia_matrix, principal, stretched_inertia
-from metarl.envs.variation.write import Writer
+from metarl.envs.writer import Writer
 
 XML = """<mujoco><worldbody><geom name="floor" type="plane" size="5 5 1"/>
   <body name="trunk" pos="0 0 1"><freejoint name="root"/><geom name="trunk" type="box" size=".2 .1 .05"/>
@@ -170,7 +170,7 @@ def test_writing_goals_does_nothing():
     ("make_it", "message"),
     [
         (lambda: Write("mas"), r"unknown quantity 'mas' \(did you mean 'mass'"),
-        (lambda: Write("payload", mode="scale"), r"payload has no mode 'scale' \(choices: add\)"),
+        (lambda: Write("payload", mode="scale"), r"payload has no mode 'scale' \(choose from 'add'\)"),
         (lambda: Write("mass", axis="x"), "mass: axis must be none, got 'x'"),
         (lambda: Write("gravity", axis="w"), "gravity: axis must be x, y or z, got 'w'"),
         (lambda: Write("wind"), "wind: mode 'add' needs an axis, x, y or z"),

@@ -32,7 +32,7 @@ class Navigator(Adapter):
             wander = wander + 0.3 * rng.standard_normal(wander.shape)
         towards = np.clip((state[:, None] - observations) / SPEED, -1.0, 1.0)
         actions = np.where(np.isnan(state[:, None]), wander, towards).astype(np.float32)
-        return Decision(actions, np.zeros(actions.shape[:2], np.float32), observations.astype(np.float32), state)
+        return Decision(actions, observations.astype(np.float32), state)
 
     def adapt(self, state, rollout):
         goals = np.empty_like(state)

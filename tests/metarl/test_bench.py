@@ -9,17 +9,18 @@ from metarl.bench import physics as bench_physics
 from metarl.bench import recurrent as bench_recurrent
 from metarl.bench import suite as bench
 from metarl.config import load_config
-from metarl.envs import FAMILIES, BatchEnv, MissingExtra
+from metarl.envs import FAMILIES, make
+from metarl.util.optional import MissingExtra
 
 
 def test_the_replay_does_the_physics_of_the_steps():
-    env = BatchEnv("Walker2dDir", 3, horizon=100, autoreset_mode="Disabled")
+    env = make("Walker2dDir", 3, horizon=100, autoreset_mode="Disabled")
     env.reset(seed=0)
     actions = np.random.default_rng(0).uniform(-1, 1, (6, 3, env.model.nu))
-    initial, controls = bench_physics.record(env, lambda: [env.step(action) for action in actions])
+    recording = bench_physics.record(env, lambda: [env.step(action) for action in actions])
     after = env.batch.state.copy()
-    assert len(controls) == 6 and not np.array_equal(initial, after)
-    assert bench_physics.replay(env, initial, controls) > 0
+    assert len(recording.steps) == 6 and not np.array_equal(recording.initial, after)
+    assert bench_physics.replay(env, recording) > 0
     np.testing.assert_array_equal(env.batch.state, after)
 
 
@@ -27,7 +28,7 @@ def test_families_that_run_in_a_batch_have_a_ratio_each(monkeypatch):
     def missing(self):
         raise MissingExtra("the Ant needs a package")
 
-    monkeypatch.setattr(FAMILIES["AntDir"], "build", missing)
+    monkeypatch.setattr(FAMILIES.load("AntDir"), "build", missing)
     result = bench.families(["Navigation2DWind", "AntDir", "MetaWorldML1", "SwimmerVel"], rounds=1, seconds=0.01)
     assert list(result["families"]) == ["Navigation2DWind", "SwimmerVel"]
     assert all(ratio > 0 for ratio in result["families"].values())
@@ -64,9 +65,9 @@ def test_an_evaluation_is_measured_beside_the_physics_of_its_own_steps(monkeypat
     config = load_config("half_cheetah_mass/promp", ["env.horizon=6", "threads=1"])
     replayed = []
 
-    def replay(env, initial, controls):
-        replayed.append((len(controls), controls[0].shape, initial[0].copy()))
-        return bench_physics.replay(env, initial, controls)
+    def replay(env, recording):
+        replayed.append((len(recording.steps), recording.steps[0][0].shape, recording.initial[0].copy()))
+        return bench_physics.replay(env, recording)
 
     monkeypatch.setattr(bench_evaluation, "replay", replay)
     result = bench_evaluation.run(tasks=3, config=config)

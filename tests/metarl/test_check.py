@@ -7,9 +7,10 @@ import pytest
 import yaml
 from PIL import Image
 
-from metarl.check import check, find_family, print_report
 from metarl.cli import main
 from metarl.errors import UserError
+from metarl.robot_check.examination import check, find_family
+from metarl.robot_check.report import print_report
 from metarl.visual.video import find_backend
 
 MJCF = """

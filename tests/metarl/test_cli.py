@@ -7,15 +7,15 @@ import shlex
 import subprocess
 import sys
 import time
-from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+import metarl
 from metarl import cli, doctor
 from metarl.config import config_names, load_config, to_yaml
-from metarl.envs import FAMILIES
+from metarl.envs.registry import FAMILIES
 from metarl.errors import UserError
 
 
@@ -53,7 +53,7 @@ def calls(monkeypatch):
         return function
 
     result = {"returns": (1.0, math.nan), "tasks": 2}
-    stand_in("runs.train", train=record("train", Path("runs/x")))
+    stand_in("training.train", train=record("train", Path("runs/x")))
     stand_in("evaluation.evaluate", evaluate_run=record("evaluate", result), print_table=lambda result: print("table"))
     stand_in("visual.visualise", visualise_run=record("visualise", [Path("a.png"), Path("b.html")]))
     stand_in("watch.server", watch=record("watch", None))
@@ -137,7 +137,8 @@ BAD = [
     (["evaluate"], "Missing argument 'RUN'."),
     (["evaluate", "x", "--steps", "-1"], "Invalid value for '--steps': "),
     (["evaluate", "x", "--episodes", "many"], "Invalid value for '--episodes': "),
-    (["list", "sttings"], "list: got 'sttings', expected one of families, configs, algorithms, settings (did you mean"),
+    (["list", "sttings"], "list: got \'sttings\', expected one of families, configs, algorithms, memories, "
+     "settings, schema (did you mean"),
 ]
 
 
@@ -177,7 +178,7 @@ def test_errors_of_the_work_itself(capsys, calls, monkeypatch):
 def test_list_shows_families_configs_algorithms_and_settings(capsys):
     code, out, _ = run(capsys, "list")
     assert code == 0
-    for name in [*FAMILIES, *config_names(), "promp", "maml-trpo"]:
+    for name in [*(set(FAMILIES) - {"OwnRobot"}), *config_names(), "promp", "maml-trpo"]:
         assert f"  {name}" in out
     assert "goal_x     m     -0.5 to 0.5  -0.75 to -0.5, 0.5 to 0.75  x coordinate of the goal" in out
     assert "options: variant='gym'" in out
@@ -187,7 +188,7 @@ def test_list_shows_families_configs_algorithms_and_settings(capsys):
 
 
 def test_version_and_help(capsys):
-    assert run(capsys, "--version") == (0, f"metarl {metadata.version('metarl')}\n", "")
+    assert run(capsys, "--version") == (0, f"metarl {metarl.__version__}\n", "")
     code, out, _ = run(capsys)
     assert code == 0 and out.startswith("Usage: metarl")
     assert run(capsys, "--help") == (0, out, "")
@@ -242,6 +243,22 @@ def test_doctor_says_what_is_missing_and_how_to_get_it(capsys, monkeypatch):
     assert "-> pip install torch" in out and "1 broken, 1 missing" in out
     monkeypatch.setattr(doctor, "examine", lambda: iter([broken]))
     assert run(capsys, "doctor")[0] == 1
+
+
+@pytest.mark.parametrize("name, top_level", [("metarl", "something"), ("Meta_RL.Toolbox", "metarl")])
+def test_doctor_finds_another_distribution_in_our_folder(monkeypatch, tmp_path, capsys, name, top_level):
+    assert [finding.status for finding in doctor._names()] == ["ok"]
+    folder = tmp_path / f"{name}-2.1.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 2.1\n")
+    (folder / "top_level.txt").write_text(f"{top_level}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert not doctor.print_report(doctor._names())
+    error, remedy, ours, *_ = capsys.readouterr().out.splitlines()
+    name = "metarl" if name == "metarl" else "meta-rl-toolbox"
+    assert error.startswith("broken") and f"{name} 2.1, another distribution" in error
+    assert f"-> pip uninstall {name}, then pip install --force-reinstall" in remedy
+    assert ours.startswith("ok      metarl-robotics")
 
 
 def test_doctor_outlives_what_crashes():

@@ -10,18 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from metarl.config import (
-    Config,
-    EnvConfig,
-    MAMLConfig,
-    ProMPConfig,
-    changed,
-    config_names,
-    find_config,
-    load_config,
-    to_short_yaml,
-    to_yaml,
-)
+from metarl.algorithms.maml_config import MAMLConfig
+from metarl.algorithms.promp_config import ProMPConfig
+from metarl.config import Config, EnvConfig, changed, config_names, find_config, load_config, to_short_yaml, to_yaml
 from metarl.config import settings as config_settings
 from metarl.errors import UserError
 from metarl.util.safe_yaml import parse_yaml, write_yaml
@@ -122,7 +113,7 @@ INNER_LEARNERS = [
     ("algorithm: {name: reptile}\ninner: {learn_lr: true}",
      "inner.learn_lr: got true, expected false with reptile: no derivative goes through"),
     ("algorithm: {name: promp}\ninner: {sb3: {algorithm: PPO}}",
-     "inner.sb3.algorithm: got PPO, expected null: only reptile and scratch"),
+     "inner.sb3.algorithm: got PPO, expected null: promp differentiates the inner loop"),
     ("algorithm: {name: reptile}\ninner: {sb3: {settings: {gamma: 1}}}",
      "inner.sb3.settings: got {'gamma': 1}, expected none without inner.sb3.algorithm"),
     ("algorithm: {name: scratch}\ninner: {lr: 0.2, sb3: {algorithm: PPO}}",
@@ -152,7 +143,7 @@ WITHOUT_BASE = [
     ("env: {}\nalgorithm: {}", ["env.family: got nothing, expected a value: Name of the task family, as `metarl list` "
                                 "shows it; or, in its place, `robot: PATH` of your own.",
                                 "algorithm.name: got null, expected an algorithm "
-                                "(choose from 'promp', 'maml-trpo', 'rl2', 'reptile',"]),
+                                "(choose from 'maml-trpo', 'promp', 'random', 'reptile',"]),
     ("env: {family: HalfCheetaDir}\nalgorithm: {name: maml_trpo}",
      ["algorithm.name: got \"maml_trpo\", expected an algorithm (did you mean 'maml-trpo'?)",
       "env.family: got \"HalfCheetaDir\", expected a family (did you mean 'HalfCheetahDir'?)"]),
@@ -160,7 +151,7 @@ WITHOUT_BASE = [
      ["algorithm: got \"promp\", expected a section of `key: value` lines",
       'env.family: got "3", expected a family (choose from']),
     ("env: {family: HalfCheetahDir}\nalgorithm: {name: maml-trpo, clip_range: 1}",
-     ['algorithm.clip_range: got 1, expected no such key (a setting of promp, and algorithm.name is "maml-trpo")']),
+     ["algorithm.clip_range: got 1, expected no such key (a setting of promp, rl2, and algorithm.name is"]),
     ("env: {family: HalfCheetahVel, options: {max_velocty: 2}}\nalgorithm: {name: promp}",
      ["env.options.max_velocty: got 2, expected an option of HalfCheetahVel (did you mean 'max_velocity'?)"]),
     ("env: {family: HalfCheetahVel, options: {max_velocity: fast}}\nalgorithm: {name: promp}",

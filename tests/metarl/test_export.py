@@ -15,27 +15,21 @@ import pytest
 import torch
 
 from metarl import cli
-from metarl.agents import MEMORIES, Normalizer, RecurrentAdapter, RecurrentPolicy
-from metarl.algorithms.learners import make_env, make_learner
+from metarl.agents import Adapter, Decision, Normalizer, RecurrentAdapter, RecurrentPolicy
+from metarl.algorithms.baselines_config import RandomConfig, ScratchConfig
+from metarl.algorithms.learners import make_env, make_learner, training_env
+from metarl.algorithms.promp_config import ProMPConfig
+from metarl.algorithms.restore import load_adapter
+from metarl.algorithms.rl2_config import RL2Config
 from metarl.algorithms.sampling import collect
-from metarl.config import (
-    Config,
-    EnvConfig,
-    EvaluationConfig,
-    InnerConfig,
-    PolicyConfig,
-    ProMPConfig,
-    RL2Config,
-    WandbConfig,
-)
+from metarl.config import Config, EnvConfig, EvaluationConfig, InnerConfig, PolicyConfig, SB3Config, WandbConfig
 from metarl.envs import make
 from metarl.errors import UserError
-from metarl.export.onnx import _session, export_run, largest_difference
-from metarl.export.onnx_graph import Scaling
-from metarl.export.onnx_memory import CELLS, recurrent
+from metarl.export.onnx import Scaling, _session, export_run, largest_difference, policy_graph
 from metarl.runs import checkpoint
 from metarl.runs import run as runs
 from metarl.util.optional import Extra
+from metarl.util.plugins import MEMORIES
 from metarl.util.rng import stream
 
 STEPS = 1000
@@ -59,7 +53,7 @@ def run(tmp_path_factory):
     )
     run = runs.start(config, tmp_path_factory.mktemp("runs") / "run")
     learner = make_learner(config)
-    learner.iterate(0)
+    learner.iterate(training_env(learner.config), 0)
     checkpoint.save(run.checkpoints, learner.state_dict(), {"iteration": 1, "env_steps": 0})
     run.lock.release()
     return run
@@ -89,7 +83,7 @@ def command(capsys, *args) -> tuple[int, str, str]:
 @pytest.mark.parametrize("noisy", [False, True])
 def test_a_thousand_steps_in_closed_loop_are_those_of_the_adapted_policy(run, noisy, tmp_path):
     file = export_run(run, "1", noise=noisy, out=tmp_path / "policy.onnx")
-    session, adapter = _session(file.read_bytes()), run.adapter()
+    session, adapter = _session(file.read_bytes()), load_adapter(run)
     task = run.tasks("held_out")[1]
     env = make_env(run.config, 2)
     env.set_tasks(task.repeat(2))
@@ -125,8 +119,7 @@ def test_a_thousand_steps_in_closed_loop_are_those_of_the_adapted_policy(run, no
 def test_a_thousand_recurrent_steps_are_those_of_the_policy(cell, noisy):
     """Trials of three episodes: memory goes on between episodes and is cleared between trials."""
     env, adapter, scaling = remembering(cell)
-    parts = (adapter.policy, adapter.params, adapter.normalizer, adapter.reward_normalizer, scaling)
-    session = _session(recurrent(*parts, noise=noisy).SerializeToString())
+    session = _session(exported(adapter, scaling, noise=noisy))
     outputs = [x.name for x in session.get_outputs()]
     zeros = {x.name: np.zeros((1, x.shape[1]), np.float32) for x in session.get_inputs()}
     rng, same = np.random.default_rng(5), np.random.default_rng(5)
@@ -150,15 +143,10 @@ def test_a_thousand_recurrent_steps_are_those_of_the_policy(cell, noisy):
         assert np.abs(got["control"] - env.batch.bind("ctrl")).max() < 1e-5, t
 
 
-def test_every_memory_has_a_graph():
-    assert CELLS.keys() == MEMORIES.keys()
-
-
-@pytest.mark.parametrize("cell", [*MEMORIES, "gru with a hypernetwork"])
+@pytest.mark.parametrize("cell", [*MEMORIES.names(), "gru with a hypernetwork"])
 def test_every_weight_of_a_memory_is_in_the_graph(cell):
     env, adapter, scaling = remembering(cell, horizon=20)
-    parts = (adapter.policy, adapter.params, adapter.normalizer, adapter.reward_normalizer, scaling)
-    model, generator = recurrent(*parts, noise=True).SerializeToString(), torch.Generator().manual_seed(0)
+    model, generator = exported(adapter, scaling, noise=True), torch.Generator().manual_seed(0)
     for name in adapter.params:
         if not name.startswith(("value.", "latent.value.")):
             value = adapter.params[name]
@@ -167,12 +155,17 @@ def test_every_weight_of_a_memory_is_in_the_graph(cell):
             adapter.params[name] = value
 
 
+def exported(adapter: Adapter, scaling: Scaling, noise: bool = False) -> bytes:
+    return policy_graph(adapter, adapter.start(1), scaling, noise=noise).serialize("a policy")
+
+
 def remembering(cell: str, horizon: int = 200):
     """An environment with one simulation, and a policy with a memory that all of its inputs move."""
     env = make("HalfCheetahMass", 1, horizon=horizon, action_scale=2.0, autoreset_mode="Disabled", num_threads=1)
     cell, _, hypernetwork = cell.partition(" with a ")
+    options = {"context": 6, "heads": 2} if cell == "transformer" else {}
     policy = RecurrentPolicy(
-        20, 6, cell=cell, size=16, hidden=(8,), context=6, heads=2, hypernetwork=5 if hypernetwork else 0
+        20, 6, cell=cell, size=16, hidden=(8,), memory_options=options, hypernetwork=5 if hypernetwork else 0
     )
     rng = np.random.default_rng(0)
     params = {
@@ -186,8 +179,7 @@ def remembering(cell: str, horizon: int = 200):
 
 def test_the_memory_and_every_other_input_matter():
     env, adapter, scaling = remembering("lstm")
-    parts = (adapter.policy, adapter.params, adapter.normalizer, adapter.reward_normalizer, scaling)
-    session = _session(recurrent(*parts).SerializeToString())
+    session = _session(exported(adapter, scaling))
     feeds = {
         x.name: np.full((1, x.shape[1]), 0.3, np.float64 if x.type == "tensor(double)" else np.float32)
         for x in session.get_inputs()
@@ -235,7 +227,7 @@ def test_a_run_of_rl2_is_exported_as_it_was_trained(capsys, tmp_path, oracle):
     run = runs.start(config, tmp_path / "run")
     run.lock.release()
     learner = make_learner(config)
-    learner.iterate(0)
+    learner.iterate(training_env(learner.config), 0)
     checkpoint.save(run.checkpoints, learner.state_dict(), {"iteration": 1, "env_steps": 0})
     about = json.loads(export_run(run).with_suffix(".json").read_text())
     assert (about["task"], about["adaptation"]) == (None, {"kind": "memory"})
@@ -258,7 +250,7 @@ def test_it_is_adapted_to_its_task(run, policy):
     held_out = run.tasks("held_out")
     other = next(i for i in range(4) if held_out[i] != held_out[1])
     start, opposite = export_run(run, steps=0), export_run(run, str(other))
-    initial = {name: value.numpy() for name, value in run.adapter().params.items()}
+    initial = {name: value.numpy() for name, value in load_adapter(run).params.items()}
     for got, name in zip(weights(start), ("w0", "w1", "w2"), strict=True):
         np.testing.assert_array_equal(got, initial[name])
     for a, b, c in zip(weights(policy), weights(opposite), weights(start), strict=True):
@@ -313,8 +305,7 @@ def test_the_examples_drive_the_single_environment(block, policy, tmp_path):
     """In a process of their own, which leaves no trace of onnxruntime's telemetry and knows nothing of PyTorch."""
     (tmp_path / "policy.onnx").write_bytes(policy.read_bytes())
     env, adapter, scaling = remembering("gru")
-    parts = (adapter.policy, adapter.params, adapter.normalizer, adapter.reward_normalizer, scaling)
-    (tmp_path / "memory.onnx").write_bytes(recurrent(*parts).SerializeToString())
+    (tmp_path / "memory.onnx").write_bytes(exported(adapter, scaling))
     code = re.findall(r"```python\n(.*?)```", DOCUMENTATION, re.DOTALL)[block]
     code += "\nimport sys\nassert 'torch' not in sys.modules\nprint(env.unwrapped.batch_env._elapsed[0])\n"
     env = {key: value for key, value in os.environ.items() if key not in ("CI", "ORT_DISABLE_TELEMETRY")}
@@ -396,8 +387,8 @@ def test_not_a_run_and_no_checkpoint(capsys, run, tmp_path):
 @pytest.mark.parametrize("missing", ["onnx", "onnxruntime"])
 def test_a_missing_extra_is_one_line(capsys, run, monkeypatch, missing):
     monkeypatch.setattr(Extra, "installed", lambda extra: extra.module != missing)
-    line = f"export needs the package {missing}, which is not installed: pip install 'metarl[export]'"
-    assert command(capsys, run.path) == (2, "", f"metarl: error: {line}\n")
+    line = f"export needs the package {missing}, which is not installed: pip install '.[export]'"
+    assert command(capsys, run.path) == (2, "", f"metarl: error: {line} in the checkout of metarl\n")
 
 
 def test_a_family_without_actuators_is_refused(run):
@@ -411,3 +402,56 @@ def test_what_onnxruntime_does_otherwise_is_not_written(run, monkeypatch, tmp_pa
     with pytest.raises(RuntimeError, match="onnxruntime and PyTorch differ by"):
         export_run(run, out=tmp_path / "policy.onnx")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["random", "scratch"])
+def test_a_method_without_a_policy_to_export_says_so(capsys, tmp_path, name):
+    inner = InnerConfig(sb3=SB3Config(algorithm="PPO")) if name == "scratch" else InnerConfig()
+    algorithm = {"random": RandomConfig, "scratch": ScratchConfig}[name]()
+    config = Config(env=EnvConfig(family="HalfCheetahDir", horizon=5), algorithm=algorithm, inner=inner, threads=1)
+    run = runs.start(config, tmp_path / "run")
+    run.lock.release()
+    checkpoint.save(run.checkpoints, make_learner(config).state_dict(), {"iteration": 1, "env_steps": 0})
+    kind = {"random": "RandomAdapter", "scratch": "SB3Adapter"}[name]
+    line = f"export: got a run of {name}: {kind} has no policy that can be exported"
+    assert command(capsys, run.path) == (2, "", f"metarl: error: {line}\n")
+
+
+def test_weights_that_are_not_finite_are_not_written(capsys, run, tmp_path):
+    tensors = run.checkpoint().tensors
+    broken = runs.start(run.config, tmp_path / "run")
+    broken.lock.release()
+    tensors = {name: value * np.nan if name == "meta.params.w1" else value for name, value in tensors.items()}
+    checkpoint.save(broken.checkpoints, tensors, {"iteration": 1, "env_steps": 0})
+    line = "export: the weights are not finite after 0 steps of adaptation"
+    assert command(capsys, broken.path)[2].startswith(f"metarl: error: {line}")
+
+
+class Proportional(Adapter):
+    """A method of somebody else's: pushes against the first observation, by a gain that is its state."""
+
+    kind = "closed form"
+
+    def start(self, num_tasks):
+        return np.full(num_tasks, 0.1)
+
+    def act(self, state, observations, rng):
+        actions = np.tile(-state[:, None, None] * observations[..., :1], 6).astype(np.float32)
+        return Decision(actions, self.normalize(observations), state)
+
+    def adapt(self, state, rollout):
+        return 2 * state
+
+    def onnx(self, graph, state, noise):
+        first = graph.columns(graph.input("observation", 17, np.float64), 0, 1)
+        push = graph.op("Mul", first, graph.constant(-np.tile(state, 6)))
+        return graph.cast(push, np.float32)
+
+
+def test_anybody_s_adapter_is_exported_and_adapts_before(run, monkeypatch, tmp_path):
+    monkeypatch.setattr(runs.Run, "adapter", lambda run, saved=None: Proportional())
+    file = export_run(run, "1", steps=2, episodes=3, out=tmp_path / "policy.onnx")
+    about = json.loads(file.with_suffix(".json").read_text())
+    assert about["adaptation"] == {"kind": "closed form", "steps": 2, "episodes": 3, "seconds": 30.0, "seed": 0}
+    control = act(file, observation=np.full((1, 17), 3.0))
+    np.testing.assert_allclose(control, np.full((1, 6), -0.1 * 2**2 * 3.0 / 4.0), rtol=1e-6)  # action_scale 4

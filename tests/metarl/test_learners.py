@@ -5,9 +5,13 @@ import pytest
 import torch
 
 from metarl.algorithms.learners import make_env, make_learner
+from metarl.algorithms.maml_config import MAMLConfig
+from metarl.algorithms.promp_config import ProMPConfig
 from metarl.algorithms.sampling import collect
-from metarl.config import Config, EnvConfig, InnerConfig, MAMLConfig, PolicyConfig, ProMPConfig
+from metarl.config import Config, EnvConfig, InnerConfig, PolicyConfig
 from metarl.util.rng import stream
+
+from .trained import with_env
 
 ALGORITHMS = {"promp": ProMPConfig(epochs=2), "maml-trpo": MAMLConfig(name="maml-trpo", cg_iterations=3)}
 
@@ -40,15 +44,15 @@ def equal(a, b):
 @pytest.mark.parametrize("kind", ALGORITHMS)
 @pytest.mark.parametrize("steps", [0, 1, 2])
 def test_resumes_to_the_same_bits(kind, steps):
-    unbroken = make_learner(config(kind, steps, inner=InnerConfig(steps=steps, learn_lr=steps > 0)))
-    metrics = [unbroken.iterate(i) for i in range(3)]
-    broken = make_learner(unbroken.config)
-    broken.iterate(0)
+    unbroken = with_env(config(kind, steps, inner=InnerConfig(steps=steps, learn_lr=steps > 0)))
+    metrics = [unbroken.iterate(unbroken.env, i) for i in range(3)]
+    broken = with_env(unbroken.config)
+    broken.iterate(broken.env, 0)
     saved = {name: tensor.clone() for name, tensor in broken.state_dict().items()}
-    resumed = make_learner(unbroken.config)
+    resumed = with_env(unbroken.config)
     resumed.load_state_dict(saved)
     for i in (1, 2):
-        again = resumed.iterate(i)
+        again = resumed.iterate(resumed.env, i)
         assert {k: v for k, v in again.items() if "seconds" not in k} == {
             k: v for k, v in metrics[i].items() if "seconds" not in k
         }
@@ -58,16 +62,16 @@ def test_resumes_to_the_same_bits(kind, steps):
 
 @pytest.mark.parametrize("kind", ALGORITHMS)
 def test_everything_that_should_learn_moves(kind):
-    learner = make_learner(config(kind))
+    learner = with_env(config(kind))
     before = {name: value.detach().clone() for name, value in learner.meta.items()}
-    learner.iterate(0)
+    learner.iterate(learner.env, 0)
     for name, value in learner.meta.items():
         assert not torch.equal(value, before[name]), name
     assert learner.normalizer.count > 0
 
 
 def test_the_state_of_another_configuration_is_refused():
-    learner = make_learner(config())
+    learner = with_env(config())
     other = make_learner(config(policy=PolicyConfig(hidden=(9,), normalize_observations=True)))
     with pytest.raises(ValueError, match=r"params\.b0: got \(9,\) .* expected \(8,\)"):
         learner.load_state_dict(other.state_dict())
@@ -76,12 +80,12 @@ def test_the_state_of_another_configuration_is_refused():
 
 
 def test_training_never_draws_a_held_out_task():
-    learner = make_learner(config())
-    space, drawn = learner.env.space, []
+    learner = with_env(config())
+    space, drawn = learner.spec.task_space, []
     for iteration in range(20):
         rng = np.random.default_rng(stream(learner.config.seed, "tasks", iteration))
         drawn.append(space.sample(4, "train", rng))
-    learner.iterate(0)
+    learner.iterate(learner.env, 0)
     assert learner.env.tasks == drawn[0].repeat(5)  # this is how iterate draws them
     held_out = space.sample(200, "held_out", np.random.default_rng(0))
     for tasks in drawn:
@@ -92,8 +96,8 @@ def test_training_never_draws_a_held_out_task():
 @pytest.mark.parametrize("kind", ALGORITHMS)
 def test_an_adapter_is_a_snapshot(kind):
     """Training on, and adapting, leave it as it was; it carries its normalizer."""
-    learner = make_learner(config(kind))
-    learner.iterate(0)
+    learner = with_env(config(kind))
+    learner.iterate(learner.env, 0)
     adapter, observations = learner.adapter(), np.full((2, 3, 2), 0.1)
     state = adapter.start(2)
     before = adapter.act(state, observations, None).actions
@@ -102,18 +106,18 @@ def test_an_adapter_is_a_snapshot(kind):
     env.set_tasks(env.space.sample(2, "train", np.random.default_rng(0)).repeat(5))
     adapter.adapt(state, collect(env, adapter, state, 5, stream(0, "evaluation", 0)))
     assert equal(saved, learner.state_dict())
-    learner.iterate(1)
+    learner.iterate(learner.env, 1)
     assert (adapter.act(adapter.start(2), observations, None).actions == before).all()
     assert not np.allclose(learner.adapter().act(state, observations, None).actions, before)
 
 
 def test_promp_learns_to_navigate():
     """Forty small iterations: the return after adapting rises, and adapting pays."""
-    learner = make_learner(
+    learner = with_env(
         config(meta_batch=10, episodes=10, algorithm=ProMPConfig(lr=5e-3), env=EnvConfig(
             family="Navigation2D", horizon=20, action_scale=2.0))
     )
-    history = [learner.iterate(i) for i in range(40)]
+    history = [learner.iterate(learner.env, i) for i in range(40)]
     first, last = history[:5], history[-5:]
 
     def mean(rows, key):
@@ -125,11 +129,11 @@ def test_promp_learns_to_navigate():
 
 def test_an_annealed_step_size_falls_linearly():
     algorithm = ProMPConfig(lr=0.02, anneal=True, epochs=1)
-    learner = make_learner(config(algorithm=algorithm, iterations=4))
+    learner = with_env(config(algorithm=algorithm, iterations=4))
     sizes = []
     for iteration in range(4):
         before = learner.meta["params.b0"].detach().clone()
         learner.optimizer.state.clear()  # the first step of Adam is as long as its step size
-        learner.iterate(iteration)
+        learner.iterate(learner.env, iteration)
         sizes.append(float((learner.meta["params.b0"].detach() - before).abs().max()))
     assert sizes == pytest.approx([0.02, 0.015, 0.01, 0.005], rel=1e-3)

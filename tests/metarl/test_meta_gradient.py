@@ -5,24 +5,29 @@ weighted by p(s) pi_old(a | s), replaces sampling, so the value after any number
 of the initial logits. The learners' own loss, inner loop and chunking are used; the value is computed apart, in NumPy.
 """
 
+import dataclasses
 import itertools
 import math
-from types import SimpleNamespace
 from typing import NamedTuple
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
 from torch.distributions import Categorical, Independent
 from torch.nn.utils import parameters_to_vector
 
-from metarl.agents import GaussianMLP, InnerLoop, Samples
+from metarl.agents import InnerLoop, Samples
 from metarl.agents.inner_loop import per_task
 from metarl.algorithms import meta_gradient
+from metarl.algorithms.base import Spec
 from metarl.algorithms.maml import MAML
+from metarl.algorithms.maml_config import MAMLConfig
 from metarl.algorithms.meta_gradient import Round
 from metarl.algorithms.promp import ProMP
-from metarl.config import Config, EnvConfig, InnerConfig, MAMLConfig, ProMPConfig
+from metarl.algorithms.promp_config import ProMPConfig
+from metarl.config import Config, EnvConfig, InnerConfig, PolicyConfig
+from metarl.envs import make_family
 
 TASKS, CONTEXTS, DIMS, CHOICES, LR = 3, 2, 2, 3, 0.7
 CONTEXT_PROBS = np.array([0.3, 0.7])
@@ -99,15 +104,20 @@ def finite_differences(theta: np.ndarray, steps: int, eps: float = 1e-5) -> np.n
     return gradient
 
 
+def spec(horizon):
+    """Three observations, two actions; nothing else of an environment is needed."""
+    boxes = (gymnasium.spaces.Box(-1.0, 1.0, (size,)) for size in (3, 2))
+    return Spec(*boxes, make_family("HalfCheetahDir").space, horizon, 0.05)
+
+
 THETA = np.random.default_rng(1).normal(size=(CONTEXTS, DIMS, CHOICES))
 
 
 def learner(kind, steps, inner_loop=None, **inner):
     algorithm = {"promp": ProMPConfig(name="promp", inner_kl_coef=0.0), "maml": MAMLConfig(name="maml-trpo")}[kind]
     config = Config(env=EnvConfig(family="HalfCheetahDir"), algorithm=algorithm, inner=InnerConfig(steps=steps, lr=LR))
-    it = object.__new__({"promp": ProMP, "maml": MAML}[kind])
-    it.config, it.policy = config, TabularPolicy()
-    it.inner_loop = inner_loop or InnerLoop(it.policy, **inner)
+    it = {"promp": ProMP, "maml": MAML}[kind](config, spec(horizon=1))
+    it.inner = dataclasses.replace(it.inner, inner_loop=inner_loop or InnerLoop(TabularPolicy(), **inner))
     it.meta = {"params.logits": torch.tensor(THETA, requires_grad=True)}
     return it
 
@@ -120,7 +130,7 @@ def meta_gradient_of(it, rounds) -> np.ndarray:
 def error(kind, steps, inner_loop=None, stale=False, policy=None, **inner) -> float:
     it = learner(kind, steps, inner_loop, **inner)
     if policy is not None:
-        it.policy = it.inner_loop.policy = policy
+        it.inner.inner_loop.policy = policy
     got = meta_gradient_of(it, enumerate_rounds(it, it.meta["params.logits"].detach(), stale))
     want = finite_differences(THETA, steps)
     return float(np.linalg.norm(got - want) / np.linalg.norm(want))
@@ -172,12 +182,9 @@ class GaussianLearner:
         }
         config = Config(
             env=EnvConfig(family="HalfCheetahDir"), algorithm=algorithm[kind], episodes=rows // 3, meta_batch=tasks,
-            inner=InnerConfig(steps=steps, lr=0.3, learn_lr=True, **inner),
+            inner=InnerConfig(steps=steps, lr=0.3, learn_lr=True, **inner), policy=PolicyConfig(hidden=(4,)),
         )
-        it = object.__new__({"promp": ProMP, "maml": MAML}[kind])
-        it.config, it.policy = config, GaussianMLP(3, 2, (4,))
-        it.env = SimpleNamespace(horizon=3, num_envs=tasks * rows // 3)
-        it.inner_loop = InnerLoop(it.policy, config.inner.head_only, config.inner.first_order)
+        it = {"promp": ProMP, "maml": MAML}[kind](config, spec(horizon=3))
         rng = np.random.default_rng(0)
         params = {n: v.double() for n, v in it.policy.init(rng).items()}
         it.meta = {f"params.{n}": v.requires_grad_() for n, v in params.items()}
@@ -199,7 +206,7 @@ class GaussianLearner:
                 statistics = it.policy(state, samples.observations)
                 samples = samples._replace(log_probs=it.policy.distribution(statistics).log_prob(samples.actions))
                 it.rounds.append(Round(samples, statistics))
-                state, _ = it.inner_loop.adapt(state, dict.fromkeys(params, 0.3), samples)
+                state, _ = it.inner.inner_loop.adapt(state, dict.fromkeys(params, 0.3), samples)
         return it
 
 

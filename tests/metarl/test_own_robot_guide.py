@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from metarl.algorithms.learners import make_learner
+from metarl.algorithms.learners import make_learner, training_env
+from metarl.algorithms.promp_config import ProMPConfig
 from metarl.cli import main
-from metarl.config import Config, EnvConfig, ProMPConfig
-from metarl.envs import FAMILIES
+from metarl.config import Config, EnvConfig
 from metarl.envs.own_robot.reward_terms import table as shapes
 from metarl.envs.own_robot.robot import OwnRobot
 from metarl.envs.own_robot.signals import table as signals
@@ -49,20 +49,18 @@ def test_the_commands_of_the_guide_run(tmp_path, monkeypatch, capsys):
 
 def test_the_python_of_the_guide_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("metarl.util.plugins._added", {})
     shutil.copytree(ROOT / "configs" / "own_robot", "mine")
     blocks = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     assert len(blocks) == 2
     namespace = {}
-    try:
-        for block in blocks:
-            exec(compile(block, "docs/own_robot.md", "exec"), namespace)
-        assert namespace["observation"].shape == (64, 10)
-        assert namespace["one"].reset(seed=0)[0].tolist() == namespace["many"].reset(seed=[0] * 8)[0][3].tolist()
-        env = EnvConfig(family="Shuttle", horizon=5)
-        learner = make_learner(Config(env=env, algorithm=ProMPConfig(), meta_batch=2, episodes=2, threads=1))
-        assert learner.iterate(0)["env_steps"] == 40
-    finally:
-        FAMILIES.pop("Shuttle", None)
+    for block in blocks:
+        exec(compile(block, "docs/own_robot.md", "exec"), namespace)
+    assert namespace["observation"].shape == (64, 10)
+    assert namespace["one"].reset(seed=0)[0].tolist() == namespace["many"].reset(seed=[0] * 8)[0][3].tolist()
+    env = EnvConfig(family="Shuttle", horizon=5)
+    learner = make_learner(Config(env=env, algorithm=ProMPConfig(), meta_batch=2, episodes=2, threads=1))
+    assert learner.iterate(training_env(learner.config), 0)["env_steps"] == 40
 
 
 def test_the_robot_of_the_guide_is_the_one_that_ships():

@@ -47,7 +47,7 @@ class Shaker(Adapter):
     def act(self, state, observations, rng):
         phase = 8.0 * observations[..., 2:8] + state
         actions = np.sin(phase).astype(np.float32)
-        return Decision(actions, actions[..., 0], observations.astype(np.float32), state)
+        return Decision(actions, observations.astype(np.float32), state)
 
     def adapt(self, state, rollout):
         return state + 1

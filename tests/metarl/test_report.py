@@ -8,21 +8,22 @@ import os
 import re
 import subprocess
 import sys
+import time
 from html.parser import HTMLParser
 
-import numpy as np
 import pytest
 
+from metarl.algorithms.baselines_config import RandomConfig
 from metarl.cli import main
-from metarl.config import EnvConfig, RandomConfig, WandbConfig
+from metarl.config import EnvConfig, WandbConfig
 from metarl.errors import UserError
 from metarl.evaluation.compare import compare_runs
-from metarl.evaluation.compare_table import SUMMARY, curve_cells, summary_cells
+from metarl.evaluation.tables import SUMMARY, curve_cells, summary_cells
 from metarl.runs.run import open_run
 from metarl.visual.page import Page
 from metarl.visual.report import WORDS, _record, write_report
 
-from .browser import CHROMIUM, SEEN, Browser
+from .browser import CHROMIUM, SEEN, browser, colors
 from .test_compare import MEMORY, a_run
 
 VOID = {"meta", "link", "img", "br"}
@@ -113,7 +114,7 @@ def test_the_page_says_what_the_comparison_says(page, folders):
     comparison = compare_runs(folders)
     document = comparison.to_json()
     outline = Outline(page)
-    for cells in (*summary_cells(document), *curve_cells(document)):
+    for cells in (*summary_cells(comparison), *curve_cells(comparison)):
         assert all(cell in outline.texts for cell in cells if cell)
     for name in ("Environment", "Held-out tasks", "Replays", "Meta-training", "Provenance", "goal_x", "<rl2>"):
         assert name in outline.texts
@@ -148,19 +149,17 @@ def test_there_is_a_replay_of_the_best_the_median_and_the_worst_task_of_what_ada
 def test_in_a_browser_everything_is_seen_at_the_width_of_a_screen_and_of_a_phone(page, tmp_path):
     file = tmp_path / "report.html"
     file.write_text(page)
-    with Browser(tmp_path) as browser:
+    with browser(tmp_path) as (shown, complaints):
         for width in (1200, 390):
-            browser.open(file, width)
-            seen = browser.run(SEEN)
+            shown.set_viewport_size({"width": width, "height": 900})
+            shown.goto(file.as_uri())
+            seen = shown.evaluate(SEEN)
             assert seen == {"width": width, "needed": width, "broken": [], "invisible": [], "beyond": []}
-        browser.run("document.querySelector('button[data-replay]').click()")
-        while not browser.run("!!document.querySelector('iframe')"):
-            pass
-        browser.run("document.querySelector('iframe').scrollIntoView()")
-        colours = 0
-        while colours < 1500:  # text alone has 800, a scene with shadows 2,000 to 4,000; the browser's limit ends this
-            colours = len(np.unique(browser.picture("iframe").reshape(-1, 3), axis=0))
-        assert not browser.complaints
+        shown.locator("button[data-replay]").first.click()
+        replay, until = shown.locator("iframe"), time.monotonic() + 120
+        while colors(replay) < 1500:  # text alone has 800, a scene with shadows 2,000 to 4,000
+            assert time.monotonic() < until, "the replay draws no scene"
+        assert complaints == []
 
 
 def test_the_first_tracked_run_of_a_method_gets_the_report_in_w_and_b(tmp_path):

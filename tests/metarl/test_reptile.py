@@ -8,22 +8,15 @@ import torch
 
 from metarl.agents import Rollout
 from metarl.algorithms import reptile
+from metarl.algorithms.baselines_config import RandomConfig, ScratchConfig
 from metarl.algorithms.learners import make_env, make_learner
-from metarl.config import (
-    Config,
-    EnvConfig,
-    EvaluationConfig,
-    InnerConfig,
-    PolicyConfig,
-    RandomConfig,
-    ReptileConfig,
-    SB3Config,
-    ScratchConfig,
-    WandbConfig,
-)
+from metarl.algorithms.reptile_config import ReptileConfig
+from metarl.config import Config, EnvConfig, EvaluationConfig, InnerConfig, PolicyConfig, SB3Config, WandbConfig
 from metarl.errors import UserError
-from metarl.evaluation.evaluate import evaluate
+from metarl.evaluation.adaptation_curve import measure
 from metarl.training.train import train
+
+from .trained import with_env
 
 SB3 = {
     "PPO": {"n_epochs": 2, "batch_size": 25, "policy_kwargs": {"net_arch": [6]}},
@@ -47,8 +40,7 @@ def config(inner=None, **changes):
 
 def toy(iterations=100, **settings):
     """A learner with two weights, without an inner learner."""
-    learner = object.__new__(reptile.Reptile)
-    learner.config = config(algorithm=ReptileConfig(**settings), iterations=iterations)
+    learner = make_learner(config(algorithm=ReptileConfig(**settings), iterations=iterations))
     learner.params = {"w": torch.tensor([1.0, 2.0], dtype=torch.float64), "b": torch.tensor(3.0, dtype=torch.float64)}
     learner.velocity = {name: torch.zeros_like(value) for name, value in learner.params.items()}
     learner.average = dict(learner.params)
@@ -123,12 +115,12 @@ def part(rollout, m):
 
 @pytest.mark.parametrize("inner", [None, "PPO"])
 def test_all_tasks_at_once_is_task_by_task(inner, monkeypatch):
-    learner, rollouts = make_learner(config(inner, algorithm=ReptileConfig(lr=1.0))), []
+    learner, rollouts = with_env(config(inner, algorithm=ReptileConfig(lr=1.0))), []
     collect = reptile.collect
     monkeypatch.setattr(reptile, "collect", lambda *a, **k: rollouts.append(collect(*a, **k)) or rollouts[-1])
     seed = reptile.stream(learner.config.seed, "minibatches", 0)
     adapter = learner.inner.adapter(learner.params, learner.normalizer, seed)
-    before, metrics = dict(learner.params), learner.iterate(0)
+    before, metrics = dict(learner.params), learner.iterate(learner.env, 0)
     assert metrics["env_steps"] == sum(rollout.num_steps for rollout in rollouts) <= 2 * 3 * 5 * 10
     assert [metrics["return_0"], metrics["return_1"]] == [rollout.returns.mean() for rollout in rollouts]
     results = []
@@ -150,16 +142,16 @@ def test_all_tasks_at_once_is_task_by_task(inner, monkeypatch):
 
 @pytest.mark.parametrize("inner", [None, "PPO", "SAC"])
 def test_resumes_to_the_same_bits(inner):
-    unbroken = make_learner(config(inner))
-    metrics = [unbroken.iterate(i) for i in range(3)]
-    broken = make_learner(unbroken.config)
-    broken.iterate(0)
+    unbroken = with_env(config(inner))
+    metrics = [unbroken.iterate(unbroken.env, i) for i in range(3)]
+    broken = with_env(unbroken.config)
+    broken.iterate(broken.env, 0)
     saved = {name: tensor.clone() for name, tensor in broken.state_dict().items()}
-    broken.iterate(1)
-    resumed = make_learner(unbroken.config)
+    broken.iterate(broken.env, 1)
+    resumed = with_env(unbroken.config)
     resumed.load_state_dict(saved)
     for i in (1, 2):
-        again = resumed.iterate(i)
+        again = resumed.iterate(resumed.env, i)
         assert {k: v for k, v in again.items() if "seconds" not in k} == {
             k: v for k, v in metrics[i].items() if "seconds" not in k
         }
@@ -173,34 +165,34 @@ def test_resumes_to_the_same_bits(inner):
 @pytest.mark.parametrize("inner", [None, "PPO"])
 def test_the_adapter_is_a_snapshot_of_what_is_tested(inner):
     for average in (0.0, 0.9):
-        learner = make_learner(config(inner, algorithm=ReptileConfig(average=average)))
+        learner = with_env(config(inner, algorithm=ReptileConfig(average=average)))
         for i in range(3):
-            learner.iterate(i)
+            learner.iterate(learner.env, i)
         expected = learner.average if average else learner.params
         adapter = learner.adapter()
         assert all(torch.equal(adapter.params[name], value) for name, value in expected.items())
         same = all(torch.equal(learner.average[name], value) for name, value in learner.params.items())
         assert same == (not average)
         kept = {name: value.clone() for name, value in adapter.params.items()}
-        learner.iterate(3)
+        learner.iterate(learner.env, 3)
         assert all(torch.equal(adapter.params[name], value) for name, value in kept.items())
 
 
 def test_it_learns_to_navigate():
     """What k inner steps reach rises: the weights come nearer to those of each task."""
     env = EnvConfig(family="Navigation2D", horizon=15, action_scale=2.0)
-    learner = make_learner(
+    learner = with_env(
         config(env=env, steps=3, meta_batch=10, episodes=10, algorithm=ReptileConfig(momentum=0.5))
     )
-    history = [learner.iterate(i)["return_2"] for i in range(30)]
+    history = [learner.iterate(learner.env, i)["return_2"] for i in range(30)]
     assert np.mean(history[-5:]) > np.mean(history[:5]) + 0.5
 
 
 @pytest.mark.parametrize("inner", [None, "PPO"])
 def test_from_scratch_costs_nothing_before_the_task_and_learns_in_it(inner):
-    learner = make_learner(config(inner, algorithm=ScratchConfig(), policy=PolicyConfig(hidden=(8,))))
+    learner = with_env(config(inner, algorithm=ScratchConfig(), policy=PolicyConfig(hidden=(8,))))
     before = learner.state_dict()
-    assert learner.iterate(0) == {"env_steps": 0, "diverged": 0}
+    assert learner.iterate(learner.env, 0) == {"env_steps": 0, "diverged": 0}
     assert all(torch.equal(value, before[name]) for name, value in learner.state_dict().items())
     state = learner.adapter().start(2)
     env = make_env(learner.config, 10)
@@ -215,18 +207,17 @@ def test_from_scratch_costs_nothing_before_the_task_and_learns_in_it(inner):
 
 
 def test_random_is_even_and_never_changes():
-    learner = make_learner(config(algorithm=RandomConfig()))
+    learner = with_env(config(algorithm=RandomConfig()))
     adapter = learner.adapter()
     observations = np.zeros((2, 5000, 2))
     decision = adapter.act(adapter.start(2), observations, np.random.default_rng(0))
     assert decision.actions.shape == (2, 5000, 2) and decision.actions.dtype == np.float32
     counts = np.histogram(decision.actions, bins=4, range=(-2, 2))[0]
     assert counts.sum() == 20_000 and (abs(counts - 5000) < 300).all()
-    np.testing.assert_allclose(decision.log_probs, -2 * np.log(4.0), rtol=1e-6)
     assert (adapter.act(None, observations, None).actions == 0).all()
     env = learner.env
     tasks = env.space.sample(4, "held_out", np.random.default_rng(0))
-    result = evaluate(adapter, lambda n: make_env(learner.config, n), tasks, steps=2, episodes=30, seed=0)
+    result = measure(adapter, lambda n: make_env(learner.config, n), tasks, steps=2, episodes=30, seed=0)
     np.testing.assert_allclose(result.per_task[1:], result.per_task[:1].repeat(2, 0), atol=2.5)
 
 
@@ -252,8 +243,8 @@ def test_a_run_from_end_to_end(inner, algorithm, tmp_path):
 def test_processes_learn_the_same_to_the_bit(inner):
     def trained(processes):
         settings = SB3Config(algorithm=inner, settings=SB3[inner], processes=processes)
-        learner = make_learner(config(inner).model_copy(update={"inner": InnerConfig(steps=2, sb3=settings)}))
-        metrics = [learner.iterate(iteration) for iteration in range(2)]
+        learner = with_env(config(inner).model_copy(update={"inner": InnerConfig(steps=2, sb3=settings)}))
+        metrics = [learner.iterate(learner.env, iteration) for iteration in range(2)]
         return learner, [{k: v for k, v in m.items() if "seconds" not in k} for m in metrics]
 
     (alone, metrics), (spread, same) = trained(0), trained(2)
@@ -267,9 +258,9 @@ def test_processes_learn_the_same_to_the_bit(inner):
 def test_weights_that_are_not_finite_are_reported_from_a_process_too():
     huge = {"learning_rate": 1e38, "max_grad_norm": 1e9, "vf_coef": 1e6}
     settings = SB3Config(algorithm="A2C", settings=huge, processes=1)
-    learner = make_learner(config("PPO").model_copy(update={"inner": InnerConfig(steps=2, sb3=settings)}))
+    learner = with_env(config("PPO").model_copy(update={"inner": InnerConfig(steps=2, sb3=settings)}))
     with pytest.raises(FloatingPointError, match="is not finite after training in a task; lower learning_rate"):
-        learner.iterate(0)
+        learner.iterate(learner.env, 0)
 
 
 def test_processes_are_for_sb3_only():

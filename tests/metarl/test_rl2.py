@@ -1,4 +1,4 @@
-"""RL²: what is replayed is what was lived, results do not depend on how trials are laid out, and memory pays."""
+"""RL²: what is replayed is what happened, results do not depend on how trials are laid out, and memory pays."""
 
 import mujoco
 import numpy as np
@@ -6,18 +6,21 @@ import pytest
 import torch
 from gymnasium.vector import AutoresetMode
 
-from metarl.agents import MEMORIES, Normalizer, RecurrentAdapter, RecurrentPolicy
-from metarl.algorithms.learners import make_env, make_learner
-from metarl.algorithms.rl2 import RL2
+from metarl.agents import Normalizer, RecurrentAdapter, RecurrentPolicy
+from metarl.algorithms.learners import make_env
+from metarl.algorithms.rl2_config import RL2Config
 from metarl.algorithms.sampling import collect
 from metarl.algorithms.trials import pack, trial_advantages
-from metarl.config import Config, EnvConfig, PolicyConfig, RL2Config, load_config
+from metarl.config import Config, EnvConfig, PolicyConfig, load_config
 from metarl.envs import BatchEnv, Family, Parameter, TaskSpace, make
 from metarl.errors import UserError
+from metarl.util.plugins import MEMORIES
 from metarl.util.rng import stream
 from metarl.util.torch_runtime import side_by_side, torch_threads
 
-NAMES = sorted(MEMORIES)
+from .trained import with_env
+
+NAMES = MEMORIES.names()
 
 
 @pytest.fixture(autouse=True)
@@ -71,31 +74,51 @@ class Goal(Family):
 def learner_on(family, **changes):
     settings = config(**changes)
     env = BatchEnv(family, settings.meta_batch * settings.episodes, autoreset_mode=AutoresetMode.DISABLED)
-    return RL2(settings, env)
+    return with_env(settings, env)
 
 
 def ragged(**changes):
     """A learner with trials of unequal lengths, as it has learned a little."""
     learner = learner_on(Goal(), **changes)
-    learner.iterate(0)
+    learner.iterate(learner.env, 0)
     return learner
 
 
-# ---- what is replayed is what was lived
+# ---- what is replayed is what happened
+
+
+class Recording(RecurrentAdapter):
+    """Keeps the log-probability of each of its actions, (M, K) a step, and whether the step was one of an episode."""
+
+    def __init__(self, adapter):
+        super().__init__(adapter.policy, adapter.params, adapter.normalizer, adapter.reward_normalizer)
+        self.log_probs, self.taken = [], []
+
+    def act(self, state, observations, rng):
+        decision, mean = super().act(state, observations, rng), super().act(state, observations, None)
+        std = self.params["log_std"].exp()
+        pi = torch.distributions.Normal(torch.from_numpy(mean.actions), std)
+        self.log_probs.append(pi.log_prob(torch.from_numpy(decision.actions)).sum(-1))
+        self.taken.append(~state.over.expand(observations.shape[:2]))
+        return decision
 
 
 @pytest.mark.parametrize("window, burn_in", [(0, 0), (7, 0), (7, 3), (5, 9)])
 @pytest.mark.parametrize("name", NAMES)
-def test_replayed_log_probs_are_the_stored_ones(name, window, burn_in):
+def test_replayed_log_probs_are_those_of_the_acting_policy(name, window, burn_in, monkeypatch):
     learner = ragged(memory=name, window=window, burn_in=burn_in)
-    trials, bootstrap, _ = learner.collect_trials(1)
+    acting = Recording(learner.adapter())
+    monkeypatch.setattr(learner, "adapter", lambda: acting)
+    trials, bootstrap, _ = learner.collect_trials(learner.env, 1)
     lengths = trials.valid.sum(1)
     assert len(set(lengths)) > 1 and trials.ends.sum() == 3 * len(lengths)
     batch = learner.prepare(trials, bootstrap)
     count = batch.weights.shape[1] // len(lengths)
     assert count == (1 if not window else -(-lengths.max() // window))
     stored = torch.zeros(count * len(batch.weights), len(lengths))
-    stored[: len(trials.log_probs)] = trials.log_probs
+    log_probs, taken = (torch.stack(rows).flatten(1) for rows in (acting.log_probs, acting.taken))
+    for n, length in enumerate(lengths):
+        stored[:length, n] = log_probs[taken[:, n], n]
     stored = torch.cat(stored.split(len(batch.weights)), dim=1)
     lived = batch.weights > 0
     assert lived.sum() == lengths.sum()
@@ -107,7 +130,7 @@ def test_replayed_log_probs_are_the_stored_ones(name, window, burn_in):
 
 def test_the_inputs_are_what_the_robot_knew():
     learner = ragged()
-    trials, _, _ = learner.collect_trials(1)
+    trials, _, _ = learner.collect_trials(learner.env, 1)
     inputs = trials.inputs.numpy()
     starts, rewards = inputs[..., -1], inputs[..., -2]
     for n, length in enumerate(trials.valid.sum(1)):
@@ -130,12 +153,12 @@ def test_a_trial_in_which_physics_diverged_is_left_out():
             return np.where(x > 0.6, np.nan, x)
 
     learner = learner_on(Exploding())
-    trials, bootstrap, metrics = learner.collect_trials(0)
+    trials, bootstrap, metrics = learner.collect_trials(learner.env, 0)
     gone = ~trials.valid.any(1)
     assert metrics["diverged"] > 0 and 0 < gone.sum() < len(gone)
     batch = learner.prepare(trials, bootstrap)
     assert not batch.weights[:, gone].any() and not batch.inputs[:, gone].any()
-    assert all(np.isfinite(value) for value in learner.iterate(0).values())
+    assert all(np.isfinite(value) for value in learner.iterate(learner.env, 0).values())
 
 
 # ---- a hypernetwork, and predictions
@@ -167,13 +190,13 @@ def test_a_hypernetwork_makes_the_weights_of_each_row():
 
 def test_predictions_are_of_what_is_hidden():
     learner = ragged(predict="task")
-    trials, bootstrap, _ = learner.collect_trials(1)
+    trials, bootstrap, _ = learner.collect_trials(learner.env, 1)
     batch = learner.prepare(trials, bootstrap)
     np.testing.assert_allclose(batch.hidden[3, :, 0].numpy(), 2 * learner.env.tasks.values[:, 0], atol=1e-6)
     assert torch.equal(batch.has_hidden, batch.weights)
 
     learner = ragged(predict="next_observation")
-    trials, bootstrap, _ = learner.collect_trials(1)
+    trials, bootstrap, _ = learner.collect_trials(learner.env, 1)
     batch = learner.prepare(trials, bootstrap)
     for n, length in enumerate(trials.valid.sum(1)):
         known = np.flatnonzero(~trials.ends[n, :length])
@@ -184,9 +207,9 @@ def test_predictions_are_of_what_is_hidden():
 @pytest.mark.parametrize("predict", ["task", "next_observation"])
 def test_predictions_get_better_and_alone_move_no_action(predict):
     learner = learner_on(Vault(), meta_batch=16, episodes=1, predict=predict, lr=1e-2, predict_weight=10.0)
-    losses = [learner.iterate(i)["prediction_loss"] for i in range(15)]
+    losses = [learner.iterate(learner.env, i)["prediction_loss"] for i in range(15)]
     assert losses[-1] < 0.8 * losses[0]
-    batch = learner.prepare(*learner.collect_trials(15)[:2])
+    batch = learner.prepare(*learner.collect_trials(learner.env, 15)[:2])
     gradients, measured = learner.gradient(batch._replace(advantages=0 * batch.advantages, has_hidden=batch.weights))
     assert measured["prediction_loss"] > 0 and gradients["prediction.w0"].any() and gradients["memory.w_input"].any()
     assert not any(value.any() for name, value in gradients.items() if name.startswith("policy."))
@@ -195,7 +218,7 @@ def test_predictions_get_better_and_alone_move_no_action(predict):
 @pytest.mark.parametrize(("anneal", "weights"), [(True, (0.1, 0.4, 0.2)), (False, (0.4, 0.4, 0.4))])
 def test_the_weight_of_the_entropy_falls_over_the_iterations(anneal, weights):
     learner = learner_on(Goal(), entropy_coef=0.4, anneal_entropy=anneal, iterations=4)
-    batch = learner.prepare(*learner.collect_trials(0)[:2])
+    batch = learner.prepare(*learner.collect_trials(learner.env, 0)[:2])
     for iteration, weight in zip((3, 0, 2), weights, strict=True):
         learner.update(batch, iteration)
         gradients, _ = learner.gradient(batch._replace(advantages=0 * batch.advantages))
@@ -209,7 +232,7 @@ def six_steps(**options):
     """Two trials of two episodes: of 2 and 3 steps, and of 1 and 1; all rewards 1, all values 0."""
     valid = np.array([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]], bool)
     learner = learner_on(Goal())
-    rollouts = learner.collect_trials(0)[0]
+    rollouts = learner.collect_trials(learner.env, 0)[0]
     trials = rollouts._replace(
         rewards=valid * 1.0,
         episodes=np.array([[0, 0, 1, 1, 1], [0, 1, 0, 0, 0]]),
@@ -234,9 +257,9 @@ def test_returns_by_hand():
 
 
 def test_the_value_behind_an_episode_is_of_the_memory_at_its_end():
-    """As the value of one more step along the sequence that was lived."""
+    """As the value of one more step along the sequence of the trial."""
     learner = ragged(bootstrap_at_horizon=True, trial_episodes=1)
-    trials, behind, _ = learner.collect_trials(1)
+    trials, behind, _ = learner.collect_trials(learner.env, 1)
     assert behind.shape == (12, 1)
     adapter = learner.adapter()
     env = learner.env
@@ -277,7 +300,7 @@ def as_double(batch):
 @pytest.mark.parametrize("name", NAMES)
 def test_gradients_do_not_depend_on_padding_order_or_split(name, window, burn_in):
     learner = ragged(memory=name, window=window, burn_in=burn_in)
-    batch = as_double(learner.prepare(*learner.collect_trials(1)[:2]))
+    batch = as_double(learner.prepare(*learner.collect_trials(learner.env, 1)[:2]))
     double(learner)
     whole, measured = learner.gradient(batch)
 
@@ -305,7 +328,7 @@ def test_gradients_do_not_depend_on_padding_order_or_split(name, window, burn_in
 
 def test_minibatches_are_all_trials_once_with_all_their_windows():
     learner = ragged(window=7)
-    batch = learner.prepare(*learner.collect_trials(1)[:2])
+    batch = learner.prepare(*learner.collect_trials(learner.env, 1)[:2])
     count = batch.weights.shape[1] // 12
     assert count > 1
     tagged = batch._replace(weights=torch.arange(12 * count).expand(len(batch.weights), -1))
@@ -324,9 +347,9 @@ def test_the_passes_end_where_the_policy_has_gone_too_far(target_kl, steps):
     assert taken == {steps}  # at the first minibatch the policy is still the one that collected
 
 
-def test_advantages_are_normalized_over_the_steps_that_were_lived():
+def test_advantages_are_normalized_over_the_steps_that_were_taken():
     learner = ragged()
-    batch = learner.prepare(*learner.collect_trials(1)[:2])
+    batch = learner.prepare(*learner.collect_trials(learner.env, 1)[:2])
     lived = batch.weights > 0
     assert not lived.all() and not batch.advantages[~lived].any()
     advantages = batch.advantages[lived].double()
@@ -340,7 +363,7 @@ def test_values_stay_what_they_are_when_their_scale_moves(hypernetwork):
     with torch.no_grad():
         for value in learner.params.values():
             value.add_(0.1)
-    trials, bootstrap, _ = learner.collect_trials(1)
+    trials, bootstrap, _ = learner.collect_trials(learner.env, 1)
     _, ys = learner.policy.recall(learner.params, learner.policy.memory.start(12), trials.inputs)
 
     def values():
@@ -368,7 +391,7 @@ def navigation(num_envs):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_memory_stands_still_after_the_end_of_an_episode(name):
-    """A life whose episode is over goes into the next as it was, whatever the environment went on to show."""
+    """A trial whose episode is over goes into the next as it was, whatever the environment went on to show."""
     adapter, observations = adapter_of(name), np.full((1, 2, 2), 0.3)
     state = adapter.act(adapter.start(1), observations, None).state
     state = adapter.observe(state, np.array([[1.0, 2.0]]), np.array([[True, False]]))
@@ -435,13 +458,14 @@ def trained(iterations=30, tasks=None, **changes):
     if tasks is not None:
         set_tasks = learner.env.set_tasks
         learner.env.set_tasks = lambda _: set_tasks(tasks)
-    rows = [learner.iterate(i) for i in range(iterations)]
+    rows = [learner.iterate(learner.env, i) for i in range(iterations)]
     return {key: np.mean([row[key] for row in rows[-5:]]) for key in rows[0]}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_one_episode_taught_pays_in_the_next_for_whoever_remembers(name):
-    slow = {"iterations": 50, "layers": 1, "heads": 2, "context": 8} if name == "transformer" else {}
+    small = {"layers": 1, "heads": 2, "context": 8}
+    slow = {"iterations": 50, "memory_options": small} if name == "transformer" else {}
     last = trained(memory=name, trial_episodes=2, **slow)
     assert abs(last["return_0"]) < 0.25
     assert last["return_1"] > 0.7 if name != "none" else abs(last["return_1"]) < 0.25
@@ -461,15 +485,15 @@ def test_nothing_is_carried_from_one_trial_to_the_next():
     {"memory": "lstm", "hypernetwork": 3, "predict": "task"},
 ])
 def test_resumes_to_the_same_bits(changes):
-    unbroken = make_learner(config(iterations=3, **changes))
-    metrics = [unbroken.iterate(i) for i in range(3)]
-    broken = make_learner(unbroken.config)
-    broken.iterate(0)
+    unbroken = with_env(config(iterations=3, **changes))
+    metrics = [unbroken.iterate(unbroken.env, i) for i in range(3)]
+    broken = with_env(unbroken.config)
+    broken.iterate(broken.env, 0)
     saved = {name: tensor.clone() for name, tensor in broken.state_dict().items()}
-    resumed = make_learner(unbroken.config)
+    resumed = with_env(unbroken.config)
     resumed.load_state_dict(saved)
     for i in (1, 2):
-        again = resumed.iterate(i)
+        again = resumed.iterate(resumed.env, i)
         assert {k: v for k, v in again.items() if "seconds" not in k} == {
             k: v for k, v in metrics[i].items() if "seconds" not in k
         }
@@ -479,12 +503,12 @@ def test_resumes_to_the_same_bits(changes):
 
 
 def test_everything_moves_and_the_adapter_is_a_snapshot():
-    learner = make_learner(config())
+    learner = with_env(config())
     before = {name: value.detach().clone() for name, value in learner.params.items()}
     adapter = learner.adapter()
     observations = np.full((2, 3, 2), 0.1)
     actions = adapter.act(adapter.start(2), observations, None).actions
-    learner.iterate(0)
+    learner.iterate(learner.env, 0)
     for name, value in learner.params.items():
         assert not torch.equal(value, before[name]), name
     assert min(learner.normalizer.count, learner.reward_normalizer.count, learner.return_normalizer.count) > 0
@@ -492,8 +516,8 @@ def test_everything_moves_and_the_adapter_is_a_snapshot():
 
 
 def test_a_gradient_that_is_not_finite_stops_before_the_weights():
-    learner = make_learner(config())
-    batch = learner.prepare(*learner.collect_trials(0)[:2])
+    learner = with_env(config())
+    batch = learner.prepare(*learner.collect_trials(learner.env, 0)[:2])
     before = {name: value.detach().clone() for name, value in learner.params.items()}
     with pytest.raises(FloatingPointError, match=r"the gradient of memory\.w_input is not finite"):
         learner.update(batch._replace(advantages=batch.advantages * np.nan), 0)
@@ -502,7 +526,7 @@ def test_a_gradient_that_is_not_finite_stops_before_the_weights():
 
 @pytest.mark.parametrize("oracle", [False, True])
 def test_the_task_is_not_among_the_inputs_but_of_an_oracle(oracle):
-    learner = make_learner(config(oracle=oracle))
+    learner = with_env(config(oracle=oracle))
     assert learner.policy.observation_dim == 2 + 2 * oracle
     env = make_env(learner.config, 4)
     observations = []
@@ -514,7 +538,7 @@ def test_the_task_is_not_among_the_inputs_but_of_an_oracle(oracle):
 
 @pytest.mark.parametrize("override, message", [
     ("inner.lr=0.2", r"inner\.lr: got 0\.2, expected no such setting: rl2 has no inner loop"),
-    ("algorithm={memory: transformer, heads: 3}", r"algorithm\.heads: got 3, expected a divisor of 128"),
+    ("algorithm={memory: transformer, heads: 3}", r"memory_options\.heads: got 3, expected a divisor of 128"),
     ("algorithm={window: 0, burn_in: 5}", r"algorithm\.burn_in: got 5, expected 0 with algorithm\.window = 0"),
 ])
 def test_settings_that_contradict_each_other(override, message):

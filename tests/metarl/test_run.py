@@ -228,9 +228,9 @@ def test_a_resume_under_other_versions_names_both(config, tmp_path, monkeypatch)
 
 def test_another_thread_count_is_named(tmp_path, monkeypatch):
     config = tiny(tmp_path, "threads=0")
-    monkeypatch.setattr(versions, "available_threads", lambda: 3)
+    monkeypatch.setattr(runs, "available_threads", lambda: 3)
     run = started(config, tmp_path / "run")
-    monkeypatch.setattr(versions, "available_threads", lambda: 5)
+    monkeypatch.setattr(runs, "available_threads", lambda: 5)
     said = []
     resume(config, run.path, said.append).lock.release()
     assert "threads 3 -> 5" in said[0]
@@ -240,9 +240,9 @@ def test_another_thread_count_is_named(tmp_path, monkeypatch):
     "content, message",
     [
         ('{"format": 2}', "got a run folder of format 2, expected 1; use the version of metarl that wrote it"),
-        ("{", "versions.json: cannot be read"),
-        ("[]", "versions.json: cannot be read"),
-        ("[" * 100_000, "versions.json: cannot be read"),
+        ("{", "versions.json: not what metarl wrote"),
+        ("[]", "versions.json: not what metarl wrote"),
+        ("[" * 100_000, "versions.json: not what metarl wrote"),
     ],
 )
 def test_a_folder_of_another_format_is_refused(config, tmp_path, content, message):

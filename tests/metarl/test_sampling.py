@@ -13,16 +13,18 @@ class Scripted(Adapter):
     """Acts by a function of the raw observation and the task's index, and counts its calls in its state."""
 
     def __init__(self, action):
-        self.action = action
+        self.action, self.states = action, []
 
     def start(self, num_tasks):
         return 0
 
     def act(self, state, observations, rng):
-        noise = 0.0 if rng is None else rng.standard_normal(observations.shape[:2])
         actions = np.stack([self.action(m, observations[m]) for m in range(len(observations))]).astype(np.float32)
-        return Decision(actions, np.full(noise.shape if rng else actions.shape[:2], state, np.float32),
-                        observations.astype(np.float32), state + 1)
+        self.states.append(state)
+        return Decision(actions, observations.astype(np.float32), state + 1)
+
+    def adapt(self, state, rollout):
+        return state
 
 
 def environment(family, num_tasks, episodes, **options):
@@ -39,7 +41,7 @@ def test_equals_the_environment_stepped_by_hand():
     assert rollout.shape == (2, 20, 3) and rollout.num_steps == 120
     assert rollout.valid.all() and not rollout.terminated.any()
     assert rollout.truncated[:, -1].all() and not rollout.truncated[:, :-1].any()
-    assert (rollout.log_probs[0, :, 0] == np.arange(20)).all()  # the adapter's state is carried from step to step
+    assert adapter.states == list(range(20)) and rollout.state == 20  # the state is carried from step to step
 
     by_hand, _ = environment("HalfCheetahDir", 2, 3, horizon=20)
     reset_seed, _ = stream(0, "rollouts", 0).spawn(2)
@@ -67,7 +69,7 @@ def test_an_episode_ends_where_it_ended():
     assert (rollout.valid[0].sum(0) == steps).all() and (rollout.valid[1].sum(0) == 30).all()
     assert rollout.terminated[0, steps - 1].all() and rollout.terminated.sum() == 2
     assert not rollout.truncated[0].any() and rollout.truncated[1, -1].all()
-    for array in (rollout.observations, rollout.actions, rollout.log_probs, rollout.rewards):
+    for array in (rollout.observations, rollout.actions, rollout.rewards):
         assert (array[0, steps:] == 0).all()
     assert rollout.raw_moments[0, 0] == 2 * steps + 2 * 30
     np.testing.assert_allclose(rollout.last_observations[0], np.tile(goal, (2, 1)), atol=0.01)
@@ -81,7 +83,7 @@ def test_a_diverged_episode_is_counted_and_nothing_of_it_is_valid():
     assert rollout.valid[0].all() and not rollout.valid[1].any()
     assert np.isnan(rollout.returns[1]).all() and np.isfinite(rollout.returns[0]).all()
     assert rollout.num_steps == 20 and rollout.raw_moments[0, 0] == 20
-    for array in (rollout.observations, rollout.actions, rollout.log_probs, rollout.rewards, rollout.raw_moments):
+    for array in (rollout.observations, rollout.actions, rollout.rewards, rollout.raw_moments):
         assert np.isfinite(array).all()  # 0 * NaN is NaN: padding must be harmless by itself
 
 

@@ -14,8 +14,8 @@ import pytest
 from run_processes import finish, launch, tiny, train_command, wait_for
 
 from metarl.config import WandbConfig
-from metarl.runs import tracking
 from metarl.runs.jsonl import read_lines
+from metarl.training import tracking
 from metarl.training.tracking import Tracker, publish
 
 CANARY = "c0ffee" * 6 + "cafe"

@@ -17,7 +17,7 @@ from run_processes import finish, launch, tiny, train_command, wait_for
 
 from metarl.algorithms.promp import ProMP
 from metarl.errors import UserError
-from metarl.runs import checkpoint, lines
+from metarl.runs import checkpoint, jsonl
 from metarl.runs.jsonl import read_lines
 from metarl.runs.run import open_run
 from metarl.training.interruption import Interruption
@@ -206,7 +206,7 @@ def full_disk(monkeypatch, during: range, file: str = ""):
 
     monkeypatch.setattr(ProMP, "iterate", counting)
     monkeypatch.setattr(checkpoint.os, "write", failing)
-    assert lines.os is checkpoint.os
+    assert jsonl.os is checkpoint.os
 
 
 @pytest.mark.parametrize("file", ["", "/metrics.jsonl"])  # no checkpoint without the lines before it

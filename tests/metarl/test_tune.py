@@ -9,7 +9,7 @@ import pytest
 import run_processes
 import torch
 
-from metarl.algorithms.learners import make_learner
+from metarl.algorithms.learners import make_learner, training_env
 from metarl.config import changed, config_names, load_config
 from metarl.envs import BatchEnv
 from metarl.errors import UserError
@@ -271,9 +271,9 @@ def test_settings_that_depend_on_the_algorithm(tmp_path):
         ("inner.steps: {int: [1, 2.5]}", "inner.steps: got .*, expected two whole numbers, the lower first"),
         ("inner.lr: {normal: [0, 1]}", r"inner.lr: got \[\"normal\"\], expected one of uniform, log_uniform, int"),
         ("inner.lr: 3", "inner.lr: got 3, expected such as"),
-        ("seed: {int: [1, 3]}", "seed: got a range, expected none: it is no part of a strategy"),
-        ("evaluation.tasks: {int: [1, 3]}", "evaluation.tasks: got a range, expected none"),
-        ("env.horizon: {int: [1, 3]}", "env.horizon: got a range, expected none"),
+        ("seed: {int: [1, 3]}", "seed: cannot be searched: every trial must be evaluated"),
+        ("evaluation.tasks: {int: [1, 3]}", "evaluation.tasks: cannot be searched"),
+        ("env.horizon: {int: [1, 3]}", "env.horizon: cannot be searched"),
         ("{}", "got no settings, expected at least one"),
         ("inner.lr: !!python/name:os.system {}", "tags such as"),
     ],
@@ -296,7 +296,7 @@ def test_steps_of_an_iteration_are_counted_right(name):
         changes |= {"algorithm.minibatches": 1, "algorithm.epochs": 1, "algorithm.trial_episodes": 3}
     folder = "half_cheetah_dir" if name == "maml" else "half_cheetah_mass"
     config = changed(load_config(f"{folder}/{name}"), changes)
-    assert steps_per_iteration(config) == make_learner(config).iterate(0)["env_steps"]
+    assert steps_per_iteration(config) == make_learner(config).iterate(training_env(config), 0)["env_steps"]
 
 
 def test_all_get_the_same_experience(tiny):

@@ -10,10 +10,11 @@ import pytest
 from PIL import Image
 
 from metarl.algorithms.learners import make_learner
-from metarl.config import Config, EnvConfig, EvaluationConfig, ProMPConfig, WandbConfig
+from metarl.algorithms.promp_config import ProMPConfig
+from metarl.config import Config, EnvConfig, EvaluationConfig, WandbConfig
 from metarl.envs import make_family
-from metarl.evaluation.adaptation_curve import Evaluation
 from metarl.evaluation.evaluate import evaluate_run
+from metarl.evaluation.result import Evaluation
 from metarl.runs import checkpoint
 from metarl.runs import run as runs
 from metarl.visual import visualise
@@ -44,10 +45,10 @@ def test_adaptation_figure_shows_the_curve_with_its_intervals_and_every_task():
     axes = adaptation_figure(evaluation).axes[0]
     (bars,) = axes.containers
     line, _, (segments,) = bars
-    summaries = [point.summary for point in evaluation.curve]
-    np.testing.assert_allclose(line.get_xydata(), [(s, summary.mean) for s, summary in enumerate(summaries)])
+    means = [row.mean for row in evaluation.curve]
+    np.testing.assert_allclose(line.get_xydata(), [(s, mean.value) for s, mean in enumerate(means)])
     np.testing.assert_allclose(
-        [segment[:, 1] for segment in segments.get_segments()], [summary.mean_interval for summary in summaries]
+        [segment[:, 1] for segment in segments.get_segments()], [mean.interval for mean in means]
     )
     drawn = [other.get_ydata() for other in axes.lines if len(other.get_ydata()) == 4 and other.get_alpha()]
     np.testing.assert_array_equal(np.sort(drawn, axis=0), np.sort(evaluation.per_task.T, axis=0))

@@ -1,6 +1,6 @@
-"""The robot in the browser: what the session does to it, and the page as a browser's websocket sees it."""
+"""The robot in the browser: what the session does to it, and the page in a browser."""
 
-import asyncio
+import contextlib
 import io
 import os
 import signal
@@ -9,21 +9,20 @@ import threading
 import time
 import urllib.request
 
-import msgspec
 import numpy as np
 import pytest
 import torch
-import viser
-import zstandard
-from websockets.asyncio.client import connect
 
 from metarl.algorithms.learners import make_learner
 from metarl.config import changed, load_config
 from metarl.errors import UserError
 from metarl.runs.checkpoint import save
 from metarl.runs.run import open_run, start
+from metarl.util.rng import stream
 from metarl.watch.server import Viewer, watch
-from metarl.watch.session import Session
+from metarl.watch.session import RESETS, Session
+
+from .browser import CHROMIUM, browser
 
 CONFIGS = {
     "promp": "half_cheetah_mass/promp",
@@ -71,27 +70,32 @@ def test_a_change_is_at_once_and_only_of_what_is_named(runs):
 
 
 def test_the_session_lives_as_an_agent_in_its_environment(runs):
-    """Against a plain loop: the same returns, with the memory going on from one episode to the next."""
+    """Against a plain loop: the same returns, the memory going on over episodes until it is wiped in the third."""
     session = Session(runs["rl2"], deterministic=True)
     session.change({"disabled_joint": 3.0})
     other = Session(runs["rl2"])
     env, adapter = other.env, other.adapter
     env.change_tasks(env.space.tasks(disabled_joint=3))
-    state, observation, scores = adapter.start(1), other._observation, []
-    for _ in range(3):
+    state, scores = adapter.start(1), []
+    observation, _ = env.reset(seed=stream(other.config.seed, "watch", RESETS))
+    for number in range(3):
         scores.append(0.0)
-        for _ in range(10):
+        for t in range(10):
+            if (number, t) == (2, 4):
+                state = adapter.start(1)
             decision = adapter.act(state, observation[:, None], None)
             observation, reward, _, truncated, _ = env.step(decision.actions[:, 0])
             state = adapter.observe(decision.state, reward[:, None], truncated[:, None])
             scores[-1] += reward[0]
         observation, _ = env.reset()
         state = state._replace(starts=torch.ones_like(state.starts), over=torch.zeros_like(state.over))
-    for _ in range(30):
+    for t in range(30):
+        if t == 24:
+            session.forget()
         session.step()
     assert [episode.score for episode in session.episodes] == pytest.approx(scores, rel=1e-12)
     assert all(torch.equal(x, y) for x, y in zip(session.state.memory, state.memory))
-    assert session.lived == pytest.approx(30 * env.dt)
+    assert session.lived == pytest.approx(6 * env.dt)
     session.forget()
     assert not session.state.memory[0].any() and session.lived == 0
 
@@ -125,111 +129,102 @@ def test_a_policy_with_a_memory_has_nothing_to_press(runs):
 # ---- the page
 
 
-class Browser:
-    """What a browser does: it loads the page, takes in the server's messages, and sends what is pressed."""
+class Visit:
+    """A person with the page open; `until` lets the robot go on meanwhile."""
 
-    def __init__(self, viewer):
-        self.viewer, self.messages = viewer, []
+    def __init__(self, viewer, page):
+        self.viewer, self.session, self.page = viewer, viewer.session, page
 
-    async def __aenter__(self):
-        address = self.viewer.address.replace("http", "ws")
-        protocol = [f"viser-v{viser.__version__}"]
-        self.socket = await connect(address, subprotocols=protocol, max_size=None)
-        camera = {"wxyz": [1, 0, 0, 0], "position": [0, -3, 1], "image_height": 900, "image_width": 1400, "fov": 0.8,
-                  "near": 0.01, "far": 1000.0, "look_at": [0, 0, 0], "up_direction": [0, 0, 1]}  # fmt: skip
-        await self.socket.send(msgspec.msgpack.encode({"type": "ViewerCameraMessage", **camera}))  # it is there
-        await self.frames(lambda: self.find("Forget") and self.viewer.server.get_clients())
-        return self
-
-    async def __aexit__(self, *exception):
-        await self.socket.close()
-
-    async def frames(self, until, seconds=30):
-        """Let the viewer go on, and read what it sends, until something is so."""
+    def until(self, condition, seconds=30):
         deadline = time.monotonic() + seconds
-        while not until():
+        while not condition():
             assert time.monotonic() < deadline, "it did not happen"
             self.viewer.frame()
-            try:
-                while True:
-                    self._read(await asyncio.wait_for(self.socket.recv(), 0.05))
-            except TimeoutError:
-                pass
+            self.page.wait_for_timeout(20)
 
-    def _read(self, data):
-        size, length = (int.from_bytes(data[i : i + 8], "little") for i in (0, 8))
-        packed = zstandard.ZstdDecompressor().decompress(data[16 : 16 + length], max_output_size=size)
-        self.messages += msgspec.msgpack.decode(packed)["messages"]
+    def says(self, text):
+        self.until(lambda: text in self.page.inner_text("body"))
 
-    def find(self, label):
-        """The id of a control."""
-        found = [m["uuid"] for m in self.messages if m.get("props", {}).get("label") == label and "uuid" in m]
-        return found[-1] if found else None
+    def press(self, button):
+        self.page.get_by_role("button", name=button, exact=True).click()
 
-    async def send(self, label, value):
-        message = {"type": "GuiUpdateMessage", "uuid": self.find(label), "updates": {"value": value}}
-        await self.socket.send(msgspec.msgpack.encode(message))
+    def choose(self, label, option):
+        self.page.get_by_role("combobox", name=label).click()
+        self.page.get_by_role("option", name=option, exact=True).click()
 
-    def said(self):
-        """The last text of the status."""
-        return str([m for m in self.messages if "robot:" in str(m)][-1])
+    def type(self, label, number):
+        field = self.page.locator(f"xpath=//label[.='{label}']/following::input[@inputmode='decimal'][1]")
+        field.fill(str(number))
+        field.press("Enter")
 
 
-def in_browser(run, play, tasks="held_out"):
-    async def main():
-        with Viewer(Session(run), run.tasks(tasks), port=0) as viewer:
-            async with Browser(viewer) as browser:
-                await play(viewer, viewer.session, browser)
+@contextlib.contextmanager
+def visit(run, folder):
+    with Viewer(Session(run), run.tasks("held_out"), port=0) as viewer, browser(folder) as (page, complaints):
+        page.set_viewport_size({"width": 900, "height": 700})
+        page.goto(viewer.address)
+        visitor = Visit(viewer, page)
+        visitor.says("robot:")
+        yield visitor
+        assert complaints == []
 
-    asyncio.run(main())
 
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+def test_the_mass_is_dragged_and_the_policy_adapts(runs, tmp_path):
+    with visit(runs["promp"], tmp_path) as visitor:
+        session, page, shots = visitor.session, visitor.page, []
 
-def test_the_mass_is_dragged_and_the_policy_adapts(runs):
-    async def play(viewer, session, browser):
-        page = await asyncio.to_thread(lambda: urllib.request.urlopen(viewer.address).read())
-        assert b"<html" in page
-        scenes = sum("Mesh" in m["type"] or "Glb" in m["type"] for m in browser.messages)
-        await browser.send("mass_scale", 2.5)
-        await browser.frames(lambda: session.task.values[0, 0] == 2.5)
-        await browser.frames(lambda: "mass_scale=2.5 (beyond training)" in browser.said())
-        # radii grow with the mass: the robot is drawn anew
-        await browser.frames(lambda: sum("Mesh" in m["type"] or "Glb" in m["type"] for m in browser.messages) > scenes)
-        await browser.send("episodes", 3)
-        await browser.send("Adapt now", True)
-        await browser.frames(lambda: "3 episodes: return" in browser.said())
+        def at_rest():
+            shots.append(page.screenshot(clip={"x": 0, "y": 200, "width": 550, "height": 500}))  # beside the controls
+            return shots[-2:-1] == shots[-1:]
+
+        page.get_by_label("pause").check()
+        visitor.until(lambda: visitor.viewer.paused)
+        visitor.until(at_rest)
+        visitor.type("mass_scale", 2.5)
+        visitor.until(lambda: session.task.values[0, 0] == 2.5)
+        visitor.says("mass_scale=2.5 (beyond training)")
+        before = shots[-1]
+        visitor.until(lambda: at_rest() and shots[-1] != before)  # radii grow with the mass: the robot is drawn anew
+        page.get_by_label("pause").uncheck()
+        visitor.type("episodes", 3)
+        visitor.press("Adapt now")
+        visitor.says("3 episodes: return")
         assert session.adaptations == 1
-        await browser.send("Forget", True)
-        await browser.frames(lambda: "knows nothing" in browser.said())
+        visitor.press("Forget")
+        visitor.says("knows nothing")
         assert session.adaptations == 0
-        await browser.send("mass_scale", 2.8285)  # a little beyond the range, as steps of a slider come out
-        await browser.frames(lambda: session.task.values[0, 0] == 2**1.5)
+        page.get_by_role("slider").first.press("End")
+        visitor.until(lambda: session.task.values[0, 0] == 2**1.5)
+        session.change({"mass_scale": 1.0})
+        visitor.viewer.controls["mass_scale"].value = 2.8285  # a little beyond, as steps of a slider can come out
+        visitor.viewer._change("mass_scale")
+        assert session.task.values[0, 0] == 2**1.5
 
-    in_browser(runs["promp"], play)
 
-
-def test_a_motor_is_killed_and_a_task_is_chosen(runs):
-    async def play(viewer, session, browser):
-        assert browser.find("Adapt now") is None
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+def test_a_motor_is_killed_and_a_task_is_chosen(runs, tmp_path):
+    with visit(runs["rl2"], tmp_path) as visitor:
+        viewer, session, page = visitor.viewer, visitor.session, visitor.page
+        assert page.get_by_role("button", name="Adapt now").count() == 0
         lived = session.lived
-        await browser.send("disabled_joint", "4")
-        await browser.frames(lambda: session.task.values[0, 0] == 4)
+        visitor.choose("disabled_joint", "4")
+        visitor.until(lambda: session.task.values[0, 0] == 4)
         assert session.lived > lived  # the memory went on
-        await browser.send("choose", f"1: {viewer.tasks.describe(1)}")
-        await browser.frames(lambda: session.task.values[0, 0] == 0)
-        await browser.frames(lambda: "(held out)" in browser.said())
-        assert viewer.controls["disabled_joint"].value == "0 (held out)"
-        await browser.send("sampled actions", True)
-        await browser.frames(lambda: not session.deterministic)
-        await browser.send("pause", True)
-        await browser.frames(lambda: viewer.paused)
+        visitor.choose("choose", f"1: {viewer.tasks.describe(1)}")
+        visitor.until(lambda: session.task.values[0, 0] == 0)
+        visitor.says("(held out)")
+        assert page.get_by_role("combobox", name="disabled_joint").input_value() == "0 (held out)"
+        page.get_by_label("sampled actions").check()
+        visitor.until(lambda: not session.deterministic)
+        page.get_by_label("pause").check()
+        visitor.until(lambda: viewer.paused)
         elapsed = session.elapsed
         viewer.frame()
         assert session.elapsed == elapsed
-        await browser.send("speed", 4)
-        await browser.send("pause", False)
-        await browser.frames(lambda: not viewer.paused and viewer.speed == 4)
-
-    in_browser(runs["rl2"], play)
+        visitor.type("speed", 4)
+        page.get_by_label("pause").uncheck()
+        visitor.until(lambda: not viewer.paused and viewer.speed == 4)
 
 
 def test_the_curve_holds_twenty_seconds(runs):

@@ -1,0 +1,26 @@
+"""Memories by name: those that come with metarl, and those of installed packages.
+
+    memory = make_memory("transformer", input_dim=28, size=64, options={"heads": 2})
+    MEMORIES.names()                                 # ("gru", "hebbian", ...)
+
+A package adds one by an entry point of the group `metarl.memories`, "module:Class", whose class is a
+:class:`metarl.agents.Memory`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from metarl.util.plugins import MEMORIES
+
+from .base import Memory
+
+
+def make_memory(name: str, input_dim: int, size: int, options: Mapping[str, Any] | None = None) -> Memory:
+    """The memory ``name`` with inputs of ``input_dim`` and ``size`` units.
+
+    Raises:
+        ValueError: there is no such memory, or it does not take these options; a line for each problem.
+    """
+    kind, options = MEMORIES.load(name), options or {}
+    kind.check(size, options)
+    return kind(input_dim, size, **options)

@@ -1,0 +1,174 @@
+"""What the end of an episode means to a vector environment: Gymnasium's three autoreset modes, and what each reports.
+
+NEXT_STEP: a simulation whose episode has ended is reset by the next step, which ignores its action. SAME_STEP: it is
+reset at once; info["final_obs"] and info["final_info"] hold what it ended with. DISABLED: it stays as it is until it is
+reset: it is not stepped, its observation stays the last one, its reward is 0, and terminated or truncated stay true.
+
+Divergence ends an episode: terminated and info["diverged"] are true, the reward is 0 and the observation is the last
+good one. The other simulations do not notice.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+
+from metarl.util.rng import Seed
+
+
+@dataclass
+class Transition:
+    """One step of N simulations; what is said of those that were not stepped is ignored.
+
+    Attributes:
+        observation: (N, O), a new array; the first one of an episode where a simulation was restarted.
+        terms: parts of the reward, (N,) each.
+        terminated: (N,) bool, ended by itself.
+        diverged: (N,) bool, the physics broke down.
+    """
+
+    observation: np.ndarray
+    terms: dict[str, np.ndarray] = field(default_factory=dict)
+    terminated: np.ndarray | bool = False
+    diverged: np.ndarray | bool = False
+
+
+class Autoreset(VectorEnv):
+    """N simulations in step, each at its own place in its own episode; subclasses say how they begin and step."""
+
+    def __init__(self, num_envs: int, horizon: int, mode: AutoresetMode):
+        self.num_envs, self.horizon, self.autoreset_mode = num_envs, horizon, mode
+        self._elapsed = np.zeros(num_envs, np.int64)
+        self._terminated, self._truncated = np.zeros(num_envs, bool), np.zeros(num_envs, bool)
+        self._observation: np.ndarray | None = None
+
+    def _chosen(self, seed: Seed, options: dict[str, Any] | None) -> np.ndarray:
+        """The simulations (n,), sorted, that a reset's arguments mean."""
+        raise NotImplementedError
+
+    def _begin(self, ids: np.ndarray) -> None:
+        """Put simulations ids (n,), sorted, at the start of an episode of their next task; use _restart."""
+        raise NotImplementedError
+
+    def _first(self, ids: np.ndarray) -> np.ndarray:
+        """Observations (N, O), a new array, of which those of simulations ids are the first of their episodes."""
+        raise NotImplementedError
+
+    def _simulate(self, actions: np.ndarray, stepped: np.ndarray, restart: np.ndarray) -> Transition:
+        """One step of the simulations in the mask stepped, and _restart for those in the mask restart."""
+        raise NotImplementedError
+
+    def _discard(self, ids: np.ndarray) -> None:
+        """The physics of simulations ids has broken down: nothing of their state is of use."""
+
+    def _flags(self, mask: np.ndarray) -> dict[str, np.ndarray]:
+        """What info has of the simulations in the mask, beside terms and divergence."""
+        return {}
+
+    def _describe(self, i: int) -> str:
+        """Simulation i in words."""
+        raise NotImplementedError
+
+    def _usable(self) -> None:
+        """Raise if the environment cannot be used."""
+
+    def reset(self, *, seed: Seed = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
+        """Start new episodes.
+
+        Args:
+            seed: new random streams, see `streams`; None goes on with the present ones.
+            options: "tasks": as set_tasks; "reset_mask": (N,) bool, the simulations to reset.
+
+        Raises:
+            ValueError: unknown options, or tasks that this environment cannot have.
+        """
+        self._usable()
+        ids = self._chosen(seed, options)
+        self._restart(ids)
+        fresh = self._first(ids)
+        if self._observation is not None and len(ids) < self.num_envs:
+            self._observation[ids] = fresh[ids]
+        else:
+            self._observation = fresh
+        return self._observation.copy(), {}
+
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """One environment step of every simulation; actions (N, A).
+
+        Raises:
+            ValueError: actions of another shape, or a family whose reward is not finite.
+            RuntimeError: made in another process, or closed.
+        """
+        self._usable()
+        if self._observation is None:
+            raise gymnasium.error.ResetNeeded("call reset() before step()")
+        actions, shape = np.asarray(actions, np.float64), self.action_space.shape
+        if actions.shape != shape:
+            raise ValueError(f"actions must have shape {shape}, got {actions.shape}")
+        over = self._terminated | self._truncated
+        restart = over if self.autoreset_mode is AutoresetMode.NEXT_STEP else np.zeros(self.num_envs, bool)
+        stepped = ~over
+        now = self._simulate(actions, stepped, restart)
+        self._elapsed += stepped
+
+        observation, terms, diverged = now.observation, now.terms, stepped & now.diverged
+        terminated, truncated = stepped & now.terminated, stepped & (self._elapsed >= self.horizon)
+        left = over & ~restart
+        if left.any():
+            observation[left] = self._observation[left]
+        if diverged.any():
+            observation[diverged] = self._observation[diverged]
+            terminated, truncated = terminated | diverged, truncated & ~diverged
+            self._discard(np.flatnonzero(diverged))
+        counted = stepped & ~diverged
+        if not counted.all():
+            terms = {name: np.where(counted, term, 0.0) for name, term in terms.items()}
+        reward = np.asarray(sum(terms.values()))
+        if not np.isfinite(reward.sum()):
+            self._refuse_reward(terms)
+
+        ended = terminated | truncated
+        info = self._info(terms, diverged, stepped)
+        if self.autoreset_mode is AutoresetMode.SAME_STEP:
+            if ended.any():
+                info |= self._final(observation, terms, diverged, ended)
+                ids = np.flatnonzero(ended)
+                self._restart(ids)
+                observation = np.where(ended[:, None], self._first(ids), observation)
+        else:
+            terminated, truncated = terminated | (left & self._terminated), truncated | (left & self._truncated)
+            self._terminated, self._truncated = terminated.copy(), truncated.copy()
+        self._observation = observation
+        return observation.copy(), reward, terminated, truncated, info
+
+    def _restart(self, ids: np.ndarray) -> None:
+        """Begin an episode in simulations ids."""
+        self._elapsed[ids], self._terminated[ids], self._truncated[ids] = 0, False, False
+        self._begin(ids)
+
+    def _info(self, terms: dict[str, np.ndarray], diverged: np.ndarray, mask: np.ndarray) -> dict[str, Any]:
+        """Gymnasium's vector info: each key with a mask _key of the simulations it holds for."""
+        nested = dict(terms) | {f"_{name}": mask for name in terms}
+        info = {"reward_terms": nested, **self._flags(mask), "diverged": diverged}
+        return info | {f"_{name}": mask for name in info}
+
+    def _final(self, observation, terms, diverged, ended) -> dict[str, Any]:
+        """final_obs and final_info of the episodes that ended in this step, as Gymnasium's SyncVectorEnv gives them."""
+        final_obs = np.full(self.num_envs, None, object)
+        for i in np.flatnonzero(ended):
+            final_obs[i] = observation[i].copy()
+        final_terms = {name: np.where(ended, term, 0.0) for name, term in terms.items()}
+        final_info = self._info(final_terms, diverged & ended, ended)
+        return {"final_obs": final_obs, "_final_obs": ended, "final_info": final_info, "_final_info": ended}
+
+    def _refuse_reward(self, terms: dict[str, np.ndarray]) -> None:
+        for name, term in terms.items():
+            if not np.isfinite(term).all():
+                i = int(np.flatnonzero(~np.isfinite(term))[0])
+                raise ValueError(
+                    f"{self._describe(i)}: the reward term {name!r} is {term[i]} though the physics is finite; correct"
+                    " the family's reward"
+                )
+        raise ValueError(f"the reward terms {sorted(terms)} are finite, but their sum is not")

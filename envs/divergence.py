@@ -1,0 +1,42 @@
+"""Divergence of the physics: how MuJoCo tells of it, and how it is kept from talking.
+
+    with quiet():
+        batch.step()
+    batch.warning[:, BAD_STATE, 1].any(axis=1)            # (N,) which simulations MuJoCo has reset, silently
+    beyond((qpos, 1e4), (qvel, 1e4))                      # (N,) which of them are not finite or too large
+"""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+
+import mujoco
+import numpy as np
+
+# the warnings that come with MuJoCo's silent reset; consecutive in the enumeration
+BAD_STATE = slice(int(mujoco.mjtWarning.mjWARN_BADQPOS), int(mujoco.mjtWarning.mjWARN_BADQACC) + 1)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep MuJoCo's lines about divergence from stderr and MUJOCO_LOG.TXT; other warnings are logged."""
+    handler = mujoco.get_mju_user_warning()
+    mujoco.set_mju_user_warning(_on_warning)
+    try:
+        yield
+    finally:
+        mujoco.set_mju_user_warning(handler)
+
+
+def beyond(*bounded: tuple[np.ndarray, float]) -> np.ndarray:
+    """Which simulations have a number beyond its bound, (N,) bool; of arrays (N, ...), each with a bound."""
+    found = np.zeros(len(bounded[0][0]), bool)
+    for array, bound in bounded:
+        if not np.abs(array).max() <= bound:  # NaN is not
+            found |= ~(np.abs(array).max(axis=1) <= bound)
+    return found
+
+
+def _on_warning(message: str) -> None:
+    if not message.startswith("Nan, Inf or huge value"):
+        logging.getLogger(__name__).warning(message)

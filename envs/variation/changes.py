@@ -1,0 +1,223 @@
+"""How each quantity changes a model: functions over rows of its fields, for many simulations at once.
+
+    rows = FieldRows(model, QUANTITIES["mass"].fields, n=4)
+    CHANGES["mass"](rows, sims, elements, values, write)  # simulations (k,), elements (e,), values (k,)
+
+`FieldRows` are copies of the model's arrays with a leading axis of simulations. All fields that MuJoCo derives (subtree
+masses, inverse weights, bounding volumes, frame flags) are computed anew by mj_setConst afterwards, so that nothing
+here needs to know them.
+"""
+
+from collections.abc import Callable, Iterable
+from functools import partial
+
+import mujoco
+import numpy as np
+
+from .inertia import inertia_matrix, principal, second_moments, stretched_inertia, volume_and_moments
+from .quantities import ADD, QUANTITIES, SCALE, Quantity
+
+_GEOM = {name: int(getattr(mujoco.mjtGeom, f"mjGEOM_{name.upper()}")) for name in
+         ("sphere", "capsule", "ellipsoid", "cylinder", "box", "plane")}
+_ROUND = [_GEOM["sphere"], _GEOM["capsule"], _GEOM["cylinder"]]
+_LONG = [_GEOM["capsule"], _GEOM["cylinder"]]
+
+
+class FieldRows(dict):
+    """Model fields by name, (n, ...) each, of n simulations; option fields as "opt.<name>"."""
+
+    def __init__(self, model: mujoco.MjModel, names: Iterable[str], n: int):
+        self.model = model
+        super().__init__((name, np.repeat(field_of(model, name)[None], n, axis=0)) for name in names)
+
+
+def field_of(model: mujoco.MjModel, name: str) -> np.ndarray:
+    """A field of one model by the name that Batch.expand knows it by."""
+    return np.asarray(getattr(model.opt, name[4:]) if name.startswith("opt.") else getattr(model, name))
+
+
+def apply_mode(old: np.ndarray, values: np.ndarray, mode: str) -> np.ndarray:
+    """Old values (k, ...) multiplied by, increased by or replaced by values (k,)."""
+    values = values.reshape(-1, *[1] * (old.ndim - 1))
+    return old * values if mode == SCALE else old + values if mode == ADD else np.broadcast_to(values, old.shape)
+
+
+def _plain(fields, sims, elements, values, write, *, name, column=None):
+    """Elements of one field: one column of it, the one that write.axis names, or all."""
+    column = "xyz".index(write.axis) if write.axis else column
+    at = (sims[:, None], elements) if column is None else (sims[:, None], elements, column)
+    fields[name][at] = apply_mode(fields[name][at], values, write.mode)
+
+
+def _option(fields, sims, elements, values, write, *, name):
+    at = (sims, "xyz".index(write.axis)) if write.axis else sims
+    fields[name][at] = apply_mode(fields[name][at], values, write.mode)
+
+
+def _mass(fields, sims, elements, values, write):
+    at = (sims[:, None], elements)
+    old = fields["body_mass"][at]
+    fields["body_mass"][at] = new = apply_mode(old, values, write.mode)
+    ratio = apply_mode(np.ones_like(old), values, SCALE) if write.mode == SCALE else new / old
+    fields["body_inertia"][at] *= ratio[..., None]
+
+
+def _payload(fields, sims, elements, values, write):
+    offset = np.array(write.at)
+    for body in elements:
+        at = (sims, body)
+        mass, centre = fields["body_mass"][at], fields["body_ipos"][at]
+        total = mass + values
+        arm = offset - centre
+        # both about their common centre: a point mass pair has the reduced mass mass * values / total at the arm
+        reduced = (mass * values / total)[:, None, None]
+        square = np.einsum("ki,ki->k", arm, arm)[:, None, None] * np.eye(3) - _outer(arm)
+        matrix = inertia_matrix(fields["body_inertia"][at], fields["body_iquat"][at]) + reduced * square
+        fields["body_mass"][at] = total
+        fields["body_ipos"][at] = centre + (values / total)[:, None] * arm
+        fields["body_inertia"][at], fields["body_iquat"][at] = principal(matrix)
+
+
+def _strength(fields, sims, elements, values, write):
+    fixed_or_affine = fields.model.actuator_gaintype[elements] <= int(mujoco.mjtGain.mjGAIN_AFFINE)
+    if not fixed_or_affine.all():
+        raise ValueError("strength is of motors and servos; for a muscle, scale its gear")
+    at = (sims[:, None], elements)
+    for name, columns in (("actuator_gainprm", slice(0, 3)), ("actuator_biasprm", slice(0, 3)),
+                          ("actuator_forcerange", slice(None))):
+        fields[name][(*at, columns)] = apply_mode(fields[name][(*at, columns)], values, SCALE)
+    for joint in _driven_by(fields.model, elements):  # without a limit the range is 0 to 0
+        fields["jnt_actfrcrange"][sims, joint] = apply_mode(fields["jnt_actfrcrange"][sims, joint], values, SCALE)
+
+
+def _driven_by(model, actuators) -> list[int]:
+    """Joints all of whose actuators are among these."""
+    kinds = [int(mujoco.mjtTrn.mjTRN_JOINT), int(mujoco.mjtTrn.mjTRN_JOINTINPARENT)]
+    driven, others = set(), set()
+    for i in np.flatnonzero(np.isin(model.actuator_trntype, kinds)):
+        (driven if i in actuators else others).add(int(model.actuator_trnid[i, 0]))
+    return sorted(driven - others)
+
+
+def _gain(fields, sims, elements, values, write):
+    model, at = fields.model, (sims[:, None], elements, 0)
+    fields["actuator_gainprm"][at] = new = apply_mode(fields["actuator_gainprm"][at], values, write.mode)
+    servo = elements[model.actuator_biasprm[elements, 1] == -model.actuator_gainprm[elements, 0]]
+    fields["actuator_biasprm"][sims[:, None], servo, 1] = -new[:, np.isin(elements, servo)]
+
+
+def _geom_size(fields, sims, elements, values, write, *, column, types):
+    chosen = elements[np.isin(fields.model.geom_type[elements], types)]
+    at = (sims[:, None], chosen, column)
+    fields["geom_size"][at] = apply_mode(fields["geom_size"][at], values, write.mode)
+
+
+def _geom_length(fields, sims, elements, values, write):
+    model = fields.model
+    for geom in elements:
+        body, kind = model.geom_bodyid[geom], model.geom_type[geom]
+        if kind not in _LONG or not np.isin(model.geom_type[_geoms_of(model, body)], _ROUND).all():
+            raise ValueError(f"geom {model.geom(geom).name!r} is no capsule or cylinder of a body of round geoms")
+        at, size, capped = (sims, body), fields["geom_size"], kind == _GEOM["capsule"]
+        density = fields["body_mass"][at] / sum(
+            volume_and_moments(size[sims, g, 0], size[sims, g, 1] * (model.geom_type[g] in _LONG),
+                               model.geom_type[g] != _GEOM["cylinder"])[0] for g in _geoms_of(model, body))
+        before = volume_and_moments(size[sims, geom, 0], size[sims, geom, 1], capped)
+        size[sims, geom, 1] = apply_mode(size[sims, geom, 1], values, write.mode)
+        after = volume_and_moments(size[sims, geom, 0], size[sims, geom, 1], capped)
+        more, moments = (density.reshape(-1, *[1] * (a.ndim - 1)) * (a - b) for a, b in zip(after, before, strict=True))
+        axes, place, centre = _axes_of(model, geom), fields["geom_pos"][sims, geom], fields["body_ipos"][at]
+        mass = fields["body_mass"][at]
+        # second moments about the origin of the body, in which contributions add
+        matrix = inertia_matrix(fields["body_inertia"][at], fields["body_iquat"][at])
+        second = second_moments(matrix) + mass[:, None, None] * _outer(centre)
+        second += np.einsum("kj,ji,jl->kil", moments, axes, axes) + more[:, None, None] * _outer(place)
+        fields["body_mass"][at] = total = mass + more
+        fields["body_ipos"][at] = centre = (mass[:, None] * centre + more[:, None] * place) / total[:, None]
+        second -= total[:, None, None] * _outer(centre)
+        matrix = np.trace(second, axis1=1, axis2=2)[:, None, None] * np.eye(3) - second
+        fields["body_inertia"][at], fields["body_iquat"][at] = principal(matrix)
+
+
+def _outer(vectors: np.ndarray) -> np.ndarray:
+    return vectors[:, :, None] * vectors[:, None, :]
+
+
+def _limb_length(fields, sims, elements, values, write):
+    for body in elements:
+        axis = limb_axis(fields.model, body)
+        along = np.outer(axis, axis)
+        stretch = np.eye(3) + (values[:, None, None] - 1) * along  # (k, 3, 3)
+        _move_frames(fields, sims, body, stretch)
+        for geom in _geoms_of(fields.model, body):
+            kind, edges = fields.model.geom_type[geom], _axes_of(fields.model, geom)
+            parallel = np.flatnonzero(np.abs(edges @ axis) > 0.999)
+            if kind in _LONG and 2 in parallel:
+                fields["geom_size"][sims, geom, 1] *= values
+            elif kind in (_GEOM["box"], _GEOM["ellipsoid"]) and len(parallel):
+                fields["geom_size"][sims, geom, parallel[0]] *= values
+        at = (sims, body)
+        matrix = inertia_matrix(fields["body_inertia"][at], fields["body_iquat"][at])
+        fields["body_inertia"][at], fields["body_iquat"][at] = principal(stretched_inertia(matrix, stretch))
+        fields["body_mass"][at] *= values
+
+
+def _size(fields, sims, elements, values, write):
+    for body in elements:
+        _move_frames(fields, sims, body, values[:, None, None] * np.eye(3))
+        for geom in _geoms_of(fields.model, body):
+            fields["geom_size"][sims, geom] *= values[:, None]
+        fields["body_mass"][sims, body] *= values**3
+        fields["body_inertia"][sims, body] *= values[:, None] ** 5
+
+
+def _move_frames(fields, sims, body, stretch):
+    """Everything that has a place in the frame of a body goes where the stretch (k, 3, 3) puts it."""
+    model = fields.model
+    places = {"body_ipos": [body], "body_pos": np.flatnonzero(model.body_parentid == body)}
+    places |= {f"{kind}_pos": np.flatnonzero(getattr(model, f"{kind}_bodyid") == body) for kind in
+               ("jnt", "geom", "site")}
+    for name, ids in places.items():
+        for i in ids:
+            fields[name][sims, i] = np.einsum("kij,kj->ki", stretch, fields[name][sims, i])
+
+
+def _geoms_of(model, body) -> np.ndarray:
+    geoms = np.flatnonzero(model.geom_bodyid == body)
+    if not np.isin(model.geom_type[geoms], list(_GEOM.values())).all():
+        name = model.body(body).name
+        raise ValueError(f"body {name!r} has a mesh, whose size is the same in all simulations; use other geoms")
+    return geoms
+
+
+def _axes_of(model, geom) -> np.ndarray:
+    """The three axes of a geom in the frame of its body, as rows."""
+    matrix = np.empty(9)
+    mujoco.mju_quat2Mat(matrix, model.geom_quat[geom])
+    return matrix.reshape(3, 3).T
+
+
+def limb_axis(model: mujoco.MjModel, body: int) -> np.ndarray:
+    """Unit vector along the longest capsule or cylinder of a body, in its frame."""
+    geoms = [g for g in _geoms_of(model, body) if model.geom_type[g] in _LONG]
+    if not geoms:
+        raise ValueError(f"body {model.body(body).name!r} has no capsule or cylinder to be a limb; use size")
+    return _axes_of(model, max(geoms, key=lambda g: model.geom_size[g, 1]))[2]
+
+
+def _plainly(name: str, quantity: Quantity, column: int | None) -> Callable:
+    """The change of a quantity that is a field, or one column of it, and nothing else."""
+    return partial(_option if quantity.kind == "option" else _plain, name=quantity.fields[0],
+                   **({} if quantity.kind == "option" else {"column": column}))  # fmt: skip
+
+
+_COLUMNS = {"friction": 0, "torsional_friction": 1, "rolling_friction": 2}
+CHANGES: dict[str, Callable] = {
+    name: _plainly(name, quantity, _COLUMNS.get(name))
+    for name, quantity in QUANTITIES.items() if len(quantity.fields) == 1
+} | {
+    "mass": _mass, "payload": _payload, "strength": _strength, "gain": _gain,
+    "radius": partial(_geom_size, column=0, types=_ROUND), "half_length": partial(_geom_size, column=1, types=_LONG),
+    "geom_length": _geom_length, "limb_length": _limb_length, "size": _size,
+}  # fmt: skip
+"""What applies each quantity that is in the model."""

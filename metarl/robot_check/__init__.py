@@ -1,0 +1,1 @@
+"""`metarl check`: a robot is examined before anything is trained on it."""

@@ -1,0 +1,78 @@
+"""Families do not know whose arrays they compute with: the same numbers with PyTorch's and a strict standard's."""
+
+import array_api_strict
+import numpy as np
+import pytest
+import torch
+
+from metarl.envs import FAMILIES, BatchEnv, MissingExtra, make_family
+from metarl.envs.family import endless
+
+N, STEPS = 5, 12
+OPTIONS = [
+    ("HalfCheetahDir", {"variant": "maml"}), ("AntVel", {"contact_forces": True}), ("AntDir", {"published": "varibad"}),
+    ("HumanoidDir", {"contact_forces": True}), ("ReacherGoal", {"goal_visible": True}),
+    ("PusherGoal", {"goal_visible": True}), ("SwimmerVel", {"published": "promp"}),
+]
+CASES = [(name, {}) for name in FAMILIES if FAMILIES[name].batched] + OPTIONS
+
+
+class Elsewhere:
+    """A Batch whose arrays are those of another library, in the same memory where they may be written."""
+
+    def __init__(self, batch, convert):
+        self.batch, self.convert, self.model, self.nsim = batch, convert, batch.model, batch.nsim
+        self.step, self.get_data = batch.step, batch.get_data
+
+    def bind(self, name):
+        return self.convert(self.batch.bind(name))
+
+    def expand(self, name):
+        return self.convert(self.batch.expand(name))
+
+
+def as_torch(array):
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
+def as_strict(array):
+    return array_api_strict.asarray(array)
+
+
+@pytest.mark.parametrize(("convert", "tolerance"), [(as_torch, 1e-12), (as_strict, 0.0)], ids=["torch", "strict"])
+@pytest.mark.parametrize(("name", "options"), CASES, ids=lambda v: v if isinstance(v, str) else "-".join(v))
+def test_a_family_computes_the_same_with_the_arrays_of_another_library(name, options, convert, tolerance):
+    family, rng = make_family(name, **options), np.random.default_rng(0)
+    try:
+        env = BatchEnv(endless(family), N)
+    except MissingExtra as missing:
+        pytest.skip(str(missing))
+    env.reset(seed=1, options={"tasks": env.space.sample(N, "train", rng)})
+    sim, other = env.batch, Elsewhere(env.batch, convert)
+    low, high = family.control_range(env.model)
+    values, kind = env.parameters, type(convert(np.zeros(1)))
+
+    def agree(found, expected):
+        assert isinstance(found, kind)
+        found = np.asarray(found)
+        assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
+        np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
+
+    for _ in range(STEPS):
+        ctrl = rng.uniform(low, high, (N, env.model.nu))
+        before, before_there = family.before(sim), family.before(other)
+        family.advance(other, convert(ctrl), None)
+        derived, derived_there = family.derive(sim), family.derive(other)
+        agree(family.observe(other, derived_there), family.observe(sim, derived))
+        terms = family.reward_terms(sim, derived, before, ctrl, values)
+        terms_there = family.reward_terms(other, derived_there, before_there, convert(ctrl), convert(values))
+        assert list(terms) == list(terms_there)
+        for term, expected in terms.items():
+            assert expected.shape == (N,)
+            agree(terms_there[term], expected)
+        ended = family.terminated(sim, values)
+        if ended is None:
+            assert family.terminated(other, convert(values)) is None
+        else:
+            agree(family.terminated(other, convert(values)), ended)
+    env.close()
