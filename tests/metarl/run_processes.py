@@ -17,10 +17,10 @@ import torch
 from metarl.algorithms.promp import ProMP
 from metarl.cli import main
 from metarl.config import Config, load_config
-from metarl.errors import UserError
 from metarl.runs import checkpoint
 from metarl.runs.run import start
 from metarl.training import interruption
+from metarl.util.errors import UserError
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["metarl.training.train", "metarl.cli", "torch._dynamo"])  # Adam imports the last

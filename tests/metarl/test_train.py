@@ -16,13 +16,13 @@ from rich.console import Console
 from run_processes import finish, launch, tiny, train_command, wait_for
 
 from metarl.algorithms.promp import ProMP
-from metarl.errors import UserError
 from metarl.runs import checkpoint, jsonl
 from metarl.runs.jsonl import read_lines
 from metarl.runs.run import open_run
 from metarl.training.interruption import Interruption
 from metarl.training.progress import Progress
 from metarl.training.train import train
+from metarl.util.errors import UserError
 
 ITERATIONS = 30
 
