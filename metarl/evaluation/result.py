@@ -27,9 +27,9 @@ import numpy as np
 from metarl.config.robots import with_absolute_path, with_relative_path
 from metarl.config.schema import EnvConfig
 from metarl.envs.task import Tasks
-from metarl.errors import UserError
 from metarl.evaluation.statistics import Estimate, estimate, few_note, format_number, interval_method, iqm, mean
 from metarl.runs.run import kept_space
+from metarl.util.errors import UserError
 from metarl.util.files import replace
 from metarl.util.plain import plain
 from metarl.util.rng import stream

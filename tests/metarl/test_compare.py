@@ -18,7 +18,6 @@ from metarl.algorithms.rl2_config import RL2Config
 from metarl.cli import main
 from metarl.config import Config, EnvConfig, EvaluationConfig, InnerConfig, SB3Config, WandbConfig  # fmt: skip
 from metarl.envs import Tasks
-from metarl.errors import UserError
 from metarl.evaluation.compare import compare_runs
 from metarl.evaluation.comparison import Point, Row
 from metarl.evaluation.methods import differences, find, group, open_runs
@@ -27,6 +26,7 @@ from metarl.evaluation.statistics import Estimate, cvar, iqm
 from metarl.evaluation.tables import print_comparison, sentences
 from metarl.runs import checkpoint
 from metarl.runs import run as runs
+from metarl.util.errors import UserError
 from metarl.visual.comparison import adaptation_curves, comparison_figures, profiles
 from metarl.visual.task_maps import failure_map
 

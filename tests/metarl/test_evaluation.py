@@ -20,7 +20,6 @@ from metarl.algorithms.promp_config import ProMPConfig
 from metarl.algorithms.restore import load_adapter
 from metarl.config import Config, EnvConfig, EvaluationConfig, WandbConfig
 from metarl.envs import BatchEnv, make_family
-from metarl.errors import UserError
 from metarl.evaluation import adaptation_curve
 from metarl.evaluation.adaptation_curve import measure
 from metarl.evaluation.evaluate import evaluate_run, evaluation_of
@@ -29,6 +28,7 @@ from metarl.evaluation.result import Evaluation, document_digest
 from metarl.evaluation.tables import print_evaluation
 from metarl.runs import checkpoint
 from metarl.runs import run as runs
+from metarl.util.errors import UserError
 
 from .navigator import Navigator, make_env, walk
 
