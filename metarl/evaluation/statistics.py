@@ -180,7 +180,8 @@ def estimates(
         statistic(*resample.draw(min(batch, resamples - start), rng)) for start in range(0, resamples, batch)
     ]
     drawn = np.concatenate(parts).reshape(resamples, -1).T
-    ends = [np.quantile(column, [(1 - level) / 2, (1 + level) / 2]) for column, level in zip(drawn, levels, strict=True)]
+    tails = (1 - levels) / 2
+    ends = [np.quantile(column, [tail, 1 - tail]) for column, tail in zip(drawn, tails, strict=True)]
     return [Estimate(float(value), float(low), float(high)) for value, (low, high) in zip(values, ends, strict=True)]
 
 
