@@ -10,10 +10,10 @@ import mujoco
 import numpy as np
 from pydantic import AfterValidator, ValidationInfo, field_validator
 
-from .entries import Entry, Expected, Named, NotNegative, Positive, Share, elements, mistaken, option
+from .entries import Entry, Expected, Named, Names, NotNegative, Positive, Share, elements, mistaken, option
 
 
-def _divides(rate: float, info: ValidationInfo) -> float:
+def _divides(rate: float, info: ValidationInfo[Names]) -> float:
     if info.context.model is not None:
         physics = 1 / info.context.model.opt.timestep
         steps = max(1, round(physics / rate))
@@ -64,7 +64,7 @@ class ModelControl(Control):
 
     @field_validator("scale")
     @classmethod
-    def _either(cls, value: float, info: ValidationInfo) -> float:
+    def _either(cls, value: float, info: ValidationInfo[Names]) -> float:
         if info.data.get("action_range") is not None:
             raise mistaken("got both action_range and scale, expected one of them")
         return value
@@ -89,7 +89,7 @@ class TorqueControl(Control):
 
     @field_validator("limit")
     @classmethod
-    def _one_each(cls, value: Any, info: ValidationInfo) -> Any:
+    def _one_each(cls, value: Any, info: ValidationInfo[Names]) -> Any:
         joints = info.data.get("joints")
         if isinstance(value, dict) and joints and info.context.model and set(value) != set(joints):
             raise ValueError(f"a number above 0, or one for each of {', '.join(joints)}")
@@ -110,7 +110,7 @@ class PositionControl(TorqueControl):
     kd: NotNegative = option(0.0, "Damping, N m s/rad (N s/m).")
 
     def edit(self, model: mujoco.MjModel) -> dict[str, Any]:
-        edit = super().edit(model) | {"kp": self.kp, "kd": self.kd}
+        edit: dict[str, Any] = super().edit(model) | {"kp": self.kp, "kd": self.kd}
         for joint in edit["joints"]:
             joint["home"] = model.key_qpos[:, model.joint(joint["name"]).qposadr[0]].tolist()
         return edit
@@ -123,7 +123,7 @@ class PositionControl(TorqueControl):
 CONTROLS = {"model": ModelControl, "torque": TorqueControl, "position": PositionControl}
 
 
-def with_actuators(value: Any, handler: Any, info: ValidationInfo) -> Control:
+def with_actuators(value: Any, handler: Any, info: ValidationInfo[Names]) -> Control:
     """A control, whose actuators the rest of the file may name from here on."""
     control, names = handler(value), info.context
     if isinstance(control, TorqueControl):
@@ -146,7 +146,7 @@ class Start(Entry):
 
     @field_validator("position_noise")
     @classmethod
-    def _joints(cls, value: Any, info: ValidationInfo) -> Any:
+    def _joints(cls, value: Any, info: ValidationInfo[Names]) -> Any:
         joint = Named("joints", many=False)
         return {joint.check(name, info): n for name, n in value.items()} if isinstance(value, dict) else value
 

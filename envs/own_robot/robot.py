@@ -22,6 +22,7 @@ from ..family import Family
 from ..observation import Observed
 from ..simulator import Simulator
 from ..task import TaskSpace
+from ..variation.quantities import QUANTITIES
 from . import mjcf
 from .entries import MOVABLE, Mistake, Names, elements, is_line, read_entry
 from .parameters import ParameterEntry, check_space, check_use, check_writes
@@ -212,10 +213,11 @@ def _impossible_writes(data: dict[str, Any], names: Names) -> list[Mistake]:
     """What the model cannot take of the parameters that are right by themselves, in a file that is not."""
     found: list[Mistake] = []
     if names.model:
-        entries = {name: read_entry(ParameterEntry, item, names)[0] for name, item in data["parameters"].items()}
         there = names.actuators == elements(names.model, "actuators")
-        parameters = [entry.parameter(name) for name, entry in entries.items() if entry]
-        known = [p for p in parameters if there or all(write.quantity_row.kind != "actuator" for write in p.writes)]
+        written = (names.parameters or {}).values()
+        entries = {name: read_entry(ParameterEntry, data["parameters"][name], names)[0] for name in written}
+        known = [entry.parameter(name) for name, entry in entries.items() if entry and (
+            there or all(QUANTITIES[write.quantity].kind != "actuator" for write in entry.writes))]  # fmt: skip
         check_writes(known, names.model, found)
     return found
 

@@ -147,7 +147,7 @@ def entries(where: str, base: type[SignalEntry] = SignalEntry) -> dict[str, Any]
     found = {}
     for name, kind in SIGNALS.items():
         if where in kind.where or kind.where == "all three":
-            fields = {option: OPTIONS[option] for option in kind.options}
+            fields: dict[str, Any] = {option: OPTIONS[option] for option in kind.options}
             fields["signal"] = Literal[name], Field(description=f"{kind.meaning} [{kind.unit}]")
             found[name] = create_model(f"{where}_{name}", __base__=base, **fields)
     return found
@@ -293,7 +293,7 @@ def _distance(entry: Any, built: Built) -> Signal:
     inside = " + ".join(f"({name.source})**2" for name in offset.names)
     name = Observed(f"distance of {entry.end[1]} from {entry.start[1]}", "m", " ".join(entry.start),
                     f"sqrt({inside})")  # fmt: skip
-    return Signal("sensordata", offset.columns, (name,), lambda p: length(offset.compute(p)))
+    return Signal("sensordata", offset.columns, (name,), lambda p: length(p[:, 3:] - p[:, :3]))
 
 
 def length(vectors: np.ndarray) -> np.ndarray:
