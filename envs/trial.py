@@ -102,7 +102,7 @@ class TrialVectorEnv(VectorWrapper):
     """The same for a vector of simulations, each at its own place in its own trial.
 
     A trial that ends is followed at once by the next (Gymnasium's SAME_STEP autoreset: there is no step whose action is
-    ignored). Its last observation is in info["final_obs"].
+    ignored). What it ended with is in info["final_obs"] and info["final_info"].
 
     Args:
         env: a vector environment with autoreset_mode DISABLED.
@@ -163,8 +163,8 @@ class TrialVectorEnv(VectorWrapper):
             final_obs = np.full(self.num_envs, None, object)
             for i in np.flatnonzero(over):
                 final_obs[i] = final[i]
-            info |= {"final_obs": final_obs, "_final_obs": over}
             info |= {"episode_returns": self._returns * over[:, None], "_episode_returns": over}
+            info = info | {"final_obs": final_obs, "_final_obs": over, "final_info": info, "_final_info": over}
             self._begin(over)
         if ended.any():
             observation, _ = self.env.reset(options={"reset_mask": ended})

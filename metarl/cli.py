@@ -21,8 +21,9 @@ from typing import Annotated, Any
 
 import typer
 
-from metarl.errors import UserError
 from metarl.util import distribution
+from metarl.util.errors import UserError
+from metarl.util.signals import exit_on_sigterm
 from metarl.util.text import close
 
 app = typer.Typer(name="metarl", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -51,7 +52,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and 
 def main(args: list[str] | None = None) -> None:
     """Run the command line `args` (of the process if None) and exit."""
     try:
-        code = app(_with_plugins(sys.argv[1:] if args is None else args), prog_name="metarl", standalone_mode=False)
+        with exit_on_sigterm():
+            code = app(_with_plugins(sys.argv[1:] if args is None else args), prog_name="metarl", standalone_mode=False)
         sys.stdout.flush()
     except UserError as error:
         for line in str(error).splitlines():

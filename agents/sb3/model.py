@@ -26,7 +26,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from metarl.util.text import close
 
 from ..global_random import global_generators
-from ..policy import Params
+from ..nn.params import Params
 
 ALGORITHMS = {
     **{name: getattr(stable_baselines3, name) for name in ("A2C", "DDPG", "PPO", "SAC", "TD3")},
@@ -57,7 +57,7 @@ def check(algorithm: str, settings: dict[str, Any]) -> None:
     if not issubclass(kind, OffPolicyAlgorithm):
         if _ON_POLICY_LENGTH in settings:
             raise ValueError(f"got n_steps for {algorithm}, expected none: it learns from all episodes of a step")
-        known.remove(_ON_POLICY_LENGTH)
+        known = [name for name in known if name != _ON_POLICY_LENGTH]
     for name in settings:
         if name not in known:
             raise ValueError(f"got {name!r}, expected a setting of {algorithm}{close(name, known)}")

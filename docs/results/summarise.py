@@ -4,7 +4,8 @@
 
 With `--mean-actions` it takes what `metarl evaluate --mean-actions` measured. A file that this made before may stand
 among the runs: its seeds are kept, if it is of the same command, settings, tasks and versions.
-The interval is over seeds (percentile bootstrap of the seeds' means, widened for small samples: docs/evaluation.md).
+The interval is over seeds (percentile bootstrap of the seeds' means, widened for small samples: docs/evaluation.md); of
+two or three seeds their range.
 """
 
 import json
@@ -71,9 +72,9 @@ def main(command: str, paths: list[Path], mean_actions: bool) -> dict:
     rng = np.random.default_rng(0)
     for k, values in enumerate(np.array([row["return_after_k_steps"] for row in rows]).T):
         average = estimate(mean, values[:, None], rng=rng)
-        interval = average.interval and [round(x, 2) for x in average.interval]
+        ends = {"range" if average.of_runs else "interval": [round(x, 2) for x in average.ends]}
         note = few_note(len(values), "seed")
-        whole["curve"].append({"steps": k, "mean": round(average.value, 2), "interval": interval, "note": note})
+        whole["curve"].append({"steps": k, "mean": round(average.value, 2), "note": note} | ends)
     return whole
 
 

@@ -19,13 +19,13 @@ from pathlib import Path
 import numpy as np
 
 from metarl.envs import SPLITS, Tasks
-from metarl.errors import UserError
 from metarl.evaluation.comparison import Comparison, Measured
 from metarl.evaluation.evaluate import evaluation_of, named_tasks
 from metarl.evaluation.fingerprint import definition
 from metarl.evaluation.methods import Method, find, group, open_runs
 from metarl.evaluation.result import Evaluation
 from metarl.runs.run import Run
+from metarl.util.errors import UserError
 from metarl.util.rng import stream
 
 SHARE_OF_THE_WAY = 0.9

@@ -16,15 +16,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from metarl.envs import Tasks
+from metarl.evaluation.better import p_better
 from metarl.evaluation.curve_metrics import area, first_reaching
 from metarl.evaluation.evaluate import tasks_digest
 from metarl.evaluation.methods import Method, differences
-from metarl.evaluation.result import Evaluation, tasks_in_words
+from metarl.evaluation.result import Evaluation, draws, tasks_in_words
 from metarl.evaluation.statistics import (
     Estimate,
     cvar,
@@ -34,7 +36,6 @@ from metarl.evaluation.statistics import (
     iqm,
     mean,
     mean_regret,
-    probability_of_improvement,
 )
 from metarl.runs import versions
 from metarl.util.machine import available_threads
@@ -106,6 +107,15 @@ class Measured:
             for run, evaluation in zip(self.method.runs, self.evaluations, strict=True)
         ]
 
+    @property
+    def weights(self) -> list[str]:
+        """Digest of each run's checkpoint."""
+        return [evaluation.origin["checkpoint"]["sha256"] for evaluation in self.evaluations]
+
+    def paired(self, other: Measured) -> bool:
+        """Whether the runs of both are the same weights in turn, adapted in different ways."""
+        return self.weights == other.weights
+
     def per_run(self, measure: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         """(R, M) a measure of the curve (S + 1, M) of each run."""
         return np.stack([measure(curve) for curve in self.returns])
@@ -173,21 +183,35 @@ class Comparison:
     @property
     def groups(self) -> list[str] | None:
         """Of the tasks, where there are only a few and each was measured several times."""
-        return [self.tasks.digests[i] for i in np.flatnonzero(self.known)] if self.tasks.space.exhaustive else None
+        every = draws(self.tasks)
+        return None if every is None else [every[i] for i in np.flatnonzero(self.known)]
 
     @property
     def interval_method(self) -> str:
-        return interval_method(max(len(m.returns) for m in self.measured), self.groups)
+        return interval_method(self.groups, *(len(m.returns) for m in self.measured))
+
+    @property
+    def trained_on(self) -> str | None:
+        """Why tasks are not disjoint from those of training; None where they are."""
+        return next((e.disjoint_reason for m in self.measured for e in m.evaluations if not e.disjoint), None)
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Names of methods that share their checkpoints."""
+        return [(a.name, b.name) for a, b in combinations(self.measured, 2) if a.paired(b)]
 
     @property
     def title(self) -> str:
         """`Walker2dRandParams: 40 held-out tasks`."""
         return f"{self.tasks.space.family}: {tasks_in_words(self.tasks, self.split)}"
 
-    def estimate(self, position: tuple[int, ...], statistic: Callable, *scores: np.ndarray) -> Any:
+    def estimate(
+        self, position: tuple[int, ...], statistic: Callable, *scores: np.ndarray, paired: bool = False
+    ) -> Any:
         """With random draws that belong to the `position` in the tables."""
         rng = np.random.default_rng(stream(0, "evaluation", COMPARING, *position))
-        return estimate(statistic, *scores, rng=rng, confidence=self.confidence, groups=self.groups)
+        options = {"rng": rng, "confidence": self.confidence, "groups": self.groups, "paired": paired}
+        return estimate(statistic, *scores, **options)
 
     @cached_property
     def rows(self) -> tuple[Row, ...]:
@@ -195,11 +219,15 @@ class Comparison:
 
     @cached_property
     def improvements(self) -> list[list[Estimate | None]]:
-        """[i][j]: the chance that a run of method i returns more in a task than one of j, after all adaptation."""
+        """[i][j]: the chance that a run of method i returns more in a task than one of j, after all adaptation.
+
+        Of methods that share their checkpoints: than the run of j of the same weights.
+        """
         matrix: list[list[Estimate | None]] = [[None] * len(self.measured) for _ in self.measured]
         for i, a in enumerate(self.measured):
             for j, b in enumerate(self.measured[:i]):
-                chance = self.estimate((1, i, j), probability_of_improvement, a.final, b.final)
+                options = {"groups": self.groups, "paired": a.paired(b), "confidence": self.confidence}
+                chance = p_better(a.final, b.final, **options)
                 matrix[i][j], matrix[j][i] = chance, chance.complement
         return matrix
 
@@ -207,7 +235,7 @@ class Comparison:
         reached = m.per_run(lambda curve: first_reaching(curve, m.episodes, self.threshold))
         seconds = m.per_run(lambda curve: first_reaching(curve, m.seconds, self.threshold))
         names = [other.name for other in self.measured]
-        oracle = None if self.oracle in (None, m.name) else self.method(self.oracle).final
+        oracle = None if self.oracle in (None, m.name) else self.method(self.oracle)
         return Row(
             name=m.name,
             seeds=tuple(run.config.seed for run in m.method.runs),
@@ -218,7 +246,7 @@ class Comparison:
             episodes_to_threshold=_median(reached),
             seconds_to_threshold=_median(seconds),
             improvement=None if m.name == self.baseline else self.improvements[i][names.index(self.baseline)],
-            regret=None if oracle is None else self.estimate((0, i, 2), mean_regret, m.final, oracle),
+            regret=oracle and self.estimate((0, i, 2), mean_regret, m.final, oracle.final, paired=m.paired(oracle)),
             training_steps=m.training_steps,
             adaptation_steps=m.adaptation_steps,
             note=few_note(len(m.returns), "seed"),
@@ -254,6 +282,8 @@ class Comparison:
             "oracle": self.oracle,
             "confidence": self.confidence,
             "interval_method": self.interval_method,
+            "disjoint": self.trained_on is None,
+            "disjoint_reason": self.trained_on,
             "methods": [
                 vars(row) | {"returns": m.returns, "runs": m.provenance}
                 for row, m in zip(self.rows, self.measured, strict=True)

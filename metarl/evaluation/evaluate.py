@@ -21,7 +21,6 @@ from typing import Any
 from metarl.algorithms.learners import make_env
 from metarl.algorithms.restore import load_adapter
 from metarl.envs import SPLITS, Tasks
-from metarl.errors import UserError
 from metarl.evaluation.adaptation_curve import measure
 from metarl.evaluation.fingerprint import definition
 from metarl.evaluation.result import Evaluation
@@ -29,6 +28,7 @@ from metarl.runs import versions
 from metarl.runs.average import averaged
 from metarl.runs.checkpoint import Checkpoint
 from metarl.runs.run import Run, open_run, threads
+from metarl.util.errors import UserError
 from metarl.util.text import nearest
 from metarl.util.torch_runtime import torch_threads
 

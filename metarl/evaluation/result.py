@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -26,9 +27,9 @@ import numpy as np
 from metarl.config.robots import with_absolute_path, with_relative_path
 from metarl.config.schema import EnvConfig
 from metarl.envs.task import Tasks
-from metarl.errors import UserError
 from metarl.evaluation.statistics import Estimate, estimate, few_note, format_number, interval_method, iqm, mean
 from metarl.runs.run import kept_space
+from metarl.util.errors import UserError
 from metarl.util.files import replace
 from metarl.util.plain import plain
 from metarl.util.rng import stream
@@ -187,8 +188,7 @@ class Evaluation:
 
     @property
     def _groups(self) -> Sequence[str] | None:
-        """Where all tasks that there are were measured, each several times, chance is only within each of them."""
-        return self.tasks.digests if self.tasks.space.exhaustive else None
+        return draws(self.tasks)
 
     @property
     def where(self) -> str:
@@ -231,7 +231,7 @@ class Evaluation:
             measured = f"an episode in each of {self.episodes} trials per task"
         lines = [
             f"Undiscounted return of {measured}, {actions}; mean and interquartile mean (IQM) over tasks with"
-            f" {100 * self.confidence:g} % intervals ({interval_method(1, self._groups)})."
+            f" {100 * self.confidence:g} % intervals ({interval_method(self._groups, 1)})."
         ]
         if self.successes is not None:
             lines.append("success rate: share of episodes with success at any step.")
@@ -252,7 +252,7 @@ class Evaluation:
             "where": self.where,
             "steps": self.steps,
             "episodes": self.episodes,
-            "interval_method": interval_method(1, self._groups),
+            "interval_method": interval_method(self._groups, 1),
             "curve": [row.to_json(self.confidence) for row in self.curve],
             "tasks": self.tasks,
             "task_digests": self.tasks.digests,
@@ -314,14 +314,23 @@ class Evaluation:
 
 
 def tasks_in_words(tasks: Tasks, split: str) -> str:
-    """How many tasks of which kind: `40 held-out tasks`."""
-    count = len(tasks)
+    """How many tasks of which kind: `40 held-out tasks`; `40 draws of 1 held-out task` where there is only one."""
+    count = len(set(tasks.digests))
+    draws_of = f"{_plural(len(tasks), 'draw')} of " if len(tasks) > count else ""
     if tasks.space.exhaustive and split == "held_out":
-        return f"{count} draws of the family's only {len(set(tasks.digests))} tasks"
+        return f"{draws_of}the family's only {_plural(count, 'task')}"
     plural = _plural(count, "task")
     kinds = {"held_out": _plural(count, "held-out task"), "extrapolation": f"{plural} outside the training range",
              "train": _plural(count, "training task")}  # fmt: skip
-    return kinds.get(split, f"{plural} from {split}")
+    return draws_of + kinds.get(split, f"{plural} from {split}")
+
+
+def draws(tasks: Tasks) -> Sequence[str] | None:
+    """The task of each draw, where all tasks that there are were drawn, each several times: chance is only within each.
+
+    None where the tasks stand for others.
+    """
+    return tasks.digests if tasks.space.exhaustive or min(Counter(tasks.digests).values()) > 1 else None
 
 
 def document_digest(document: Mapping[str, Any]) -> str:

@@ -22,8 +22,11 @@ for other seeds and other tasks. Percentiles are widened for few units as in Hes
 About the Bootstrap" (2015), section 5.3 (the plain percentile interval is too narrow by sqrt((n - 1) / n) and by the
 normal in place of Student's t), with the degrees of freedom that Satterthwaite's formula finds in the jackknife
 variances of runs and tasks. In simulation one run in 10 to 40 tasks is covered 94 to 97 times in 100, in five 91 to 96
-times; 5 or 10 runs in 20 or 40 tasks (normal effects of seed and task of various sizes, mean and IQM) 90 to 98 times,
-3 runs 80 to 97 times; by intervals that take all scores for independent 14 to 32 times.
+times; 5 or 10 runs in 20 or 40 tasks (normal effects of seed and task of various sizes, mean and IQM) 90 to 98 times;
+by intervals that take all scores for independent 14 to 32 times. Three runs are covered 74 to 78 times where the seed's
+effect dominates, and no interval can do better than 75 that stays within what three runs returned: with a chance of
+2 / 2^3 all three lie on one side of the truth. So two or three runs have no interval but their range, the lowest and
+the highest run's.
 
 Where the tasks are draws of a few and there are no others, resampling them all together would count the difference
 between those few as chance. `groups` says which draws are of one task; each is then resampled in itself.
@@ -33,6 +36,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import scipy.stats
@@ -40,6 +44,8 @@ import scipy.stats
 RESAMPLES = 4999
 FEW = 5
 """Fewer runs or tasks than this are labelled: an interval over them says little."""
+ONLY_RANGE = 3
+"""Two runs, or so many, have no interval: see above."""
 WORST = 0.05
 """Share of the scores that `cvar` is the mean of."""
 _CELLS = 2_000_000  # scores in memory at once
@@ -49,43 +55,50 @@ Statistic = Callable[..., np.ndarray]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A statistic with its interval; None where nothing was repeated, so that there is nothing to learn it from."""
+    """A statistic with the ends of its interval, or of the range of the runs where they are too few for an interval.
+
+    Without ends nothing was repeated, and there is nothing to learn them from.
+    """
 
     value: float
     low: float | None = None
     high: float | None = None
+    of_runs: bool = False
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        return None if self.low is None or self.high is None else (self.low, self.high)
+        return None if self.of_runs or self.low is None or self.high is None else (self.low, self.high)
 
     @property
     def ends(self) -> tuple[float, float]:
-        """The interval, or the value twice where there is none."""
-        return self.interval or (self.value, self.value)
+        """Of the interval or the range; the value twice where there is neither."""
+        return (self.value, self.value) if self.low is None or self.high is None else (self.low, self.high)
 
     @property
     def complement(self) -> Estimate:
         """Of a probability, that of the opposite."""
-        low, high = self.interval or (None, None)
-        return Estimate(1 - self.value, None if high is None else 1 - high, None if low is None else 1 - low)
+        ends = (None if x is None else 1 - x for x in (self.high, self.low))
+        return Estimate(1 - self.value, *ends, self.of_runs)
 
     def times(self, factor: float) -> Estimate:
         """In another unit; the factor is positive."""
-        return Estimate(*(None if x is None else factor * x for x in (self.value, self.low, self.high)))
+        scaled = (None if x is None else factor * x for x in (self.low, self.high))
+        return Estimate(factor * self.value, *scaled, self.of_runs)
 
     def holds(self, value: float) -> bool:
-        """Whether the interval, where there is one, holds a value."""
-        return self.interval is not None and self.interval[0] <= value <= self.interval[1]
+        """Whether a value lies in the interval or the range."""
+        return self.ends[0] <= value <= self.ends[1]
 
     def to_json(self) -> dict[str, float | list[float] | None]:
-        return {"value": self.value, "interval": self.interval and list(self.interval)}
+        document = {"value": self.value, "interval": self.interval and list(self.interval)}
+        return document | ({"range_of_runs": list(self.ends)} if self.of_runs else {})
 
     def __str__(self) -> str:
-        """`212 [190, 230]`, or the number alone where no interval can be had."""
-        if self.interval is None:
-            return format_number(self.value)
-        return f"{format_number(self.value)} [{', '.join(map(format_number, self.interval))}]"
+        """`212 [190, 230]` with an interval, `212 (190..230)` with a range of runs, or the number alone."""
+        value, low, high = map(format_number, (self.value, *self.ends))
+        if self.low is None:
+            return value
+        return f"{value} ({low}..{high})" if self.of_runs else f"{value} [{low}, {high}]"
 
 
 def mean(scores: np.ndarray) -> np.ndarray:
@@ -128,21 +141,29 @@ def estimate(
     rng: np.random.Generator,
     confidence: float = 0.95,
     groups: Sequence | np.ndarray | None = None,
+    paired: bool = False,
     stratified: bool = False,
     resamples: int = RESAMPLES,
 ) -> Estimate | list[Estimate]:
     """A statistic of one or more methods' scores, (R, M) each with the same M tasks; a list of P for a vector.
 
+    Of two or three runs of a method the range of the runs (of each with each, of two methods) is given instead of an
+    interval.
+
     Args:
         rng: draws the bootstrap samples.
         groups: (M,) labels; tasks are resampled within their group. None: all are one group.
+        paired: run r of all methods is of the same training, and they are resampled together.
         stratified: resample the runs of each task by itself and no tasks, for scores that are independent (Agarwal).
     """
-    scores = tuple(_checked(s) for s in scores)
+    scores = tuple(checked(s) for s in scores)
     if len({s.shape[1] for s in scores}) > 1:
         raise ValueError(f"scores have {[s.shape[1] for s in scores]} tasks; expected the same tasks for all methods")
     value = statistic(*(s[None] for s in scores))[0]
-    resample = _Stratified(scores) if stratified else _Crossed(scores, groups)
+    resample = _Stratified(scores) if stratified else _Crossed(scores, groups, paired)
+    if not stratified and any(2 <= len(s) <= ONLY_RANGE for s in scores):
+        alone = np.stack(resample.runs_alone(statistic))
+        return _estimates(value, alone.min(0), alone.max(0), of_runs=True)
     level = np.broadcast_to(resample.level(statistic, confidence), value.shape)
     if not resample.repeated:
         return _estimates(value, None, None)
@@ -159,10 +180,13 @@ def estimate(
     return _estimates(value, *np.transpose(ends))
 
 
-def interval_method(runs: int, groups: Sequence | None) -> str:
-    """How `estimate` computes the intervals of so many runs, in words."""
-    units = ("whole runs and " if runs > 1 else "") + ("whole tasks" if groups is None else "draws of each task")
-    return f"percentile bootstrap over {units}, widened for few (Hesterberg 2015)"
+def interval_method(groups: Sequence | None, *runs: int) -> str:
+    """How `estimate` computes the intervals of methods with so many runs, in words."""
+    units = ("whole runs and " if max(runs) > 1 else "") + ("whole tasks" if groups is None else "draws of each task")
+    few = any(2 <= count <= ONLY_RANGE for count in runs)
+    return f"percentile bootstrap over {units}, widened for few (Hesterberg 2015)" + few * (
+        f"; of {ONLY_RANGE} runs or fewer (lowest..highest) of the runs"
+    )
 
 
 def few_note(count: int, unit: str) -> str | None:
@@ -171,13 +195,26 @@ def few_note(count: int, unit: str) -> str | None:
         return "one seed only: the interval speaks of the tasks, not of training"
     if count == 1:
         return f"one {unit} only: no interval"
+    if unit == "seed" and count <= ONLY_RANGE:
+        return f"only {count} seeds: the range of the runs instead of an interval"
     return f"only {count} {unit}s: the interval is unreliable" if count < FEW else None
 
 
-def widened_confidence(confidence: float, freedom: float) -> float:
-    """Level at which a percentile interval with so many degrees of freedom covers as often as `confidence` promises."""
+def widened_confidence(confidence: float, freedom: float, narrow: float) -> float:
+    """Level at which a percentile interval covers as often as `confidence` promises.
+
+    Args:
+        freedom: degrees of freedom of the variance that the interval is of.
+        narrow: that variance by the one of the bootstrap samples, n / (n - 1) for n units.
+    """
     t = scipy.stats.t.ppf(0.5 + confidence / 2, freedom)
-    return float(1 - 2 * scipy.stats.norm.sf(t * np.sqrt((freedom + 1) / freedom)))
+    return float(1 - 2 * scipy.stats.norm.sf(t * np.sqrt(narrow)))
+
+
+def members_of(groups: Sequence | np.ndarray | None, tasks: int) -> list[np.ndarray]:
+    """The tasks of each group, all of them in one for None."""
+    labels = np.zeros(tasks, int) if groups is None else np.unique(groups, return_inverse=True)[1]
+    return [np.flatnonzero(labels == label) for label in range(labels.max() + 1)]
 
 
 def format_number(value: float) -> str:
@@ -186,14 +223,14 @@ def format_number(value: float) -> str:
 
 
 class _Crossed:
-    """Whole runs of each method and whole tasks, the same ones for all methods."""
+    """Whole runs of each method and whole tasks; the same tasks, and if paired the same runs, for all methods."""
 
-    def __init__(self, scores: tuple[np.ndarray, ...], groups: Sequence | np.ndarray | None):
+    def __init__(self, scores: tuple[np.ndarray, ...], groups: Sequence | np.ndarray | None, paired: bool):
         self.scores = scores
-        tasks = scores[0].shape[1]
-        labels = np.zeros(tasks, int) if groups is None else np.unique(groups, return_inverse=True)[1]
-        self.members = [np.flatnonzero(labels == label) for label in range(labels.max() + 1)]
-        self.spare_tasks = tasks - len(self.members)  # degrees of freedom
+        self.members = members_of(groups, scores[0].shape[1])
+        self.spare_tasks = scores[0].shape[1] - len(self.members)  # degrees of freedom
+        every = range(len(scores))
+        self.sharing = [list(every)] if paired else [[i] for i in every]  # methods that have their runs in common
 
     @property
     def repeated(self) -> bool:
@@ -202,35 +239,51 @@ class _Crossed:
     def draw(self, count: int, rng: np.random.Generator) -> list[np.ndarray]:
         chosen = [ids[rng.integers(0, len(ids), (count, len(ids)))] for ids in self.members]
         tasks = np.concatenate(chosen, axis=1)[:, None, :]
-        return [s[rng.integers(0, len(s), (count, len(s)))[:, :, None], tasks] for s in self.scores]
+        drawn: list[np.ndarray] = []
+        for methods in self.sharing:
+            runs = len(self.scores[methods[0]])
+            rows = rng.integers(0, runs, (count, runs))[:, :, None]
+            drawn += [self.scores[i][rows, tasks] for i in methods]
+        return drawn
+
+    def runs_alone(self, statistic: Statistic) -> list[np.ndarray]:
+        """The statistic of each run, or of each combination of one run of each method."""
+        rows = product(*(range(len(self.scores[methods[0]])) for methods in self.sharing))
+        chosen = [[row[k] for k, methods in enumerate(self.sharing) for _ in methods] for row in rows]
+        return [statistic(*(s[None, r : r + 1] for s, r in zip(self.scores, row, strict=True)))[0] for row in chosen]
 
     def level(self, statistic: Statistic, confidence: float) -> np.ndarray:
         """Level at which the percentiles of the bootstrap cover as often as `confidence` promises."""
-        variances, freedoms = [], []
-        for i, s in enumerate(self.scores):
-            if len(s) > 1:
-                left_out = [
-                    statistic(*(x[None] if j != i else np.delete(x, r, 0)[None] for j, x in enumerate(self.scores)))[0]
-                    for r in range(len(s))
-                ]
+        variances, freedoms, units = [], [], []
+        for methods in self.sharing:
+            runs = len(self.scores[methods[0]])
+            if runs > 1:
+                left_out = [self._without(statistic, r, methods, axis=0) for r in range(runs)]
                 variances.append(_jackknife_variance(left_out))
-                freedoms.append(len(s) - 1)
-        if self.spare_tasks:
-            by_task = [statistic(*(np.delete(x, m, 1)[None] for x in self.scores))[0] for m in self._some_tasks()]
-            variances.append(_jackknife_variance(by_task))
+                freedoms.append(runs - 1)
+                units.append(runs)
+        if self.spare_tasks:  # each about its own group: what groups differ in is no chance
+            every = range(len(self.scores))
+            tasks = self.scores[0].shape[1]
+            by_group = [[self._without(statistic, m, every, axis=1) for m in ids] for ids in self.members]
+            variances.append(_jackknife_variance(*by_group))
             freedoms.append(self.spare_tasks)
+            units.append(tasks)
         if not variances:
             return np.array(confidence)
         parts = np.stack([np.atleast_1d(v) for v in variances])  # (components, P)
+        freedom, unit = (np.array(x)[:, None] for x in (freedoms, units))
         total = parts.sum(0)
         with np.errstate(invalid="ignore"):
-            freedom = total**2 / (parts**2 / np.array(freedoms)[:, None]).sum(0)
-        levels = [widened_confidence(confidence, f) if np.isfinite(f) else confidence for f in freedom]
+            degrees = total**2 / (parts**2 / freedom).sum(0)
+            narrow = total / (parts * freedom / unit).sum(0)  # how far the bootstrap's own variance falls short
+        levels = [widened_confidence(confidence, f, n) if np.isfinite(f) else confidence
+                  for f, n in zip(degrees, narrow, strict=True)]  # fmt: skip
         return np.array(levels).reshape(np.shape(variances[0]))
 
-    def _some_tasks(self) -> np.ndarray:
-        """Those that another task of their group could stand for."""
-        return np.concatenate([ids for ids in self.members if len(ids) > 1])
+    def _without(self, statistic: Statistic, unit: int, methods: Sequence[int], axis: int) -> np.ndarray:
+        left = [np.delete(s, unit, axis) if i in methods else s for i, s in enumerate(self.scores)]
+        return statistic(*(s[None] for s in left))[0]
 
 
 class _Stratified:
@@ -252,21 +305,22 @@ class _Stratified:
         return confidence
 
 
-def _jackknife_variance(left_out: Sequence[np.ndarray]) -> np.ndarray:
-    """Variance of a statistic from its values with one unit left out each."""
-    values = np.asarray(left_out, np.float64)
-    return (len(values) - 1) * values.var(0)
+def _jackknife_variance(*left_out: Sequence[np.ndarray]) -> np.ndarray:
+    """Variance of a statistic from its values with one unit left out each; of the units of each group, if several."""
+    groups = [np.asarray(values, np.float64) for values in left_out if len(values) > 1]
+    count = sum(map(len, left_out))
+    return sum(len(v) / (len(v) - 1) * ((v - v.mean(0)) ** 2).sum(0) for v in groups) * ((count - 1) / count) ** 2
 
 
-def _estimates(value: np.ndarray, low, high) -> Estimate | list[Estimate]:
+def _estimates(value: np.ndarray, low, high, of_runs: bool = False) -> Estimate | list[Estimate]:
     if value.ndim == 0:
-        return Estimate(float(value), *(None if x is None else float(x) for x in (low, high)))
+        return Estimate(float(value), *(None if x is None else float(x) for x in (low, high)), of_runs)
     if low is None:
         return [Estimate(float(v)) for v in value]
-    return [Estimate(float(v), float(a), float(b)) for v, a, b in zip(value, low, high, strict=True)]
+    return [Estimate(float(v), float(a), float(b), of_runs) for v, a, b in zip(value, low, high, strict=True)]
 
 
-def _checked(scores: np.ndarray) -> np.ndarray:
+def checked(scores: np.ndarray) -> np.ndarray:
     scores = np.asarray(scores, np.float64)
     if scores.ndim != 2 or 0 in scores.shape:
         raise ValueError(f"scores have shape {scores.shape}; expected (R, M): a row for each run, a column a task")

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from metarl.evaluation.comparison import Comparison, Row
 from metarl.evaluation.result import Evaluation
-from metarl.evaluation.statistics import WORST, format_number
+from metarl.evaluation.statistics import ONLY_RANGE, WORST, format_number
 
 SUMMARY = ("method", "seeds", "area", "solved", "P(better)", "regret", "steps")
 
@@ -102,6 +102,8 @@ def sentences(comparison: Comparison) -> list[str]:
     idle = [row.name for row in rows if len(row.curve) > 1 and row.gain.ends[0] <= 0]
     if idle:
         interval = f"{100 * comparison.confidence:g} % interval includes 0"
+        if any(row.gain.of_runs for row in rows):
+            interval += f", or the range of {ONLY_RANGE} runs or fewer"
         lines.append(f"No significant gain from adaptation ({interval}): {'; '.join(idle)}.")
     return lines
 
@@ -124,6 +126,10 @@ def notes(comparison: Comparison) -> list[str]:
     for note in dict.fromkeys(row.note for row in comparison.rows if row.note):
         names = "; ".join(row.name for row in comparison.rows if row.note == note)
         lines.append(f"Note, {names}: {note}.")
+    for one, other in comparison.pairs:
+        lines.append(f"{one} and {other} share their checkpoints: compared run by run, resampled together.")
+    if comparison.trained_on:
+        lines.append(f"Not disjoint from the training tasks: {comparison.trained_on}.")
     if left_out := int((~comparison.known).sum()):
         lines.append(f"{left_out} tasks are left out: the physics diverged in all of a method's episodes there.")
     return lines

@@ -36,10 +36,10 @@ import numpy as np
 from metarl.config import Config, flat, read_config, to_yaml
 from metarl.config.robots import copy_into_run, with_relative_path
 from metarl.envs.task import SPLITS, Tasks, TaskSpace
-from metarl.errors import UserError
 from metarl.runs import versions
 from metarl.runs.jsonl import read_lines
 from metarl.runs.lock import Lock, locked
+from metarl.util.errors import UserError
 from metarl.util.files import read_json, replace
 from metarl.util.machine import available_threads
 from metarl.util.plugins import PLUGINS

@@ -23,7 +23,6 @@ from metarl.algorithms.base import Spec
 from metarl.algorithms.learners import make_env, make_learner, require_extra, training_env
 from metarl.algorithms.restore import restore
 from metarl.config import Config
-from metarl.errors import UserError
 from metarl.evaluation.adaptation_curve import measure
 from metarl.evaluation.evaluate import evaluate_run
 from metarl.evaluation.result import Evaluation
@@ -34,6 +33,7 @@ from metarl.runs.jsonl import LineLog
 from metarl.training.interruption import Dropped, Interruption
 from metarl.training.progress import Progress
 from metarl.training.tracking import Tracker
+from metarl.util.errors import UserError
 from metarl.util.torch_runtime import keep_freed_memory, torch_threads
 
 INTERRUPTED_FINISH_SECONDS = 2.0  # what W&B gets to finish after SIGTERM or Ctrl-C

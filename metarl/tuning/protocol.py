@@ -19,8 +19,8 @@ from metarl.agents import Adapter
 from metarl.algorithms.learners import make_env
 from metarl.config import Config, changed
 from metarl.envs import Tasks
-from metarl.errors import UserError
 from metarl.evaluation.adaptation_curve import measure as measure_adapter
+from metarl.util.errors import UserError
 from metarl.util.rng import stream
 
 MAX_STEPS = 100  # of adaptation; the largest that a config may have

@@ -19,9 +19,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, NullLocator
 
-from metarl.errors import UserError
 from metarl.evaluation.comparison import Comparison, Measured
 from metarl.evaluation.statistics import format_number, performance_profile
+from metarl.util.errors import UserError
 from metarl.util.files import replace
 from metarl.visual.figures import FEW_VALUES, GREY, OKABE_ITO, STYLE, empty, running_mean, save_figure
 from metarl.visual.panels import colour, family, legend, line, panels_of

@@ -22,7 +22,6 @@ from matplotlib.figure import Figure
 
 from metarl.algorithms.learners import make_env
 from metarl.algorithms.restore import load_adapter
-from metarl.errors import UserError
 from metarl.evaluation.compare import compare_runs
 from metarl.evaluation.comparison import Comparison, Measured
 from metarl.evaluation.evaluate import tasks_digest
@@ -31,6 +30,7 @@ from metarl.evaluation.statistics import format_number
 from metarl.evaluation.tables import SUMMARY, curve_cells, curve_columns, notes, sentences, summary_cells
 from metarl.runs.run import threads
 from metarl.training.tracking import publish_report
+from metarl.util.errors import UserError
 from metarl.util.files import replace
 from metarl.util.torch_runtime import torch_threads
 from metarl.visual.comparison import ABOUT_RUNS, ABOUT_TASKS, CURVES, before_after, comparison_figures
@@ -40,11 +40,12 @@ from metarl.visual.page import Page
 from metarl.visual.replay import Replay, record
 
 CAPTIONS = {
-    "adaptation": "Mean return over seeds and tasks, with intervals. Between two measurements a method keeps the policy"
+    "adaptation": "Mean return over seeds and tasks, with intervals (of two or three seeds their range)."
+    " Between two measurements a method keeps the policy"
     " of the earlier one, after its last measurement the last one.",
     "adaptation-seconds": "The same against simulated time.",
     "profiles": "Share of all runs and tasks that end above a return: the higher a line the better, the steeper the"
-    " more reliable. Bands are intervals.",
+    " more reliable. Bands are intervals, or the range of the seeds.",
     "failure-map": "A dot is the return in one task, averaged over seeds; lines are averages of neighbouring tasks. A"
     " cross marks a task in which no run of the method returns more after adaptation than before.",
     "task-map": "The return in each task over the two parameters that it depends on most; a cross as above.",
@@ -67,7 +68,7 @@ def write_report(
 ) -> Path:
     """Write the report on the runs; `tasks` and the options are those of `compare_runs`."""
     out = Path(out)
-    if out.is_dir() or not out.parent.is_dir():
+    if (out.exists() and not out.is_file()) or not out.parent.is_dir():  # a device would be replaced by a file
         raise UserError(f"--out: got {out}, expected a file such as report.html in a folder that exists")
     options = {"baseline": baseline, "oracle": oracle, "deterministic": deterministic}
     comparisons = [compare_runs(paths, name, **options, say=say) for name in tasks]
@@ -75,11 +76,12 @@ def write_report(
     first = comparisons[0]
     page = Page(f"{first.tasks.space.family}: {', '.join(m.name for m in first.measured)}")
     with tempfile.TemporaryDirectory() as folder:
-        figures = _write(page, comparisons, Path(folder), say)
         try:
+            figures = _write(page, comparisons, Path(folder), say)
             replace(out, page.html().encode())
         except OSError as error:
-            raise UserError(f"--out: {out} cannot be written: {error.strerror}; choose another file") from error
+            advice = "free some space, or choose another file"
+            raise UserError(f"--out: {out} cannot be written: {error.strerror}; {advice}") from error
         _publish(comparisons, figures, out)
     return out
 

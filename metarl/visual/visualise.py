@@ -23,6 +23,7 @@ from metarl.evaluation.evaluate import evaluate_run
 from metarl.evaluation.result import Evaluation
 from metarl.runs.run import Run, open_run, threads
 from metarl.training.tracking import publish
+from metarl.util.errors import UserError
 from metarl.util.torch_runtime import torch_threads
 from metarl.visual.figures import adaptation_figure, learning_figure, save_figure
 from metarl.visual.html import write_html
@@ -39,11 +40,19 @@ def visualise_run(run: Run | str | Path, say: Callable[[str], None] | None = Non
     """
     run = run if isinstance(run, Run) else open_run(Path(run))
     say = say or (lambda line: print(line, file=sys.stderr))
-    files = []
-    for file in _draw(run, say):
+    files, drawing = [], _draw(run, say)
+    while (file := _next(drawing, run)) is not None:
         files.append(file)
         yield file
     publish(run, files)
+
+
+def _next(drawing: Iterator[Path], run: Run) -> Path | None:
+    try:
+        return next(drawing, None)
+    except OSError as error:
+        where = error.filename or run.path
+        raise UserError(f"visualise: {where} cannot be written: {error.strerror}; see to its folder") from error
 
 
 def _draw(run: Run, say: Callable[[str], None]) -> Iterator[Path]:

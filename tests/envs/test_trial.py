@@ -106,6 +106,7 @@ def test_the_vector_is_its_simulations():
         if over.any():
             finals.append(np.stack(info["final_obs"]))
             returns.append(info["episode_returns"])
+            assert info["final_info"]["episode_returns"] is returns[-1] and info["_final_info"].all()
             drawn.append(env.env.tasks.values)
         log.append(observation)
     assert len({tuple(row) for values in drawn for row in values}) == 9

@@ -7,11 +7,11 @@ import torch
 
 from metarl.algorithms.learners import make_learner, training_env
 from metarl.config import changed, load_config
-from metarl.errors import UserError
 from metarl.evaluation.evaluate import evaluate_run
 from metarl.runs.average import averaged
 from metarl.runs.checkpoint import load, save
 from metarl.runs.run import start
+from metarl.util.errors import UserError
 
 SMALL = {
     "env": {"family": "HalfCheetahMass", "horizon": 3},

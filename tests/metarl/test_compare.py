@@ -17,7 +17,7 @@ from metarl.algorithms.reptile_config import ReptileConfig
 from metarl.algorithms.rl2_config import RL2Config
 from metarl.cli import main
 from metarl.config import Config, EnvConfig, EvaluationConfig, InnerConfig, SB3Config, WandbConfig  # fmt: skip
-from metarl.errors import UserError
+from metarl.envs import Tasks
 from metarl.evaluation.compare import compare_runs
 from metarl.evaluation.comparison import Point, Row
 from metarl.evaluation.methods import differences, find, group, open_runs
@@ -26,6 +26,7 @@ from metarl.evaluation.statistics import Estimate, cvar, iqm
 from metarl.evaluation.tables import print_comparison, sentences
 from metarl.runs import checkpoint
 from metarl.runs import run as runs
+from metarl.util.errors import UserError
 from metarl.visual.comparison import adaptation_curves, comparison_figures, profiles
 from metarl.visual.task_maps import failure_map
 
@@ -156,6 +157,34 @@ def test_all_runs_are_measured_in_the_same_frozen_tasks_and_once(folders, compar
     assert set(space.split_of(comparison.tasks)) == {"held_out"}
 
 
+def test_tasks_of_a_file_that_were_trained_on_are_said(comparison, tmp_path):
+    """`evaluate` says it of one run; so do the tables, the JSON and the report of several."""
+    space = comparison.tasks.space
+    mixed = [space.sample(n, split, np.random.default_rng(1)).values for n, split in ((2, "train"), (3, "held_out"))]
+    (tmp_path / "mine.json").write_text(json.dumps(Tasks(space, np.concatenate(mixed)).to_json()))
+    result = compare_runs([a_run(tmp_path / "run")], str(tmp_path / "mine.json"))
+    assert "Not disjoint from the training tasks: 2 of 5 belong to the training split." in flowing(result)
+    document = result.to_json()
+    assert document["disjoint"] is False and document["disjoint_reason"] == "2 of 5 belong to the training split"
+    assert comparison.to_json()["disjoint"] is True and "Not disjoint" not in flowing(comparison)
+
+
+def test_methods_that_share_their_checkpoints_are_compared_run_by_run(tmp_path):
+    """The same two trainings, once adapted and once not: pairs, in P(better) and in regret."""
+    plain = [a_run(tmp_path / f"plain{seed}", seed=seed, inner=InnerConfig(steps=0)) for seed in range(4)]
+    tuned = []
+    for seed in range(4):
+        evaluation = EvaluationConfig(tasks=TASKS, episodes=EPISODES, steps=0)
+        tuned.append(a_run(tmp_path / f"none{seed}", seed=seed, inner=InnerConfig(steps=0), evaluation=evaluation))
+    result = compare_runs([*plain, *tuned])
+    one, other = result.measured
+    assert one.weights == other.weights and len(set(one.weights)) == 4
+    assert result.pairs == [("fine-tuned", "domain-randomized")]
+    wins = (other.final > one.final) + 0.5 * (other.final == one.final)  # of each run over itself
+    assert result.improvements[1][0].value == pytest.approx(wins.mean())
+    assert "fine-tuned and domain-randomized share their checkpoints" in flowing(result)
+
+
 # ---- the numbers
 
 
@@ -223,7 +252,7 @@ def flowing(comparison):
 
 
 def test_few_seeds_are_said(comparison):
-    assert comparison["ProMP"].note == "only 2 seeds: the interval is unreliable"
+    assert comparison["ProMP"].note == "only 2 seeds: the range of the runs instead of an interval"
     assert "one seed only" in comparison["RL²"].note
     text = shown(comparison)
     assert "only 2 seeds" in text and "one seed only" in text

@@ -1,5 +1,6 @@
 """Evaluation against hand-worked scores; task files, provenance, and isolation from training."""
 
+import dataclasses
 import io
 import json
 import math
@@ -19,7 +20,6 @@ from metarl.algorithms.promp_config import ProMPConfig
 from metarl.algorithms.restore import load_adapter
 from metarl.config import Config, EnvConfig, EvaluationConfig, WandbConfig
 from metarl.envs import BatchEnv, make_family
-from metarl.errors import UserError
 from metarl.evaluation import adaptation_curve
 from metarl.evaluation.adaptation_curve import measure
 from metarl.evaluation.evaluate import evaluate_run, evaluation_of
@@ -28,6 +28,7 @@ from metarl.evaluation.result import Evaluation, document_digest
 from metarl.evaluation.tables import print_evaluation
 from metarl.runs import checkpoint
 from metarl.runs import run as runs
+from metarl.util.errors import UserError
 
 from .navigator import Navigator, make_env, walk
 
@@ -51,6 +52,20 @@ def made_up(returns, family="Navigation2D", split="held_out", **labels):
         split=split,
         **labels,
     )
+
+
+def test_draws_of_few_tasks_are_counted_and_resampled_as_such():
+    """HalfCheetahDisabledJoint has one joint to hold out, HalfCheetahSlopes four courses: 40 draws are no 40 tasks."""
+    def result(family, scale):
+        chosen = tasks(40, family=family)
+        returns = scale * chosen.values + np.random.default_rng(0).normal(size=(40, 1))
+        return dataclasses.replace(made_up(returns[None], family=family), tasks=chosen)
+
+    assert result("HalfCheetahDisabledJoint", 0.0).where == "40 draws of 1 held-out task"
+    slopes = result("HalfCheetahSlopes", 100.0)
+    assert slopes.where == "40 draws of 4 held-out tasks" and "draws of each task" in slopes.caption
+    assert np.ptp(slopes.curve[0].mean.interval) < 2  # not the 40 or so that the courses differ by
+    assert result("HalfCheetahMass", 0.0).where == "40 held-out tasks"
 
 
 # ---- the measurement
@@ -151,7 +166,7 @@ def test_without_adaptation_each_step_scores_the_same_on_fresh_episodes():
 
 def test_an_untrained_policy_scores_like_random_actions():
     config = small_config("HalfCheetahDir", horizon=20)
-    learner = make_learner(config, learner_env(config, 1))
+    learner = make_learner(config)
 
     class Random(Stubborn):
         def act(self, state, observations, rng):
@@ -501,7 +516,7 @@ class Solvable(BatchEnv):
 
 def test_where_the_environment_says_what_was_done_each_started_episode_counts():
     def solvable(num_envs):
-        return Solvable("Navigation2D", num_envs, horizon=25, autoreset_mode="Disabled", num_threads=1)
+        return Solvable(make_family("Navigation2D"), num_envs, horizon=25, autoreset_mode="Disabled", num_threads=1)
 
     result = measure(Navigator(), solvable, tasks(6), steps=1, episodes=4, seed=0)
     assert result.successes.shape == (2, 6, 4) and result.successes[1].all()  # the goal is reached
@@ -519,11 +534,12 @@ def test_an_episode_that_diverged_was_not_done():
             return observation, reward, *rest, info | {"success": np.ones(self.num_envs, bool)}
 
     def exploding(num_envs):
-        return Exploding("Navigation2D", num_envs, horizon=5, autoreset_mode="Disabled", num_threads=1)
+        return Exploding(make_family("Navigation2D"), num_envs, horizon=5, autoreset_mode="Disabled", num_threads=1)
 
     result = measure(Navigator(), exploding, tasks(2), steps=0, episodes=2, seed=0)
     assert result.successes.tolist() == [[[1.0, 0.0], [1.0, 1.0]]]
     assert result.curve[0].success == 0.75 and result.curve[0].diverged == 1
+    assert result.env_steps.tolist() == [[6, 10]]  # the step that broke down was taken
     assert np.isfinite(result.rates).all()
 
 

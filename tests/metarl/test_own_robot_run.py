@@ -7,9 +7,9 @@ import pytest
 
 from metarl.cli import main
 from metarl.config import config_names, load_config
-from metarl.errors import UserError
 from metarl.evaluation.result import Evaluation
 from metarl.runs.run import open_run
+from metarl.util.errors import UserError
 
 SHIPPED = Path(__file__).parents[2] / "configs" / "own_robot"
 TINY = ["iterations=1", "meta_batch=2", "episodes=2", "env.horizon=5", "evaluation.tasks=2", "evaluation.episodes=2",

@@ -12,9 +12,9 @@ from metarl.algorithms.baselines_config import RandomConfig, ScratchConfig
 from metarl.algorithms.learners import make_env, make_learner
 from metarl.algorithms.reptile_config import ReptileConfig
 from metarl.config import Config, EnvConfig, EvaluationConfig, InnerConfig, PolicyConfig, SB3Config, WandbConfig
-from metarl.errors import UserError
 from metarl.evaluation.adaptation_curve import measure
 from metarl.training.train import train
+from metarl.util.errors import UserError
 
 from .trained import with_env
 

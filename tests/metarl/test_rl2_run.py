@@ -48,10 +48,10 @@ def results(path):
 def test_a_resumed_run_ends_where_the_unbroken_one_does(run, tmp_path, monkeypatch):
     iterate = type(make_learner(open_run(run).config)).iterate
 
-    def power_cut(self, iteration):
+    def power_cut(self, env, iteration):
         if iteration == 3:
             raise KeyboardInterrupt
-        return iterate(self, iteration)
+        return iterate(self, env, iteration)
 
     config = open_run(run).config
     monkeypatch.setattr("metarl.algorithms.rl2.RL2.iterate", power_cut)

@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from metarl.evaluation import better
+from metarl.evaluation.better import p_better
 from metarl.evaluation.curve_metrics import area, at, first_reaching
 from metarl.evaluation.statistics import (
     Estimate,
+    _Crossed,
+    _jackknife_variance,
     cvar,
     estimate,
     few_note,
@@ -19,6 +23,7 @@ from metarl.evaluation.statistics import (
     iqm,
     mean,
     mean_regret,
+    members_of,
     performance_profile,
     probability_of_improvement,
     widened_confidence,
@@ -116,12 +121,12 @@ def test_interval_of_one_run_is_the_percentile_bootstrap_at_the_widened_level(st
 
     ours = estimate(statistic, values[None], rng=generator(7), resamples=2000)
     assert ours.interval == pytest.approx(expected, abs=1e-9)
-    assert widened_confidence(0.95, count - 1) == pytest.approx(1 - 2 * tail, abs=1e-12)
+    assert widened_confidence(0.95, count - 1, count / (count - 1)) == pytest.approx(1 - 2 * tail, abs=1e-12)
 
 
 def test_widening_vanishes_for_many_units():
-    assert widened_confidence(0.95, 4) > 0.99
-    assert widened_confidence(0.95, 100_000) == pytest.approx(0.95, abs=1e-5)
+    assert widened_confidence(0.95, 4, 1.25) > 0.99
+    assert widened_confidence(0.95, 100_000, 1.0) == pytest.approx(0.95, abs=1e-5)
 
 
 @pytest.mark.parametrize("count", [5, 40])
@@ -230,6 +235,7 @@ def test_what_was_not_repeated_has_no_interval():
 
 def test_few_runs_and_tasks_are_labelled():
     assert few_note(5, "seed") is None and few_note(5, "task") is None
+    assert few_note(3, "seed") == "only 3 seeds: the range of the runs instead of an interval"
     assert few_note(4, "seed") == "only 4 seeds: the interval is unreliable"
     assert "the interval speaks of the tasks, not of training" in few_note(1, "seed")
     assert few_note(1, "task") == "one task only: no interval"
@@ -265,9 +271,9 @@ def test_words():
     assert Estimate(0.9, 0.7, 0.95).complement.interval == pytest.approx((0.05, 0.3))
     assert Estimate(0.5).complement == Estimate(0.5) and Estimate(0.5, 0.25, 1.0).times(100) == Estimate(50, 25, 100)
     assert Estimate(1.0, 0.0, 2.0).holds(0.0) and not Estimate(1.0, 0.5, 2.0).holds(0.0)
-    assert not Estimate(0.0).holds(0.0)
-    assert interval_method(1, None) == "percentile bootstrap over whole tasks, widened for few (Hesterberg 2015)"
-    assert "over whole runs and draws of each task" in interval_method(3, [0, 0])
+    assert Estimate(0.0).holds(0.0) and not Estimate(1.0).holds(0.0)
+    assert interval_method(None, 1) == "percentile bootstrap over whole tasks, widened for few (Hesterberg 2015)"
+    assert "over whole runs and draws of each task" in interval_method([0, 0], 5)
 
 
 # ---- measures of a curve
@@ -302,3 +308,133 @@ def test_measures_of_nothing_are_refused():
         area(np.zeros((1, 2)), np.array([0]), 0)
     with pytest.raises(ValueError, match="experience is -1; expected at least 0"):
         at(np.zeros((1, 2)), np.array([0]), -1)
+
+
+# ---- P(better)
+
+
+def two_methods(runs, chance, seed, shares=(0.25, 0.25, 0.2, 0.15, 0.15), tasks=20):
+    """Scores of normal effects, of which one of the first method beats one of the second with a chance."""
+    one, other, task, rest, others_rest = np.sqrt(shares)
+    rng = generator(seed)
+    common = 3 * rng.normal(size=tasks)
+    scores = one * rng.normal(size=(runs, 1)) + task * rng.normal(size=tasks) + rest * rng.normal(size=(runs, tasks))
+    others = other * rng.normal(size=(runs, 1)) + others_rest * rng.normal(size=(runs, tasks))
+    return scores + common + scipy.stats.norm.ppf(chance), others + common
+
+
+@pytest.mark.parametrize(("runs", "chance"), [(3, 0.99), (5, 0.5), (5, 0.955), (10, 0.99)])
+def test_intervals_of_p_better_cover_what_they_promise(runs, chance):
+    """Binomial: 95 % of 200 are 190 +- 3. The bootstrap of before covered 128 of 200 of (5, 0.955)."""
+    estimates = [p_better(*two_methods(runs, chance, seed)) for seed in range(200)]
+    assert sum(e.holds(chance) for e in estimates) >= 183
+    assert all(0 <= e.low < e.high <= 1 and e.low <= e.value <= e.high for e in estimates)
+    assert np.mean([e.value for e in estimates]) == pytest.approx(chance, abs=0.03)
+
+
+def test_p_better_is_the_mann_whitney_statistic_and_its_other_side_the_complement():
+    a, b = np.round(some_scores(5, 8), 1), np.round(some_scores(4, 8, seed=1), 1)
+    ours = p_better(a, b)
+    assert ours.value == pytest.approx(probability_of_improvement(a[None], b[None])[0], rel=1e-12)
+    assert p_better(b, a).ends == pytest.approx(ours.complement.ends, abs=1e-9)
+    assert p_better(3 * a + 7, 3 * b + 7).ends == pytest.approx(ours.ends, abs=1e-9)
+
+
+def test_the_variance_under_a_chance_is_that_of_a_simulation():
+    """Of Mann-Whitney's statistic of 4 and 3 runs in 6 tasks, each effect with a share of its own."""
+    shares, sizes, chance = np.array([0.3, 0.1, 0.2, 0.25, 0.15]), (4, 3, 6), 0.8
+    one, other, task, rest, others_rest = np.sqrt(shares)
+    rng = generator()
+    mu = scipy.stats.norm.ppf(chance)
+    count = 40_000
+    a = one * rng.normal(size=(count, 4, 1)) + task * rng.normal(size=(count, 1, 6))
+    a += rest * rng.normal(size=(count, 4, 6)) + mu
+    b = other * rng.normal(size=(count, 3, 1)) + others_rest * rng.normal(size=(count, 3, 6))
+    simulated = probability_of_improvement(a, b).var()
+    ours = np.interp(mu, better._GRID, better._variance(shares, sizes))
+    assert ours == pytest.approx(simulated, rel=0.03)
+
+
+@pytest.mark.parametrize("labels", [None, np.arange(12) % 3])
+def test_the_shares_of_the_effects_are_those_that_the_scores_were_made_of(labels):
+    """On average over 2,000 samples; where tasks are draws of three, whatever the three differ by."""
+    one, other, task, rest, others_rest = 4.0, 1.0, 2.0, 3.0, 2.0
+    members, found = members_of(labels, 12), []
+    for seed in range(2000):
+        rng = generator(seed)
+        a = rng.normal(0, one**0.5, (4, 1)) + rng.normal(0, rest**0.5, (4, 12)) + rng.normal(0, task**0.5, 12)
+        b = rng.normal(0, other**0.5, (6, 1)) + rng.normal(0, others_rest**0.5, (6, 12))
+        a += 0 if labels is None else 100 * labels
+        found.append(better._components([a, b], a.mean(0) - b.mean(0), members)[0])
+    assert np.mean(found, axis=0) == pytest.approx([one, other, task, rest, others_rest], rel=0.1)
+
+
+def test_where_one_run_in_each_task_is_all_there_is_p_better_has_wilson_s_interval():
+    """With Student's t: the tasks are the only chance, and each is won or lost."""
+    a, b = np.zeros((1, 20)), np.where(np.arange(20) < 14, -1.0, 1.0)[None] + 0.1 * generator().normal(size=20)
+    t = scipy.stats.t.ppf(0.975, 19)
+    centre, reach = (0.7 + t**2 / 40) / (1 + t**2 / 20), t / (1 + t**2 / 20) * np.sqrt(0.7 * 0.3 / 20 + t**2 / 1600)
+    assert p_better(a, b).ends == pytest.approx((centre - reach, centre + reach), abs=2e-4)
+
+
+def test_p_better_of_all_over_none_is_one_and_its_interval_has_a_width():
+    """It narrows with the runs; of runs that return the same in all tasks only their number counts."""
+    lows = []
+    for runs in (3, 5, 10, 40):
+        scores = np.repeat(scipy.stats.norm.ppf((np.arange(runs) + 0.5) / runs)[:, None], 20, axis=1)
+        ours = p_better(10 + scores, scores)
+        assert ours.value == ours.high == 1.0
+        lows.append(ours.low)
+    assert 0.25 < lows[0] < lows[1] - 0.1 < 0.6 < lows[2] < lows[3] < 0.98
+    same = p_better(np.ones((5, 20)), np.ones((5, 20)))
+    assert same.value == 0.5 and same.low < 0.3 < 0.7 < same.high
+    assert p_better(np.ones((1, 1)), np.zeros((1, 1))) == Estimate(1.0)
+
+
+def test_runs_of_the_same_checkpoints_are_compared_with_themselves():
+    """Seeds differ by far more than what adaptation adds to each: a pair knows, a pool of runs cannot."""
+    seeds, noise = 100.0 * generator().normal(size=(6, 1)), generator(1).normal(size=(2, 6, 20))
+    before, after = seeds + noise[0], seeds + 3 + noise[1]
+    assert p_better(after, before, paired=True).low > 0.8 > 0.65 > p_better(after, before).value
+    gains = [estimate(mean_regret, before, after, rng=generator(), paired=paired) for paired in (True, False)]
+    assert 2.2 < gains[0].low < 3 < gains[0].high < 3.8 and gains[1].low < -20 < 20 < gains[1].high
+
+
+def test_groups_of_tasks_far_apart_are_no_chance():
+    """However far: the level, the interval and P(better) are those of groups that do not differ."""
+    scores = some_scores(5, 18, of_seed=0.3, of_task=0.3, rest=0.5)
+    labels = np.arange(18) % 3
+    apart = [scores + distance * labels for distance in (0.0, 400.0)]
+    near, far = (estimate(mean, s, rng=generator(), groups=labels) for s in apart)
+    assert far.high - far.low == pytest.approx(near.high - near.low, rel=1e-6)
+    levels = [_Crossed((s,), labels, False).level(mean, 0.95) for s in apart]
+    assert levels[0] == pytest.approx(levels[1], rel=1e-9)
+    others = some_scores(5, 18, 1, of_seed=0.3, of_task=0.3, rest=0.5)
+    won_in_one = scores + 100 * (labels - 1)  # always lost, won by chance and always won
+    grouped, pooled = (p_better(won_in_one, others, groups=g) for g in (labels, None))
+    assert np.diff(grouped.ends) < 0.8 * np.diff(pooled.ends)
+
+
+def test_the_jackknife_of_groups_is_the_variance_of_a_stratified_mean():
+    values, labels = generator().normal(size=11), np.array([0] * 3 + [1] * 6 + [2] * 2)
+    left_out = [[np.delete(values, i).mean() for i in np.flatnonzero(labels == g)] for g in range(3)]
+    expected = sum(n * values[labels == g].var(ddof=1) for g, n in enumerate((3, 6, 2))) / 11**2
+    assert _jackknife_variance(*left_out) == pytest.approx(expected, rel=1e-9)
+
+
+# ---- few runs
+
+
+@pytest.mark.parametrize("runs", [2, 3])
+def test_three_runs_or_fewer_have_their_range_and_no_interval(runs):
+    scores = some_scores(runs, 20)
+    ours = estimate(mean, scores, rng=generator())
+    assert ours.interval is None and ours.of_runs
+    assert ours.ends == pytest.approx((scores.mean(1).min(), scores.mean(1).max()))
+    assert str(Estimate(2.0, -1.0, 3.0, of_runs=True)) == "2 (-1..3)"
+    assert ours.to_json() == {"value": ours.value, "interval": None, "range_of_runs": list(ours.ends)}
+    others = some_scores(5, 20, 1)
+    pairs = [b.mean() - a.mean() for a in scores for b in others]
+    assert estimate(mean_regret, scores, others, rng=generator()).ends == pytest.approx((min(pairs), max(pairs)))
+    assert "(lowest..highest) of the runs" in interval_method(None, 5, runs)
+    assert "lowest" not in interval_method(None, 5, 1)

@@ -17,6 +17,7 @@ from metarl.evaluation.evaluate import evaluate_run
 from metarl.evaluation.result import Evaluation
 from metarl.runs import checkpoint
 from metarl.runs import run as runs
+from metarl.util.errors import UserError
 from metarl.visual import visualise
 from metarl.visual.figures import adaptation_figure, learning_figure, running_mean, save_figure
 from metarl.visual.video import ADVICE, VideoError
@@ -191,3 +192,12 @@ def test_a_run_without_metrics_or_evaluation_still_has_pictures(run, monkeypatch
     (run.path / "metrics.jsonl").unlink()
     assert relative(run, visualise_run(run.path, lambda _: None)) == [*FIGURES[2:], "replays/before_after.html"]
     assert len(list((run.path / "evaluations").iterdir())) == 1
+
+
+@pytest.mark.parametrize("name", ["figures", "replays"])
+def test_a_run_that_cannot_be_written_is_said_in_one_line(run, name):
+    """A file in a folder's place: to the user of these tests every folder may be writable."""
+    evaluate_run(run.path)
+    (run.path / name).write_text("")
+    with pytest.raises(UserError, match=rf"^visualise: {run.path}/{name}\S* cannot be written: \w[\w ]+; see to its"):
+        list(visualise_run(run.path, lambda _: None))

@@ -1,0 +1,50 @@
+"""The pages of the documentation: what they link to is there, the index has them all, and the guide to SB3 runs."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from metarl.agents.global_random import global_generators
+from metarl.agents.sb3.model import ALGORITHMS
+
+ROOT = Path(__file__).parents[2]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob(".github/**/*.md")]
+
+
+def anchors(page: Path) -> set[str]:
+    """Of the headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if "://" not in link:
+            path, _, anchor = link.partition("#")
+            target = (page.parent / path).resolve() if path else page
+            assert target.exists(), link
+            assert not anchor or anchor in anchors(target), link
+
+
+def test_the_index_has_every_page():
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    pages = {page.name for page in ROOT.glob("docs/*.md")} - {"index.md"}
+    assert pages == {link for link in re.findall(r"\]\(([^)#]+)\)", index) if not link.startswith("..")}
+
+
+def test_the_guide_to_sb3_runs():
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "sb3.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert blocks
+    namespace = {}
+    try:
+        with global_generators(np.random.SeedSequence(0)):
+            for block in blocks:
+                exec(compile(block, "docs/sb3.md", "exec"), namespace)
+    finally:
+        ALGORITHMS.pop("FadingPPO", None)
+    assert np.isfinite(namespace["mean_return"])
+    assert namespace["model"].num_timesteps == 2_000
+    assert {"return_0", "return_1"} <= set(namespace["metrics"])
