@@ -10,13 +10,19 @@ import mujoco
 import numpy as np
 from pydantic import AfterValidator, ValidationInfo, field_validator
 
+from ..actuators import controls
 from .entries import Entry, Expected, Named, Names, NotNegative, Positive, Share, elements, mistaken, option
+
+MOST_STEPS = 10_000  # of physics in an environment step
 
 
 def _divides(rate: float, info: ValidationInfo[Names]) -> float:
     if info.context.model is not None:
         physics = 1 / info.context.model.opt.timestep
         steps = max(1, round(physics / rate))
+        if steps > MOST_STEPS:
+            raise ValueError(f"a rate of at least {physics / MOST_STEPS:g}: {MOST_STEPS} physics steps each, at the"
+                             f" MJCF's timestep of {1 / physics:g} s")  # fmt: skip
         if abs(rate * steps - physics) > 1e-5 * physics:  # a rate of six digits, as they are proposed here
             raise ValueError(f"a rate that divides the {physics:g} physics steps a second, such as"
                              f" {physics / (steps + 1):g}, {physics / steps:g}")  # fmt: skip
@@ -29,7 +35,7 @@ class Control(Entry):
     renamed: ClassVar[dict[str, str]] = {"reach": "action_range"}
     kind: str
     rate: Annotated[Positive, AfterValidator(_divides)] = option(
-        50.0, "Control rate, Hz; a whole number of physics steps each."
+        50.0, "Control rate, Hz; a whole number of physics steps each.", validate_default=True
     )
     action_range: Positive = option(None, "An action of 1 moves a control this far from home, rad or m of a servo.")
 
@@ -49,7 +55,7 @@ class Control(Entry):
             home = self.home(model, keyframe)
             return home - self.action_range, home + self.action_range
         low, high = model.actuator_ctrlrange.T.copy()
-        unlimited = [model.actuator(int(i)).name for i in np.flatnonzero(low >= high)]
+        unlimited = [name for (_, name), free in zip(controls(model), low >= high, strict=True) if free]
         if unlimited:
             raise ValueError(f"actuators {', '.join(unlimited)} have no ctrlrange in the MJCF, expected one, or"
                              " action_range")  # fmt: skip
@@ -130,7 +136,7 @@ def with_actuators(value: Any, handler: Any, info: ValidationInfo[Names]) -> Con
         names.actuators = dict(enumerate(control.joints)) if names.model else None
     elif names.model:
         names.actuators = elements(names.model, "actuators")
-        if not names.actuators:
+        if not names.model.nu:
             raise mistaken("got model, expected torque or position: the MJCF has no actuators", "kind")
     return control
 

@@ -65,7 +65,7 @@ def elements(model: mujoco.MjModel, kind: str) -> dict[int, str]:
     """Names by index; of "joints" (hinges and slides), "bodies", "sites", "sensors", "actuators" and so on."""
     count, get = {
         "joints": (model.njnt, model.joint), "bodies": (model.nbody, model.body), "sites": (model.nsite, model.site),
-        "sensors": (model.nsensor, model.sensor), "actuators": (model.nu, model.actuator),
+        "sensors": (model.nsensor, model.sensor), "actuators": (model.nactuator, model.actuator),
         "keyframes": (model.nkey, model.key), "cameras": (model.ncam, model.camera),
     }[kind]  # fmt: skip
     return {i: get(i).name for i in range(count) if kind != "joints" or int(model.jnt_type[i]) in MOVABLE}
@@ -240,7 +240,7 @@ def option(default: Any, description: str, **more: Any) -> Any:
     """A key with what it means; `...` as the default of one that must be there, "*" stands for all names."""
     if default is NOTHING:
         return Field(default_factory=lambda: NOTHING, description=description, validate_default=True, **more)
-    return Field(default, description=description, validate_default=default == "*", **more)
+    return Field(default, description=description, **{"validate_default": default == "*"} | more)
 
 
 def is_line(value: Any) -> bool:

@@ -40,7 +40,8 @@ class OwnRobot(Family):
 
     Attributes:
         description: one line for people.
-        files: contents of the files that it is made of by name relative to its folder, the robot file first.
+        files: contents of the files that it is made of by name relative to its folder, the robot file first; where the
+            MJCF names files by the name of the folder ("../go1/hand.stl"), that begins the names.
         digest: SHA-256 of those.
         limits: what compiling the MJCF may take.
 
@@ -68,7 +69,7 @@ class OwnRobot(Family):
                 parts = mjcf.read_files(file.parent, data["mjcf"])
             except ValueError as error:
                 found.append(("mjcf", str(error)))
-        self._files = mjcf.Files.of({file.name: content}) | parts
+        self._files = mjcf.Files.of({file.name: content}, parts.folder) | parts
         self.digest = self._files.digest()
         if sha256 is not None and sha256 != self.digest:
             raise ValueError(f"{robot}: its files have changed: got digest {self.digest[:16]}..., expected"
@@ -138,7 +139,7 @@ class OwnRobot(Family):
         return self._files.contents
 
     def copy_to(self, folder: Path) -> None:
-        """Write its files, as they were read, to the same places in another folder."""
+        """Write its files, as they were read, to another folder, under the names that `files` has."""
         self._files.copy_to(folder)
 
     def build(self) -> mujoco.MjModel:
