@@ -1,4 +1,4 @@
-"""From runs of RL² with this or that memory and its references (none; told the task) to tables, JSON and figures of
+"""From runs of RL² with this or that memory and its references (none; oracle) to tables, JSON and figures of
 docs/rl2_results.md.
 
     python docs/results/references.py RUNS...      # run folders, any number of seeds of each config of each family
@@ -52,7 +52,7 @@ def command(method: Method) -> str:
 
 def columns(episodes: int) -> list[str]:
     return ["family, tasks", "method", "weights", "seeds", *(f"episode {e + 1}" for e in range(episodes)),
-            "beats the one without memory, %", "steps of training", "minutes"]  # fmt: skip
+            "P(better than without memory), %", "steps of training", "minutes"]  # fmt: skip
 
 
 def rows(what: str, comparison: Comparison, episodes: int) -> list[list[str]]:
