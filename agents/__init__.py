@@ -8,8 +8,9 @@ from .baseline import fit_values
 from .inner_loop import InnerLoop, Samples
 from .memory.base import Memory, option
 from .memory.registry import make_memory
+from .nn.params import Params
 from .normalizer import Normalizer
-from .policy import GaussianMLP, Params
+from .policy import GaussianMLP
 from .policy_gradient import GradientAdapter, PolicyGradientInner
 from .recurrent_adapter import RecurrentAdapter
 from .recurrent_policy import RecurrentPolicy

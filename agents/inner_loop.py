@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import torch
 
-from .policy import Params
+from .nn.params import Params
 
 
 class Samples(NamedTuple):

@@ -20,15 +20,9 @@ from torch.distributions import Distribution, register_kl
 
 from metarl.util.onnx_graph import Graph
 
-from .activation import ACTIVATIONS, ONNX
-from .initialization import perceptron
-
-Params = dict[str, torch.Tensor]
-
-
-def part(params: Params, prefix: str) -> Params:
-    """Those whose names begin so, by the rest of their names."""
-    return {name.removeprefix(prefix): value for name, value in params.items() if name.startswith(prefix)}
+from .nn.activation import ACTIVATIONS, ONNX
+from .nn.initialization import perceptron
+from .nn.params import Params
 
 
 class GaussianStatistics(NamedTuple):

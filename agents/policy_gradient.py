@@ -22,8 +22,9 @@ from metarl.util.onnx_graph import Graph
 from .adapter import Adapter, Decision
 from .baseline import fit_values
 from .inner_loop import InnerLoop, Samples, per_task
+from .nn.params import Params, part
 from .normalizer import Normalizer
-from .policy import GaussianStatistics, Params, onnx_sample, part, sample
+from .policy import GaussianStatistics, onnx_sample, sample
 from .returns import discounted_returns, generalized_advantages, normalize_advantages
 from .rollout import Rollout
 

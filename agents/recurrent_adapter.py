@@ -16,8 +16,9 @@ from metarl.util.onnx_graph import Graph
 
 from .adapter import Adapter, Decision
 from .memory.base import State, choose
+from .nn.params import Params
 from .normalizer import Normalizer
-from .policy import Params, onnx_sample, sample
+from .policy import onnx_sample, sample
 from .recurrent_policy import RecurrentPolicy
 from .rollout import Rollout
 

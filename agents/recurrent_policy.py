@@ -31,11 +31,12 @@ import torch
 
 from metarl.util.onnx_graph import Graph
 
-from .activation import ACTIVATIONS, ONNX
-from .initialization import glorot, perceptron
 from .memory.base import Memory, State
 from .memory.registry import make_memory
-from .policy import DiagonalGaussian, Params, part
+from .nn.activation import ACTIVATIONS, ONNX
+from .nn.initialization import glorot, perceptron
+from .nn.params import Params, part
+from .policy import DiagonalGaussian
 
 SMALL = 0.01
 """Scale of the last layer of the mean at the start: the first actions are noise around nothing."""

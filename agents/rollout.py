@@ -30,6 +30,7 @@ class Rollout:
         diverged: (M, K) bool, the simulation broke down and the episode was discarded.
         last_observations: (M, K, O) float32, the observation after the last step.
         state: the adapter's state after the last step.
+        steps: (M, K) that were taken, those of an episode that diverged included: they cost experience.
         successes: (M, K) 1 where the environment said at any step that the task is done, 0 where not, an episode that
             diverged included; NaN where it does not say. None: not recorded.
     """
@@ -44,6 +45,7 @@ class Rollout:
     diverged: np.ndarray
     last_observations: np.ndarray
     state: Any = None
+    steps: np.ndarray | None = None
     successes: np.ndarray | None = None
 
     @property

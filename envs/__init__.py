@@ -5,7 +5,7 @@
     env = make("HalfCheetahDir", num_envs=800)           # a Gymnasium VectorEnv, one task per simulation
     env.set_tasks(env.space.sample(40, "train", np.random.default_rng(0)).repeat(20))
 
-Importing this package after Gymnasium registers the families there; without importing it, name it in the id:
+Importing this package registers the families with Gymnasium; without importing it, name it in the id:
 
     gymnasium.make("metarl.envs:metarl/HalfCheetahDir-v0")
     gymnasium.make_vec("metarl.envs:metarl/HalfCheetahDir-v0", num_envs=8)
@@ -15,7 +15,6 @@ Gymnasium.
 """
 
 import importlib
-import sys
 from typing import TYPE_CHECKING, Any
 
 from metarl.util.optional import MissingExtra
@@ -55,17 +54,8 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
-    _register_if_there()
     return value
 
 
 def __dir__() -> list[str]:
     return __all__
-
-
-def _register_if_there() -> None:
-    if "gymnasium" in sys.modules:
-        register()
-
-
-_register_if_there()

@@ -168,7 +168,7 @@ class Autoreset(VectorEnv):
             if not np.isfinite(term).all():
                 i = int(np.flatnonzero(~np.isfinite(term))[0])
                 raise ValueError(
-                    f"{self._describe(i)}: the reward term {name!r} is {term[i]} though the physics is finite; correct"
+                    f"reward term {name!r} of {self._describe(i)} is {term[i]} though its physics is finite; correct"
                     " the family's reward"
                 )
         raise ValueError(f"the reward terms {sorted(terms)} are finite, but their sum is not")

@@ -109,7 +109,7 @@ class Family:
 
     def advance(self, sim: Simulator, ctrl: Array, ids: np.ndarray | None) -> None:
         """One environment step of simulations ids (all if None) under controls ctrl (N, A)."""
-        sim.bind("ctrl")[:] = ctrl
+        sim.bind("ctrl")[...] = ctrl
         chunk = max(1, _SUBSTEPS_PER_CALL // self.frame_skip)
         if sim.nsim <= chunk:
             sim.step(ids, nstep=self.frame_skip)

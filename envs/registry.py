@@ -4,11 +4,15 @@
     env = make("HalfCheetahDir", num_envs=800)            # a Gymnasium VectorEnv, one task per simulation
     FAMILIES.add("Shuttle", Shuttle)                      # in this process; from a distribution: metarl.util.plugins
 
-Every family is registered with Gymnasium as metarl/<name>-v0.
+Every family is registered with Gymnasium as metarl/<name>-v0, now or once that is imported.
 """
 
+import importlib.abc
+import importlib.util
 import inspect
 import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from metarl.util.plugins import Registry, find
@@ -80,9 +84,33 @@ def register(*names: str) -> None:
             )
 
 
+class _AfterGymnasium(importlib.abc.MetaPathFinder):
+    """Registers the families as soon as somebody imports Gymnasium, for whom metarl.envs has been imported before."""
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if fullname != "gymnasium":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def then_register(module: ModuleType) -> None:
+                execute(module)
+                register()
+
+            spec.loader.exec_module = then_register
+        return spec
+
+
 def _added(name: str) -> None:
     if "gymnasium" in sys.modules:
         register(name)
 
 
 FAMILIES: "Registry[type[Family]]" = Registry("metarl.families", "family", added=_added)
+
+if "gymnasium" in sys.modules:
+    register()
+else:
+    sys.meta_path.insert(0, _AfterGymnasium())

@@ -128,7 +128,7 @@ class TaskVectorEnv(Autoreset):
         """Simulations ids have new streams."""
 
     def _describe(self, i: int) -> str:
-        return f"{self.family.name}: simulation {i} (task {self.tasks.describe(i)})"
+        return f"simulation {i} ({self.family.name}, task {self.tasks.describe(i)})"
 
     def _usable(self) -> None:
         """RuntimeError if this is not the process that the environment was made in, or if it was closed."""

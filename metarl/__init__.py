@@ -3,7 +3,7 @@
     import metarl
 
     run = metarl.train(metarl.load_config("half_cheetah_dir/promp", ["iterations=60"]))
-    print(metarl.evaluate(run)["sentence"])
+    print(metarl.evaluate(run).sentence)
     env = metarl.make("HalfCheetahMass", num_envs=400)
 
 What a script touches is one import away and loaded when it is used: `import metarl` itself imports neither PyTorch nor
@@ -28,19 +28,24 @@ _PUBLIC = {
     "agents": "Adapter Decision Memory Rollout",
     "agents.sb3.vec_env": "VectorEnvAdapter",
     "envs": "Family Parameter TaskSpace Tasks TrialEnv TrialVectorEnv Write make make_family",
-    "evaluation.compare": "compare",
-    "evaluation.evaluate": "evaluate",
+    "evaluation.compare": "compare=compare_runs",
+    "evaluation.evaluate": "evaluate=evaluate_run",
+    "evaluation.result": "Evaluation",
     "util.plugins": "register",
 }
-_MODULES = {name: module for module, names in _PUBLIC.items() for name in names.split()}
-__all__ = ["__version__", *sorted(_MODULES)]
+_HOMES = {}  # name -> (module, what it is called there)
+for _module, _names in _PUBLIC.items():
+    for _name, _, _there in (each.partition("=") for each in _names.split()):
+        _HOMES[_name] = (_module, _there or _name)
+__all__ = ["__version__", *sorted(_HOMES)]
 
 
 def __getattr__(name: str):
     if name == "__version__":
         value = importlib.import_module(f"{__name__}.util.distribution").version()
-    elif name in _MODULES:
-        value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    elif name in _HOMES:
+        module, there = _HOMES[name]
+        value = getattr(importlib.import_module(f"{__name__}.{module}"), there)
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value

@@ -21,8 +21,9 @@ from typing import Annotated, Any
 
 import typer
 
-from metarl.errors import UserError
 from metarl.util import distribution
+from metarl.util.errors import UserError
+from metarl.util.signals import exit_on_sigterm
 from metarl.util.text import close
 
 app = typer.Typer(name="metarl", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -51,7 +52,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and 
 def main(args: list[str] | None = None) -> None:
     """Run the command line `args` (of the process if None) and exit."""
     try:
-        code = app(_with_plugins(sys.argv[1:] if args is None else args), prog_name="metarl", standalone_mode=False)
+        with exit_on_sigterm():
+            code = app(_with_plugins(sys.argv[1:] if args is None else args), prog_name="metarl", standalone_mode=False)
         sys.stdout.flush()
     except UserError as error:
         for line in str(error).splitlines():
@@ -157,10 +159,11 @@ def evaluate(
 ) -> None:
     """Measure how fast a run adapts to tasks it never saw."""
     with _stdout_for_json(as_json):
-        from metarl.evaluation.evaluate import evaluate_run, print_table
+        from metarl.evaluation.evaluate import evaluate_run
+        from metarl.evaluation.tables import print_evaluation
 
         result = evaluate_run(run, tasks, steps, episodes, deterministic=mean_actions, average=average)
-    _report(result, print_table, as_json)
+    _report(result.to_json(), lambda _: print_evaluation(result), as_json)
 
 
 @app.command()
@@ -179,7 +182,7 @@ def compare(
     """Compare methods in the same tasks, with statistics."""
     with _stdout_for_json(as_json):
         from metarl.evaluation.compare import compare_runs
-        from metarl.evaluation.compare_table import print_comparison
+        from metarl.evaluation.tables import print_comparison
 
         options = {"baseline": baseline, "oracle": oracle, "threshold": threshold, "steps": steps, "episodes": episodes}
         comparison = compare_runs(runs, tasks, **options, deterministic=mean_actions, say=_say)
@@ -188,7 +191,7 @@ def compare(
             from metarl.visual.comparison import write_comparison
 
             result["files"] = [str(file) for file in write_comparison(comparison, out)]
-    _report(result, print_comparison, as_json)
+    _report(result, lambda result: print_comparison(comparison, result.get("files", ())), as_json)
 
 
 @app.command()

@@ -24,7 +24,7 @@ import torch
 from metarl.util.onnx_graph import Graph
 from metarl.util.text import nearest
 
-from ..policy import Params
+from ..nn.params import Params
 
 State = tuple[torch.Tensor, ...]
 

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from ..initialization import glorot, orthogonal
-from ..policy import Params
+from ..nn.initialization import glorot, orthogonal
+from ..nn.params import Params
 
 
 def init_gates(rng: np.random.Generator, input_dim: int, size: int, gates: int) -> Params:

@@ -5,7 +5,7 @@ import torch
 
 from metarl.util.onnx_graph import Graph
 
-from ..policy import Params
+from ..nn.params import Params
 from .base import Memory, State
 from .gates import gate_weights, init_gates
 

@@ -20,8 +20,8 @@ import torch
 
 from metarl.util.onnx_graph import Graph
 
-from ..initialization import glorot, orthogonal
-from ..policy import Params
+from ..nn.initialization import glorot, orthogonal
+from ..nn.params import Params
 from .base import Memory, State
 
 ALPHA = 0.01  # scale of the coefficients at the start

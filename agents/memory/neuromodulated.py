@@ -12,7 +12,7 @@ import torch
 
 from metarl.util.onnx_graph import Graph
 
-from ..policy import Params
+from ..nn.params import Params
 from .hebbian import RATE, Hebbian
 
 

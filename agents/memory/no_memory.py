@@ -5,8 +5,8 @@ import torch
 
 from metarl.util.onnx_graph import Graph
 
-from ..initialization import glorot
-from ..policy import Params
+from ..nn.initialization import glorot
+from ..nn.params import Params
 from .base import Memory, State
 
 

@@ -20,8 +20,8 @@ from torch.nn import functional as F
 
 from metarl.util.onnx_graph import Graph
 
-from ..initialization import glorot
-from ..policy import Params, part
+from ..nn.initialization import glorot
+from ..nn.params import Params, part
 from .base import Memory, State, option
 
 WIDER = 2  # hidden units of the perceptrons, in units of the memory's size

@@ -29,8 +29,9 @@ from stable_baselines3.common.type_aliases import TrainFrequencyUnit
 from ..adapter import Adapter, Decision
 from ..global_random import global_generators
 from ..inner_loop import per_task
+from ..nn.params import Params
 from ..normalizer import Normalizer
-from ..policy import Params, standard_normal
+from ..policy import standard_normal
 from ..rollout import Rollout
 from . import experience
 from .model import TrainingProgress, fresh, load, policy_part, progress, weights

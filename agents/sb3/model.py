@@ -26,7 +26,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from metarl.util.text import close
 
 from ..global_random import global_generators
-from ..policy import Params
+from ..nn.params import Params
 
 ALGORITHMS = {
     **{name: getattr(stable_baselines3, name) for name in ("A2C", "DDPG", "PPO", "SAC", "TD3")},

@@ -14,8 +14,7 @@ from pathlib import Path
 from families import WORDS, minutes, splits
 
 from metarl.evaluation.compare import compare_runs
-from metarl.evaluation.compare_table import SUMMARY, curve_cells, curve_columns, sentences, summary_cells
-from metarl.evaluation.statistics import format_interval
+from metarl.evaluation.tables import SUMMARY, curve_cells, curve_columns, sentences, summary_cells
 from metarl.visual.comparison import adaptation_curves, failure_map
 from metarl.visual.figures import save_figure
 
@@ -35,8 +34,7 @@ def main(name: str, folders: list[Path]) -> None:
     ends = {}
     for split in splits(folders[0]):
         comparison = compare_runs(folders, split, baseline="domain-randomised", say=say)
-        result = comparison.to_json()
-        (HERE / f"{name}-{split}.json").write_text(json.dumps(result) + "\n", encoding="utf-8")
+        (HERE / f"{name}-{split}.json").write_text(json.dumps(comparison.to_json()) + "\n", encoding="utf-8")
         figures = {"adaptation": adaptation_curves(comparison, "episodes")}
         if len(set(comparison.tasks.digests)) > 1:
             figures["map"] = failure_map(comparison)
@@ -44,12 +42,12 @@ def main(name: str, folders: list[Path]) -> None:
             save_figure(figure, HERE / f"{name}-{split}-{kind}")
             (HERE / f"{name}-{split}-{kind}.svg").unlink()
         print(f"### {WORDS[split].capitalize()}\n")
-        print(markdown(curve_columns(result), curve_cells(result)), end="\n\n")
-        print(markdown(SUMMARY, summary_cells(result)), end="\n\n")
-        print(" ".join(sentences(result)), end="\n\n")
-        for method in result["methods"]:
-            curve = [format_interval(p["mean"]["value"], p["mean"]["interval"]) for p in method["curve"]]
-            ends.setdefault(method["name"], []).extend([curve[0], curve[-1] if len(curve) > 1 else ""])
+        print(markdown(curve_columns(comparison), curve_cells(comparison)), end="\n\n")
+        print(markdown(SUMMARY, summary_cells(comparison)), end="\n\n")
+        print(" ".join(sentences(comparison)), end="\n\n")
+        for row in comparison.rows:
+            curve = [str(point.mean) for point in row.curve]
+            ends.setdefault(row.name, []).extend([curve[0], curve[-1] if len(curve) > 1 else ""])
     print("### First and last\n")
     print("\n".join(f"| {method} | {' | '.join(cells)} |" for method, cells in ends.items()))
     for method in comparison.methods:

@@ -18,7 +18,7 @@ from imageio_ffmpeg import get_ffmpeg_exe
 
 from metarl.envs import make_family
 from metarl.evaluation.compare import compare_runs
-from metarl.evaluation.statistics import format_number
+from metarl.evaluation.comparison import Comparison
 from metarl.runs.jsonl import read_lines
 from metarl.runs.run import open_run
 from metarl.visual.figures import OKABE_ITO, STYLE, empty, save_figure
@@ -39,22 +39,20 @@ def minutes(folder: Path) -> float:
     return sum(line["seconds"] for line in read_lines(folder / "timings.jsonl")) / 60
 
 
-def measured(folders: list[Path]) -> dict:
+def measured(folders: list[Path]) -> dict[str, Comparison]:
     """Comparisons of the seeds of one config, by split."""
-    return {split: compare_runs(folders, split, say=print).to_json() for split in splits(folders[0])}
+    return {split: compare_runs(folders, split, say=print) for split in splits(folders[0])}
 
 
-def row(folders: list[Path], comparisons: dict, split: str) -> str:
+def row(folders: list[Path], comparison: Comparison, split: str) -> str:
     runs = [open_run(folder) for folder in folders]
-    method = comparisons[split]["methods"][0]
-    cells = [f"{format_number(p['mean']['value'])} [{', '.join(map(format_number, p['mean']['interval']))}]"
-             for p in method["curve"]]  # fmt: skip
-    gain = f"{format_number(method['gain']['value'])} [{', '.join(map(format_number, method['gain']['interval']))}]"
+    method = comparison.rows[0]
+    cells = [str(point.mean) for point in method.curve]
     steps = sum(run.metrics()[-1]["env_steps"] for run in runs) / len(runs) / 1e6
     wall = [minutes(folder) for folder in folders]
-    name = comparisons[split]["environment"]["family"] if split == "held_out" else ""
+    name = comparison.tasks.space.family if split == "held_out" else ""
     about = f"{len(runs)} | {steps:.1f} M, {min(wall):.0f} to {max(wall):.0f} min" if name else " | "
-    return f"| {name} | {about} | {WORDS[split]} | {' | '.join(cells)} | {gain} |"
+    return f"| {name} | {about} | {WORDS[split]} | {' | '.join(cells)} | {method.gain} |"
 
 
 def figure(all_comparisons: dict):
@@ -65,10 +63,10 @@ def figure(all_comparisons: dict):
         for i, (family, comparisons) in enumerate(all_comparisons.items()):
             axes = page.add_subplot(2, 3, i + 1)
             for colour, (split, comparison) in zip(OKABE_ITO, comparisons.items()):
-                curve = comparison["methods"][0]["curve"]
-                x = [point["episodes"] for point in curve]
-                low, high = zip(*(point["mean"]["interval"] for point in curve))
-                axes.plot(x, [point["mean"]["value"] for point in curve], "o-", color=colour, label=WORDS[split])
+                curve = comparison.rows[0].curve
+                x = [point.episodes for point in curve]
+                low, high = zip(*(point.mean.ends for point in curve))
+                axes.plot(x, [point.mean.value for point in curve], "o-", color=colour, label=WORDS[split])
                 axes.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
             axes.set_title(family, loc="left")
             axes.set_xticks(x)
@@ -100,8 +98,9 @@ def main(folders: list[Path]) -> None:
         results[family] = measured(sorted(runs))
         video(runs, family)
         for split, comparison in results[family].items():
-            (HERE / "families" / f"{family}-{split}.json").write_text(json.dumps(comparison) + "\n", encoding="utf-8")
-            lines.append(row(runs, results[family], split))
+            text = json.dumps(comparison.to_json()) + "\n"
+            (HERE / "families" / f"{family}-{split}.json").write_text(text, encoding="utf-8")
+            lines.append(row(runs, comparison, split))
     save_figure(figure(results), HERE / "families")
     (HERE / "families.svg").unlink()
     print("\n".join(lines))

@@ -1,4 +1,4 @@
-"""From runs of RL² with this or that memory and its references (none; oracle) to tables, JSON and figures of
+"""From runs of RL² with this or that memory and its references (none; the oracle) to tables, JSON and figures of
 docs/rl2_results.md.
 
     python docs/results/references.py RUNS...      # run folders, any number of seeds of each config of each family
@@ -23,7 +23,6 @@ from metarl.config import Config, config_names, flat, load_config
 from metarl.evaluation.compare import compare_runs
 from metarl.evaluation.comparison import Comparison, Measured
 from metarl.evaluation.methods import Method
-from metarl.evaluation.statistics import format_interval
 from metarl.runs.run import open_run
 from metarl.visual.comparison import reward_within_episode
 from metarl.visual.figures import STYLE, empty, save_figure
@@ -59,12 +58,11 @@ def rows(what: str, comparison: Comparison, episodes: int) -> list[list[str]]:
     lines = []
     for m in sorted(comparison.measured, key=_order):
         row, wall = comparison[m.name], sorted({round(minutes(run.path)) for run in m.method.runs})
-        curve = [format_interval(p.mean.value, p.mean.interval) for p in row.curve]
+        curve = [str(point.mean) for point in row.curve]
         curve += [""] * (episodes - len(curve))
         weights = sum(value.numel() for value in load_adapter(m.method.runs[0]).params.values())
-        share = row.improvement
-        beats = share and format_interval(100 * share.value, share.interval and tuple(100 * x for x in share.interval))
-        lines.append([what, m.name, f"{weights:,}", len(row.seeds), *curve, beats or "",
+        better = row.improvement and str(row.improvement.times(100))
+        lines.append([what, m.name, f"{weights:,}", len(row.seeds), *curve, better or "",
                       f"{m.training_steps / 1e6:.1f} M", " to ".join(map(str, wall[:1] + wall[1:][-1:]))])  # fmt: skip
         what = ""
     return lines

@@ -4,7 +4,8 @@
 
 With `--mean-actions` it takes what `metarl evaluate --mean-actions` measured. A file that this made before may stand
 among the runs: its seeds are kept, if it is of the same command, settings, tasks and versions.
-The interval is over seeds (percentile bootstrap of the seeds' means, widened for small samples: docs/evaluation.md).
+The interval is over seeds (percentile bootstrap of the seeds' means, widened for small samples: docs/evaluation.md); of
+two or three seeds their range.
 """
 
 import json
@@ -13,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from metarl.evaluation.evaluate import Evaluation, load_evaluation
-from metarl.evaluation.statistics import summarize
+from metarl.evaluation.result import Evaluation
+from metarl.evaluation.statistics import estimate, few_note, mean
 from metarl.runs.jsonl import read_lines
 from metarl.runs.run import open_run
 
@@ -24,7 +25,7 @@ VERSIONS = ("python", "torch", "mujoco", "gymnasium", "numpy", "cpu", "threads")
 def newest(folder: Path, mean_actions: bool) -> Evaluation:
     """What was measured of the latest checkpoint, with sampled or with mean actions."""
     files = sorted(folder.glob("evaluations/held_out-*.json"), key=lambda file: int(file.name.split("-")[1]))
-    measured = [e for e in map(load_evaluation, files) if e.deterministic == mean_actions]
+    measured = [e for e in map(Evaluation.load, files) if e.deterministic == mean_actions]
     if not measured:
         options = " --mean-actions" * mean_actions
         sys.exit(f"got no such evaluation in {folder}; next: metarl evaluate {folder}{options}")
@@ -38,7 +39,7 @@ def of_run(folder: Path, command: str, mean_actions: bool) -> dict:
     session = json.loads((folder / "versions.json").read_text())["sessions"][-1]
     row = {
         "seed": run.config.seed,
-        "return_after_k_steps": [round(point.summary.mean, 2) for point in evaluation.curve],
+        "return_after_k_steps": [round(point.mean.value, 2) for point in evaluation.curve],
         "env_steps": metrics[-1]["env_steps"],
         "wall_minutes": round(sum(row["seconds"] for row in read_lines(folder / "timings.jsonl")) / 60, 1),
         "diverged_episodes": sum(row["diverged"] for row in metrics),
@@ -70,9 +71,10 @@ def main(command: str, paths: list[Path], mean_actions: bool) -> dict:
         sys.exit(f"got seeds {seeds}; expected each once")
     rng = np.random.default_rng(0)
     for k, values in enumerate(np.array([row["return_after_k_steps"] for row in rows]).T):
-        summary = summarize(values, rng, unit="seed")
-        interval = summary.mean_interval and [round(x, 2) for x in summary.mean_interval]
-        whole["curve"].append({"steps": k, "mean": round(summary.mean, 2), "interval": interval, "note": summary.note})
+        average = estimate(mean, values[:, None], rng=rng)
+        ends = {"range" if average.of_runs else "interval": [round(x, 2) for x in average.ends]}
+        note = few_note(len(values), "seed")
+        whole["curve"].append({"steps": k, "mean": round(average.value, 2), "note": note} | ends)
     return whole
 
 

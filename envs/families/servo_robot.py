@@ -67,7 +67,7 @@ class ServoRobot(Family):
 
     def advance(self, sim: Simulator, ctrl: Array, ids: np.ndarray | None) -> None:
         sim.bind("actuator_force")  # bound after the first step, it would be zero there
-        sim.bind("userdata")[:] = sim.bind("ctrl")
+        sim.bind("userdata")[...] = sim.bind("ctrl")
         super().advance(sim, ctrl, ids)
 
     def last_action(self, sim: Simulator) -> Array:

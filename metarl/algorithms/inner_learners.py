@@ -25,7 +25,7 @@ from metarl.agents import (
 )
 from metarl.algorithms.base import Spec
 from metarl.config import Config
-from metarl.errors import UserError
+from metarl.util.errors import UserError
 from metarl.util.rng import stream
 
 

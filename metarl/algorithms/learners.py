@@ -13,7 +13,7 @@ from gymnasium.vector import AutoresetMode
 from metarl.algorithms.base import Learner, Spec
 from metarl.config import Config
 from metarl.envs import BatchEnv, OracleEnv
-from metarl.errors import UserError
+from metarl.util.errors import UserError
 from metarl.util.optional import MissingExtra
 from metarl.util.text import first_line
 

@@ -8,9 +8,9 @@ from metarl.agents import Adapter
 from metarl.algorithms.base import Learner, Spec
 from metarl.algorithms.learners import make_learner
 from metarl.config import Config
-from metarl.errors import UserError
 from metarl.runs.checkpoint import Checkpoint
 from metarl.runs.run import Run
+from metarl.util.errors import UserError
 
 
 def load_adapter(run: Run, saved: Checkpoint | None = None, config: Config | None = None) -> Adapter:

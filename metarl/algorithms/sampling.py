@@ -140,6 +140,7 @@ def collect(
         if on_step:
             on_step(step)
 
+    taken = valid.sum(1)
     valid &= ~diverged[:, None, :]
     for array in (raw, seen, actions, rewards):
         array[~valid] = 0.0  # after its end, or diverged: a weight of zero does not make a NaN harmless
@@ -154,6 +155,7 @@ def collect(
         diverged=diverged,
         last_observations=adapter.normalize(last),
         state=state,
+        steps=taken,
         successes=np.where(diverged & ~np.isnan(successes), 0.0, successes),
     )
 

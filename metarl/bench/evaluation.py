@@ -15,7 +15,7 @@ from metarl.algorithms.learners import make_env, make_learner
 from metarl.algorithms.promp_config import ProMPConfig
 from metarl.bench.physics import Recording, replay
 from metarl.config import Config, EnvConfig
-from metarl.evaluation.adaptation_curve import evaluate
+from metarl.evaluation.adaptation_curve import measure
 from metarl.runs.run import threads
 from metarl.util.rng import stream
 from metarl.util.torch_runtime import torch_threads
@@ -50,7 +50,7 @@ class _Pair:
     def run(self) -> None:
         with self.recording.of(self.env):
             self._start = time.perf_counter()
-            evaluate(
+            measure(
                 self.adapter, lambda num_envs: self.env, self.tasks, steps=ROUNDS - 1, episodes=EPISODES, seed=0,
                 progress=self._after_round,
             )  # fmt: skip

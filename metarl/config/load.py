@@ -27,7 +27,7 @@ from metarl.config.messages import explain, family_problems, sb3_problems
 from metarl.config.robots import FILE as ROBOT_FILE
 from metarl.config.robots import resolve_robot, with_digest
 from metarl.config.schema import Config, present_key, with_present_names
-from metarl.errors import UserError
+from metarl.util.errors import UserError
 from metarl.util.safe_yaml import parse_yaml, read_yaml, write_yaml
 from metarl.util.text import close, first_line, show
 

@@ -21,7 +21,7 @@ from pydantic.fields import FieldInfo
 
 from metarl.config.schema import Config, EnvConfig, keys, section
 from metarl.envs.registry import FAMILIES, OWN_ROBOT, family_class
-from metarl.errors import UserError
+from metarl.util.errors import UserError
 from metarl.util.plugins import ALGORITHMS
 from metarl.util.text import close, cut, first_line, nearest, show
 

@@ -25,7 +25,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from metarl.config.section import Float, Int, Name, Section, Width
-from metarl.errors import UserError
+from metarl.util.errors import UserError
 from metarl.util.plugins import ALGORITHMS
 from metarl.util.text import nearest, show
 

@@ -1,9 +1,9 @@
 """Comparing methods: all of them in the same frozen tasks, over seeds and tasks, with what their experience costs.
 
-    from metarl.evaluation.compare import compare_runs
-    from metarl.evaluation.compare_table import print_comparison
+    from metarl.evaluation import compare_runs
+    from metarl.evaluation.tables import print_comparison
     comparison = compare_runs(["runs/promp0", "runs/promp1", "runs/rl2_0"], "held_out")
-    print_comparison(comparison.to_json())
+    print_comparison(comparison)
 
 Runs that differ only in their seed are one method (`metarl.evaluation.methods`). The tasks are drawn of the split by
 seed 0, whatever the runs' own seeds, so that they are the same ones in every comparison of the environment; a run that
@@ -19,13 +19,13 @@ from pathlib import Path
 import numpy as np
 
 from metarl.envs import SPLITS, Tasks
-from metarl.errors import UserError
-from metarl.evaluation.adaptation_curve import Evaluation
 from metarl.evaluation.comparison import Comparison, Measured
 from metarl.evaluation.evaluate import evaluation_of, named_tasks
 from metarl.evaluation.fingerprint import definition
 from metarl.evaluation.methods import Method, find, group, open_runs
+from metarl.evaluation.result import Evaluation
 from metarl.runs.run import Run
+from metarl.util.errors import UserError
 from metarl.util.rng import stream
 
 SHARE_OF_THE_WAY = 0.9
@@ -49,8 +49,8 @@ def compare_runs(
     Args:
         paths: run folders of one environment.
         tasks: a split, or a JSON file of tasks.
-        baseline, oracle: a method's name or one of its run folders; the first method, and the one that is told the
-            task's parameters, if None.
+        baseline, oracle: a method's name or one of its run folders; the first method, and the first
+            that observes the true task parameters, if None.
         threshold: return that is to be reached; see `SHARE_OF_THE_WAY`.
         steps, episodes: of each method's own config if None.
         deterministic: mean actions.
@@ -72,14 +72,14 @@ def compare_runs(
     if not known.any():
         raise UserError(f"{tasks}: in every task the physics diverged in all episodes of a method; nothing to compare")
     measured = tuple(_measured(m, evaluations, known) for m, evaluations in zip(methods, results, strict=True))
-    told = [method.name for method in methods if method.oracle]
+    oracles = [method.name for method in methods if method.oracle]
     return Comparison(
         tasks=frozen,
         split=tasks,
         known=known,
         measured=measured,
         baseline=(chosen["baseline"] or methods[0]).name,
-        oracle=chosen["oracle"].name if chosen["oracle"] else told[0] if told else None,
+        oracle=chosen["oracle"].name if chosen["oracle"] else oracles[0] if oracles else None,
         threshold=default_threshold(measured) if threshold is None else threshold,
         definition=definition(runs[0].config.env),
     )
@@ -110,6 +110,6 @@ def _measured(method: Method, evaluations: Sequence[Evaluation], known: np.ndarr
         method=method,
         evaluations=tuple(evaluations),
         returns=np.stack([e.per_task[:, known] for e in evaluations]),
-        lived=evaluations[0].episodes_before,
+        episodes=evaluations[0].episodes_before,
         seconds=np.mean([e.env_steps_before.mean(1) * e.dt for e in evaluations], axis=0),
     )

@@ -1,14 +1,14 @@
 """What a comparison of methods says, computed from the evaluations of their runs in the same tasks.
 
-    from metarl.evaluation.compare import compare_runs
+    from metarl.evaluation import compare_runs
     comparison = compare_runs(["runs/promp0", "runs/promp1", "runs/rl2_0"])
     row = comparison["ProMP"]
     row.curve[1].mean, row.curve[1].episodes       # Estimate(value=428.1, low=401.3, high=452.8), 20
     row.improvement                                # chance to do better than the baseline; None for itself
     comparison.to_json()                           # everything, with the returns that it was computed from
 
-Nothing here is measured: each number is a statistic (`metarl.evaluation.scores`) of a measure of the adaptation curves
-(`metarl.evaluation.curve_metrics`), and is computed when it is asked for.
+Nothing here is measured: each number is a statistic (`metarl.evaluation.statistics`) of a measure of the
+adaptation curves (`metarl.evaluation.curve_metrics`), and is computed when it is asked for.
 """
 
 from __future__ import annotations
@@ -16,29 +16,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from metarl.envs import Tasks
-from metarl.evaluation.adaptation_curve import Evaluation
+from metarl.evaluation.better import p_better
 from metarl.evaluation.curve_metrics import area, first_reaching
 from metarl.evaluation.evaluate import tasks_digest
 from metarl.evaluation.methods import Method, differences
-from metarl.evaluation.scores import (
-    METHOD,
-    METHOD_GROUPED,
+from metarl.evaluation.result import Evaluation, draws, tasks_in_words
+from metarl.evaluation.statistics import (
     Estimate,
     cvar,
     estimate,
+    few_note,
+    interval_method,
     iqm,
     mean,
     mean_regret,
-    probability_of_improvement,
-    seeds_note,
 )
 from metarl.runs import versions
 from metarl.util.machine import available_threads
+from metarl.util.plain import plain
 from metarl.util.rng import stream
 
 FORMAT = "metarl-comparison-1"
@@ -63,14 +64,14 @@ class Measured:
 
     Attributes:
         returns: (R, S + 1, M) mean return of each run in each task after s adaptation steps.
-        lived: (S + 1,) episodes of experience before.
+        episodes: (S + 1,) episodes of experience before.
         seconds: (S + 1,) the same as simulated time, averaged over runs and tasks.
     """
 
     method: Method
     evaluations: tuple[Evaluation, ...]
     returns: np.ndarray
-    lived: np.ndarray
+    episodes: np.ndarray
     seconds: np.ndarray
 
     @property
@@ -83,10 +84,10 @@ class Measured:
         return self.returns[:, -1]
 
     @property
-    def episodes_lived(self) -> int:
-        """In a life, with those of the last measurement."""
+    def all_episodes(self) -> int:
+        """In a trial, with those of the last measurement."""
         evaluation = self.evaluations[0]
-        return int(self.lived[-1]) + evaluation.episodes // evaluation.lives
+        return int(self.episodes[-1]) + evaluation.episodes // evaluation.trials
 
     @property
     def training_steps(self) -> float:
@@ -97,6 +98,23 @@ class Measured:
     def adaptation_steps(self) -> float:
         """Environment steps in a task before the last measurement, average of runs and tasks."""
         return float(np.mean([e.env_steps_before[-1].mean() for e in self.evaluations]))
+
+    @property
+    def provenance(self) -> list[dict[str, Any]]:
+        """Which run and which of its checkpoints each evaluation is of."""
+        return [
+            {"folder": run.path.name, "id": run.id, "seed": run.config.seed, **evaluation.origin}
+            for run, evaluation in zip(self.method.runs, self.evaluations, strict=True)
+        ]
+
+    @property
+    def weights(self) -> list[str]:
+        """Digest of each run's checkpoint."""
+        return [evaluation.origin["checkpoint"]["sha256"] for evaluation in self.evaluations]
+
+    def paired(self, other: Measured) -> bool:
+        """Whether the runs of both are the same weights in turn, adapted in different ways."""
+        return self.weights == other.weights
 
     def per_run(self, measure: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         """(R, M) a measure of the curve (S + 1, M) of each run."""
@@ -154,8 +172,8 @@ class Comparison:
 
     @property
     def budget(self) -> int:
-        """Episodes of experience that areas are taken over: the most that any method lived."""
-        return max(m.episodes_lived for m in self.measured)
+        """Episodes of experience that areas are taken over: the most that any method has."""
+        return max(m.all_episodes for m in self.measured)
 
     @property
     def deterministic(self) -> bool:
@@ -165,16 +183,35 @@ class Comparison:
     @property
     def groups(self) -> list[str] | None:
         """Of the tasks, where there are only a few and each was measured several times."""
-        return [self.tasks.digests[i] for i in np.flatnonzero(self.known)] if self.tasks.space.exhaustive else None
+        every = draws(self.tasks)
+        return None if every is None else [every[i] for i in np.flatnonzero(self.known)]
 
     @property
     def interval_method(self) -> str:
-        return METHOD if self.groups is None else METHOD_GROUPED
+        return interval_method(self.groups, *(len(m.returns) for m in self.measured))
 
-    def estimate(self, position: tuple[int, ...], statistic: Callable, *scores: np.ndarray) -> Any:
+    @property
+    def trained_on(self) -> str | None:
+        """Why tasks are not disjoint from those of training; None where they are."""
+        return next((e.disjoint_reason for m in self.measured for e in m.evaluations if not e.disjoint), None)
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Names of methods that share their checkpoints."""
+        return [(a.name, b.name) for a, b in combinations(self.measured, 2) if a.paired(b)]
+
+    @property
+    def title(self) -> str:
+        """`Walker2dRandParams: 40 held-out tasks`."""
+        return f"{self.tasks.space.family}: {tasks_in_words(self.tasks, self.split)}"
+
+    def estimate(
+        self, position: tuple[int, ...], statistic: Callable, *scores: np.ndarray, paired: bool = False
+    ) -> Any:
         """With random draws that belong to the `position` in the tables."""
         rng = np.random.default_rng(stream(0, "evaluation", COMPARING, *position))
-        return estimate(statistic, *scores, rng=rng, confidence=self.confidence, groups=self.groups)
+        options = {"rng": rng, "confidence": self.confidence, "groups": self.groups, "paired": paired}
+        return estimate(statistic, *scores, **options)
 
     @cached_property
     def rows(self) -> tuple[Row, ...]:
@@ -182,41 +219,44 @@ class Comparison:
 
     @cached_property
     def improvements(self) -> list[list[Estimate | None]]:
-        """[i][j]: the chance that a run of method i returns more in a task than one of j, after all adaptation."""
+        """[i][j]: the chance that a run of method i returns more in a task than one of j, after all adaptation.
+
+        Of methods that share their checkpoints: than the run of j of the same weights.
+        """
         matrix: list[list[Estimate | None]] = [[None] * len(self.measured) for _ in self.measured]
         for i, a in enumerate(self.measured):
             for j, b in enumerate(self.measured[:i]):
-                chance = self.estimate((1, i, j), probability_of_improvement, a.final, b.final)
-                ends = chance.interval and (1 - chance.interval[1], 1 - chance.interval[0])
-                matrix[i][j], matrix[j][i] = chance, Estimate(1 - chance.value, *(ends or ()))
+                options = {"groups": self.groups, "paired": a.paired(b), "confidence": self.confidence}
+                chance = p_better(a.final, b.final, **options)
+                matrix[i][j], matrix[j][i] = chance, chance.complement
         return matrix
 
     def _row(self, i: int, m: Measured) -> Row:
-        reached = m.per_run(lambda curve: first_reaching(curve, m.lived, self.threshold))
+        reached = m.per_run(lambda curve: first_reaching(curve, m.episodes, self.threshold))
         seconds = m.per_run(lambda curve: first_reaching(curve, m.seconds, self.threshold))
         names = [other.name for other in self.measured]
-        oracle = None if self.oracle in (None, m.name) else self.method(self.oracle).final
+        oracle = None if self.oracle in (None, m.name) else self.method(self.oracle)
         return Row(
             name=m.name,
             seeds=tuple(run.config.seed for run in m.method.runs),
-            curve=tuple(self._point(i, m, s) for s in range(len(m.lived))),
+            curve=tuple(self._point(i, m, s) for s in range(len(m.episodes))),
             gain=self.estimate((0, i, 3), mean, m.final - m.returns[:, 0]),
-            area=self.estimate((0, i, 0), mean, m.per_run(lambda curve: area(curve, m.lived, self.budget))),
+            area=self.estimate((0, i, 0), mean, m.per_run(lambda curve: area(curve, m.episodes, self.budget))),
             reached=self.estimate((0, i, 1), mean, np.isfinite(reached).astype(float)),
             episodes_to_threshold=_median(reached),
             seconds_to_threshold=_median(seconds),
             improvement=None if m.name == self.baseline else self.improvements[i][names.index(self.baseline)],
-            regret=None if oracle is None else self.estimate((0, i, 2), mean_regret, m.final, oracle),
+            regret=oracle and self.estimate((0, i, 2), mean_regret, m.final, oracle.final, paired=m.paired(oracle)),
             training_steps=m.training_steps,
             adaptation_steps=m.adaptation_steps,
-            note=seeds_note(len(m.returns)),
+            note=few_note(len(m.returns), "seed"),
         )
 
     def _point(self, i: int, m: Measured, s: int) -> Point:
         scores = m.returns[:, s]
         successes = [e.successes[s].mean() for e in m.evaluations if e.successes is not None]
         return Point(
-            episodes=int(m.lived[s]),
+            episodes=int(m.episodes[s]),
             seconds=float(m.seconds[s]),
             **{
                 name: self.estimate((2, i, s, k), statistic, scores)
@@ -227,14 +267,14 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """Everything as plain data; infinite times are None."""
-        return {
+        return plain({
             "format": FORMAT,
             "environment": self.definition,
             "split": self.split,
             "deterministic": self.deterministic,
-            "tasks": self.tasks.to_json(),
+            "tasks": self.tasks,
             "tasks_sha256": tasks_digest(self.tasks),
-            "task_digests": list(self.tasks.digests),
+            "task_digests": self.tasks.digests,
             "tasks_left_out": [self.tasks.digests[i] for i in np.flatnonzero(~self.known)],
             "threshold": self.threshold,
             "budget_episodes": self.budget,
@@ -242,46 +282,19 @@ class Comparison:
             "oracle": self.oracle,
             "confidence": self.confidence,
             "interval_method": self.interval_method,
-            "methods": [_row_to_json(row, m) for row, m in zip(self.rows, self.measured, strict=True)],
-            "improvement": [[e and e.to_json() for e in row] for row in self.improvements],
+            "disjoint": self.trained_on is None,
+            "disjoint_reason": self.trained_on,
+            "methods": [
+                vars(row) | {"returns": m.returns, "runs": m.provenance}
+                for row, m in zip(self.rows, self.measured, strict=True)
+            ],
+            "improvement": self.improvements,
             "differences": differences(self.methods),
             "versions": versions.describe(available_threads()),
-        }
+        })
 
 
 def _median(times: np.ndarray) -> float:
     """Of all runs in all tasks; that by which half of them have arrived, infinite if fewer ever do."""
     ordered = np.sort(times, axis=None)
     return float(ordered[(len(ordered) - 1) // 2])
-
-
-def _row_to_json(row: Row, m: Measured) -> dict[str, Any]:
-    runs = [
-        {"folder": run.path.name, "id": run.id, "seed": run.config.seed, **e.origin}
-        for run, e in zip(m.method.runs, m.evaluations, strict=True)
-    ]
-    return {
-        "name": row.name,
-        "seeds": list(row.seeds),
-        "note": row.note,
-        "curve": [
-            {"episodes": p.episodes, "seconds": p.seconds, "success": p.success}
-            | {name: getattr(p, name).to_json() for name in ("mean", "iqm", "cvar")}
-            for p in row.curve
-        ],
-        "gain": row.gain.to_json(),
-        "area": row.area.to_json(),
-        "reached": row.reached.to_json(),
-        "episodes_to_threshold": _finite(row.episodes_to_threshold),
-        "seconds_to_threshold": _finite(row.seconds_to_threshold),
-        "improvement": row.improvement and row.improvement.to_json(),
-        "regret": row.regret and row.regret.to_json(),
-        "training_steps": row.training_steps,
-        "adaptation_steps": row.adaptation_steps,
-        "returns": m.returns.tolist(),
-        "runs": runs,
-    }  # fmt: skip
-
-
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None

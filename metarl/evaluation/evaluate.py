@@ -1,10 +1,9 @@
 """Evaluating a run: which checkpoint, which tasks, measured how, and where the result is kept.
 
-    from metarl.evaluation.evaluate import evaluate_run, print_table
+    from metarl.evaluation import evaluate_run
     result = evaluate_run("runs/first")                          # held-out tasks, the config's steps and episodes
     result = evaluate_run("runs/first", "my_tasks.json", steps=5, episodes=10)
-    print_table(result)
-    result["curve"][1]["mean"], result["path"]      # return after one step; runs/first/evaluations/...json
+    result.curve[1].mean, result.path      # return after one step; runs/first/evaluations/...json
 
 A result is named after its tasks, its checkpoint and a key of all that it depends on, so that it can only ever be
 replaced by itself. `metarl.evaluation.adaptation_curve` measures; this module finds, checks and files.
@@ -22,19 +21,16 @@ from typing import Any
 from metarl.algorithms.learners import make_env
 from metarl.algorithms.restore import load_adapter
 from metarl.envs import SPLITS, Tasks
-from metarl.errors import UserError
-from metarl.evaluation.adaptation_curve import Evaluation, evaluate
+from metarl.evaluation.adaptation_curve import measure
 from metarl.evaluation.fingerprint import definition
-from metarl.evaluation.store import load_evaluation, save_evaluation, to_json
-from metarl.evaluation.tables import print_table
+from metarl.evaluation.result import Evaluation
 from metarl.runs import versions
 from metarl.runs.average import averaged
 from metarl.runs.checkpoint import Checkpoint
 from metarl.runs.run import Run, open_run, threads
+from metarl.util.errors import UserError
 from metarl.util.text import nearest
 from metarl.util.torch_runtime import torch_threads
-
-__all__ = ["Evaluation", "evaluate", "evaluate_run", "load_evaluation", "measure_run", "print_table"]
 
 
 def evaluate_run(
@@ -46,7 +42,7 @@ def evaluate_run(
     seed: int | None = None,
     deterministic: bool = False,
     average: int = 1,
-) -> dict[str, Any]:
+) -> Evaluation:
     """Evaluate the newest intact checkpoint of a run, and keep the result in its folder.
 
     Args:
@@ -56,12 +52,12 @@ def evaluate_run(
         deterministic: mean actions.
         average: how many of the newest checkpoints, whose weights are averaged.
 
-    Returns:
-        What was written, as plain data, and its "path".
+    Raises:
+        UserError: no such run, checkpoint or tasks, or the run folder cannot be written.
     """
     run = run if isinstance(run, Run) else open_run(Path(run))
     evaluation = measure_run(run, tasks, steps, episodes, seed=seed, deterministic=deterministic, average=average)
-    return to_json(evaluation) | {"path": str(_keep(run, evaluation))}
+    return _keep(run, evaluation)
 
 
 def evaluation_of(
@@ -83,14 +79,12 @@ def evaluation_of(
     name = _file_name(split, _about(run.checkpoint()), tasks, steps, episodes, run.config.seed, deterministic)
     path = run.path / "evaluations" / name
     if path.is_file():
-        kept = load_evaluation(path)
+        kept = Evaluation.load(path)
         if kept.origin.get("definition", {}).get("digest") == definition(run.config.env)["digest"]:
             return kept
-    evaluation = measure_run(
-        run, split, steps, episodes, deterministic=deterministic, frozen=tasks, progress=progress
+    return _keep(
+        run, measure_run(run, split, steps, episodes, deterministic=deterministic, frozen=tasks, progress=progress)
     )
-    _keep(run, evaluation)
-    return evaluation
 
 
 def measure_run(
@@ -111,7 +105,7 @@ def measure_run(
     disjoint, reason = _disjoint(chosen, tasks)
     saved = averaged(run.checkpoints, average, config.algorithm.weights)
     with torch_threads(threads(config)):
-        return evaluate(
+        return measure(
             load_adapter(run, saved),
             lambda num_envs: make_env(config, num_envs),
             chosen,
@@ -180,11 +174,11 @@ def tasks_digest(tasks: Tasks) -> str:
     return hashlib.sha256("\n".join(tasks.digests).encode()).hexdigest()
 
 
-def _keep(run: Run, evaluation: Evaluation) -> Path:
+def _keep(run: Run, evaluation: Evaluation) -> Evaluation:
     e = evaluation
     name = _file_name(e.split, e.origin["checkpoint"], e.tasks, e.steps, e.episodes, e.seed, e.deterministic)
     try:
-        return save_evaluation(evaluation, run.path / "evaluations" / name)
+        return evaluation.save(run.path / "evaluations" / name)
     except OSError as error:
         advice = "make room, or copy the run to a folder of yours"
         raise UserError(f"{run.path}/evaluations cannot be written: {error.strerror}; {advice}") from error

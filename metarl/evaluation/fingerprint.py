@@ -16,7 +16,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from gymnasium.vector import AutoresetMode
 
 from metarl.config.schema import EnvConfig
 from metarl.envs import make
+from metarl.util.plain import plain
 
 STEPS = 10  # of the probe, few enough for rounding errors to stay far below DECIMALS
 DECIMALS = 4
@@ -47,7 +47,7 @@ def _definition(key: str) -> str:
             "options": {name: value for name, value in options.items() if name != "robot"},  # a path says nothing
             "dt": env.dt,
             "horizon": env.horizon,
-            "parameters": [_plain(asdict(parameter)) for parameter in env.space.parameters],
+            "parameters": plain(env.space.parameters),
             "behaviour": _behaviour(env),
         }
     finally:
@@ -69,14 +69,3 @@ def _behaviour(env: Any) -> str:
         seen += [observation, reward]
     rounded = [np.round(np.asarray(x, np.float64), DECIMALS) + 0.0 for x in seen]  # + 0.0: no -0.0
     return hashlib.sha256(b"".join(x.tobytes() for x in rounded)).hexdigest()
-
-
-def _plain(value: Any) -> Any:
-    """JSON without NaN; what has no plain form as its text."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float | np.floating):
-        return None if np.isnan(value) else float(value)
-    return value if value is None or isinstance(value, bool | int | str) else repr(value)

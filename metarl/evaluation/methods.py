@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from metarl.config import Config, flat
-from metarl.errors import UserError
 from metarl.evaluation.fingerprint import definition
 from metarl.runs.run import Run, open_run
+from metarl.util.errors import UserError
 from metarl.util.text import nearest
 
 NO_DIFFERENCE = (
@@ -42,7 +42,7 @@ class Method:
 
     @property
     def oracle(self) -> bool:
-        """Whether it is told the task's parameters."""
+        """Whether it observes the true task parameters."""
         return self.config.algorithm.oracle
 
 

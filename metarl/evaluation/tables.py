@@ -1,127 +1,179 @@
-"""What an evaluation shows, in words and as a table.
+"""An evaluation and a comparison as tables for a terminal, and what stands in the cells of a comparison's.
 
-    print(sentence(evaluation))      # After 1 step (20 episodes, 100 s of experience in each task) the return rose ...
-    print_table(result)              # the plain data that metarl.evaluation.evaluate.evaluate_run returns
+    print_evaluation(evaluation)
+    print_comparison(comparison)
+
+`curve_cells` and `summary_cells` also fill the tables of the report, of W&B and of the result pages.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from metarl.evaluation.adaptation_curve import Evaluation, Point
-from metarl.evaluation.statistics import Summary, format_interval, format_number
+from metarl.evaluation.comparison import Comparison, Row
+from metarl.evaluation.result import Evaluation
+from metarl.evaluation.statistics import ONLY_RANGE, WORST, format_number
+
+SUMMARY = ("method", "seeds", "area", "solved", "P(better)", "regret", "steps")
 
 
-def where(evaluation: Evaluation) -> str:
-    """Which tasks, in words."""
-    count = len(evaluation.tasks)
-    if evaluation.tasks.space.exhaustive and evaluation.split == "held_out":
-        return f"{count} draws of the family's only {len(set(evaluation.tasks.digests))} tasks"
-    plural = "s" if count != 1 else ""
-    kinds = {
-        "held_out": f"{count} held-out task{plural}",
-        "extrapolation": f"{count} task{plural} outside the training range",
-        "train": f"{count} training task{plural}",
-    }
-    return kinds.get(evaluation.split, f"{count} task{plural} from {evaluation.split}")
-
-
-def sentence(evaluation: Evaluation) -> str:
-    """What the evaluation shows, in one sentence."""
-    before = evaluation.curve[0].summary
-    if before is None:
-        return f"The physics diverged in every episode before adaptation, on {where(evaluation)}."
-    if not evaluation.steps:
-        return f"Without adaptation the return is {_score(before)} on {where(evaluation)}."
-    parts = [_change(evaluation, 1)]
-    if evaluation.steps > 1:
-        last = evaluation.curve[evaluation.steps]
-        done = _done(evaluation, evaluation.steps)
-        parts.append(f"after {done} ({_experience(evaluation, last)}) it was {_score(last.summary)}")
-    return "; ".join(parts) + "."
-
-
-def caption(evaluation: Evaluation) -> str:
-    """How to read the table."""
-    actions = "mean actions" if evaluation.deterministic else "sampled actions"
-    measured = f"{evaluation.episodes} episodes in each task"
-    if not evaluation.pooled:
-        measured = f"an episode in each of {evaluation.episodes} lives in each task"
-    lines = [
-        f"Undiscounted return of {measured}, {actions}; mean and interquartile mean"
-        f" (IQM) over tasks with {100 * evaluation.confidence:g} % intervals ({evaluation.method})."
-    ]
-    if evaluation.successes is not None:
-        lines.append("done: share of all started episodes in which the task was done at some step.")
-    notes = dict.fromkeys(p.summary.note for p in evaluation.curve if p.summary and p.summary.note)
-    lines += [f"Note: {note}." for note in notes]
-    if not evaluation.disjoint:
-        lines.append(f"Not disjoint from the training tasks: {evaluation.disjoint_reason}.")
-    diverged = sum(p.diverged for p in evaluation.curve)
-    if diverged:
-        lines.append(f"{diverged} of {evaluation.returns.size} episodes diverged and are left out of the averages.")
-    return "\n".join(lines)
-
-
-def print_table(result: dict[str, Any], console: Console | None = None) -> None:
+def print_evaluation(evaluation: Evaluation, console: Console | None = None) -> None:
     """The adaptation curve as a table, what it says in a sentence, and how to read it."""
     console = console or Console()
-    curve = result["curve"]
-    title = f"{result['tasks']['family']}: {result['where']}"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=0)
-    for header in ("steps", "episodes", "time", "mean return", "IQM", "worst"):
-        table.add_column(header, justify="right", no_wrap=True)
-    done = any("success" in point for point in curve)
-    diverged = any(point["diverged"] for point in curve)
-    for header in ("done",) * done + ("diverged",) * diverged:
-        table.add_column(header, justify="right", no_wrap=True)
-    for point in curve:
-        cells = [str(point["step"]), str(point["episodes"]), f"{format_number(point['seconds'])} s"]
-        if "mean" in point:
-            cells.append(format_interval(point["mean"], point["mean_interval"]))
-            cells.append(format_interval(point["iqm"], point["iqm_interval"]))
-            cells.append(format_number(point["worst_task"]))
-        else:
-            cells += ["-"] * 3
-        if done:
-            cells.append(f"{100 * point['success']:.0f} %")
-        if diverged:
-            cells.append(str(point["diverged"]))
-        table.add_row(*cells)
-    console.print(table)
-    console.print(result["sentence"], markup=False, highlight=False)
-    console.print(result["caption"], markup=False, highlight=False, style="dim")
-    if "path" in result:
-        console.out(f"written to {result['path']}", highlight=False)
+    curve = evaluation.curve
+    success, diverged = evaluation.successes is not None, any(row.diverged for row in curve)
+    columns = ["steps", "episodes", "time", "mean return", "IQM", "worst"]
+    columns += ["success rate"] * success + ["diverged"] * diverged
+    rows = []
+    for row in curve:
+        cells = [str(row.step), str(row.episodes), f"{format_number(row.seconds)} s"]
+        cells += ["-"] * 3 if row.mean is None else [str(row.mean), str(row.iqm), format_number(row.worst_task)]
+        rows.append(cells + [_percent(row.success)] * success + [str(row.diverged)] * diverged)
+    _print(console, f"{evaluation.tasks.space.family}: {evaluation.where}", (columns, rows))
+    console.print(evaluation.sentence, markup=False, highlight=False)
+    console.print(evaluation.caption, markup=False, highlight=False, style="dim")
+    _print_files(console, [] if evaluation.path is None else [evaluation.path])
 
 
-def _change(evaluation: Evaluation, step: int) -> str:
-    point, gain = evaluation.curve[step], evaluation.gain(step)
-    start = f"After {_done(evaluation, step)} ({_experience(evaluation, point)} of experience in each task)"
-    if gain is None:
-        return f"{start} the physics diverged in every episode on {where(evaluation)}"
-    change, interval = gain
-    before, after = format_number(evaluation.curve[0].summary.mean), _score(point.summary)
-    if interval is not None and interval[0] <= 0.0 <= interval[1]:
-        return f"{start} the return did not change beyond noise, from {before} to {after} on {where(evaluation)}"
-    return f"{start} the return {'rose' if change > 0 else 'fell'} from {before} to {after} on {where(evaluation)}"
+def print_comparison(comparison: Comparison, files: Sequence = (), console: Console | None = None) -> None:
+    """The adaptation curves, the summary, how to read them, and the files that were written."""
+    console = console or Console()
+    tables = (curve_columns(comparison), curve_cells(comparison)), (SUMMARY, summary_cells(comparison))
+    _print(console, comparison.title, *tables)
+    for line in sentences(comparison):
+        console.print(line, markup=False, highlight=False)
+    for line in notes(comparison):
+        console.print(line, markup=False, highlight=False, style="dim")
+    _print_files(console, files)
 
 
-def _done(evaluation: Evaluation, step: int) -> str:
-    return f"{step} {'step' if evaluation.pooled else 'episode'}{'s' if step != 1 else ''}"
+def curve_columns(comparison: Comparison) -> tuple[str, ...]:
+    columns = ("method", "episodes", "time", "mean return", "IQM", f"worst {100 * WORST:.0f} %")
+    return columns + ("success rate",) * _success(comparison)
 
 
-def _experience(evaluation: Evaluation, point: Point) -> str:
-    if not evaluation.pooled:
-        return f"{format_number(point.seconds)} s"
-    return f"{point.episodes} episode{'s' if point.episodes != 1 else ''}, {format_number(point.seconds)} s"
+def curve_cells(comparison: Comparison) -> list[list[str]]:
+    """A row for each method and each amount of experience."""
+    return [
+        [
+            "" if i else row.name,
+            str(point.episodes),
+            f"{format_number(point.seconds)} s",
+            str(point.mean),
+            str(point.iqm),
+            format_number(point.cvar.value),
+            *[_percent(point.success)] * _success(comparison),
+        ]
+        for row in comparison.rows
+        for i, point in enumerate(row.curve)
+    ]
 
 
-def _score(summary: Summary | None) -> str:
-    if summary is None:
-        return "unknown (every episode diverged)"
-    return format_interval(summary.mean, summary.mean_interval)
+def summary_cells(comparison: Comparison) -> list[list[str]]:
+    """A row for each method."""
+    return [
+        [
+            row.name,
+            str(len(row.seeds)),
+            str(row.area),
+            _solved(row),
+            _percent(row.improvement and row.improvement.value),
+            "-" if row.regret is None else format_number(row.regret.value),
+            f"{_count(row.training_steps)} + {_count(row.adaptation_steps)}",
+        ]
+        for row in comparison.rows
+    ]
+
+
+def sentences(comparison: Comparison) -> list[str]:
+    """Which method ends best, which gains the most on the way, and which do not gain from adaptation."""
+    rows = comparison.rows
+    best, quickest = max(rows, key=lambda row: row.curve[-1].mean.value), max(rows, key=lambda row: row.area.value)
+    last = best.curve[-1]
+    lines = [
+        f"Best in the end: {best.name}, {last.mean} after {_episodes(last.episodes)} in a task. "
+        f"Best on the way: {quickest.name}, {quickest.area} on average over the first {_episodes(comparison.budget)}."
+    ]
+    idle = [row.name for row in rows if len(row.curve) > 1 and row.gain.ends[0] <= 0]
+    if idle:
+        interval = f"{100 * comparison.confidence:g} % interval includes 0"
+        if any(row.gain.of_runs for row in rows):
+            interval += f", or the range of {ONLY_RANGE} runs or fewer"
+        lines.append(f"No significant gain from adaptation ({interval}): {'; '.join(idle)}.")
+    return lines
+
+
+def notes(comparison: Comparison) -> list[str]:
+    """How to read the tables."""
+    lines = [
+        f"Returns of {'mean' if comparison.deterministic else 'sampled'} actions. Intervals:"
+        f" {100 * comparison.confidence:g} %, {comparison.interval_method}. IQM: mean of the middle half of all"
+        f" runs in all tasks; worst {100 * WORST:.0f} %: mean of the worst of them.",
+        f"area: mean return over the first {comparison.budget} episodes in a task; a curve that ends early is"
+        f" continued at its last value. solved: share of runs and tasks that reach a return of"
+        f" {format_number(comparison.threshold)}, and the episodes by which half do. P(better): probability of a"
+        f" higher return than {comparison.baseline} after all adaptation."
+        + (f" regret: to {comparison.oracle} then." if comparison.oracle else " regret: there is no oracle.")
+        + " steps: environment steps of meta-training + of adaptation in a task.",
+    ]
+    if _success(comparison):
+        lines.append("success rate: share of episodes with success at any step.")
+    for note in dict.fromkeys(row.note for row in comparison.rows if row.note):
+        names = "; ".join(row.name for row in comparison.rows if row.note == note)
+        lines.append(f"Note, {names}: {note}.")
+    for one, other in comparison.pairs:
+        lines.append(f"{one} and {other} share their checkpoints: compared run by run, resampled together.")
+    if comparison.trained_on:
+        lines.append(f"Not disjoint from the training tasks: {comparison.trained_on}.")
+    if left_out := int((~comparison.known).sum()):
+        lines.append(f"{left_out} tasks are left out: the physics diverged in all of a method's episodes there.")
+    return lines
+
+
+def _print(console: Console, title: str, *tables: tuple[Sequence[str], Iterable[Sequence[str]]]) -> None:
+    console.print(title, markup=False, highlight=False, style="bold")
+    for columns, rows in tables:
+        table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=0)
+        for column in columns:  # names may be long, numbers must not be cut
+            if column == "method":
+                table.add_column(column, overflow="fold", min_width=12)
+            else:
+                table.add_column(column, justify="right", no_wrap=True)
+        for row in rows:
+            table.add_row(*map(escape, row))
+        console.print(table)
+
+
+def _print_files(console: Console, files: Iterable) -> None:
+    for file in files:
+        console.out(f"written to {file}", highlight=False)
+
+
+def _solved(row: Row) -> str:
+    after = row.episodes_to_threshold
+    return _percent(row.reached.value) + (f" {after:g} ep" if after < float("inf") else "")
+
+
+def _success(comparison: Comparison) -> bool:
+    return any(point.success is not None for row in comparison.rows for point in row.curve)
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.0f} %"
+
+
+def _episodes(count: int) -> str:
+    return f"{count} episode{'s' if count != 1 else ''}"
+
+
+def _count(steps: float) -> str:
+    """12000000 -> '12 M'."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if steps >= size:
+            return f"{steps / size:.3g} {letter}"
+    return f"{steps:.0f}"

@@ -31,11 +31,11 @@ from metarl.algorithms.learners import make_env
 from metarl.algorithms.restore import load_adapter
 from metarl.algorithms.sampling import collect, episode
 from metarl.envs import BatchEnv, Tasks
-from metarl.errors import UserError
 from metarl.evaluation.evaluate import tasks_from_file
 from metarl.export.metadata import describe
 from metarl.runs.checkpoint import Checkpoint
 from metarl.runs.run import Run, open_run, threads
+from metarl.util.errors import UserError
 from metarl.util.files import replace
 from metarl.util.onnx_graph import NEXT, Graph
 from metarl.util.optional import Extra, MissingExtra

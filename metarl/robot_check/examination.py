@@ -22,8 +22,8 @@ from metarl.bench.physics import steps_vs_physics
 from metarl.envs import FAMILIES, BatchEnv, Family, OwnRobot, Tasks, make_family
 from metarl.envs.checks import assert_effective, assert_physical
 from metarl.envs.family import endless
-from metarl.errors import UserError
 from metarl.robot_check.report import draw_start
+from metarl.util.errors import UserError
 from metarl.util.optional import MissingExtra
 from metarl.util.rng import stream
 from metarl.util.text import nearest

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import torch
 
-from metarl.errors import UserError
 from metarl.runs.checkpoint import Checkpoint, Corrupt, iterations, load, load_latest
+from metarl.util.errors import UserError
 
 
 def averaged(directory: Path, count: int, weights: tuple[str, ...]) -> Checkpoint:

@@ -26,7 +26,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as serialize_tensors
 
-from metarl.errors import UserError
+from metarl.util.errors import UserError
 from metarl.util.files import read, sync_directory, write
 from metarl.util.text import first_line
 

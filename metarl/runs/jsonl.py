@@ -15,7 +15,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from metarl.errors import UserError
+from metarl.util.errors import UserError
 from metarl.util.files import read
 
 MOST_BYTES = 2_000_000_000

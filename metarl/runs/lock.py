@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from metarl.errors import UserError
+from metarl.util.errors import UserError
 
 
 class Lock:

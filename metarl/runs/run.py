@@ -36,10 +36,10 @@ import numpy as np
 from metarl.config import Config, flat, read_config, to_yaml
 from metarl.config.robots import copy_into_run, with_relative_path
 from metarl.envs.task import SPLITS, Tasks, TaskSpace
-from metarl.errors import UserError
 from metarl.runs import versions
 from metarl.runs.jsonl import read_lines
 from metarl.runs.lock import Lock, locked
+from metarl.util.errors import UserError
 from metarl.util.files import read_json, replace
 from metarl.util.machine import available_threads
 from metarl.util.plugins import PLUGINS
@@ -67,18 +67,11 @@ class Run:
     @property
     def task_space(self) -> TaskSpace:
         """What varies; of a run of before, which did not keep it, the family's."""
-        spec = self.spec()
-        return TaskSpace.from_json(spec["task_space"]) if spec else self.config.env.load_family().space
+        return kept_space(self.path) or self.config.env.load_family().space
 
     def spec(self) -> dict[str, Any] | None:
         """What `metarl.algorithms.base.Spec.from_json` takes; None of a run of before, which did not keep it."""
-        path = self.path / "spec.json"
-        try:
-            return read_json(path, dict)
-        except FileNotFoundError:
-            return None
-        except ValueError as error:
-            raise UserError(f"{path}: {error}; restore a copy, or remove it") from error
+        return _kept_spec(self.path)
 
     def write_spec(self, spec: dict[str, Any]) -> None:
         """Keep what `spec` gives back."""
@@ -174,6 +167,24 @@ def open_run(path: Path) -> Run:
         missing = [name for name in document["sessions"][-1].get("plugins", []) if name not in PLUGINS]
         advice = [f"{path}: the run was made with --plugin {' --plugin '.join(missing)}; add it"] if missing else []
         raise UserError("\n".join([str(error), *advice])) from error
+
+
+def kept_space(path: Path) -> TaskSpace | None:
+    """What varies, as the run in folder `path` keeps it; None if it does not."""
+    spec = _kept_spec(path)
+    try:
+        return TaskSpace.from_json(spec["task_space"]) if spec else None
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}/spec.json: not what metarl wrote ({error!r}); restore a copy, or remove it") from error
+
+
+def _kept_spec(path: Path) -> dict[str, Any] | None:
+    try:
+        return read_json(path / "spec.json", dict)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError as error:
+        raise UserError(f"{path}/spec.json: {error}; restore a copy, or remove it") from error
 
 
 def threads(config: Config) -> int:

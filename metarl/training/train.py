@@ -16,7 +16,6 @@ import shutil
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -24,14 +23,17 @@ from metarl.algorithms.base import Spec
 from metarl.algorithms.learners import make_env, make_learner, require_extra, training_env
 from metarl.algorithms.restore import restore
 from metarl.config import Config
-from metarl.errors import UserError
-from metarl.evaluation.evaluate import evaluate, evaluate_run, print_table
+from metarl.evaluation.adaptation_curve import measure
+from metarl.evaluation.evaluate import evaluate_run
+from metarl.evaluation.result import Evaluation
+from metarl.evaluation.tables import print_evaluation
 from metarl.runs import checkpoint
 from metarl.runs import run as runs
 from metarl.runs.jsonl import LineLog
 from metarl.training.interruption import Dropped, Interruption
 from metarl.training.progress import Progress
 from metarl.training.tracking import Tracker
+from metarl.util.errors import UserError
 from metarl.util.torch_runtime import keep_freed_memory, torch_threads
 
 INTERRUPTED_FINISH_SECONDS = 2.0  # what W&B gets to finish after SIGTERM or Ctrl-C
@@ -49,7 +51,7 @@ class Training:
         run.write_spec(spec.to_json())
         self.learner = make_learner(run.config, spec)
         self.done, self.env_steps, self._saved, self._unsaved_since = 0, 0, None, None
-        self.result: dict[str, Any] | None = None
+        self.result: Evaluation | None = None
         if checkpoint.iterations(run.checkpoints):
             saved = run.checkpoint()
             restore(self.learner, saved)
@@ -89,7 +91,7 @@ class Training:
         """Mean return after 0, 1, ... adaptation steps, as a line of evaluations.jsonl."""
         settings = self.config.evaluation
         with interruption.droppable():
-            result = evaluate(
+            result = measure(
                 self.learner.adapter(),
                 lambda num_envs: make_env(self.config, num_envs),
                 self.run.tasks(settings.split),
@@ -99,7 +101,7 @@ class Training:
                 env=self.config.env,
                 split=settings.split,
             )
-            curve = [point.summary.to_json() if point.summary else None for point in result.curve]
+            curve = [row.summary(result.confidence) for row in result.curve]
         place = {"iteration": self.done, "env_steps": self.env_steps, "split": settings.split}
         self.evaluations.append(place | {"curve": curve, "diverged": sum(point.diverged for point in result.curve)})
         return [math.nan if point is None else point["mean"] for point in curve]
@@ -173,7 +175,7 @@ def train(config: Config, run: Path | None = None, resume: bool = False) -> Path
     if exit_code is not None:
         raise SystemExit(exit_code)
     if training.result:
-        print_table(training.result)
+        print_evaluation(training.result)
     print(f"run folder: {folder.path}")
     return folder.path
 
@@ -228,7 +230,8 @@ def _finish(training: Training, progress: Progress, tracker: Tracker, interrupti
         result = evaluate_run(run, split)
     training.result = result
     columns = ["step", "episodes", "seconds", "mean", "iqm"]
-    tracker.table("adaptation", columns, [[point.get(column) for column in columns] for point in result["curve"]])
+    rows = [row.to_json(result.confidence) for row in result.curve]
+    tracker.table("adaptation", columns, [[row.get(column) for column in columns] for row in rows])
     tracker.artifact(f"tasks-{split}", run.path / "tasks" / f"{split}.json")
 
 

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from metarl.config import Config, changed, load_config, to_yaml
-from metarl.errors import UserError
 from metarl.runs import run as runs
 from metarl.runs import versions
 from metarl.tuning.protocol import validation_tasks
 from metarl.tuning.space import Space, default_space, read_space
+from metarl.util.errors import UserError
 from metarl.util.files import replace
 
 FORMAT = 1

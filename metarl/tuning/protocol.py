@@ -19,8 +19,8 @@ from metarl.agents import Adapter
 from metarl.algorithms.learners import make_env
 from metarl.config import Config, changed
 from metarl.envs import Tasks
-from metarl.errors import UserError
-from metarl.evaluation.evaluate import evaluate
+from metarl.evaluation.adaptation_curve import measure as measure_adapter
+from metarl.util.errors import UserError
 from metarl.util.rng import stream
 
 MAX_STEPS = 100  # of adaptation; the largest that a config may have
@@ -88,7 +88,7 @@ def fitted(config: Config, chosen: Mapping[str, Any], base: Config) -> Config:
 def measure(adapter: Adapter, config: Config, tasks: Tasks) -> Score:
     """The return after adaptation; UserError if the physics broke down in every episode."""
     settings = config.evaluation
-    result = evaluate(
+    result = measure_adapter(
         adapter,
         lambda num_envs: make_env(config, num_envs),
         tasks,

@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any
 
 from metarl.config import Config, to_short_yaml, to_yaml
-from metarl.errors import UserError
 from metarl.runs import run as runs
 from metarl.runs.lock import locked
 from metarl.training.interruption import Dropped, Interruption
 from metarl.tuning.folder import FORMAT, Search, decide, open_search, write_start
+from metarl.util.errors import UserError
 from metarl.util.files import replace
 from metarl.util.optional import Extra, MissingExtra
 

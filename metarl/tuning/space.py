@@ -25,8 +25,8 @@ from typing import Any
 from metarl.config import Config, changed
 from metarl.config.load import read_mapping
 from metarl.config.schema import present_key
-from metarl.errors import UserError
 from metarl.tuning.defaults import adaptation, training
+from metarl.util.errors import UserError
 from metarl.util.safe_yaml import write_yaml
 from metarl.util.text import show
 

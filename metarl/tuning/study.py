@@ -19,9 +19,9 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from metarl.config import Config, changed
-from metarl.errors import UserError
 from metarl.tuning.protocol import fitted
 from metarl.tuning.space import Dimension, Space
+from metarl.util.errors import UserError
 from metarl.util.rng import stream
 
 SEARCHES = ("random", "tpe", "halving")

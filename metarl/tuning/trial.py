@@ -22,11 +22,11 @@ from metarl.algorithms.learners import make_learner
 from metarl.algorithms.restore import load_adapter
 from metarl.config import Config
 from metarl.envs import Tasks
-from metarl.errors import UserError
 from metarl.runs import run as runs
 from metarl.training.interruption import Interruption
 from metarl.training.train import Training
 from metarl.tuning.protocol import measure
+from metarl.util.errors import UserError
 from metarl.util.torch_runtime import keep_freed_memory, torch_threads
 
 FIELDS = {"stop": ((), "u1"), "done": ((), "i8")}

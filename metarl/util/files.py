@@ -5,6 +5,7 @@
     data = read_json(path, dict)  # and JSON of that kind
 """
 
+import contextlib
 import json
 import os
 import stat
@@ -80,8 +81,13 @@ def write(path: Path, content: bytes) -> None:
 def replace(path: Path, content: bytes) -> None:
     """Write file `path`, or leave the old one as it was."""
     partial = path.with_name(f".{path.name}.partial")
-    write(partial, content)
-    os.rename(partial, path)
+    try:
+        write(partial, content)
+        os.rename(partial, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise
     sync_directory(path.parent)
 
 

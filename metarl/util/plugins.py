@@ -166,11 +166,14 @@ def load_plugin(module: str) -> None:
 def _installed(group: str) -> dict[str, tuple[_Part, ...]]:
     """What the installed distributions offer in a group, by name; metarl's own first, in the order of their names."""
     found: dict[str, list[_Part]] = {}
-    points = [(p.value.partition(".")[0] != OWN, p.name, p) for p in _entry_points().select(group=group)]
-    for foreign, name, point in sorted(points, key=lambda row: row[:2]):
-        origin = f"{point.dist.name} {point.dist.version}" if foreign and point.dist else None
-        found.setdefault(name, []).append(_Part(point.value, origin))
-    if all(foreign for foreign, *_ in points):
+    points = _entry_points().select(group=group)
+    rows = [(p.value.partition(".")[0] != OWN, p.name, p.dist.name if p.dist else "", p) for p in points]
+    for foreign, name, distribution, point in sorted(rows, key=lambda row: row[:3]):
+        origin = f"{distribution} {point.dist.version}" if foreign and point.dist else None
+        parts = found.setdefault(name, [])
+        if all(part.target != point.value for part in parts):  # one code may be installed under two names
+            parts.append(_Part(point.value, origin))
+    if all(foreign for foreign, *_ in rows):
         raise ValueError(
             f"the installed metadata of {OWN} does not have the entry points {group}, it is older than the code:"
             " reinstall it, for a checkout with `pip install -e .` in its folder"

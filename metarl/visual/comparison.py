@@ -19,10 +19,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, NullLocator
 
-from metarl.errors import UserError
 from metarl.evaluation.comparison import Comparison, Measured
-from metarl.evaluation.scores import performance_profile
-from metarl.evaluation.statistics import format_number
+from metarl.evaluation.statistics import format_number, performance_profile
+from metarl.util.errors import UserError
 from metarl.util.files import replace
 from metarl.visual.figures import FEW_VALUES, GREY, OKABE_ITO, STYLE, empty, running_mean, save_figure
 from metarl.visual.panels import colour, family, legend, line, panels_of
@@ -33,8 +32,13 @@ PROFILE = 3  # the bootstrap samples of profiles, among those of a comparison
 PROFILE_POINTS = 41
 
 
+CURVES = ("adaptation", "adaptation-seconds")
+ABOUT_TASKS = ("profiles", "failure-map", "task-map", "within-episodes")
+ABOUT_RUNS = ("learning",)  # the same for all sets of tasks
+
+
 def comparison_figures(comparison: Comparison) -> dict[str, Figure]:
-    """All figures that there is something to show in, by name."""
+    """Those of `CURVES`, `ABOUT_TASKS` and `ABOUT_RUNS` that there is something to show in, by name."""
     figures = {
         "adaptation": adaptation_curves(comparison, "episodes"),
         "adaptation-seconds": adaptation_curves(comparison, "seconds"),
@@ -69,9 +73,9 @@ def adaptation_curves(comparison: Comparison, unit: str) -> Figure:
     """Mean return against experience in the task, in "episodes" or "seconds", as the staircase that it is."""
     with matplotlib.rc_context(STYLE):
         figure, axes = empty()
-        lives = [getattr(point, unit) for row in comparison.rows for point in row.curve]
-        # a method with a memory has lived no longer than the others' first step takes
-        most = max(lives) * 1.12 or 1.0
+        amounts = [getattr(point, unit) for row in comparison.rows for point in row.curve]
+        # a trial of a recurrent method is no longer than the others' first step
+        most = max(amounts) * 1.12 or 1.0
         for i, row in enumerate(comparison.rows):
             x = [*(getattr(point, unit) for point in row.curve), most]
             values = [point.mean for point in row.curve]
@@ -79,7 +83,7 @@ def adaptation_curves(comparison: Comparison, unit: str) -> Figure:
             axes.fill_between(x, low, high, step="post", color=colour(i), alpha=0.15, lw=0)
             axes.plot(x, y, drawstyle="steps-post", lw=2, label=_label(row.name, row.seeds), **line(i))
             axes.plot(x[:-1], y[:-1], "o", ms=5, color=colour(i))
-        _experience_axis(axes, sorted(set(lives)), most, unit)
+        _experience_axis(axes, sorted(set(amounts)), most, unit)
         axes.set_ylabel("mean return of an episode")
         axes.set_title(f"{family(comparison)}: return after experience in a new task", loc="left")
         legend(figure, axes)
@@ -203,8 +207,7 @@ def _experience_axis(axes, points: list[float], most: float, unit: str) -> None:
 def _ends(estimates) -> tuple[list[float], list[float], list[float]]:
     """Values, and the ends of their intervals (the value itself where there is none)."""
     values = [e.value for e in estimates]
-    ends = [e.interval or (e.value, e.value) for e in estimates]
-    return values, [low for low, _ in ends], [high for _, high in ends]
+    return values, *map(list, zip(*(e.ends for e in estimates), strict=True))
 
 
 def _label(name: str, seeds: Sequence[int]) -> str:

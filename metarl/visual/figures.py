@@ -23,9 +23,8 @@ from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from metarl.evaluation.adaptation_curve import Evaluation
+from metarl.evaluation.result import Evaluation, Step
 from metarl.evaluation.statistics import format_number
-from metarl.evaluation.tables import where
 from metarl.util.files import replace
 
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
@@ -50,13 +49,12 @@ def adaptation_figure(evaluation: Evaluation) -> Figure:
         figure, axes = empty()
         steps = np.arange(evaluation.steps + 1)
         _task_lines(figure, axes, evaluation, steps)
-        points = [p for p in evaluation.curve if p.summary]
-        _mean_line(axes, evaluation, points)
+        _mean_line(axes, evaluation, [row for row in evaluation.curve if row.mean])
         axes.set_xlabel("adaptation steps" if evaluation.pooled else "episodes in the task before")
         axes.set_ylabel("return of an episode")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.set_xlim(-0.15, max(evaluation.steps, 1) + 0.15)
-        title = f"{evaluation.tasks.space.family}: return after adapting to {where(evaluation)}"
+        title = f"{evaluation.tasks.space.family}: return after adapting to {evaluation.where}"
         axes.set_title(textwrap.fill(title, TITLE_WIDTH), loc="left")
         top = axes.secondary_xaxis("top")
         if evaluation.pooled:
@@ -72,16 +70,14 @@ def adaptation_figure(evaluation: Evaluation) -> Figure:
     return figure
 
 
-def _mean_line(axes, evaluation: Evaluation, points) -> None:
-    x = [p.step for p in points]
-    mean = [p.summary.mean for p in points]
-    intervals = [p.summary.mean_interval or (p.summary.mean, p.summary.mean) for p in points]
-    low, high = zip(*intervals, strict=True) if intervals else ((), ())
+def _mean_line(axes, evaluation: Evaluation, rows: Sequence[Step]) -> None:
+    mean = np.array([row.mean.value for row in rows])
+    low, high = np.array([row.mean.ends for row in rows]).reshape(-1, 2).T
     label = f"mean, {100 * evaluation.confidence:g} % interval over tasks"
-    if any(p.summary.note for p in points):
-        label = f"mean ({points[0].summary.note})"
-    errors = [np.subtract(mean, low), np.subtract(high, mean)]
-    axes.errorbar(x, mean, errors, color=INK, lw=2.2, marker="o", ms=6, capsize=5, capthick=2, zorder=5, label=label)
+    if any(row.note for row in rows):
+        label = f"mean ({rows[0].note})"
+    style = {"color": INK, "lw": 2.2, "marker": "o", "ms": 6, "capsize": 5, "capthick": 2, "zorder": 5}
+    axes.errorbar([row.step for row in rows], mean, [mean - low, high - mean], label=label, **style)
 
 
 def _task_lines(figure: Figure, axes, evaluation: Evaluation, steps: np.ndarray) -> None:

@@ -18,39 +18,34 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from metarl.algorithms.learners import make_env
 from metarl.algorithms.restore import load_adapter
-from metarl.errors import UserError
 from metarl.evaluation.compare import compare_runs
-from metarl.evaluation.compare_table import (
-    SUMMARY,
-    curve_cells,
-    curve_columns,
-    notes,
-    sentences,
-    summary_cells,
-    title,
-)
 from metarl.evaluation.comparison import Comparison, Measured
+from metarl.evaluation.evaluate import tasks_digest
 from metarl.evaluation.methods import differences
 from metarl.evaluation.statistics import format_number
+from metarl.evaluation.tables import SUMMARY, curve_cells, curve_columns, notes, sentences, summary_cells
 from metarl.runs.run import threads
 from metarl.training.tracking import publish_report
+from metarl.util.errors import UserError
 from metarl.util.files import replace
 from metarl.util.torch_runtime import torch_threads
-from metarl.visual.comparison import before_after, comparison_figures
+from metarl.visual.comparison import ABOUT_RUNS, ABOUT_TASKS, CURVES, before_after, comparison_figures
 from metarl.visual.figures import save_figure
 from metarl.visual.html import write_html
 from metarl.visual.page import Page
 from metarl.visual.replay import Replay, record
 
 CAPTIONS = {
-    "adaptation": "Mean return over seeds and tasks, with intervals. Between two measurements a method keeps the policy"
+    "adaptation": "Mean return over seeds and tasks, with intervals (of two or three seeds their range)."
+    " Between two measurements a method keeps the policy"
     " of the earlier one, after its last measurement the last one.",
     "adaptation-seconds": "The same against simulated time.",
     "profiles": "Share of all runs and tasks that end above a return: the higher a line the better, the steeper the"
-    " more reliable. Bands are intervals.",
+    " more reliable. Bands are intervals, or the range of the seeds.",
     "failure-map": "A dot is the return in one task, averaged over seeds; lines are averages of neighbouring tasks. A"
     " cross marks a task in which no run of the method returns more after adaptation than before.",
     "task-map": "The return in each task over the two parameters that it depends on most; a cross as above.",
@@ -59,7 +54,6 @@ CAPTIONS = {
     " single runs.",
 }
 WORDS = ("best", "median", "worst")
-ABOUT_RUNS = ("learning",)  # the same for all task sets
 
 
 def write_report(
@@ -74,7 +68,7 @@ def write_report(
 ) -> Path:
     """Write the report on the runs; `tasks` and the options are those of `compare_runs`."""
     out = Path(out)
-    if out.is_dir() or not out.parent.is_dir():
+    if (out.exists() and not out.is_file()) or not out.parent.is_dir():  # a device would be replaced by a file
         raise UserError(f"--out: got {out}, expected a file such as report.html in a folder that exists")
     options = {"baseline": baseline, "oracle": oracle, "deterministic": deterministic}
     comparisons = [compare_runs(paths, name, **options, say=say) for name in tasks]
@@ -82,39 +76,38 @@ def write_report(
     first = comparisons[0]
     page = Page(f"{first.tasks.space.family}: {', '.join(m.name for m in first.measured)}")
     with tempfile.TemporaryDirectory() as folder:
-        documents = [comparison.to_json() for comparison in comparisons]
-        figures = _write(page, comparisons, documents, Path(folder), say)
         try:
+            figures = _write(page, comparisons, Path(folder), say)
             replace(out, page.html().encode())
         except OSError as error:
-            raise UserError(f"--out: {out} cannot be written: {error.strerror}; choose another file") from error
-        _publish(comparisons, documents, figures, out)
+            advice = "free some space, or choose another file"
+            raise UserError(f"--out: {out} cannot be written: {error.strerror}; {advice}") from error
+        _publish(comparisons, figures, out)
     return out
 
 
 def _write(
     page: Page,
     comparisons: Sequence[Comparison],
-    documents: Sequence[dict],
     folder: Path,
     say: Callable[[str], None],
 ) -> list[Path]:
     """Fill the page; returns the figures as .png files in `folder`, for W&B."""
     files = []
-    _environment(page, comparisons[0], documents)
+    _environment(page, comparisons)
     about_runs = {}
-    for comparison, document in zip(comparisons, documents, strict=True):
+    for comparison in comparisons:
         say(f"drawing {comparison.split}")
         figures = comparison_figures(comparison)
         about_runs |= {name: figures.pop(name) for name in ABOUT_RUNS if name in figures}
-        _results(page, comparison, document, figures)
+        _results(page, comparison, figures)
         for name, figure in figures.items():
             files += save_figure(figure, folder / f"{_short(comparison)}-{name}")
     page.heading("Replays")
     page.text("Each method that adapts, in the task that it does best in, the median one and the worst: on the left"
               " before adaptation, on the right after. Drag to turn, scroll to zoom.")  # fmt: skip
     for m in comparisons[0].measured:
-        if len(m.lived) > 1 and m.method.config.algorithm.adapts:
+        if len(m.episodes) > 1 and m.method.config.algorithm.adapts:
             say(f"recording {m.name}")
             _replay(page, comparisons[0], m, folder)
     page.heading("Meta-training")
@@ -122,14 +115,15 @@ def _write(
         page.figure(figure, CAPTIONS[name])
         files += save_figure(figure, folder / name)
     _training(page, comparisons[0])
-    _provenance(page, comparisons[0], documents)
+    _provenance(page, comparisons)
     return [file for file in files if file.suffix == ".png"]
 
 
-def _environment(page: Page, comparison: Comparison, documents: Sequence[dict]) -> None:
-    for document in documents:
-        page.text(f"{title(document)}.", *sentences(document))
+def _environment(page: Page, comparisons: Sequence[Comparison]) -> None:
+    for comparison in comparisons:
+        page.text(f"{comparison.title}.", *sentences(comparison))
     page.heading("Environment")
+    comparison = comparisons[0]
     env, space = comparison.definition, comparison.tasks.space
     options = "".join(f", {name} = {value}" for name, value in env["options"].items())
     page.text(f"{env['family']}{options}: episodes of {env['horizon']} steps of {env['dt']:g} s. Between tasks varies:")
@@ -146,16 +140,17 @@ def _environment(page: Page, comparison: Comparison, documents: Sequence[dict]) 
     )  # fmt: skip
 
 
-def _results(page: Page, comparison: Comparison, document: dict, figures: dict) -> None:
+def _results(page: Page, comparison: Comparison, figures: dict[str, Figure]) -> None:
     headings = {"held_out": "Held-out tasks", "extrapolation": "Extrapolation"}
     page.heading(headings.get(comparison.split, _short(comparison)))
-    for name in ("adaptation", "adaptation-seconds"):
+    for name in CURVES:
         page.figure(figures[name], CAPTIONS[name])
-    page.table(SUMMARY, summary_cells(document))
-    page.text(*notes(document), note=True)
-    page.table(curve_columns(document), curve_cells(document))
-    for name in list(figures)[2:]:
-        page.figure(figures[name], CAPTIONS[name])
+    page.table(SUMMARY, summary_cells(comparison))
+    page.text(*notes(comparison), note=True)
+    page.table(curve_columns(comparison), curve_cells(comparison))
+    for name in ABOUT_TASKS:
+        if name in figures:
+            page.figure(figures[name], CAPTIONS[name])
     if len(comparison.measured) > 1:
         page.heading("Probability of improvement", 3)
         page.text("Chance that a run of the method in the row returns more, after all adaptation, than one of the"
@@ -208,7 +203,7 @@ def _record(comparison: Comparison, m: Measured) -> tuple[Replay, list[int], int
             load_adapter(run),
             lambda num_envs: make_env(run.config, num_envs),
             tasks,
-            steps=len(m.lived) - 1,
+            steps=len(m.episodes) - 1,
             episodes=m.evaluations[0].episodes,
             seed=run.config.seed,
         )
@@ -237,13 +232,13 @@ def _training(page: Page, comparison: Comparison) -> None:
         page.text("None: there is one method.")
 
 
-def _provenance(page: Page, comparison: Comparison, documents: Sequence[dict]) -> None:
+def _provenance(page: Page, comparisons: Sequence[Comparison]) -> None:
     page.heading("Provenance")
-    page.text(f"Definition of the environment: SHA-256 {comparison.definition['digest']}.")
-    for document in documents:
-        page.text(f"{title(document)}: SHA-256 {document['tasks_sha256']}.")
+    page.text(f"Definition of the environment: SHA-256 {comparisons[0].definition['digest']}.")
+    for comparison in comparisons:
+        page.text(f"{comparison.title}: SHA-256 {tasks_digest(comparison.tasks)}.")
     rows = []
-    for m in comparison.measured:
+    for m in comparisons[0].measured:
         for run, evaluation in zip(m.method.runs, m.evaluations, strict=True):
             made, checkpoint = evaluation.origin["versions"], evaluation.origin["checkpoint"]
             git = made.get("git") or {}
@@ -255,18 +250,16 @@ def _provenance(page: Page, comparison: Comparison, documents: Sequence[dict]) -
     page.table(columns, rows, words=("with",))
     page.text("The evaluations of the runs hold the return of each episode, and every number of this page follows from"
               " them. What this page was made of:", note=True)  # fmt: skip
-    for document in documents:
-        page.data(f"comparison-{Path(document['split']).stem}", document)
+    for comparison in comparisons:
+        page.data(f"comparison-{_short(comparison)}", comparison.to_json())
 
 
-def _publish(
-    comparisons: Sequence[Comparison], documents: Sequence[dict], figures: Sequence[Path], page: Path
-) -> None:
+def _publish(comparisons: Sequence[Comparison], figures: Sequence[Path], page: Path) -> None:
     tables = {}
-    for comparison, document in zip(comparisons, documents, strict=True):
+    for comparison in comparisons:
         name = _short(comparison)
-        tables[f"{name}-summary"] = (SUMMARY, summary_cells(document))
-        tables[f"{name}-curve"] = (curve_columns(document), curve_cells(document))
+        tables[f"{name}-summary"] = (SUMMARY, summary_cells(comparison))
+        tables[f"{name}-curve"] = (curve_columns(comparison), curve_cells(comparison))
     for m in comparisons[0].measured:
         run = next((run for run in m.method.runs if run.config.wandb.mode != "disabled"), None)
         if run is not None:

@@ -97,7 +97,7 @@ def _sides(parameter: Parameter, values: np.ndarray) -> list[np.ndarray]:
 
 def _fails(m: Measured) -> np.ndarray:
     """(M,) where a method that adapts returns no more after it than before, on average over its runs."""
-    return (m.final <= m.returns[:, 0]).all(0) if len(m.lived) > 1 else np.zeros(m.final.shape[1], bool)
+    return (m.final <= m.returns[:, 0]).all(0) if len(m.episodes) > 1 else np.zeros(m.final.shape[1], bool)
 
 
 def shown_parameters(comparison: Comparison, more_than: int = 1) -> list[int]:

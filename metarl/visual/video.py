@@ -22,6 +22,7 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
+from metarl.util.signals import signals_after
 from metarl.visual.replay import Replay
 
 ADVICE = "no MP4 replay: no OpenGL found; on Debian `apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri` brings it"
@@ -54,28 +55,34 @@ def write_video(replay: Replay, path: str | Path, backend: str) -> Path:
     """Draw the replay to `path`, by way of a temporary name beside it."""
     path = Path(path)
     partial = path.with_name(f".{path.stem}.{os.getpid()}.partial.mp4")
-    with tempfile.TemporaryDirectory(prefix="metarl-video-") as folder:
-        _save(replay, Path(folder))
-        failure = run_on(backend, ["-m", "metarl.visual.draw", folder, str(partial)], SECONDS_TO_DRAW)
-    if failure is not None:
+    try:
+        with tempfile.TemporaryDirectory(prefix="metarl-video-") as folder:
+            _save(replay, Path(folder))
+            failure = run_on(backend, ["-m", "metarl.visual.draw", folder, str(partial)], SECONDS_TO_DRAW)
+        if failure is not None:
+            raise VideoError(f"no MP4 replay: drawing with MUJOCO_GL={backend} failed: {failure}")
+        partial.replace(path)
+    finally:
         partial.unlink(missing_ok=True)
-        raise VideoError(f"no MP4 replay: drawing with MUJOCO_GL={backend} failed: {failure}")
-    partial.replace(path)
     return path
 
 
 def run_on(backend: str, arguments: list[str], timeout: float) -> str | None:
     """Run Python on `backend`; None if it went well, else the last line it said."""
     environment = os.environ | {"MUJOCO_GL": backend, "PYOPENGL_PLATFORM": backend if backend != "glfw" else ""}
+    process = None
     try:
-        done = subprocess.run(
-            [sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=timeout, check=False
-        )
+        with signals_after():
+            command, pipe = [sys.executable, *arguments], subprocess.PIPE
+            process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=pipe, text=True)
+        _, said = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
         return f"it took longer than {timeout} s"
-    if done.returncode == 0:
-        return None
-    return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+    finally:
+        if process is not None and process.poll() is None:
+            process.kill()
+            process.communicate()
+    return None if process.returncode == 0 else (said.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
 
 
 def _save(replay: Replay, folder: Path) -> None:

@@ -19,11 +19,11 @@ from pathlib import Path
 
 from metarl.algorithms.learners import make_env
 from metarl.algorithms.restore import load_adapter
-from metarl.evaluation.adaptation_curve import Evaluation
 from metarl.evaluation.evaluate import evaluate_run
-from metarl.evaluation.store import load_evaluation
+from metarl.evaluation.result import Evaluation
 from metarl.runs.run import Run, open_run, threads
 from metarl.training.tracking import publish
+from metarl.util.errors import UserError
 from metarl.util.torch_runtime import torch_threads
 from metarl.visual.figures import adaptation_figure, learning_figure, save_figure
 from metarl.visual.html import write_html
@@ -40,11 +40,19 @@ def visualise_run(run: Run | str | Path, say: Callable[[str], None] | None = Non
     """
     run = run if isinstance(run, Run) else open_run(Path(run))
     say = say or (lambda line: print(line, file=sys.stderr))
-    files = []
-    for file in _draw(run, say):
+    files, drawing = [], _draw(run, say)
+    while (file := _next(drawing, run)) is not None:
         files.append(file)
         yield file
     publish(run, files)
+
+
+def _next(drawing: Iterator[Path], run: Run) -> Path | None:
+    try:
+        return next(drawing, None)
+    except OSError as error:
+        where = error.filename or run.path
+        raise UserError(f"visualise: {where} cannot be written: {error.strerror}; see to its folder") from error
 
 
 def _draw(run: Run, say: Callable[[str], None]) -> Iterator[Path]:
@@ -92,7 +100,7 @@ def newest_evaluations(run: Run) -> dict[str, Evaluation]:
     # of two of the same checkpoint, the one written last
     for path in sorted(folder.glob("*.json"), key=lambda path: (_iteration(path), path.stat().st_mtime)):
         newest[path.stem.rsplit("-", 2)[0]] = path
-    return {name: load_evaluation(path) for name, path in sorted(newest.items())}
+    return {name: Evaluation.load(path) for name, path in sorted(newest.items())}
 
 
 def _iteration(path: Path) -> int:

@@ -9,13 +9,16 @@ the physics. Several visitors see, and change, the same robot. Nothing is writte
 
 import contextlib
 import io
+import logging
 import math
 import queue
 import socket
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -24,10 +27,11 @@ from mjviser import ViserMujocoScene
 from rich.console import Console
 
 from metarl.envs import Parameter, Tasks
-from metarl.errors import UserError
 from metarl.evaluation.evaluate import tasks_from_file
 from metarl.runs.run import open_run
 from metarl.training.interruption import Interruption
+from metarl.util.errors import UserError
+from metarl.util.text import show
 from metarl.watch.session import Session
 
 PORT = 8080
@@ -97,7 +101,10 @@ class Viewer:
     def frame(self) -> float:
         """Do what was asked for, step, and draw; the simulated seconds."""
         while not self._todo.empty():
-            self._todo.get()()
+            try:
+                self._todo.get()()
+            except ValueError as error:  # no such task; or no such value, of a page that is not ours
+                self._said = str(error)
         steps = 0 if self.paused else max(1, round(self.speed / (FRAMES * self.session.env.dt)))
         for _ in range(steps):
             self.session.step()
@@ -155,7 +162,7 @@ class Viewer:
             "forget": self._forget,
             "sampled": lambda: setattr(self.session, "deterministic", not self.controls["sampled"].value),
             "paused": lambda: setattr(self, "paused", self.controls["paused"].value),
-            "speed": lambda: setattr(self, "speed", self.controls["speed"].value),
+            "speed": lambda: setattr(self, "speed", self._read("speed")),
             "episode": self.session.new_episode,
             "adapt": self._adapt,
             **{name: lambda name=name: self._change(name) for name in self.session.space.names},
@@ -171,9 +178,18 @@ class Viewer:
                 if event.client is not None:  # not what this program itself has set
                     self._todo.put(action)
 
+    def _read(self, name: str) -> Any:
+        """What a slider or a list says; ValueError for what it does not offer, and a page can send all the same."""
+        handle = self.controls[name]
+        if isinstance(handle, viser.GuiSliderHandle) and math.isfinite(handle.value):
+            return type(handle.min)(np.clip(handle.value, handle.min, handle.max))  # it may come out a little beyond
+        if isinstance(handle, viser.GuiDropdownHandle) and handle.value in handle.options:
+            return handle.value
+        raise ValueError(f"{name}: got {show(handle.value)}, which is not on offer")
+
     def _choose(self) -> None:
         """The task of the list, into the robot and into the sliders."""
-        number, _, _ = self.controls["task"].value.partition(":")
+        number, _, _ = self._read("task").partition(":")
         chosen = self.session.space.default() if number == "default" else self.tasks[int(number)]
         self._set(dict(zip(chosen.names, chosen.values[0].tolist(), strict=True)))
         for parameter, value in zip(chosen.space.parameters, chosen.values[0].tolist(), strict=True):
@@ -181,22 +197,16 @@ class Viewer:
 
     def _change(self, name: str) -> None:
         parameter = next(p for p in self.session.space.parameters if p.name == name)
-        value = self.controls[name].value
-        if parameter.continuous:  # the browser counts in steps, and may come out a little beyond the highest value
-            self._set({name: float(np.clip(value, *_ends(parameter)))})
-        else:
-            self._set({name: _value(parameter, value)})
+        value = self._read(name)
+        self._set({name: value if parameter.continuous else _value(parameter, value)})
 
     def _set(self, values: dict[str, float]) -> None:
-        try:
-            self.session.change(values)
-            self._said = ""
-        except ValueError as error:  # between two ranges of a parameter there may be no tasks
-            self._said = str(error)
+        self.session.change(values)
+        self._said = ""
         self._refresh_model()
 
     def _adapt(self) -> None:
-        episodes = int(self.controls["episodes"].value)
+        episodes = self._read("episodes")
         before, after = self.session.adapt(episodes)
         self._said = f"{episodes} episodes: return {before:.4g} before, {after:.4g} after this step"
 
@@ -259,6 +269,7 @@ class Viewer:
 
 
 def _server(host: str, port: int) -> viser.ViserServer:
+    logging.getLogger("asyncio").addFilter(_is_ours)
     try:
         with socket.create_server((host, port)):  # viser would try one port after the other, for ever
             pass
@@ -266,6 +277,13 @@ def _server(host: str, port: int) -> viser.ViserServer:
         raise UserError(f"--port: {host}:{port} cannot be served: {error.strerror}; choose another one") from error
     with contextlib.redirect_stdout(io.StringIO()):  # viser announces itself; the address is said once
         return viser.ViserServer(host=host, port=port, label="metarl", verbose=False)
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Not the traceback of viser's where a page sends text for a number, which viser then leaves as it was."""
+    error = record.exc_info[1] if record.exc_info else None
+    names = [frame.name for frame in traceback.extract_tb(error.__traceback__)] if error else []
+    return not (isinstance(error, ValueError | TypeError | OverflowError) and "_handle_gui_updates" in names[-1:])
 
 
 def _control(gui: viser.GuiApi, parameter: Parameter) -> viser.GuiInputHandle:

@@ -22,8 +22,8 @@ from metarl.algorithms.learners import make_env
 from metarl.algorithms.restore import load_adapter
 from metarl.algorithms.sampling import Step, collect, episode
 from metarl.envs import Tasks
-from metarl.errors import UserError
 from metarl.runs.run import Run
+from metarl.util.errors import UserError
 from metarl.util.rng import stream
 
 RESETS, NOISE, ADAPTING = 0, 1, 2  # the kinds of "watch" streams

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from metarl.agents.activation import ACTIVATIONS
+from metarl.agents.nn.activation import ACTIVATIONS
 
 tanh = ACTIVATIONS["tanh"]
 

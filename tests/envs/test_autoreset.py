@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from metarl.envs import SingleEnv, make
+from metarl.envs import BatchEnv, Parameter, SingleEnv, TaskSpace, Write, make, make_family
+from metarl.envs.family import endless
 
 N = 4
 
@@ -106,3 +107,48 @@ def test_a_next_step_reset_ignores_the_action_and_pays_nothing():
     assert not info["_diverged"].any() and not info["reward_terms"]["_control"].any()
     assert (np.abs(observation[:, :8]) <= 0.1).all()
     assert not info["reward_terms"]["control"].any()
+
+
+def test_what_is_over_is_not_stepped_and_stays_until_it_is_reset():
+    env = make("Walker2dDir", 20, autoreset_mode="Disabled", horizon=60)
+    reference = BatchEnv(endless(env.family), 20, autoreset_mode="Disabled", horizon=60)
+    rng, over, length = np.random.default_rng(0), np.zeros(20, bool), np.zeros(20, int)
+    stepped, step = [], env.batch.step
+    env.batch.step = lambda ids, nstep: (stepped.append(20 if ids is None else len(ids)), step(ids, nstep=nstep))
+    last, _ = env.reset(seed=0)
+    reference.reset(seed=0)
+    state = env.state()
+    for _ in range(60):
+        actions = rng.uniform(-1, 1, (20, 6))
+        observation, reward, terminated, truncated, info = env.step(actions)
+        expected, paid, *_ = reference.step(actions)
+        np.testing.assert_array_equal(observation[~over], expected[~over])
+        np.testing.assert_array_equal(reward[~over], paid[~over])
+        np.testing.assert_array_equal(observation[over], last[over])
+        np.testing.assert_array_equal(env.state()[over], state[over])
+        assert not reward[over].any() and terminated[over].all() and not info["_reward_terms"][over].any()
+        length += ~over
+        last, state, over = observation, env.state(), terminated | truncated
+    assert over.all() and len(set(length)) > 5 and (truncated == (length == 60) & ~terminated).all()
+    assert sum(stepped) == length.sum() < 20 * 60
+    fresh, _ = env.reset(options={"reset_mask": over & (np.arange(20) < 3)})
+    assert (fresh[:3] != last[:3]).any(axis=1).all()
+    np.testing.assert_array_equal(fresh[3:], last[3:])
+    _, _, terminated, _, info = env.step(np.zeros((20, 6)))
+    assert info["_reward_terms"].tolist() == [True] * 3 + [False] * 17
+
+
+def test_when_an_episode_ended_does_not_change_the_noise_of_the_next():
+    """The n-th observation of a simulation has the n-th noise, whether it was alive at every step or not."""
+    family = make_family("Walker2dDir")
+    noise = Parameter("noise", "1", "", 0.1, "choice", choices=(0.1,), writes=Write("observation_noise", (0,)))
+    family.space = TaskSpace(family.name, (*family.space.parameters, noise))
+    first = []
+    for kind in (family, endless(family)):
+        env = BatchEnv(kind, 8, autoreset_mode="Disabled", horizon=100)
+        env.reset(seed=0)
+        for action in np.random.default_rng(0).uniform(-1, 1, (80, 8, 6)):
+            ended = env.step(action)[2]
+        assert ended.any() == (kind is family)
+        first.append(env.reset()[0])
+    np.testing.assert_array_equal(*first)

@@ -17,10 +17,10 @@ import torch
 from metarl.algorithms.promp import ProMP
 from metarl.cli import main
 from metarl.config import Config, load_config
-from metarl.errors import UserError
 from metarl.runs import checkpoint
 from metarl.runs.run import start
 from metarl.training import interruption
+from metarl.util.errors import UserError
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["metarl.training.train", "metarl.cli", "torch._dynamo"])  # Adam imports the last
@@ -81,15 +81,15 @@ def train_command(arguments: list[str], stderr: str, fault: str = "", **variable
         iterate = ProMP.iterate
         interruption.PATIENCE = 1.0
 
-        def faulty(self, iteration):
+        def faulty(self, env, iteration):
             if iteration == 5:
                 print("stuck", file=sys.stderr, flush=True)
                 if fault == "slow":  # ordinary Python, in which an exception can be raised
-                    iterate(self, iteration)
+                    iterate(self, env, iteration)
                     time.sleep(60)
                 if fault == "deaf":  # one call of a library, during which Python's signal handlers do not run
                     hashlib.pbkdf2_hmac("sha256", b"", b"", 200_000_000)
-            return iterate(self, iteration)
+            return iterate(self, env, iteration)
 
         ProMP.iterate = faulty
     main(["train", *arguments])

@@ -7,11 +7,11 @@ import torch
 
 from metarl.algorithms.learners import make_learner, training_env
 from metarl.config import changed, load_config
-from metarl.errors import UserError
 from metarl.evaluation.evaluate import evaluate_run
 from metarl.runs.average import averaged
 from metarl.runs.checkpoint import load, save
 from metarl.runs.run import start
+from metarl.util.errors import UserError
 
 SMALL = {
     "env": {"family": "HalfCheetahMass", "horizon": 3},
@@ -57,10 +57,10 @@ def saved_tensors(run, iteration):
 
 def test_an_evaluation_says_what_was_averaged(run):
     newest, mean = evaluate_run(run), evaluate_run(run, average=4)
-    assert newest["path"] != mean["path"] and newest["returns"] != mean["returns"]
-    assert "averaged" not in newest["origin"]["checkpoint"]
-    assert mean["origin"]["checkpoint"]["averaged"] == [0, 1, 2, 3]
-    with open(mean["path"]) as file:
+    assert newest.path != mean.path and newest.returns.tolist() != mean.returns.tolist()
+    assert "averaged" not in newest.origin["checkpoint"]
+    assert mean.origin["checkpoint"]["averaged"] == [0, 1, 2, 3]
+    with open(mean.path) as file:
         assert json.load(file)["origin"]["checkpoint"]["averaged"] == [0, 1, 2, 3]
 
 

@@ -1,11 +1,11 @@
-"""The references that adaptation is compared to: one config each, at equal budgets; those that are told the task."""
+"""The references that adaptation is compared to: one config each, at equal budgets; the oracles."""
 
 import numpy as np
 import pytest
 
 from metarl.algorithms.learners import make_env, make_learner, training_env
 from metarl.config import changed, load_config
-from metarl.evaluation.adaptation_curve import evaluate
+from metarl.evaluation.adaptation_curve import measure
 from metarl.runs.checkpoint import save
 from metarl.runs.run import open_run, start
 from metarl.tuning.protocol import steps_per_iteration
@@ -50,7 +50,7 @@ def test_a_policy_that_is_told_the_task_acts_on_it(name):
     light, heavy = adapter.act(adapter.start(2), observations, None).actions
     assert np.abs(light - heavy).max() > 1e-4
     tasks = learner.spec.task_space.sample(2, "held_out", np.random.default_rng(0))
-    result = evaluate(adapter, lambda n: make_env(config, n), tasks, steps=1, episodes=2, seed=0)
+    result = measure(adapter, lambda n: make_env(config, n), tasks, steps=1, episodes=2, seed=0)
     assert np.isfinite(result.returns).all()
 
 
@@ -72,5 +72,5 @@ def test_both_budgets_are_in_the_files(tmp_path):
     save(run.checkpoints, learner.state_dict(), {"iteration": 3, "env_steps": 3 * steps_per_iteration(config)})
     run.lock.release()
     result = evaluate_run(open_run(tmp_path / "run"))
-    assert result["origin"]["training_env_steps"] == 3 * 2 * 3 * 2 * 4  # iterations, rounds, tasks, episodes, horizon
-    assert result["env_steps"] == [[8, 8], [8, 8]]  # rounds, tasks; episodes times horizon
+    assert result.origin["training_env_steps"] == 3 * 2 * 3 * 2 * 4  # iterations, rounds, tasks, episodes, horizon
+    assert result.env_steps.tolist() == [[8, 8], [8, 8]]  # rounds, tasks; episodes times horizon

@@ -1,6 +1,10 @@
 """`metarl check`: a sound robot passes, and what makes training pointless is found in a robot that has it."""
 
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -8,9 +12,9 @@ import yaml
 from PIL import Image
 
 from metarl.cli import main
-from metarl.errors import UserError
 from metarl.robot_check.examination import check, find_family
 from metarl.robot_check.report import print_report
+from metarl.util.errors import UserError
 from metarl.visual.video import find_backend
 
 MJCF = """
@@ -152,3 +156,28 @@ def test_a_family_is_found_by_name():
         find_family("HalfCheetaMass")
     with pytest.raises(UserError, match="MetaWorldML1 is simulated by its own package"):
         find_family("MetaWorldML1")
+
+
+def test_sigterm_ends_the_drawing_too_and_leaves_nothing(folder, tmp_path):
+    """Sent while a child draws, or, without OpenGL, while one looks for it."""
+    command = [sys.executable, "-m", "metarl.cli", "check", str(robot(folder)), "--out", str(tmp_path / "drawn")]
+    child, deadline = None, time.monotonic() + 120
+    sign = "metarl.visual.stills" if find_backend() else "mujoco.Renderer"
+    with subprocess.Popen(command, env=os.environ | {"TMPDIR": str(tmp_path)}, stdout=subprocess.DEVNULL) as process:
+        while child is None:
+            assert time.monotonic() < deadline and process.poll() is None
+            child = next((pid for pid in children(process.pid) if sign in command_line(pid)), None)
+        process.terminate()
+        assert process.wait(timeout=30) == 143
+    assert sign not in command_line(child) and not list(tmp_path.iterdir())
+
+
+def children(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def command_line(pid: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:  # it has ended
+        return ""

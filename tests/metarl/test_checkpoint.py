@@ -14,9 +14,9 @@ import pytest
 import torch
 from run_processes import finish, launch, save_and_die
 
-from metarl.errors import UserError
 from metarl.runs import checkpoint
 from metarl.runs.checkpoint import META, TENSORS, iterations, load_latest, save
+from metarl.util.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 

@@ -16,7 +16,7 @@ import metarl
 from metarl import cli, doctor
 from metarl.config import config_names, load_config, to_yaml
 from metarl.envs.registry import FAMILIES
-from metarl.errors import UserError
+from metarl.util.errors import UserError
 
 
 def run(capsys, *args: str) -> tuple[int, str, str]:

@@ -3,6 +3,7 @@
 import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,14 +17,16 @@ from metarl.algorithms.reptile_config import ReptileConfig
 from metarl.algorithms.rl2_config import RL2Config
 from metarl.cli import main
 from metarl.config import Config, EnvConfig, EvaluationConfig, InnerConfig, SB3Config, WandbConfig  # fmt: skip
-from metarl.errors import UserError
+from metarl.envs import Tasks
 from metarl.evaluation.compare import compare_runs
-from metarl.evaluation.compare_table import print_comparison, sentences
+from metarl.evaluation.comparison import Point, Row
 from metarl.evaluation.methods import differences, find, group, open_runs
-from metarl.evaluation.scores import cvar, iqm
-from metarl.evaluation.store import load_evaluation
+from metarl.evaluation.result import Evaluation
+from metarl.evaluation.statistics import Estimate, cvar, iqm
+from metarl.evaluation.tables import print_comparison, sentences
 from metarl.runs import checkpoint
 from metarl.runs import run as runs
+from metarl.util.errors import UserError
 from metarl.visual.comparison import adaptation_curves, comparison_figures, profiles
 from metarl.visual.task_maps import failure_map
 
@@ -55,19 +58,19 @@ def a_run(path, *args, env_steps=1000, **changes):
 
 
 MEMORY = RL2Config(memory_size=4, minibatches=1, window=0)
-TOLD = RL2Config(memory_size=4, minibatches=1, window=0, oracle=True)
+ORACLE = RL2Config(memory_size=4, minibatches=1, window=0, oracle=True)
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """Two seeds of ProMP, and one each of what is random, remembers, and is told."""
+    """Two seeds of ProMP, and one each of what is random, remembers, and is the oracle."""
     root = tmp_path_factory.mktemp("runs")
     return [
         a_run(root / "promp0"),
         a_run(root / "promp1", seed=1, env_steps=3000),
         a_run(root / "random", RandomConfig(), env_steps=0),
         a_run(root / "rl2", MEMORY),
-        a_run(root / "told", TOLD),
+        a_run(root / "oracle", ORACLE),
     ]
 
 
@@ -142,7 +145,7 @@ def test_what_cannot_be_compared_is_refused_in_one_line(tmp_path, folders, capsy
 
 def test_all_runs_are_measured_in_the_same_frozen_tasks_and_once(folders, comparison):
     kept = [sorted((folder / "evaluations").iterdir()) for folder in folders]
-    loaded = [load_evaluation(path) for paths in kept for path in paths]
+    loaded = [Evaluation.load(path) for paths in kept for path in paths]
     assert len(loaded) == 5 and all(e.tasks == comparison.tasks for e in loaded)
     own = [runs.open_run(folder).tasks("held_out") for folder in folders]
     assert own[0] == comparison.tasks != own[1]
@@ -152,6 +155,34 @@ def test_all_runs_are_measured_in_the_same_frozen_tasks_and_once(folders, compar
     assert [path.stat().st_mtime_ns for paths in kept for path in paths] == written
     space = comparison.tasks.space
     assert set(space.split_of(comparison.tasks)) == {"held_out"}
+
+
+def test_tasks_of_a_file_that_were_trained_on_are_said(comparison, tmp_path):
+    """`evaluate` says it of one run; so do the tables, the JSON and the report of several."""
+    space = comparison.tasks.space
+    mixed = [space.sample(n, split, np.random.default_rng(1)).values for n, split in ((2, "train"), (3, "held_out"))]
+    (tmp_path / "mine.json").write_text(json.dumps(Tasks(space, np.concatenate(mixed)).to_json()))
+    result = compare_runs([a_run(tmp_path / "run")], str(tmp_path / "mine.json"))
+    assert "Not disjoint from the training tasks: 2 of 5 belong to the training split." in flowing(result)
+    document = result.to_json()
+    assert document["disjoint"] is False and document["disjoint_reason"] == "2 of 5 belong to the training split"
+    assert comparison.to_json()["disjoint"] is True and "Not disjoint" not in flowing(comparison)
+
+
+def test_methods_that_share_their_checkpoints_are_compared_run_by_run(tmp_path):
+    """The same two trainings, once adapted and once not: pairs, in P(better) and in regret."""
+    plain = [a_run(tmp_path / f"plain{seed}", seed=seed, inner=InnerConfig(steps=0)) for seed in range(4)]
+    tuned = []
+    for seed in range(4):
+        evaluation = EvaluationConfig(tasks=TASKS, episodes=EPISODES, steps=0)
+        tuned.append(a_run(tmp_path / f"none{seed}", seed=seed, inner=InnerConfig(steps=0), evaluation=evaluation))
+    result = compare_runs([*plain, *tuned])
+    one, other = result.measured
+    assert one.weights == other.weights and len(set(one.weights)) == 4
+    assert result.pairs == [("fine-tuned", "domain-randomized")]
+    wins = (other.final > one.final) + 0.5 * (other.final == one.final)  # of each run over itself
+    assert result.improvements[1][0].value == pytest.approx(wins.mean())
+    assert "fine-tuned and domain-randomized share their checkpoints" in flowing(result)
 
 
 # ---- the numbers
@@ -193,7 +224,7 @@ def test_a_memory_counts_the_episodes_of_its_trials(comparison):
     m = comparison.method("RL²")
     lived = m.evaluations[0].env_steps / EPISODES * m.evaluations[0].dt
     assert [point.seconds for point in row.curve] == pytest.approx([0, lived[0].mean(), lived[:2].sum(0).mean()])
-    # of nine episodes it lives one each with its first two memories, and seven with its last
+    # of nine episodes one each is with its first two memories, and seven with its last
     means = m.returns.mean((0, 2))
     assert row.area.value == pytest.approx((means[0] + means[1] + 7 * means[2]) / 9)
 
@@ -217,24 +248,24 @@ def test_mean_actions_are_a_measurement_of_their_own(folders, comparison):
 
 
 def flowing(comparison):
-    return " ".join(shown(comparison.to_json()).split())
+    return " ".join(shown(comparison).split())
 
 
 def test_few_seeds_are_said(comparison):
-    assert comparison["ProMP"].note == "only 2 seeds: the interval is unreliable"
+    assert comparison["ProMP"].note == "only 2 seeds: the range of the runs instead of an interval"
     assert "one seed only" in comparison["RL²"].note
-    text = shown(comparison.to_json())
+    text = shown(comparison)
     assert "only 2 seeds" in text and "one seed only" in text
 
 
-def shown(document, width=80):
+def shown(comparison, width=80, files=()):
     console = Console(width=width, file=io.StringIO())
-    print_comparison(document, console)
+    print_comparison(comparison, files, console)
     return console.file.getvalue()
 
 
 def test_the_tables_fit_80_columns_and_say_what_was_computed(comparison):
-    text = shown(comparison.to_json())
+    text = shown(comparison)
     assert "…" not in text and max(map(len, text.splitlines())) <= 80
     lines = [line.split() for line in text.splitlines()]
     curve = next(line for line in lines if line[:2] == ["ProMP", "0"])
@@ -246,7 +277,7 @@ def test_the_tables_fit_80_columns_and_say_what_was_computed(comparison):
 
 def test_paths_are_said_as_they_are(comparison):
     paths = ["/runs/:cat:[b]/" + "a" * 80, "b.json"]
-    text = shown(comparison.to_json() | {"files": paths})
+    text = shown(comparison, files=paths)
     assert text.splitlines()[-2:] == [f"written to {path}" for path in paths]
 
 
@@ -324,20 +355,23 @@ def test_a_folder_that_cannot_be_written_is_one_line(folders, tmp_path, capsys):
     assert "--out: " in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_the_sentences_name_the_best_and_those_whose_adaptation_does_not_pay():
-    def method(name, curve, area, gain):
-        points = [{"episodes": n, "mean": {"value": value, "interval": None}} for n, value in curve]
-        return {"name": name, "curve": points, "area": {"value": area, "interval": None},
-                "gain": {"value": curve[-1][1] - curve[0][1], "interval": gain}}  # fmt: skip
+def test_the_sentences_name_the_best_and_those_that_do_not_gain():
+    def row(name, curve, area, gain):
+        points = [Point(n, 1.0, Estimate(value), Estimate(value), Estimate(value), None) for n, value in curve]
+        gain = Estimate(curve[-1][1] - curve[0][1], *gain)
+        return Row(name, (0,), points, gain, Estimate(area), Estimate(0.0), 1.0, 1.0, None, None, 0.0, 0.0, None)
 
-    methods = [
-        method("rises", [(0, 1.0), (1, 9.0)], 4.0, [7.0, 9.0]),
-        method("noise", [(0, 5.0), (1, 6.0)], 5.0, [-1.0, 3.0]),
-        method("never adapts", [(0, 3.0)], 3.0, [0.0, 0.0]),
+    rows = [
+        row("rises", [(0, 1.0), (1, 9.0)], 4.0, [7.0, 9.0]),
+        row("noise", [(0, 5.0), (1, 6.0)], 5.0, [-1.0, 3.0]),
+        row("touches zero", [(0, 5.0), (1, 6.0)], 4.5, [0.0, 3.0]),
+        row("never adapts", [(0, 3.0)], 3.0, [0.0, 0.0]),
     ]
-    assert sentences({"methods": methods, "budget_episodes": 20}) == [
+    said = SimpleNamespace(rows=rows, budget=20, confidence=0.95)
+    assert sentences(said) == [
         "Best in the end: rises, 9 after 1 episode in a task."
         " Best on the way: noise, 5 on average over the first 20 episodes.",
-        "Adaptation from episode to episode does not pay beyond noise for: noise.",
+        "No significant gain from adaptation (95 % interval includes 0): noise; touches zero.",
     ]
-    assert len(sentences({"methods": methods[:1], "budget_episodes": 20})) == 1
+    said.rows = rows[:1]
+    assert len(sentences(said)) == 1

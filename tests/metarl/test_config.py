@@ -14,7 +14,7 @@ from metarl.algorithms.maml_config import MAMLConfig
 from metarl.algorithms.promp_config import ProMPConfig
 from metarl.config import Config, EnvConfig, changed, config_names, find_config, load_config, to_short_yaml, to_yaml
 from metarl.config import settings as config_settings
-from metarl.errors import UserError
+from metarl.util.errors import UserError
 from metarl.util.safe_yaml import parse_yaml, write_yaml
 from metarl.util.text import close, nearest
 

@@ -1,5 +1,6 @@
 """Evaluation against hand-worked scores; task files, provenance, and isolation from training."""
 
+import dataclasses
 import io
 import json
 import math
@@ -19,16 +20,15 @@ from metarl.algorithms.promp_config import ProMPConfig
 from metarl.algorithms.restore import load_adapter
 from metarl.config import Config, EnvConfig, EvaluationConfig, WandbConfig
 from metarl.envs import BatchEnv, make_family
-from metarl.errors import UserError
 from metarl.evaluation import adaptation_curve
-from metarl.evaluation.adaptation_curve import Evaluation, evaluate
-from metarl.evaluation.evaluate import evaluate_run, evaluation_of, print_table
+from metarl.evaluation.adaptation_curve import measure
+from metarl.evaluation.evaluate import evaluate_run, evaluation_of
 from metarl.evaluation.fingerprint import _definition, definition
-from metarl.evaluation.statistics import interquartile_mean
-from metarl.evaluation.store import document_digest, load_evaluation, to_json
-from metarl.evaluation.tables import caption, sentence, where
+from metarl.evaluation.result import Evaluation, document_digest
+from metarl.evaluation.tables import print_evaluation
 from metarl.runs import checkpoint
 from metarl.runs import run as runs
+from metarl.util.errors import UserError
 
 from .navigator import Navigator, make_env, walk
 
@@ -54,12 +54,26 @@ def made_up(returns, family="Navigation2D", split="held_out", **labels):
     )
 
 
+def test_draws_of_few_tasks_are_counted_and_resampled_as_such():
+    """HalfCheetahDisabledJoint has one joint to hold out, HalfCheetahSlopes four courses: 40 draws are no 40 tasks."""
+    def result(family, scale):
+        chosen = tasks(40, family=family)
+        returns = scale * chosen.values + np.random.default_rng(0).normal(size=(40, 1))
+        return dataclasses.replace(made_up(returns[None], family=family), tasks=chosen)
+
+    assert result("HalfCheetahDisabledJoint", 0.0).where == "40 draws of 1 held-out task"
+    slopes = result("HalfCheetahSlopes", 100.0)
+    assert slopes.where == "40 draws of 4 held-out tasks" and "draws of each task" in slopes.caption
+    assert np.ptp(slopes.curve[0].mean.interval) < 2  # not the 40 or so that the courses differ by
+    assert result("HalfCheetahMass", 0.0).where == "40 held-out tasks"
+
+
 # ---- the measurement
 
 
 def test_scores_equal_those_worked_out_by_hand():
     chosen = tasks(5)
-    result = evaluate(Navigator(), make_env, chosen, steps=2, episodes=3, seed=0)
+    result = measure(Navigator(), make_env, chosen, steps=2, episodes=3, seed=0)
     by_hand = [walk(goal, 25) for goal in chosen.values]
     assert result.returns.shape == (3, 5, 3)
     for step in (1, 2):
@@ -68,7 +82,7 @@ def test_scores_equal_those_worked_out_by_hand():
 
 
 def test_experience_counts_what_was_lived_before_each_measurement():
-    result = evaluate(Navigator(), make_env, tasks(4), steps=2, episodes=3, seed=0)
+    result = measure(Navigator(), make_env, tasks(4), steps=2, episodes=3, seed=0)
     assert [point.episodes for point in result.curve] == [0, 3, 6]
     # navigation ends at the goal, so the second round takes less than its 25 steps of 0.1 s
     lived = result.env_steps.mean(axis=1) * 0.1
@@ -77,10 +91,10 @@ def test_experience_counts_what_was_lived_before_each_measurement():
 
 
 def test_adaptation_to_the_experience_of_another_task_does_not_help():
-    result = evaluate(Navigator(confuse=True), make_env, tasks(8), steps=1, episodes=3, seed=0)
-    oracle = evaluate(Navigator(), make_env, tasks(8), steps=1, episodes=3, seed=0)
-    assert result.curve[1].summary.mean < result.curve[0].summary.mean
-    assert oracle.curve[1].summary.mean_interval[0] > oracle.curve[0].summary.mean_interval[1]
+    result = measure(Navigator(confuse=True), make_env, tasks(8), steps=1, episodes=3, seed=0)
+    oracle = measure(Navigator(), make_env, tasks(8), steps=1, episodes=3, seed=0)
+    assert result.curve[1].mean.value < result.curve[0].mean.value
+    assert oracle.curve[1].mean.interval[0] > oracle.curve[0].mean.interval[1]
 
 
 class Scout(Navigator):
@@ -98,7 +112,7 @@ class Scout(Navigator):
 def test_chunks_and_the_order_of_tasks_do_not_matter():
     chosen = tasks(7)
     settings = {"steps": 2, "episodes": 3, "seed": 0, "deterministic": True}
-    whole = evaluate(Scout(shares_experience=False), make_env, chosen, **settings)
+    whole = measure(Scout(shares_experience=False), make_env, chosen, **settings)
     sizes = []
 
     def counting(num_envs):
@@ -107,20 +121,20 @@ def test_chunks_and_the_order_of_tasks_do_not_matter():
 
     for limit, expected in ((1, [3]), (8, [6, 3]), (21, [21])):
         sizes.clear()
-        chunked = evaluate(Scout(shares_experience=False), counting, chosen, max_simulations=limit, **settings)
+        chunked = measure(Scout(shares_experience=False), counting, chosen, max_simulations=limit, **settings)
         np.testing.assert_array_equal(chunked.returns, whole.returns)
         np.testing.assert_array_equal(chunked.env_steps, whole.env_steps)
         assert sizes == expected
     order = np.array([4, 0, 6, 2, 1, 5, 3])
-    shuffled = evaluate(Scout(shares_experience=False), make_env, chosen[order], **settings)
+    shuffled = measure(Scout(shares_experience=False), make_env, chosen[order], **settings)
     np.testing.assert_array_equal(shuffled.returns, whole.returns[:, order])
 
 
 @pytest.mark.parametrize("pooled", [True, False])
 def test_mean_actions_are_measured_and_sampled_ones_learned_from(pooled):
     sampled, mean = Scout(pooled), Scout(pooled)
-    usual = evaluate(sampled, make_env, tasks(3), steps=2, episodes=2, seed=0)
-    result = evaluate(mean, make_env, tasks(3), steps=2, episodes=2, seed=0, deterministic=True)
+    usual = measure(sampled, make_env, tasks(3), steps=2, episodes=2, seed=0)
+    result = measure(mean, make_env, tasks(3), steps=2, episodes=2, seed=0, deterministic=True)
     assert not np.array_equal(result.returns[0], usual.returns[0])
     for ours, theirs in zip(mean.experience, sampled.experience, strict=True):
         assert np.array_equal(ours.actions, theirs.actions) == pooled  # a memory lives by what is measured
@@ -130,7 +144,7 @@ def test_mean_actions_are_measured_and_sampled_ones_learned_from(pooled):
 
 def test_chunks_draw_different_noise():
     twice = SPACE.tasks(goal_x=[0.3, 0.3], goal_y=[0.1, 0.1])
-    result = evaluate(Navigator(), make_env, twice, steps=0, episodes=2, seed=0, max_simulations=2)
+    result = measure(Navigator(), make_env, twice, steps=0, episodes=2, seed=0, max_simulations=2)
     assert len(set(result.returns.ravel())) == 4
 
 
@@ -142,17 +156,17 @@ class Stubborn(Navigator):
 
 
 def test_without_adaptation_each_step_scores_the_same_on_fresh_episodes():
-    result = evaluate(Stubborn(), make_env, tasks(10), steps=2, episodes=20, seed=0)
+    result = measure(Stubborn(), make_env, tasks(10), steps=2, episodes=20, seed=0)
     for step in (1, 2):
-        low, high = result.gain(step)[1]
+        low, high = result.gain(step).interval
         assert low <= 0.0 <= high
         assert not np.isin(result.returns[step], result.returns[step - 1]).any()
-    assert "did not change beyond noise" in sentence(result)
+    assert "did not change beyond noise" in result.sentence
 
 
 def test_an_untrained_policy_scores_like_random_actions():
     config = small_config("HalfCheetahDir", horizon=20)
-    learner = make_learner(config, learner_env(config, 1))
+    learner = make_learner(config)
 
     class Random(Stubborn):
         def act(self, state, observations, rng):
@@ -163,15 +177,15 @@ def test_an_untrained_policy_scores_like_random_actions():
 
     chosen = tasks(10, family="HalfCheetahDir")
     results = [
-        evaluate(adapter, lambda n: learner_env(config, n), chosen, steps=0, episodes=8, seed=0)
+        measure(adapter, lambda n: learner_env(config, n), chosen, steps=0, episodes=8, seed=0)
         for adapter in (learner.adapter(), Random())
     ]
-    untrained, random = (result.curve[0].summary for result in results)
-    assert abs(untrained.mean - random.mean) < np.ptp(untrained.mean_interval) + np.ptp(random.mean_interval)
+    untrained, random = (result.curve[0].mean for result in results)
+    assert abs(untrained.value - random.value) < np.ptp(untrained.interval) + np.ptp(random.interval)
 
 
 def test_same_seed_same_result_other_seed_another():
-    results = [evaluate(Navigator(), make_env, tasks(2), steps=0, episodes=2, seed=seed) for seed in (3, 3, 4)]
+    results = [measure(Navigator(), make_env, tasks(2), steps=0, episodes=2, seed=seed) for seed in (3, 3, 4)]
     assert results[0].curve == results[1].curve
     assert not np.isin(results[2].returns, results[0].returns).any()
 
@@ -184,11 +198,11 @@ def test_averages_are_of_the_mean_return_of_each_task():
     result = made_up(returns)
     for step in range(2):
         per_task = [sum(task) / 4 for task in returns[step]]
-        summary = result.curve[step].summary
-        assert summary.mean == pytest.approx(sum(per_task) / 9)
-        assert summary.iqm == pytest.approx(interquartile_mean(np.array(per_task)))
-        assert result.curve[step].worst == pytest.approx(min(per_task))
-        assert (summary.count, summary.unit) == (9, "task")
+        row = result.curve[step]
+        assert row.mean.value == pytest.approx(sum(per_task) / 9)
+        assert row.iqm.value == pytest.approx(sum(sorted(per_task)[2:-2]) / 5)
+        assert row.worst_task == pytest.approx(min(per_task))
+        assert row.count == 9
 
 
 def test_diverged_episodes_are_counted_and_left_out():
@@ -198,23 +212,23 @@ def test_diverged_episodes_are_counted_and_left_out():
     assert result.per_task[0, 0] == 1.0  # of 0 and 2
     assert math.isnan(result.per_task[1, 2])
     assert [point.diverged for point in result.curve] == [1, 3]
-    assert result.curve[1].summary.count == 3
-    assert result.gain(1)[0] == pytest.approx(np.nanmean(result.per_task[1] - result.per_task[0]))
-    assert "4 of 24 episodes diverged" in caption(result)
-    json.dumps(to_json(result), allow_nan=False)
+    assert result.curve[1].count == 3
+    assert result.gain(1).value == pytest.approx(np.nanmean(result.per_task[1] - result.per_task[0]))
+    assert "4 of 24 episodes diverged" in result.caption
+    json.dumps(result.to_json(), allow_nan=False)
 
 
 def test_nothing_but_divergence():
     returns = np.zeros((2, 3, 2))
     returns[1] = math.nan
     result = made_up(returns)
-    assert result.curve[1].summary is None and result.gain(1) is None
-    assert sentence(result) == (
+    assert result.curve[1].mean is None and result.gain(1) is None
+    assert result.sentence == (
         "After 1 step (2 episodes, 2 s of experience in each task) the physics diverged in every episode"
         " on 3 held-out tasks."
     )
-    shown(to_json(result))
-    assert "every episode before adaptation" in sentence(made_up(returns[::-1]))
+    shown(result)
+    assert "every episode before adaptation" in made_up(returns[::-1]).sentence
 
 
 def test_tasks_of_a_family_with_few_are_resampled_each_in_itself():
@@ -223,9 +237,9 @@ def test_tasks_of_a_family_with_few_are_resampled_each_in_itself():
     returns = np.stack([chosen.values, chosen.values]) * 100 + np.random.default_rng(0).normal(size=(2, 20, 1))
     result = made_up(returns, family="HalfCheetahDir")
     result = Evaluation(**{**vars_of(result), "tasks": chosen})
-    assert np.ptp(result.curve[0].summary.mean_interval) < 2
-    assert "draws of each task" in result.method
-    assert where(result) == "20 draws of the family's only 2 tasks"
+    assert np.ptp(result.curve[0].mean.interval) < 2
+    assert "draws of each task" in result.caption
+    assert result.where == "20 draws of the family's only 2 tasks"
 
 
 def vars_of(evaluation):
@@ -235,26 +249,26 @@ def vars_of(evaluation):
 def test_sentence():
     noise = np.random.default_rng(0).normal(size=(4, 40, 20))
     result = made_up(noise + np.array([-3.0, 212.0, 230.0, 240.0])[:, None, None])
-    text = sentence(result)
+    text = result.sentence
     assert text.startswith("After 1 step (20 episodes, 2 s of experience in each task) the return rose from -3.0")
     assert text.endswith(" on 40 held-out tasks; after 3 steps (60 episodes, 6 s) it was 240 [240, 240].")
-    assert "the return fell from" in sentence(made_up(noise[:2] - np.array([0.0, 5.0])[:, None, None]))
-    assert sentence(made_up(noise[:1] + 7)).startswith("Without adaptation the return is 6.97 [6.")
-    assert where(made_up(noise, split="extrapolation")) == "40 tasks outside the training range"
-    assert where(made_up(noise[:, :1], split="mine.json")) == "1 task from mine.json"
-    assert "one task only: no interval" in caption(made_up(noise[:, :1]))
+    assert "the return fell from" in made_up(noise[:2] - np.array([0.0, 5.0])[:, None, None]).sentence
+    assert made_up(noise[:1] + 7).sentence.startswith("Without adaptation the return is 6.97 [6.")
+    assert made_up(noise, split="extrapolation").where == "40 tasks outside the training range"
+    assert made_up(noise[:, :1], split="mine.json").where == "1 task from mine.json"
+    assert "one task only: no interval" in made_up(noise[:, :1]).caption
 
 
 def shown(result, width=80):
     console = Console(width=width, file=io.StringIO())
-    print_table(result, console)
+    print_evaluation(result, console)
     return console.file.getvalue()
 
 
 def test_table_fits_80_columns():
     noise = np.random.default_rng(0).normal(size=(4, 40, 20), scale=90.0)
     noise[3, 0, 0] = math.nan
-    text = shown(to_json(made_up(noise - 2000.0)))
+    text = shown(made_up(noise - 2000.0))
     rows = [line.split() for line in text.splitlines()]
     assert ["steps", "episodes", "time", "mean", "return", "IQM", "worst", "diverged"] in rows
     assert [row[:4] for row in rows if row and row[0] in "0123" and row[3] == "s"] == [
@@ -265,7 +279,7 @@ def test_table_fits_80_columns():
 
 def test_the_path_is_said_as_it_is():
     path = "/runs/:cat:[b]/" + "a" * 80
-    text = shown(to_json(made_up(np.zeros((1, 4, 2)))) | {"path": path})
+    text = shown(made_up(np.zeros((1, 4, 2)), path=Path(path)))
     assert text.splitlines()[-1] == f"written to {path}"
 
 
@@ -304,7 +318,7 @@ def test_evaluating_leaves_training_bit_unchanged(monkeypatch):
     for iteration in range(2):
         before = {name: value.clone() for name, value in disturbed.state_dict().items()}
         chosen = tasks(3, seed=iteration)
-        evaluate(disturbed.adapter(), lambda n: learner_env(config, n), chosen, steps=2, episodes=2, seed=config.seed)
+        measure(disturbed.adapter(), lambda n: learner_env(config, n), chosen, steps=2, episodes=2, seed=config.seed)
         after = disturbed.state_dict()
         assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
         metrics = [learner.iterate(training_env(config), iteration) for learner in (disturbed, quiet)]
@@ -334,27 +348,27 @@ def run(tmp_path):
 def test_a_run_is_evaluated_and_the_result_kept(run):
     result = evaluate_run(run.path)
     path = run.path / "evaluations" / "held_out-0-"
-    assert result["path"].startswith(str(path)) and result["path"].endswith(".json")
-    assert (result["steps"], result["episodes"], len(result["tasks"]["tasks"])) == (2, 2, 6)
-    assert result["disjoint"] is True
-    assert result["origin"]["checkpoint"] == {"iteration": 0, "sha256": run.checkpoint().meta["sha256"]}
-    assert result["origin"]["versions"]["mujoco"]
-    assert result["task_digests"] == list(run.tasks("held_out").digests)
+    assert str(result.path).startswith(str(path)) and result.path.suffix == ".json"
+    assert (result.steps, result.episodes, len(result.tasks)) == (2, 2, 6)
+    assert result.disjoint is True
+    assert result.origin["checkpoint"] == {"iteration": 0, "sha256": run.checkpoint().meta["sha256"]}
+    assert result.origin["versions"]["mujoco"]
+    assert list(result.tasks.digests) == list(run.tasks("held_out").digests)
 
-    loaded = load_evaluation(result["path"])
-    assert to_json(loaded) | {"path": result["path"]} == result  # every row computed again from the episodes
-    again = evaluate(
+    loaded = Evaluation.load(result.path)
+    assert loaded.to_json() == result.to_json()  # every row computed again from the episodes
+    again = measure(
         load_adapter(run), lambda n: learner_env(run.config, n), loaded.tasks, steps=2, episodes=2, seed=run.config.seed
     )
     np.testing.assert_array_equal(again.returns, loaded.returns)
-    assert [file.name for file in path.parent.iterdir()] == [result["path"].rsplit("/", 1)[1]]
+    assert [file.name for file in path.parent.iterdir()] == [result.path.name]
 
 
 def test_a_result_is_only_replaced_by_itself(run):
     first = evaluate_run(run.path)
-    content = Path(first["path"]).read_bytes()
-    assert evaluate_run(run.path)["path"] == first["path"]
-    assert Path(first["path"]).read_bytes() == content
+    content = first.path.read_bytes()
+    assert evaluate_run(run.path).path == first.path
+    assert first.path.read_bytes() == content
     others = [
         evaluate_run(run.path, steps=1),
         evaluate_run(run.path, episodes=3),
@@ -365,12 +379,12 @@ def test_a_result_is_only_replaced_by_itself(run):
     learner.iterate(training_env(learner.config), 0)
     checkpoint.save(run.checkpoints, learner.state_dict(), {"iteration": 1, "env_steps": 0})
     others.append(evaluate_run(run.path))
-    assert others[-1]["path"].rsplit("/", 1)[1].startswith("held_out-1-")
+    assert others[-1].path.name.startswith("held_out-1-")
     shutil.rmtree(run.checkpoints)  # other weights of the same iteration
     checkpoint.save(run.checkpoints, learner.state_dict(), {"iteration": 0, "env_steps": 0})
     others.append(evaluate_run(run.path))
-    assert len({first["path"], *(other["path"] for other in others)}) == 7
-    assert Path(first["path"]).read_bytes() == content
+    assert len({first.path, *(other.path for other in others)}) == 7
+    assert first.path.read_bytes() == content
 
 
 def test_torch_threads_are_as_before(run):
@@ -392,12 +406,12 @@ def test_torch_threads_are_as_before(run):
     ],
 )
 def test_an_edited_result_is_refused(run, edit):
-    path = Path(evaluate_run(run.path, steps=1)["path"])
+    path = evaluate_run(run.path, steps=1).path
     document = json.loads(path.read_text())
     edit(document)
     path.write_text(json.dumps(document))
     with pytest.raises(UserError, match="edited, its digest does not fit its content; run `metarl evaluate RUN` again"):
-        load_evaluation(path)
+        Evaluation.load(path)
 
 
 @pytest.mark.parametrize(
@@ -414,34 +428,34 @@ def test_an_edited_result_is_refused(run, edit):
 def test_what_is_no_evaluation_is_refused(tmp_path, content, message):
     (tmp_path / "x.json").write_bytes(content)
     with pytest.raises(UserError, match=message):
-        load_evaluation(tmp_path / "x.json")
+        Evaluation.load(tmp_path / "x.json")
     with pytest.raises(UserError, match="no such evaluation"):
-        load_evaluation(tmp_path / "y.json")
+        Evaluation.load(tmp_path / "y.json")
 
 
 def test_one_that_lacks_a_field_is_refused(tmp_path):
     document = {"format": "metarl-evaluation-1"}
     (tmp_path / "x.json").write_text(json.dumps(document | {"digest": document_digest(document)}))
     with pytest.raises(UserError, match="this version cannot read it"):
-        load_evaluation(tmp_path / "x.json")
+        Evaluation.load(tmp_path / "x.json")
 
 
 def test_tasks_from_a_file(run, tmp_path):
     mine = SPACE.tasks(goal_x=[0.25, -0.125, 0.6], goal_y=[0.1, 0.2, 0.3])
     (tmp_path / "my tasks.json").write_text(json.dumps(mine.to_json()))
     result = evaluate_run(run.path, str(tmp_path / "my tasks.json"), steps=0)
-    assert load_evaluation(result["path"]).tasks == mine
-    assert "/evaluations/file-my_tasks-0-" in result["path"]
+    assert Evaluation.load(result.path).tasks == mine
+    assert "/evaluations/file-my_tasks-0-" in str(result.path)
     trained = int((SPACE.split_of(mine) == "train").sum())
-    assert trained > 0 and result["disjoint"] is False
+    assert trained > 0 and result.disjoint is False
     assert f"Not disjoint from the training tasks: {trained} of 3 belong to the training split." in shown(result, 200)
 
 
 def test_a_family_of_few_tasks_is_not_disjoint(tmp_path):
     run = a_run(tmp_path / "run", small_config("HalfCheetahDir", horizon=3))
     result = evaluate_run(run.path, steps=0)
-    assert result["disjoint"] is False
-    assert "the family has no other tasks than those trained on" in result["disjoint_reason"]
+    assert result.disjoint is False
+    assert "the family has no other tasks than those trained on" in result.disjoint_reason
     assert "the family has no other tasks than those trained on" in shown(result, 200)
 
 
@@ -502,14 +516,14 @@ class Solvable(BatchEnv):
 
 def test_where_the_environment_says_what_was_done_each_started_episode_counts():
     def solvable(num_envs):
-        return Solvable("Navigation2D", num_envs, horizon=25, autoreset_mode="Disabled", num_threads=1)
+        return Solvable(make_family("Navigation2D"), num_envs, horizon=25, autoreset_mode="Disabled", num_threads=1)
 
-    result = evaluate(Navigator(), solvable, tasks(6), steps=1, episodes=4, seed=0)
+    result = measure(Navigator(), solvable, tasks(6), steps=1, episodes=4, seed=0)
     assert result.successes.shape == (2, 6, 4) and result.successes[1].all()  # the goal is reached
     assert result.curve[0].success == result.successes[0].mean() < 1.0
-    text = shown(to_json(result))
-    assert "done" in text and "100 %" in text and "share of all started episodes" in text
-    assert evaluate(Navigator(), make_env, tasks(2), steps=0, episodes=2, seed=0).successes is None
+    text = shown(result)
+    assert "success rate" in text and "100 %" in text and "share of episodes with success at any step" in text
+    assert measure(Navigator(), make_env, tasks(2), steps=0, episodes=2, seed=0).successes is None
 
 
 def test_an_episode_that_diverged_was_not_done():
@@ -520,31 +534,32 @@ def test_an_episode_that_diverged_was_not_done():
             return observation, reward, *rest, info | {"success": np.ones(self.num_envs, bool)}
 
     def exploding(num_envs):
-        return Exploding("Navigation2D", num_envs, horizon=5, autoreset_mode="Disabled", num_threads=1)
+        return Exploding(make_family("Navigation2D"), num_envs, horizon=5, autoreset_mode="Disabled", num_threads=1)
 
-    result = evaluate(Navigator(), exploding, tasks(2), steps=0, episodes=2, seed=0)
+    result = measure(Navigator(), exploding, tasks(2), steps=0, episodes=2, seed=0)
     assert result.successes.tolist() == [[[1.0, 0.0], [1.0, 1.0]]]
     assert result.curve[0].success == 0.75 and result.curve[0].diverged == 1
+    assert result.env_steps.tolist() == [[6, 10]]  # the step that broke down was taken
     assert np.isfinite(result.rates).all()
 
 
 def test_rates_are_the_rewards_of_each_part_of_the_episodes():
-    result = evaluate(Navigator(), make_env, tasks(3), steps=1, episodes=4, seed=0)
+    result = measure(Navigator(), make_env, tasks(3), steps=1, episodes=4, seed=0)
     assert result.rates.shape == (2, 3, adaptation_curve.PARTS)
     starts = np.linspace(0, 25, adaptation_curve.PARTS, endpoint=False).astype(int)
     lengths = np.diff(np.append(starts, 25)) * result.dt
     np.testing.assert_allclose(result.rates @ lengths, result.per_task, rtol=1e-9)
-    chunked = evaluate(Navigator(), make_env, tasks(3), steps=1, episodes=4, seed=0, max_simulations=1)
+    chunked = measure(Navigator(), make_env, tasks(3), steps=1, episodes=4, seed=0, max_simulations=1)
     assert chunked.rates.shape == result.rates.shape
 
 
 def test_an_evaluation_from_before_rates_and_successes_is_still_read(run):
-    path = Path(evaluate_run(run.path, steps=1)["path"])
+    path = evaluate_run(run.path, steps=1).path
     document = json.loads(path.read_text())
     for key in ("rates", "successes", "digest"):
         del document[key]
     path.write_text(json.dumps(document | {"digest": document_digest(document)}))
-    assert load_evaluation(path).rates is None
+    assert Evaluation.load(path).rates is None
 
 
 def test_an_evaluation_of_frozen_tasks_is_made_once(run, monkeypatch):
@@ -553,8 +568,8 @@ def test_an_evaluation_of_frozen_tasks_is_made_once(run, monkeypatch):
     assert first.tasks == frozen and first.split == "held_out" and first.disjoint
     [path] = (run.path / "evaluations").iterdir()
     with monkeypatch.context() as patch:
-        patch.setattr("metarl.evaluation.evaluate.evaluate", None)  # nothing is measured
-        assert to_json(evaluation_of(run, "held_out", frozen, 1)) == to_json(first)
+        patch.setattr("metarl.evaluation.evaluate.measure", None)  # nothing is measured
+        assert evaluation_of(run, "held_out", frozen, 1).to_json() == first.to_json()
     changed = definition(run.config.env) | {"digest": "of a changed reward"}
     monkeypatch.setattr("metarl.evaluation.evaluate.definition", lambda env: changed)
     again = evaluation_of(run, "held_out", frozen, 1)
@@ -596,3 +611,24 @@ def test_an_edited_reward_is_another_definition(monkeypatch):
     changed = definition(env)
     assert changed["behaviour"] != before["behaviour"] and changed["digest"] != before["digest"]
     _definition.cache_clear()
+
+
+# ---- files of before
+
+
+GOLDEN = sorted((Path(__file__).parent.parent / "golden").glob("*/evaluations/*.json"))
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.parts[-3])
+def test_a_file_of_before_says_the_same(path):
+    """All keys, and every value but the ends of the intervals, which come from fewer bootstrap samples since."""
+    then, now = json.loads(path.read_text()), Evaluation.load(path).to_json()
+    assert now.keys() - {"path"} == then.keys()
+    said = {"sentence", "caption", "interval_method", "digest", "curve"}
+    moved = {key for key in then if now[key] != then[key]} - said
+    assert moved <= ({"env"} if path.parts[-3] == "own_robot" else set())  # the place of the robot's file
+    for before, after in zip(then["curve"], now["curve"], strict=True):
+        ends = {name: (before.pop(name), after.pop(name)) for name in ("mean_interval", "iqm_interval")}
+        assert after == before
+        for old, new in ends.values():
+            assert new == pytest.approx(old, abs=0.1 * (old[1] - old[0]))

@@ -24,10 +24,10 @@ from metarl.algorithms.rl2_config import RL2Config
 from metarl.algorithms.sampling import collect
 from metarl.config import Config, EnvConfig, EvaluationConfig, InnerConfig, PolicyConfig, SB3Config, WandbConfig
 from metarl.envs import make
-from metarl.errors import UserError
 from metarl.export.onnx import Scaling, _session, export_run, largest_difference, policy_graph
 from metarl.runs import checkpoint
 from metarl.runs import run as runs
+from metarl.util.errors import UserError
 from metarl.util.optional import Extra
 from metarl.util.plugins import MEMORIES
 from metarl.util.rng import stream

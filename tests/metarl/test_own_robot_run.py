@@ -7,9 +7,9 @@ import pytest
 
 from metarl.cli import main
 from metarl.config import config_names, load_config
-from metarl.errors import UserError
-from metarl.evaluation.store import load_evaluation
+from metarl.evaluation.result import Evaluation
 from metarl.runs.run import open_run
+from metarl.util.errors import UserError
 
 SHIPPED = Path(__file__).parents[2] / "configs" / "own_robot"
 TINY = ["iterations=1", "meta_batch=2", "episodes=2", "env.horizon=5", "evaluation.tasks=2", "evaluation.episodes=2",
@@ -38,7 +38,7 @@ def test_a_run_keeps_its_robot_and_can_be_moved(project, tmp_path, monkeypatch, 
     assert metarl("evaluate", "moved", "--tasks", "extrapolation") == 0
     assert metarl("train", "moved/config.yaml", "iterations=2", "--run", "moved", "--resume") == 0
     assert metarl("export", "moved") == 0
-    kept = [load_evaluation(file) for file in (tmp_path / "moved" / "evaluations").glob("*.json")]
+    kept = [Evaluation.load(file) for file in (tmp_path / "moved" / "evaluations").glob("*.json")]
     assert len(kept) >= 2 and {evaluation.tasks.space.family for evaluation in kept} == {"Rover"}
     assert {evaluation.env.options["robot"] for evaluation in kept} == {str(tmp_path / "moved/robot/robot.yaml")}
     capsys.readouterr()

@@ -6,8 +6,10 @@ import html
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
+import tempfile
 import time
 from html.parser import HTMLParser
 
@@ -16,10 +18,10 @@ import pytest
 from metarl.algorithms.baselines_config import RandomConfig
 from metarl.cli import main
 from metarl.config import EnvConfig, WandbConfig
-from metarl.errors import UserError
 from metarl.evaluation.compare import compare_runs
-from metarl.evaluation.compare_table import SUMMARY, curve_cells, summary_cells
+from metarl.evaluation.tables import SUMMARY, curve_cells, summary_cells
 from metarl.runs.run import open_run
+from metarl.util.errors import UserError
 from metarl.visual.page import Page
 from metarl.visual.report import WORDS, _record, write_report
 
@@ -114,7 +116,7 @@ def test_the_page_says_what_the_comparison_says(page, folders):
     comparison = compare_runs(folders)
     document = comparison.to_json()
     outline = Outline(page)
-    for cells in (*summary_cells(document), *curve_cells(document)):
+    for cells in (*summary_cells(comparison), *curve_cells(comparison)):
         assert all(cell in outline.texts for cell in cells if cell)
     for name in ("Environment", "Held-out tasks", "Replays", "Meta-training", "Provenance", "goal_x", "<rl2>"):
         assert name in outline.texts
@@ -180,6 +182,26 @@ def test_the_first_tracked_run_of_a_method_gets_the_report_in_w_and_b(tmp_path):
 
 
 def test_a_page_that_cannot_be_written_is_refused_before_anything_is_measured(tmp_path):
-    for out in (tmp_path, tmp_path / "none" / "report.html"):
+    (tmp_path / "device").symlink_to(os.devnull)  # a file would take the place of /dev/null itself
+    for out in (tmp_path, tmp_path / "none" / "report.html", tmp_path / "device"):
         with pytest.raises(UserError, match="expected a file such as report.html in a folder that exists"):
             write_report([], out)
+
+
+@pytest.mark.parametrize("most", [1_000, 300_000], ids=["of the figures", "of the page"])
+def test_a_disk_that_is_full_is_said_in_one_line(folders, page, tmp_path, monkeypatch, capsys, most):
+    """A limit on the size of files, which every user can set, stands for the end of the disk."""
+    assert len(page) > 300_000
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    out = tmp_path / "out" / "report.html"
+    out.parent.mkdir()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+    try:
+        with pytest.raises(SystemExit) as caught:
+            main(["report", *map(str, folders), "--out", str(out)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    line = f"metarl: error: --out: {out} cannot be written: File too large; free some space, or choose another file"
+    assert caught.value.code == 2 and capsys.readouterr().err.splitlines()[-1] == line
+    assert [path.name for path in tmp_path.rglob("*")] == ["out"]

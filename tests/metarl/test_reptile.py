@@ -12,9 +12,9 @@ from metarl.algorithms.baselines_config import RandomConfig, ScratchConfig
 from metarl.algorithms.learners import make_env, make_learner
 from metarl.algorithms.reptile_config import ReptileConfig
 from metarl.config import Config, EnvConfig, EvaluationConfig, InnerConfig, PolicyConfig, SB3Config, WandbConfig
-from metarl.errors import UserError
-from metarl.evaluation.evaluate import evaluate
+from metarl.evaluation.adaptation_curve import measure
 from metarl.training.train import train
+from metarl.util.errors import UserError
 
 from .trained import with_env
 
@@ -217,7 +217,7 @@ def test_random_is_even_and_never_changes():
     assert (adapter.act(None, observations, None).actions == 0).all()
     env = learner.env
     tasks = env.space.sample(4, "held_out", np.random.default_rng(0))
-    result = evaluate(adapter, lambda n: make_env(learner.config, n), tasks, steps=2, episodes=30, seed=0)
+    result = measure(adapter, lambda n: make_env(learner.config, n), tasks, steps=2, episodes=30, seed=0)
     np.testing.assert_allclose(result.per_task[1:], result.per_task[:1].repeat(2, 0), atol=2.5)
 
 

@@ -13,7 +13,7 @@ from metarl.algorithms.sampling import collect
 from metarl.algorithms.trials import pack, trial_advantages
 from metarl.config import Config, EnvConfig, PolicyConfig, load_config
 from metarl.envs import BatchEnv, Family, Parameter, TaskSpace, make
-from metarl.errors import UserError
+from metarl.util.errors import UserError
 from metarl.util.plugins import MEMORIES
 from metarl.util.rng import stream
 from metarl.util.torch_runtime import side_by_side, torch_threads

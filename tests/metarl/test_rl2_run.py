@@ -10,8 +10,8 @@ from metarl.algorithms.learners import make_env, make_learner
 from metarl.algorithms.restore import load_adapter
 from metarl.cli import main
 from metarl.config import load_config
-from metarl.evaluation.adaptation_curve import evaluate
-from metarl.evaluation.store import load_evaluation
+from metarl.evaluation.adaptation_curve import measure
+from metarl.evaluation.result import Evaluation
 from metarl.runs import checkpoint
 from metarl.runs.jsonl import read_lines
 from metarl.runs.run import open_run
@@ -48,10 +48,10 @@ def results(path):
 def test_a_resumed_run_ends_where_the_unbroken_one_does(run, tmp_path, monkeypatch):
     iterate = type(make_learner(open_run(run).config)).iterate
 
-    def power_cut(self, iteration):
+    def power_cut(self, env, iteration):
         if iteration == 3:
             raise KeyboardInterrupt
-        return iterate(self, iteration)
+        return iterate(self, env, iteration)
 
     config = open_run(run).config
     monkeypatch.setattr("metarl.algorithms.rl2.RL2.iterate", power_cut)
@@ -76,7 +76,7 @@ def test_the_commands_speak_of_episodes(run, capsys):
     assert not caught.value.code
     text = " ".join(capsys.readouterr().out.split())
     assert "After 1 episode (1 s of experience in each task)" in text
-    assert "an episode in each of 2 lives in each task" in text
+    assert "an episode in each of 2 trials per task" in text
     document = json.loads(next((run / "evaluations").glob("held_out-6-*.json")).read_text())
     assert [(p["step"], p["episodes"], p["seconds"]) for p in document["curve"]] == [(0, 0, 0), (1, 1, 1), (2, 2, 2)]
     assert document["pooled"] is False
@@ -88,7 +88,7 @@ def test_the_commands_speak_of_episodes(run, capsys):
 
 
 def test_the_figure_s_axis_is_episodes(run):
-    evaluation = load_evaluation(next((run / "evaluations").glob("held_out-6-*.json")))
+    evaluation = Evaluation.load(next((run / "evaluations").glob("held_out-6-*.json")))
     assert not evaluation.pooled
     axes = adaptation_figure(evaluation).axes[0]
     assert axes.get_xlabel() == "episodes in the task before"
@@ -103,7 +103,7 @@ def test_each_episode_goes_on_from_the_memory_of_the_one_before(run):
     states = []
     adapt = adapter.adapt
     adapter.adapt = lambda state, rollout: states.append((state, adapt(state, rollout))) or states[-1][1]
-    result = evaluate(adapter, lambda n: make_env(config, n), tasks, steps=2, episodes=2, seed=0)
+    result = measure(adapter, lambda n: make_env(config, n), tasks, steps=2, episodes=2, seed=0)
     assert result.returns.shape == (3, 3, 2) and np.isfinite(result.returns).all()
     (first, second), (third, _) = states
     assert third is second

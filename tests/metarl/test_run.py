@@ -12,11 +12,11 @@ from run_processes import CONTEXT, finish, launch, start_and_hold, tiny
 
 from metarl.config import Config
 from metarl.envs import make_family
-from metarl.errors import UserError
 from metarl.runs import run as runs
 from metarl.runs import versions
 from metarl.runs.jsonl import LineLog, read_lines
 from metarl.runs.run import open_run, resume, start
+from metarl.util.errors import UserError
 
 
 @pytest.fixture

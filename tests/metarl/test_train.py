@@ -16,13 +16,13 @@ from rich.console import Console
 from run_processes import finish, launch, tiny, train_command, wait_for
 
 from metarl.algorithms.promp import ProMP
-from metarl.errors import UserError
 from metarl.runs import checkpoint, jsonl
 from metarl.runs.jsonl import read_lines
 from metarl.runs.run import open_run
 from metarl.training.interruption import Interruption
 from metarl.training.progress import Progress
 from metarl.training.train import train
+from metarl.util.errors import UserError
 
 ITERATIONS = 30
 
@@ -195,9 +195,9 @@ def full_disk(monkeypatch, during: range, file: str = ""):
     """Writes to files whose path ends with `file` fail with ENOSPC while the learner is in iterations `during`."""
     iterate, write, now = ProMP.iterate, os.write, [0]
 
-    def counting(self, iteration):
+    def counting(self, env, iteration):
         now[0] = iteration
-        return iterate(self, iteration)
+        return iterate(self, env, iteration)
 
     def failing(descriptor, content):
         if now[0] in during and os.readlink(f"/proc/self/fd/{descriptor}").endswith(file):
@@ -262,8 +262,8 @@ def test_numbers_that_are_not_finite_stop_the_run_before_they_are_saved(
 ):
     iterate = ProMP.iterate
 
-    def poisoned(self, iteration):
-        metrics = iterate(self, iteration)
+    def poisoned(self, env, iteration):
+        metrics = iterate(self, env, iteration)
         if iteration == 6:
             poison(self, metrics)
         return metrics
@@ -278,7 +278,7 @@ def test_numbers_that_are_not_finite_stop_the_run_before_they_are_saved(
 
 
 def test_a_bug_keeps_its_traceback_and_the_state_before_it(tmp_path, monkeypatch):
-    def broken(self, iteration):
+    def broken(self, env, iteration):
         raise KeyError("bug")
 
     monkeypatch.setattr(ProMP, "iterate", broken)

@@ -12,7 +12,6 @@ import torch
 from metarl.algorithms.learners import make_learner, training_env
 from metarl.config import changed, config_names, load_config
 from metarl.envs import BatchEnv
-from metarl.errors import UserError
 from metarl.evaluation.evaluate import measure_run
 from metarl.runs.run import open_run
 from metarl.training.train import Training, train
@@ -20,6 +19,7 @@ from metarl.tuning import search as searching
 from metarl.tuning.protocol import fitted, steps_per_iteration, validation_tasks
 from metarl.tuning.search import tune
 from metarl.tuning.space import default_space, read_space
+from metarl.util.errors import UserError
 from metarl.util.optional import Extra
 
 pytest.importorskip("optuna", reason="the extra tune is not installed")

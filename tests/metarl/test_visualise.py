@@ -13,10 +13,11 @@ from metarl.algorithms.learners import make_learner
 from metarl.algorithms.promp_config import ProMPConfig
 from metarl.config import Config, EnvConfig, EvaluationConfig, WandbConfig
 from metarl.envs import make_family
-from metarl.evaluation.adaptation_curve import Evaluation
 from metarl.evaluation.evaluate import evaluate_run
+from metarl.evaluation.result import Evaluation
 from metarl.runs import checkpoint
 from metarl.runs import run as runs
+from metarl.util.errors import UserError
 from metarl.visual import visualise
 from metarl.visual.figures import adaptation_figure, learning_figure, running_mean, save_figure
 from metarl.visual.video import ADVICE, VideoError
@@ -45,10 +46,10 @@ def test_adaptation_figure_shows_the_curve_with_its_intervals_and_every_task():
     axes = adaptation_figure(evaluation).axes[0]
     (bars,) = axes.containers
     line, _, (segments,) = bars
-    summaries = [point.summary for point in evaluation.curve]
-    np.testing.assert_allclose(line.get_xydata(), [(s, summary.mean) for s, summary in enumerate(summaries)])
+    means = [row.mean for row in evaluation.curve]
+    np.testing.assert_allclose(line.get_xydata(), [(s, mean.value) for s, mean in enumerate(means)])
     np.testing.assert_allclose(
-        [segment[:, 1] for segment in segments.get_segments()], [summary.mean_interval for summary in summaries]
+        [segment[:, 1] for segment in segments.get_segments()], [mean.interval for mean in means]
     )
     drawn = [other.get_ydata() for other in axes.lines if len(other.get_ydata()) == 4 and other.get_alpha()]
     np.testing.assert_array_equal(np.sort(drawn, axis=0), np.sort(evaluation.per_task.T, axis=0))
@@ -191,3 +192,12 @@ def test_a_run_without_metrics_or_evaluation_still_has_pictures(run, monkeypatch
     (run.path / "metrics.jsonl").unlink()
     assert relative(run, visualise_run(run.path, lambda _: None)) == [*FIGURES[2:], "replays/before_after.html"]
     assert len(list((run.path / "evaluations").iterdir())) == 1
+
+
+@pytest.mark.parametrize("name", ["figures", "replays"])
+def test_a_run_that_cannot_be_written_is_said_in_one_line(run, name):
+    """A file in a folder's place: to the user of these tests every folder may be writable."""
+    evaluate_run(run.path)
+    (run.path / name).write_text("")
+    with pytest.raises(UserError, match=rf"^visualise: {run.path}/{name}\S* cannot be written: \w[\w ]+; see to its"):
+        list(visualise_run(run.path, lambda _: None))

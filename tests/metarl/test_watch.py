@@ -1,7 +1,9 @@
 """The robot in the browser: what the session does to it, and the page in a browser."""
 
 import contextlib
+import gc
 import io
+import math
 import os
 import signal
 import socket
@@ -9,15 +11,18 @@ import threading
 import time
 import urllib.request
 
+import msgspec
 import numpy as np
 import pytest
 import torch
+import viser
+from websockets.sync.client import connect
 
 from metarl.algorithms.learners import make_learner
 from metarl.config import changed, load_config
-from metarl.errors import UserError
 from metarl.runs.checkpoint import save
 from metarl.runs.run import open_run, start
+from metarl.util.errors import UserError
 from metarl.util.rng import stream
 from metarl.watch.server import Viewer, watch
 from metarl.watch.session import RESETS, Session
@@ -225,6 +230,46 @@ def test_a_motor_is_killed_and_a_task_is_chosen(runs, tmp_path):
         visitor.type("speed", 4)
         page.get_by_label("pause").uncheck()
         visitor.until(lambda: not viewer.paused and viewer.speed == 4)
+
+
+@pytest.mark.parametrize(
+    ("control", "value", "said"),
+    [
+        ("mass_scale", "heavy", ""),
+        ("mass_scale", "1e999", "mass_scale: got Infinity, which is not on offer"),
+        ("speed", math.nan, "speed: got NaN, which is not on offer"),
+        ("task", "9: nowhere", 'task: got "9: nowhere", which is not on offer'),
+    ],
+)
+def test_what_no_page_of_ours_sends_changes_nothing(runs, caplog, control, value, said):
+    """Values as another program could send them, over a page's connection."""
+    run = runs["promp"]
+    with Viewer(Session(run), run.tasks("held_out"), port=0) as viewer:
+        before = viewer.session.task
+        camera = {"type": "ViewerCameraMessage", "wxyz": [1, 0, 0, 0], "position": [0, -3, 1], "image_height": 9,
+                  "image_width": 9, "fov": 0.8, "near": 0.01, "far": 9.0, "look_at": [0, 0, 0],
+                  "up_direction": [0, 0, 1]}  # fmt: skip
+        update = {"type": "GuiUpdateMessage", "uuid": viewer.controls[control]._impl.uuid, "updates": {"value": value}}
+        pause = {"type": "GuiUpdateMessage", "uuid": viewer.controls["paused"]._impl.uuid, "updates": {"value": True}}
+        address, protocol = viewer.address.replace("http", "ws"), f"viser-v{viser.__version__}"
+        with connect(address, subprotocols=[protocol], max_size=None) as client:
+            client.send(msgspec.msgpack.encode(camera))
+            _until(viewer, viewer.server.get_clients)
+            client.send(msgspec.msgpack.encode(update))
+            if said:
+                _until(viewer, lambda: viewer._said)
+            client.send(msgspec.msgpack.encode(pause))
+            _until(viewer, lambda: viewer.paused)  # it is served on
+        gc.collect()  # when asyncio complains about tasks that failed
+        assert (viewer._said, viewer.speed, viewer.session.task) == (said, 1.0, before)
+        assert caplog.text == ""
+
+
+def _until(viewer, condition, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        viewer.frame()
 
 
 def test_the_curve_holds_twenty_seconds(runs):

@@ -1,6 +1,6 @@
 """The error that a user can act on.
 
-    from metarl.errors import UserError
+    from metarl.util.errors import UserError
     from metarl.util.text import nearest
 
     raise UserError(f"family 'HalfCheetaDir' is not known{nearest('HalfCheetaDir', ['HalfCheetahDir'])}")

@@ -1,0 +1,1 @@
+"""What networks are made of: weights as values, their first values, activations."""
