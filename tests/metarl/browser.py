@@ -19,10 +19,10 @@ from playwright.sync_api import Locator, Page, sync_playwright
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 # WebGL without a GPU is SwiftShader's; nothing is asked of a network
-FLAGS = (
-    "--no-first-run --disable-background-networking --disable-component-update --disable-sync --disable-extensions "
-    "--use-gl=angle --use-angle=swiftshader --enable-unsafe-swiftshader"
-).split()
+FLAGS = [
+    "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--disable-extensions", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
+]  # fmt: skip
 
 SEEN = """(() => {
   const box = element => element.getBoundingClientRect(), name = element => element.outerHTML.slice(0, 100);
