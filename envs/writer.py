@@ -8,7 +8,6 @@ Several parameters may change one element: they act in the order of the task spa
 """
 
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 
 import mujoco
 import numpy as np
@@ -19,6 +18,7 @@ from .parameter import Parameter
 from .simulator import Simulator
 from .task import TaskSpace
 from .variation.changes import CHANGES, FieldRows, field_of
+from .variation.elements import find
 from .variation.quantities import ADD, PICK, SCALE
 from .variation.write import Write
 
@@ -38,38 +38,47 @@ class _Step:
     pick: int | None = None
 
 
+class Unwritable(ValueError):
+    """What a model cannot take of a task space; `problems` has the name of each such parameter and the reason."""
+
+    def __init__(self, problems: list[tuple[str, str]]):
+        self.problems = problems
+        super().__init__("\n".join(text for _, text in problems))
+
+
 class Writer:
-    """Applies the parameters of a task space to the simulations of a model."""
+    """Applies the parameters of a task space to the simulations of a model.
+
+    Raises:
+        Unwritable: the model does not have what a parameter writes.
+    """
 
     def __init__(self, space: TaskSpace, model: mujoco.MjModel):
         self._space = space
-        self._steps = [step for column, p in enumerate(space.parameters) for step in _steps(column, p, model)]
-        self._fields = tuple(dict.fromkeys(name for step in self._steps for name in step.write.quantity_row.fields))
-        self._columns = sorted({step.column for step in self._steps})
-        # refuses what the model does not have
-        self._change(FieldRows(model, self._fields, 0), np.empty((0, space.dim)))
+        self._steps: list[_Step] = []
+        problems = []
+        for column, parameter in enumerate(space.parameters):
+            try:
+                steps = _steps(column, parameter, model)
+                _change(steps, FieldRows(model, _fields(steps), 0), np.empty((0, space.dim)))
+                self._steps += steps
+            except (ValueError, IndexError) as error:
+                problems.append((parameter.name, str(error)))
+        if problems:
+            raise Unwritable(problems)
+        self._fields = _fields(self._steps)
 
     def write(self, sim: Simulator, ids: np.ndarray, values: np.ndarray) -> None:
         """Write tasks values (n, D) into simulations ids (n,)."""
         if not self._steps:
             return
         fields = FieldRows(sim.model, self._fields, len(ids))
-        self._change(fields, values)
+        _change(self._steps, fields, values)
         self._check_masses(fields)
         for name, array in fields.items():
             sim.expand(name)[ids] = array
         if not _SET_CONST.isdisjoint(fields):
             sim.set_const(ids)
-
-    def _change(self, fields: FieldRows, values: np.ndarray) -> None:
-        for step in self._steps:
-            value = values[:, step.column]
-            sims = np.flatnonzero(value == step.pick if step.pick is not None else value != step.default)
-            if step.pick is None:
-                CHANGES[step.write.quantity](fields, sims, step.elements, value[sims], step.write)
-            else:
-                scale = replace(step.write, mode=SCALE)
-                CHANGES[step.write.quantity](fields, sims, step.elements, np.full(len(sims), step.write.factor), scale)
 
     def _check_masses(self, fields: FieldRows) -> None:
         """A mass that is added may be negative, but not so that nothing is left."""
@@ -81,6 +90,21 @@ class Writer:
                     f"{self._space.family}: {name} of {fields.model.body(body).name!r} would be"
                     f" {np.min(fields[name][i, body]):g}; narrow the range of the parameter that changes it"
                 )
+
+
+def _fields(steps: list[_Step]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for step in steps for name in step.write.quantity_row.fields))
+
+
+def _change(steps: list[_Step], fields: FieldRows, values: np.ndarray) -> None:
+    for step in steps:
+        value = values[:, step.column]
+        sims = np.flatnonzero(value == step.pick if step.pick is not None else value != step.default)
+        if step.pick is None:
+            CHANGES[step.write.quantity](fields, sims, step.elements, value[sims], step.write)
+        else:
+            scale = replace(step.write, mode=SCALE)
+            CHANGES[step.write.quantity](fields, sims, step.elements, np.full(len(sims), step.write.factor), scale)
 
 
 def _steps(column: int, parameter: Parameter, model: mujoco.MjModel) -> list[_Step]:
@@ -138,21 +162,17 @@ def _resolve(parameter: Parameter, write: Write, wanted: tuple, model: mujoco.Mj
             raise ValueError(f"parameter {parameter.name}: {write.quantity} is of the whole world; name no elements")
         return np.array([0])
     of = "joint" if kind == "dof" else kind
-    count, named = {"body": model.nbody, "geom": model.ngeom, "joint": model.njnt, "actuator": model.nu}[of], {}
-    for i in range(count):
-        named.setdefault(getattr(model, of)(i).name, i)
-    every = [i for i in range(of == "body", count) if of != "joint" or model.jnt_type[i] != _FREE]
-    found = [] if wanted else every
+    count = {"body": model.nbody, "geom": model.ngeom, "joint": model.njnt, "actuator": model.nu}[of]
+    names = {i: getattr(model, of)(i).name for i in range(count)}
+    found = [] if wanted else [i for i in range(of == "body", count) if of != "joint" or model.jnt_type[i] != _FREE]
     for name in wanted:
-        if isinstance(name, int):
-            matches = [name] if 0 <= name < count else []
-        else:
-            matches = [i for n, i in named.items() if n == name] or [
-                i for n, i in named.items() if n and fnmatchcase(n, name)
-            ]
+        try:
+            matches = find(name, names)
+        except ValueError as error:
+            raise ValueError(f"parameter {parameter.name}: {of} {error}") from error
         if not matches:
             raise ValueError(f"parameter {parameter.name}: the model has no {of} {name!r}"
-                             + nearest(name, [n for n in named if n]))  # fmt: skip
+                             + nearest(str(name), [n for n in names.values() if n]))  # fmt: skip
         found += [i for i in matches if i not in found]
     if kind == "dof":
         found = [d for j in found for d in range(model.jnt_dofadr[j], model.jnt_dofadr[j] +

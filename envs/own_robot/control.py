@@ -1,139 +1,159 @@
 """How a robot from YAML is controlled, and where its episodes start: the sections `control` and `start`.
 
-    section = Section({"kind": "position", "kp": 40, "limit": 8, "reach": 0.5}, "control", faults)
-    settings = control(section, model)                    # of the model as the MJCF has it
-    settings.frame_skip, settings.actuators, settings.edit
-    control_range(settings, final_model, keyframe, faults)          # (A,), (A,)
+    control: {kind: position, rate: 50, kp: 40, kd: 1, limit: {hip: 8, knee: 60}, action_range: 0.2}
+    start: {keyframe: home, position_noise: {hip: 0.1}, velocity_noise: 0.2}
 """
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal
 
 import mujoco
 import numpy as np
+from pydantic import AfterValidator, ValidationInfo, field_validator
 
-from .section import Section, choice, named, number
-from .signals import MOVABLE
-
-
-@dataclass(frozen=True)
-class Control:
-    """What the section `control` says."""
-
-    frame_skip: int
-    actuators: list[str]  # their names
-    edit: dict[str, Any] | None  # for the compiler, None to keep those of the MJCF
-    reach: float | None  # controls around the start's
-    scale: float
+from .entries import Entry, Expected, Named, NotNegative, Positive, Share, elements, mistaken, option
 
 
-def names(model: mujoco.MjModel, kind: str) -> list[str]:
-    """Names of all elements of a kind."""
-    count = {"camera": model.ncam, "actuator": model.nu, "keyframe": model.nkey}[kind]
-    get = {"camera": model.camera, "actuator": model.actuator, "keyframe": model.key}[kind]
-    return [get(i).name for i in range(count)]
+def _divides(rate: float, info: ValidationInfo) -> float:
+    if info.context.model is not None:
+        physics = 1 / info.context.model.opt.timestep
+        steps = max(1, round(physics / rate))
+        if abs(rate * steps - physics) > 1e-5 * physics:  # a rate of six digits, as they are proposed here
+            raise ValueError(f"a rate that divides the {physics:g} physics steps a second, such as"
+                             f" {physics / (steps + 1):g}, {physics / steps:g}")  # fmt: skip
+    return rate
 
 
-def movable_joints(model: mujoco.MjModel) -> list[str]:
-    """Names of the hinge and slide joints."""
-    return [model.joint(j).name for j in range(model.njnt) if int(model.jnt_type[j]) in MOVABLE and model.joint(j).name]
+class Control(Entry):
+    """Whose actuators there are, and what actions from -1 to 1 mean to them."""
+
+    renamed: ClassVar[dict[str, str]] = {"reach": "action_range"}
+    kind: str
+    rate: Annotated[Positive, AfterValidator(_divides)] = option(
+        50.0, "Control rate, Hz; a whole number of physics steps each."
+    )
+    action_range: Positive = option(None, "An action of 1 moves a control this far from home, rad or m of a servo.")
+
+    def frame_skip(self, model: mujoco.MjModel) -> int:
+        return max(1, round(1 / (self.rate * model.opt.timestep)))
+
+    def edit(self, model: mujoco.MjModel) -> dict[str, Any] | None:
+        """The actuators that the compiler puts in place of the MJCF's; None to keep those."""
+
+    def home(self, model: mujoco.MjModel, keyframe: int) -> np.ndarray:
+        """Controls of the start, (A,)."""
+        return model.key_ctrl[keyframe].copy() if keyframe >= 0 else np.zeros(model.nu)
+
+    def range(self, model: mujoco.MjModel, keyframe: int) -> tuple[np.ndarray, np.ndarray]:
+        """Controls (A,) that actions -1 and 1 stand for, of the final model."""
+        if self.action_range is not None:
+            home = self.home(model, keyframe)
+            return home - self.action_range, home + self.action_range
+        low, high = model.actuator_ctrlrange.T.copy()
+        unlimited = [model.actuator(int(i)).name for i in np.flatnonzero(low >= high)]
+        if unlimited:
+            raise ValueError(f"actuators {', '.join(unlimited)} have no ctrlrange in the MJCF, expected one, or"
+                             " action_range")  # fmt: skip
+        return low, high
 
 
-def control(section: Section, model: mujoco.MjModel) -> Control:
-    """The section, checked against the model as the MJCF has it."""
-    kind = section.get("kind", choice(("model", "torque", "position")), "model")
-    rate = section.get("rate", number(above=0), 50.0)
-    frame_skip = max(1, round(1 / ((rate or 50.0) * model.opt.timestep)))
-    physics = 1 / model.opt.timestep
-    if rate and abs(rate * frame_skip - physics) > 1e-6 * physics:
-        nearest = f"{physics / (frame_skip + 1):g}, {physics / frame_skip:g}"
-        section.fault("rate", f"got {rate:g}, expected a rate that divides the {physics:g} physics steps a second, such"
-                      f" as {nearest}")  # fmt: skip
-    reach = scale = edit = None
-    actuators = names(model, "actuator")
-    if kind == "model":
-        reach = section.get("reach", number(above=0), None)
-        scale = section.get("scale", number(above=0, high=1), 1.0)
-        if not actuators:
-            section.fault("kind", "got model, expected torque or position: the MJCF has no actuators")
-        if reach is not None and "scale" in section:
-            section.fault("scale", "got both reach and scale, expected one of them")
-    elif kind:
-        joints = movable_joints(model)
-        chosen = section.get("joints", named("joints", joints), joints) or []
-        limit = section.get("limit", _one_or_each(chosen), None if chosen else {})
-        if limit is None and "limit" not in section:
-            section.fault("limit", "got nothing, expected the largest torque, N m (force, N), of each motor")
-        edit = {"kind": kind, "joints": [{"name": j, "limit": (limit or {}).get(j, 1.0)} for j in chosen]}
-        if kind == "position":
-            reach = section.get("reach", number(above=0))
-            edit |= {"kp": section.get("kp", number(above=0)), "kd": section.get("kd", number(low=0), 0.0)}
-        actuators = chosen
+class ModelControl(Control):
+    """The actuators of the MJCF."""
+
+    kind: Literal["model"] = option("model", "The actuators of the MJCF.")
+    scale: Share = option(None, "Share of each ctrlrange, about its middle, that actions from -1 to 1 span.")
+
+    @field_validator("scale")
+    @classmethod
+    def _either(cls, value: float, info: ValidationInfo) -> float:
+        if info.data.get("action_range") is not None:
+            raise mistaken("got both action_range and scale, expected one of them")
+        return value
+
+    def range(self, model: mujoco.MjModel, keyframe: int) -> tuple[np.ndarray, np.ndarray]:
+        low, high = super().range(model, keyframe)
+        if self.scale in (None, 1.0):
+            return low, high
+        middle, half = 0.5 * (low + high), 0.5 * self.scale * (high - low)
+        return middle - half, middle + half
+
+
+class TorqueControl(Control):
+    """Motors on joints, in place of the actuators of the MJCF."""
+
+    kind: Literal["torque"] = option(..., "Motors on `joints`, in place of all actuators.")
+    joints: Annotated[list[str], Named("joints")] = option("*", "Hinges and slides; all by default.")
+    limit: Annotated[
+        Positive | dict[str, Positive],
+        Expected("the largest torque, N m (force, N), of each motor: a number above 0, or {joint: number}"),
+    ] = option(..., "Largest torque, N m (force, N): one number, or one for each joint.")
+
+    @field_validator("limit")
+    @classmethod
+    def _one_each(cls, value: Any, info: ValidationInfo) -> Any:
+        joints = info.data.get("joints")
+        if isinstance(value, dict) and joints and info.context.model and set(value) != set(joints):
+            raise ValueError(f"a number above 0, or one for each of {', '.join(joints)}")
+        return value
+
+    def edit(self, model: mujoco.MjModel) -> dict[str, Any]:
+        limits = self.limit if isinstance(self.limit, dict) else dict.fromkeys(self.joints, self.limit)
+        joints = [{"name": j, "limit": limits[j], "home": [0.0] * model.nkey} for j in self.joints]
+        return {"kind": self.kind, "joints": joints}
+
+
+class PositionControl(TorqueControl):
+    """PD servos on joints, in place of the actuators of the MJCF."""
+
+    kind: Literal["position"] = option(..., "PD servos on `joints`, in place of all actuators.")
+    action_range: Positive = option(..., "An action of 1 sends a servo this far from home, rad (m).")
+    kp: Positive = option(..., "Stiffness, N m/rad (N/m).")
+    kd: NotNegative = option(0.0, "Damping, N m s/rad (N s/m).")
+
+    def edit(self, model: mujoco.MjModel) -> dict[str, Any]:
+        edit = super().edit(model) | {"kp": self.kp, "kd": self.kd}
         for joint in edit["joints"]:
-            address = model.joint(joint["name"]).qposadr[0]
-            home = model.key_qpos[:, address] if kind == "position" else np.zeros(model.nkey)
-            joint["home"] = home.tolist()
-    section.finish()
-    return Control(frame_skip, actuators, edit, reach, scale or 1.0)
+            joint["home"] = model.key_qpos[:, model.joint(joint["name"]).qposadr[0]].tolist()
+        return edit
+
+    def home(self, model: mujoco.MjModel, keyframe: int) -> np.ndarray:
+        joints = model.actuator_trnid[:, 0]
+        return super().home(model, keyframe) if keyframe >= 0 else model.qpos0[model.jnt_qposadr[joints]]
 
 
-def _one_or_each(names: list[str]):
-    """A positive number for all names, or a mapping of each of them to one; given back as a mapping."""
-    positive = number(above=0)
-
-    def check(value):
-        if not isinstance(value, dict):
-            return dict.fromkeys(names, positive(value))
-        if set(value) != set(names):
-            raise ValueError(f"a number above 0, or one for each of {', '.join(names)}")
-        return {name: positive(item) for name, item in value.items()}
-
-    return check
+CONTROLS = {"model": ModelControl, "torque": TorqueControl, "position": PositionControl}
 
 
-def start(section: Section, model: mujoco.MjModel) -> tuple[int, np.ndarray, np.ndarray]:
-    """Keyframe, and half widths of the noise of positions (nq,) and velocities (nv,)."""
-    keys = names(model, "keyframe")
-    named_key = named("keyframes", keys, many=False)
-    name = section.get("keyframe", lambda value: keys.index(named_key(value)), -1)
-    joints = movable_joints(model)
-    amounts = section.get("position_noise", _amounts(joints), {}) or {}
-    position = np.zeros(model.nq)
-    for joint, amount in amounts.items():
-        position[model.joint(joint).qposadr[0]] = amount
-    velocity = np.full(model.nv, section.get("velocity_noise", number(low=0), 0.0) or 0.0)
-    section.finish()
-    return -1 if name is None else name, position, velocity
+def with_actuators(value: Any, handler: Any, info: ValidationInfo) -> Control:
+    """A control, whose actuators the rest of the file may name from here on."""
+    control, names = handler(value), info.context
+    if isinstance(control, TorqueControl):
+        names.actuators = dict(enumerate(control.joints)) if names.model else None
+    elif names.model:
+        names.actuators = elements(names.model, "actuators")
+        if not names.actuators:
+            raise mistaken("got model, expected torque or position: the MJCF has no actuators", "kind")
+    return control
 
 
-def _amounts(joints: list[str]):
-    at_least_0 = number(low=0)
+class Start(Entry):
+    """Where episodes start."""
 
-    def check(value):
-        if not isinstance(value, dict):
-            return dict.fromkeys(joints, at_least_0(value))
-        one = named("joints", joints, many=False)
-        return {one(name): at_least_0(item) for name, item in value.items()}
+    keyframe: Annotated[str, Named("keyframes", many=False)] = option("", "Of the MJCF; by default its qpos0.")
+    position_noise: Annotated[
+        NotNegative | dict[str, NotNegative], Expected("a number of at least 0, or {joint: number}")
+    ] = option(0.0, "Half width of uniform noise on hinges (rad) and slides (m): a number, or {joint: number}.")
+    velocity_noise: NotNegative = option(0.0, "Half width of uniform noise on all velocities, rad/s, m/s.")
 
-    return check
+    @field_validator("position_noise")
+    @classmethod
+    def _joints(cls, value: Any, info: ValidationInfo) -> Any:
+        joint = Named("joints", many=False)
+        return {joint.check(name, info): n for name, n in value.items()} if isinstance(value, dict) else value
 
-
-def control_range(
-    settings: Control, model: mujoco.MjModel, keyframe: int, faults: list[tuple[str, str]]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Controls (A,) that actions -1 and 1 stand for; model is the final one."""
-    low, high = model.actuator_ctrlrange.T.copy()
-    if settings.reach is not None:
-        if keyframe >= 0:
-            home = model.key_ctrl[keyframe].copy()
-        else:
-            home = np.zeros(model.nu)
-            for i, joint in enumerate(model.actuator_trnid[:, 0] if settings.edit else ()):
-                home[i] = model.qpos0[model.jnt_qposadr[joint]]
-        return home - settings.reach, home + settings.reach
-    unlimited = [model.actuator(int(i)).name for i in np.flatnonzero(low >= high)]
-    if unlimited:
-        text = f"actuators {', '.join(unlimited)} have no ctrlrange in the MJCF, expected one, or reach"
-        faults.append(("control", text))
-    middle, half = 0.5 * (low + high), 0.5 * settings.scale * (high - low)
-    return (low, high) if settings.scale == 1.0 else (middle - half, middle + half)
+    def noise(self, model: mujoco.MjModel) -> tuple[np.ndarray, np.ndarray]:
+        """Half widths of the noise of positions (nq,) and velocities (nv,)."""
+        noise, position = self.position_noise, np.zeros(model.nq)
+        each = noise if isinstance(noise, dict) else dict.fromkeys(elements(model, "joints").values(), noise)
+        for joint, amount in each.items():
+            position[model.joint(joint).qposadr[0]] = amount
+        return position, np.full(model.nv, self.velocity_noise)

@@ -1,26 +1,25 @@
 """MJCF from outside: which files it is made of, and its model, compiled where it can do no harm.
 
-    files = files_of(Path("robots/arm"), "arm.xml")        # ('arm.xml', 'meshes/hand.stl'), relative to the folder
-    content = compile_mjcf(Path("robots/arm"), "arm.xml", files)          # the compiled model, MJB
+    files = read_files(Path("robots/arm"), "arm.xml")      # contents of arm.xml and meshes/hand.stl, relative names
+    content = compile_mjcf(files)                          # the compiled model, MJB
     model = load(content)
 
-The compiler runs in a child process with limits of memory and time, on a copy of the files named: a `<replicate>` bomb
-or a file that crashes the parser ends in one line of a ValueError. All files must lie in the robot's folder, links
-followed; absolute paths are refused. What comes back is the model in MuJoCo's binary format, which the parent loads: it
-was written by the MuJoCo of this installation, never by whoever wrote the MJCF.
+Each file is opened once. The compiler runs in a child process with limits of memory and time, on a copy of what was
+read: a `<replicate>` bomb or a file that crashes the parser ends in one line of a ValueError. All files must lie in the
+robot's folder, links followed; absolute paths are refused. What comes back is the model in MuJoCo's binary format,
+which the parent loads: it was written by the MuJoCo of this installation, never by whoever wrote the MJCF.
 """
 
 import functools
 import hashlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import xml.parsers.expat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -47,39 +46,50 @@ class Limits:
     wall: float = 120.0
 
 
-def files_of(folder: Path, mjcf: str) -> tuple[str, ...]:
-    """The files that an MJCF file in folder is made of, itself first, relative to the folder.
+@dataclass(frozen=True)
+class Files:
+    """Files of a folder as they were read; equal if names and content are.
+
+    Attributes:
+        hashes: name relative to the folder, with /, and SHA-256 of each, in the order in which they were found.
+        contents: by name.
+    """
+
+    hashes: tuple[tuple[str, str], ...]
+    contents: dict[str, bytes] = field(compare=False, repr=False)
+
+    @classmethod
+    def of(cls, contents: dict[str, bytes]) -> "Files":
+        return cls(tuple((name, hashlib.sha256(content).hexdigest()) for name, content in contents.items()), contents)
+
+    def __or__(self, other: "Files") -> "Files":
+        return Files(tuple(dict(self.hashes + other.hashes).items()), self.contents | other.contents)
+
+    def digest(self) -> str:
+        """SHA-256 of names and contents, 64 hexadecimal digits; their order does not matter."""
+        return hashlib.sha256("".join(f"{name}\0{of}\n" for name, of in sorted(self.hashes)).encode()).hexdigest()
+
+    def copy_to(self, folder: Path) -> None:
+        """Write them to the same places below a folder."""
+        for name, content in self.contents.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+
+
+def read_files(folder: Path, mjcf: str) -> Files:
+    """The files that an MJCF file in folder is made of, itself first.
 
     A file that is named and not there is left out: the compiler will say so.
     """
-    reader = _Reader(folder, mjcf)
-    return reader.files()
-
-
-def digest(folder: Path, files: tuple[str, ...]) -> str:
-    """SHA-256 of names and content of files, 64 hexadecimal digits."""
-    total = hashlib.sha256()
-    for name in sorted(files):
-        try:
-            content = (folder / name).read_bytes()
-        except OSError as error:
-            raise ValueError(f"{name}: cannot be read: {error.strerror}") from error
-        total.update(f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode())
-    return total.hexdigest()
-
-
-def copy_files(folder: Path, files: tuple[str, ...], target: Path) -> None:
-    """Copy files of folder to the same places below target, new plain files all."""
-    for name in files:
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(folder / name, target / name)
+    return Files.of(_Reader(folder, mjcf).files())
 
 
 @functools.lru_cache(maxsize=16)
-def _compiled(folder: Path, mjcf: str, files: tuple[str, ...], key: str, edits: str, limits: Limits) -> bytes:
+def _compiled(files: Files, edits: str, limits: Limits) -> bytes:
+    mjcf = files.hashes[0][0]
     with tempfile.TemporaryDirectory(prefix="metarl-mjcf-") as scratch:
         inside, out = Path(scratch) / "robot", Path(scratch) / "model.mjb"
-        copy_files(folder, files, inside)
+        files.copy_to(inside)
         job = {"file": str(inside / mjcf), "out": str(out), "edits": json.loads(edits),
                "memory": limits.memory, "cpu": limits.cpu}  # fmt: skip
         # one thread: each that a linear algebra library starts takes a share of the address space
@@ -95,14 +105,15 @@ def _compiled(folder: Path, mjcf: str, files: tuple[str, ...], key: str, edits: 
         return out.read_bytes()
 
 
-def compile_mjcf(
-    folder: Path, mjcf: str, files: tuple[str, ...], edits: dict[str, Any] | None = None, limits: Limits | None = None
-) -> bytes:
-    """The compiled model of an MJCF file, with the edits of `metarl.envs.own_robot.mjcf_child`; ValueError in one line.
+def compile_mjcf(files: Files, edits: dict[str, Any] | None = None, limits: Limits | None = None) -> bytes:
+    """The compiled model of the first of the files, with the edits of `metarl.envs.own_robot.mjcf_child`.
 
     What was compiled once with the same content stays in memory.
+
+    Raises:
+        ValueError: the MJCF cannot be compiled, or not within the limits, in one line.
     """
-    return _compiled(folder, mjcf, files, digest(folder, files), json.dumps(edits or {}), limits or Limits())
+    return _compiled(files, json.dumps(edits or {}), limits or Limits())
 
 
 def load(content: bytes) -> mujoco.MjModel:
@@ -141,31 +152,38 @@ class _Reader:
         self.folder, self.main = folder.resolve(), mjcf
         self.folders = {PurePosixPath()}  # meshdir and its like, as the MJCF gives them
         self.assets: list[tuple[str, PurePosixPath]] = []  # (file, folder of the MJCF that names it)
-        self.bytes = 0
+        self.found: dict[str, bytes] = {}
+        self.left = _MOST_BYTES
 
-    def files(self) -> tuple[str, ...]:
-        found: dict[str, None] = {}
+    def files(self) -> dict[str, bytes]:
         parts = self.places(self.main, PurePosixPath())
         if not parts:
             raise ValueError(f"{one_line(self.main)}: no such file")
         while parts:
             name = parts.pop()
-            if name not in found:
-                found[name] = None
-                parts += [place for file, base in self.read(name) for place in self.places(file, base)]
-                self.check_size(found)
+            if name not in self.found:
+                parts += [place for file, base in self.parse(name) for place in self.places(file, base)]
         for file, base in self.assets:  # meshdir may stand in the last part
-            found |= dict.fromkeys(self.places(file, base))
-            self.check_size(found)
-        return tuple(found)
+            for name in self.places(file, base):
+                self.read(name)
+        return self.found
 
-    def check_size(self, found: dict[str, None]) -> None:
-        if len(found) > _MOST_FILES or self.bytes > _MOST_BYTES:
-            raise ValueError(f"{self.main}: names more than {_MOST_FILES} files or {_MOST_BYTES >> 20} MiB")
+    def read(self, name: str) -> bytes:
+        """The content of a file, which is one of the robot's from now on."""
+        if name not in self.found:
+            try:
+                with (self.folder / name).open("rb") as file:
+                    self.found[name] = file.read(self.left + 1)
+            except OSError as error:
+                raise ValueError(f"{name}: cannot be read: {error.strerror}") from error
+            self.left -= len(self.found[name])
+            if len(self.found) > _MOST_FILES or self.left < 0:
+                raise ValueError(f"{self.main}: names more than {_MOST_FILES} files or {_MOST_BYTES >> 20} MiB")
+        return self.found[name]
 
-    def read(self, name: str) -> list[tuple[str, PurePosixPath]]:
+    def parse(self, name: str) -> list[tuple[str, PurePosixPath]]:
         """Reads one MJCF file; the other MJCF files that it includes, with its folder."""
-        content = (self.folder / name).read_bytes()
+        content = self.read(name)
         if len(content) > _MOST_XML:
             raise ValueError(f"{name}: got {len(content) >> 20} MiB of XML, expected at most {_MOST_XML >> 20}")
         base, root, parts = PurePosixPath(name).parent, True, []
@@ -213,7 +231,6 @@ class _Reader:
                 if path.is_file():
                     if not path.resolve().is_relative_to(self.folder):
                         raise ValueError(f"{self.main}: {one_line(file)!r} is a link out of the robot's folder")
-                    self.bytes += path.stat().st_size
                     found.append(path.relative_to(self.folder).as_posix())
             except OSError:  # a name that is too long
                 continue

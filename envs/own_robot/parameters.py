@@ -9,10 +9,12 @@ The keys are the attributes of `metarl.envs.Parameter` and `metarl.envs.Write`, 
 their words. A range without a distribution is uniform, choices without one are a choice.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import mujoco
 import numpy as np
+from pydantic import AfterValidator, Field, ValidationInfo, WrapValidator, field_validator, model_validator
 
 from ..latency_noise import SensorActuatorModel
 from ..parameter import DISTRIBUTIONS, Parameter
@@ -20,133 +22,126 @@ from ..schedule import Schedule
 from ..task import SPLITS, TaskSpace
 from ..variation.quantities import QUANTITIES
 from ..variation.write import Write
-from ..writer import Writer
-from .section import Section, choice, listed, number, text, whole, word
+from ..writer import Unwritable, Writer
+from .entries import Choice, Entry, Expected, Mistake, Number, Numbers, Text, Word, as_tuple, mistaken, option
 
-_KEYS = ("unit", "description", "default", "distribution", "low", "high", "mean", "std", "choices", "extrapolation",
-         "held_out", "writes", "onset")  # fmt: skip
-
-
-def parameters(robot: Section) -> dict[str, Parameter]:
-    """Those of a file that are right by themselves, by name."""
-    found = {}
-    for name, section in robot.sections("parameters", least=1):
-        if not name.isidentifier() or not name.isascii():
-            section.fault("", f"got the name {name!r}, expected letters, digits and _")
-        parameter = _parameter(name, section)
-        if parameter is not None:
-            found[name] = parameter
-    return found
+_Element = str | Annotated[int, Field(strict=True)]
+_Elements = Annotated[
+    _Element | list[_Element | Annotated[list[_Element], Field(min_length=1)]],
+    Expected("names, patterns or indices of elements, or groups of them for mode pick"),
+    AfterValidator(as_tuple),
+]
 
 
-def _parameter(name: str, section: Section) -> Parameter | None:
-    numbers = listed(number())
-    settings: dict[str, Any] = {
-        "unit": section.get("unit", text, "1"),
-        "description": section.get("description", text, name.replace("_", " ")),
-        "default": section.get("default", number()),
-        "distribution": section.get("distribution", choice(DISTRIBUTIONS), _usual(section)),
-        "choices": section.get("choices", numbers, ()),
-        "held_out": section.get("held_out", numbers, ()),
-        "onset": section.get("onset", _onset, None),
-        "writes": section.get("writes", listed(_mapping), ()),
-    }
-    for key in ("low", "high", "mean", "std"):
-        if key in section:
-            settings[key] = section.get(key, number())
-    beyond = numbers if settings["distribution"] == "choice" else _intervals
-    settings["extrapolation"] = section.get("extrapolation", beyond, ())
-    before = len(section.faults)
-    several = len(settings["writes"] or ()) > 1
-    writes = [
-        _write(Section(write, section.full(f"writes.{i}" if several else "writes"), section.faults))
-        for i, write in enumerate(settings["writes"] or ())
-    ]
-    if not section.finish() or len(section.faults) > before:
-        return None
-    try:
-        return Parameter(name, **{**settings, "writes": tuple(writes)})
-    except (ValueError, TypeError) as error:
-        section.fault("", str(error).removeprefix(f"parameter {name}: "))
-        return None
+class WriteEntry(Entry):
+    """What a parameter changes in the robot."""
 
+    quantity: Annotated[str, Choice(QUANTITIES)] = option(..., "What varies: the table in docs/environments.md.")
+    elements: _Elements = option((), "Bodies, geoms, joints, actuators: names, patterns, indices; groups to pick from.")
+    mode: Annotated[str, Choice(("scale", "add", "set", "pick"))] = option("", "By default the quantity's.")
+    axis: Annotated[str, Choice("xyz")] = option("", "Of a quantity that is a vector.")
+    at: Numbers = option((0.0, 0.0, 0.0), "Place of a payload in the frame of the body, m.")
+    factor: Number = option(0.0, "Of mode pick: what the picked element is scaled by.")
 
-def _usual(section: Section) -> str:
-    return "choice" if "choices" in section else "uniform"
+    @model_validator(mode="after")
+    def _possible(self) -> "WriteEntry":
+        self.write()
+        return self
 
-
-def _onset(value: Any) -> int | str:
-    try:
-        return word(value) if isinstance(value, str) else whole(0, 10**9)(value)
-    except ValueError:
-        raise ValueError("the step from which it is in force, or the name of a parameter") from None
-
-
-def _mapping(value: Any) -> dict:
-    if not isinstance(value, dict):
-        raise ValueError("a mapping such as {quantity: mass, elements: [torso]}, or a list of them")
-    return value
-
-
-def _intervals(value: Any) -> tuple[tuple[float, float], ...]:
-    check = number()
-    try:
-        pairs = value if isinstance(value[0], list) else [value]
-        checked = tuple((check(low), check(high)) for low, high in pairs)
-    except (ValueError, TypeError, IndexError, KeyError):
-        checked = ()
-    if not checked or not all(low < high for low, high in checked):
-        raise ValueError("intervals [[low, high], ...] outside of low to high")
-    return checked
-
-
-def _element(value: Any) -> Any:
-    """The name or index of an element, or a group of them for mode pick."""
-    if isinstance(value, list) and value:
-        return tuple(_element(item) for item in value)
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise ValueError("names, patterns or indices of elements, or groups of them for mode pick")
-    return value
-
-
-def _write(section: Section) -> Write | None:
-    settings = {
-        "quantity": section.get("quantity", choice(QUANTITIES)),
-        "elements": section.get("elements", listed(_element), ()),
-        "mode": section.get("mode", choice(("scale", "add", "set", "pick")), ""),
-        "axis": section.get("axis", choice("xyz"), ""),
-        "at": section.get("at", listed(number()), (0.0, 0.0, 0.0)),
-        "factor": section.get("factor", number(), 0.0),
-    }
-    if not section.finish():
-        return None
-    try:
-        return Write(**settings)
-    except (ValueError, TypeError) as error:
-        section.fault("", str(error))
-        return None
-
-
-def check_against(
-    model: mujoco.MjModel, robot: str, found: dict[str, Parameter], used: set[str], faults: list[tuple[str, str]]
-) -> None:
-    """Report parameters that the model cannot take, or that nothing reads."""
-    onsets = {p.onset for p in found.values()}
-    for name, parameter in found.items():
-        if isinstance(parameter.onset, str) and parameter.onset not in found:
-            choices = ", ".join(n for n in found if n != name) or "none"
-            faults.append((f"parameters.{name}.onset", f"got {parameter.onset!r}, expected a step or a parameter"
-                           f" (choices: {choices})"))  # fmt: skip
-        if not parameter.writes and name not in used and name not in onsets:
-            faults.append((f"parameters.{name}", "nothing uses it: let it write a quantity, or be the target of a"
-                           " reward term"))  # fmt: skip
+    def write(self) -> Write:
         try:
-            Writer(TaskSpace(robot, (parameter,)), model)
-        except (ValueError, IndexError) as error:
-            faults.append((f"parameters.{name}.writes", str(error).removeprefix(f"parameter {name}: ")))
+            return Write(**dict(self))
+        except ValueError as error:
+            raise mistaken(str(error)) from error
 
 
-def check_space(space: TaskSpace, observations: int, actions: int, faults: list[tuple[str, str]]) -> None:
+def _one_or_several(value: Any, handler: Any, info: ValidationInfo) -> list[WriteEntry]:
+    if isinstance(value, dict):
+        return [WriteEntry.model_validate(value, context=info.context)]
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise ValueError("a mapping such as {quantity: mass, elements: [torso]}, or a list of them")
+    return handler(value)
+
+
+_Writes = Annotated[
+    list[WriteEntry], WrapValidator(_one_or_several, json_schema_input_type=WriteEntry | list[WriteEntry])
+]
+
+
+class ParameterEntry(Entry):
+    """One number that varies between tasks."""
+
+    unit: Text = option("1", "Unit of the number; 1 for a ratio.")
+    description: Text = option("", "One line for people.")
+    default: Number = option(..., "Value of the unmodified robot: 1 for a scale, 0 for an addition.")
+    choices: Numbers = option((), "Values of a choice, all equally likely.")
+    held_out: Numbers = option((), "Choices that only tests have.")
+    distribution: Annotated[str, Choice(DISTRIBUTIONS)] = option("", "By default uniform, or choice with choices.")
+    low: Number = option(None, "Least value in training.")
+    high: Number = option(None, "Greatest value in training.")
+    mean: Number = option(None, "Of a normal, before it is cut off at low and high.")
+    std: Number = option(None, "Of a normal, likewise.")
+    extrapolation: Annotated[
+        Number | list[Number | list[Number]],
+        Expected("intervals [[low, high], ...] outside of low to high, or choices"),
+        AfterValidator(as_tuple),
+    ] = option((), "Intervals [[low, high], ...] outside the range, or further choices.")
+    onset: Annotated[
+        Annotated[int, Field(ge=0, le=10**9)] | Word,
+        Expected("the step from which it is active, or the name of a parameter"),
+    ] = option(None, "Environment step from which it is active, or the parameter that holds it.")
+    writes: _Writes = option([], "What it changes in the robot; nothing for a goal.")
+
+    @field_validator("extrapolation")
+    @classmethod
+    def _of_its_kind(cls, value: tuple, info: ValidationInfo) -> tuple:
+        if info.data.get("distribution") != "choice" and not info.data.get("choices"):
+            value = value if isinstance(value[:1] and value[0], tuple) else (value,)
+            if not all(isinstance(pair, tuple) and len(pair) == 2 and pair[0] < pair[1] for pair in value):
+                raise ValueError("intervals [[low, high], ...] outside of low to high")
+        elif any(isinstance(item, tuple) for item in value):
+            raise ValueError("a number, or a list of them")
+        return value
+
+    @model_validator(mode="after")
+    def _possible(self) -> "ParameterEntry":
+        self.parameter("")
+        return self
+
+    def parameter(self, name: str) -> Parameter:
+        """The parameter of that name."""
+        values = {key: value for key, value in dict(self).items() if value is not None}
+        values["description"] = self.description or name.replace("_", " ")
+        values["distribution"] = self.distribution or ("choice" if self.choices else "uniform")
+        try:
+            return Parameter(name, **values | {"writes": tuple(entry.write() for entry in self.writes)})
+        except (ValueError, TypeError) as error:
+            raise mistaken(str(error).removeprefix(f"parameter {name}: ")) from error
+
+
+def check_writes(parameters: Sequence[Parameter], model: mujoco.MjModel, found: list[Mistake]) -> None:
+    """Report parameters that the model cannot take."""
+    try:
+        if parameters:
+            Writer(TaskSpace("robot", tuple(parameters)), model)
+    except Unwritable as error:
+        found += [(f"parameters.{name}.writes", t.removeprefix(f"parameter {name}: ")) for name, t in error.problems]
+
+
+def check_use(parameters: Sequence[Parameter], used: set[str], found: list[Mistake]) -> None:
+    """Report parameters that nothing reads, and onsets that are none."""
+    read = used | {p.onset for p in parameters}
+    for p in parameters:
+        others = [other.name for other in parameters if other is not p]
+        if isinstance(p.onset, str) and p.onset not in others:
+            found.append((f"parameters.{p.name}.onset", f"got {p.onset!r}, expected a step or a parameter (choices:"
+                          f" {', '.join(others) or 'none'})"))  # fmt: skip
+        if not p.writes and p.name not in read:
+            found.append((f"parameters.{p.name}", "nothing uses it: let it write a quantity, or be the target of a"
+                          " reward term"))  # fmt: skip
+
+
+def check_space(space: TaskSpace, observations: int, actions: int, found: list[Mistake]) -> None:
     """Report what only all parameters together, or the size of the observation, show to be wrong."""
     try:
         Schedule(space)
@@ -155,4 +150,4 @@ def check_space(space: TaskSpace, observations: int, actions: int, faults: list[
         for split in SPLITS[: 3 if any(p.extrapolation for p in space.parameters) else 2]:
             space.sample(1, split, np.random.default_rng(0))
     except ValueError as error:
-        faults.append(("parameters", str(error)))
+        found.append(("parameters", str(error)))

@@ -3,7 +3,7 @@
     reward:
       forward: {signal: body_velocity, of: torso, axes: x, weight: 1.0}
       effort: {signal: action, shape: square, weight: -0.05}
-      speed: {signal: body_velocity, of: torso, axes: x, shape: near, target: speed, tolerance: 0.5, weight: 1.0}
+      speed: {signal: body_velocity, of: torso, axes: x, shape: exp_squared, target: speed, tolerance: 0.5, weight: 1.0}
     termination:
       fallen: {signal: body_upright, of: torso, below: 0.5}
 
@@ -11,95 +11,134 @@ A term is `weight * shape(signal - target)`. A target is a number or the name of
 numbers of the signal or a list of one each. All is paid per environment step.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
-from mujoco.batch import Batch
+from pydantic import ConfigDict, ValidationInfo, WrapValidator, field_validator
 
-from .signals import Signal
+from ..simulator import Simulator
+from .entries import NOTHING, Choice, Named, Number, Positive, mistaken, option
+from .signals import Built, Signal, SignalEntry
 
-
-def _linear(x: np.ndarray) -> np.ndarray:
-    return x.sum(axis=1)
-
-
-def _absolute(x: np.ndarray) -> np.ndarray:
-    return np.abs(x).sum(axis=1)
-
-
-def _square(x: np.ndarray) -> np.ndarray:
-    return np.square(x).sum(axis=1)
-
-
-def _norm(x: np.ndarray) -> np.ndarray:
-    return np.sqrt(_square(x))
-
-
-def _near(x: np.ndarray) -> np.ndarray:
-    return np.exp(-_square(x))
-
-
-def _within(x: np.ndarray) -> np.ndarray:
-    return (_square(x) <= 1.0) * 1.0
+Shape = Callable[[np.ndarray], np.ndarray]
+_square: Shape = lambda x: np.square(x).sum(axis=1)  # noqa: E731
+SHAPES: dict[str, tuple[Shape, str, str]] = {  # of numbers (N, k) less their targets, over the tolerance
+    "linear": (lambda x: x.sum(axis=1), "Σ (s - target)", "the numbers themselves, summed"),
+    "absolute": (lambda x: np.abs(x).sum(axis=1), "Σ \\|s - target\\|", "linear cost"),
+    "square": (_square, "Σ (s - target)²", "quadratic cost"),
+    "norm": (lambda x: np.sqrt(_square(x)), "√Σ (s - target)²", "a distance"),
+    "exp_squared": (lambda x: np.exp(-_square(x)), "exp(-Σ ((s - target) / tolerance)²)",
+                    "1 at the target, 1/e at `tolerance` from it"),
+    "within": (lambda x: (_square(x) <= 1.0) * 1.0, "1 if √Σ (s - target)² ≤ tolerance, else 0",
+               "sparse: reached or not"),
+    "above": (lambda x: (x > 0).all(axis=1) * 1.0, "1 if all s > target, else 0", "a threshold"),
+    "below": (lambda x: (x < 0).all(axis=1) * 1.0, "1 if all s < target, else 0", "a threshold"),
+}  # fmt: skip
+WITH_TOLERANCE = ("exp_squared", "within")
+RENAMED = {"near": "exp_squared"}
 
 
-def _above(x: np.ndarray) -> np.ndarray:
-    return (x > 0).all(axis=1) * 1.0
+_PARAMETER = Named("parameters", many=False)
 
 
-def _below(x: np.ndarray) -> np.ndarray:
-    return (x < 0).all(axis=1) * 1.0
+def _target(value: Any, handler: Any, info: ValidationInfo) -> float | str:
+    if isinstance(value, str):
+        return _PARAMETER.check(value, info)
+    if isinstance(value, list):
+        raise ValueError("a number or the name of a parameter, or a list of one for each number")
+    return handler(value)
 
 
-SHAPES: dict[str, tuple[Callable[[np.ndarray], np.ndarray], str, str]] = {
-    "linear": (_linear, "Σ (s - target)", "the numbers themselves, summed"),
-    "absolute": (_absolute, "Σ \\|s - target\\|", "a cost that pulls equally far and near"),
-    "square": (_square, "Σ (s - target)²", "a cost that hardly minds small differences"),
-    "norm": (_norm, "√Σ (s - target)²", "a distance"),
-    "near": (_near, "exp(-Σ ((s - target) / tolerance)²)", "1 at the target, 1/e at `tolerance` from it"),
-    "within": (_within, "1 if √Σ (s - target)² ≤ tolerance, else 0", "sparse: reached or not"),
-    "above": (_above, "1 if all s > target, else 0", "a threshold"),
-    "below": (_below, "1 if all s < target, else 0", "a threshold"),
-}
-WITH_TOLERANCE = ("near", "within")
+def _targets(value: Any, handler: Any) -> list[float | str]:
+    return handler(value if isinstance(value, list) and value else [value])
 
 
-@dataclass(frozen=True)
-class Target:
-    """What is subtracted from a signal of k numbers: numbers (k,), and which of them are parameters of the task."""
+_Target = Annotated[Number, WrapValidator(_target, json_schema_input_type=float | str)]
 
-    numbers: np.ndarray
-    parameters: tuple[tuple[int, int], ...] = ()  # (index of the number, column of the tasks' values)
 
-    def of(self, values: np.ndarray) -> np.ndarray:
-        """Targets (k,) of all simulations or (N, k) of each, of tasks values (N, D)."""
-        if not self.parameters:
-            return self.numbers
-        targets = np.tile(self.numbers, (len(values), 1))
-        for index, column in self.parameters:
-            targets[:, index] = values[:, column]
-        return targets
+class RewardPart(SignalEntry):
+    """What a reward term has besides its signal."""
+
+    model_config = ConfigDict(json_schema_extra={
+        "if": {"properties": {"shape": {"enum": list(WITH_TOLERANCE)}}, "required": ["shape"]},
+        "then": {"required": ["tolerance"]}, "else": {"properties": {"tolerance": False}},
+    })  # fmt: skip
+    weight: Number = option(..., "Factor of the term; negative for a cost.")
+    shape: Annotated[str, Choice(SHAPES, RENAMED)] = option("linear", "What is made of the numbers of the signal.")
+    target: Annotated[
+        list[_Target], WrapValidator(_targets, json_schema_input_type=float | str | list[float | str])
+    ] = option([0.0], "Subtracted, in the unit of the signal: a number or the name of a parameter; one, or one each.")
+    tolerance: Positive = option(NOTHING, "Width, in the unit of the signal.")
+
+    @field_validator("tolerance", mode="wrap")
+    @classmethod
+    def _of_the_shape(cls, value: Any, handler: Any, info: ValidationInfo) -> float:
+        shape = info.data.get("shape")  # None after a mistake
+        if value is not NOTHING and shape not in (None, *WITH_TOLERANCE):
+            raise ValueError(f"no such key: it belongs to the shapes {' and '.join(WITH_TOLERANCE)}")
+        return handler(value) if value is not NOTHING or shape in WITH_TOLERANCE else 1.0
+
+    def term(self, built: Built) -> "RewardTerm":
+        """The term of the reward; ValueError if the signal has not as many numbers as there are targets."""
+        signal = self.build(built)
+        targets = self.target * len(signal.names) if len(self.target) == 1 else self.target
+        if len(targets) != len(signal.names):
+            raise ValueError(f"got {len(targets)} values, expected 1 or {len(signal.names)}")
+        numbers = np.array([0.0 if isinstance(t, str) else t for t in targets])
+        told = tuple((i, built.space.names.index(t)) for i, t in enumerate(targets) if isinstance(t, str))
+        changes = self.kind.where == "reward"
+        return RewardTerm(signal, self.shape, self.weight, numbers, told, self.tolerance, changes)
+
+
+class TerminationPart(SignalEntry):
+    """What a termination has besides its signal."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["below"]}, {"required": ["above"]}]})
+    below: Number = option(None, "Least value, in the unit of the signal.")
+    above: Number = option(NOTHING, "Greatest value, in the unit of the signal.")
+
+    @field_validator("above", mode="wrap")
+    @classmethod
+    def _a_bound(cls, value: Any, handler: Any, info: ValidationInfo) -> float:
+        if value is NOTHING and info.data.get("below", 0.0) is None:
+            raise mistaken("got no bound, expected below, above or both")
+        return math.inf if value is NOTHING else handler(value)
+
+    def term(self, built: Built) -> "TerminationTerm":
+        return TerminationTerm(self.build(built), -math.inf if self.below is None else self.below, self.above)
 
 
 @dataclass(frozen=True)
 class RewardTerm:
-    """One term of the reward; of `changes`, the signal's change over the step is meant."""
+    """One term of the reward.
+
+    Attributes:
+        targets: what is subtracted from the k numbers of the signal, (k,).
+        told: which of them are parameters instead: (index of the number, column of the tasks' values).
+        changes: whether the signal's change over the step is meant.
+    """
 
     signal: Signal
     shape: str
     weight: float
-    target: Target
+    targets: np.ndarray
+    told: tuple[tuple[int, int], ...] = ()
     tolerance: float = 1.0
     changes: bool = False
 
-    def value(self, batch: Batch, ctrl_before: np.ndarray, values: np.ndarray) -> np.ndarray:
+    def value(self, sim: Simulator, ctrl_before: np.ndarray, values: np.ndarray) -> np.ndarray:
         """What the term pays for the step, (N,); controls before it (N, A), tasks values (N, D)."""
-        numbers = self.signal.read(batch)
+        numbers = self.signal.read(sim)
         if self.changes:
             numbers = numbers - self.signal.compute(ctrl_before)
-        if self.target.parameters or self.target.numbers.any():
-            numbers = numbers - self.target.of(values)
+        if self.told or self.targets.any():
+            targets = np.tile(self.targets, (len(values), 1))
+            for index, column in self.told:
+                targets[:, index] = values[:, column]
+            numbers = numbers - targets
         if self.tolerance != 1.0:
             numbers = numbers / self.tolerance
         return self.weight * SHAPES[self.shape][0](numbers)
@@ -113,9 +152,9 @@ class TerminationTerm:
     below: float
     above: float
 
-    def ended(self, batch: Batch) -> np.ndarray:
+    def ended(self, sim: Simulator) -> np.ndarray:
         """Which simulations have ended, (N,) bool."""
-        numbers = self.signal.read(batch)
+        numbers = self.signal.read(sim)
         return ((numbers < self.below) | (numbers > self.above)).any(axis=1)
 
 

@@ -8,88 +8,178 @@ it (docs/own_robot.md). It becomes a `Family` like any other: batched, with spli
 `metarl.envs.variation.quantities`. In a config: `env: {robot: robots/cart}`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import mujoco
 import numpy as np
-from mujoco.batch import Batch
+
+from metarl.util.safe_yaml import parse_mapping, read_bytes
 
 from ..families.gymnasium_robot import uniform
 from ..family import Family
 from ..observation import Observed
-from .mjcf import load
-from .schema import read_robot
-from .signals import TASK, Signal, field_of
+from ..simulator import Simulator
+from ..task import TaskSpace
+from . import mjcf
+from .entries import MOVABLE, Mistake, Names, elements, is_line, read_entry
+from .parameters import ParameterEntry, check_space, check_use, check_writes
+from .reward_terms import RewardTerm
+from .schema import RobotFile
+from .signals import TASK, Built, Sense, Signal, field_of
 
+FILE = "robot.yaml"  # in the folder of a robot
+CAMERA = "metarl_track"
 _OF_THE_STATE = ("qpos", "qvel", "time", "ctrl", "numeric_data")  # needs no stage of the physics to be known
 
 
 class OwnRobot(Family):
-    """The robot of a YAML file.
+    """The robot of a YAML file, made once from its files and shared by as many environments as need it.
+
+    Attributes:
+        description: one line for people.
+        files: contents of the files that it is made of by name relative to its folder, the robot file first.
+        digest: SHA-256 of those.
+        limits: what compiling the MJCF may take.
 
     Args:
         robot: the file, or a folder with a robot.yaml.
         sha256: digest that its files must have; any if None.
+
+    Raises:
+        ValueError: with a line for each mistake, "file: key: got ..., expected ... (did you mean ...?)".
     """
 
+    limits = mjcf.Limits()
+
     def __init__(self, robot: str, sha256: str | None = None):
-        self.robot = read_robot(robot)
-        if sha256 not in (None, self.robot.digest):
-            raise ValueError(
-                f"{robot}: its files have changed: got digest {self.robot.digest[:16]}..., expected {sha256[:16]}...;"
-                " restore them, or start a new run"
-            )
-        self.name, self.space, self.horizon = self.robot.name, self.robot.space, self.robot.horizon
-        self.frame_skip, self.keyframe = self.robot.frame_skip, self.robot.keyframe
-        self.state_limit, self.camera = self.robot.state_limit, self.robot.camera
-        terms = [*self.robot.reward.values(), *self.robot.termination.values()]
-        signals = [*self.robot.observation, *(term.signal for term in terms)]
-        self._fields = {signal.field for signal in signals}
+        file = robot_file(robot)
+        try:
+            content = read_bytes(file)
+            data = parse_mapping(content, "the description of a robot")
+        except ValueError as error:
+            raise ValueError(f"{file}: {error}") from error
+        found: list[Mistake] = []
+        parts, model = mjcf.Files.of({}), None
+        if is_line(data.get("mjcf")):
+            try:
+                parts = mjcf.read_files(file.parent, data["mjcf"])
+            except ValueError as error:
+                found.append(("mjcf", str(error)))
+        self._files = mjcf.Files.of({file.name: content}) | parts
+        self.digest = self._files.digest()
+        if sha256 is not None and sha256 != self.digest:
+            raise ValueError(f"{robot}: its files have changed: got digest {self.digest[:16]}..., expected"
+                             f" {sha256[:16]}...; restore them, or start a new run")  # fmt: skip
+        if parts.contents:
+            try:
+                model = mjcf.load(mjcf.compile_mjcf(parts, None, self.limits))
+            except ValueError as error:
+                found.append(("mjcf", str(error)))
+        if model and not model.nv:
+            found, model = [("mjcf", f"{data['mjcf']}: got a model without joints, expected one that can move")], None
+        names = Names(model, data)
+        told, more = read_entry(RobotFile, data, names)
+        if told is None or model is None:
+            found += more + _impossible_writes(data, names)
+        else:
+            self._build(told, model, names, parts, file.name, found)
+        if found:
+            lines = (f"{file}: {key}: {what}" if key else f"{file}: {what}" for key, what in found)
+            raise ValueError("\n".join(dict.fromkeys(lines)))
+
+    def _build(self, told: RobotFile, model: mujoco.MjModel, names: Names, parts: mjcf.Files, file: str,
+               found: list[Mistake]) -> None:  # fmt: skip
+        """What a file says that is right by itself, with the model as the MJCF has it."""
+        parameters = [entry.parameter(name) for name, entry in told.parameters.items()]
+        check_use(parameters, names.used, found)
+        entries = [*told.observation, *told.reward.values(), *told.termination.values()]
+        edits = _edits(told, model, {sense for entry in entries for sense in entry.senses()}, bool(names.used))
+        try:
+            self._content = mjcf.compile_mjcf(parts, edits, self.limits)
+        except ValueError as error:
+            found.append(("mjcf", f"after adding the actuators, sensors and camera declared in {file}: {error}"))
+            return
+        model = self.build()
+        check_writes(parameters, model, found)
+        self.name, self.description, self.horizon = told.name, told.description, told.horizon
+        self.state_limit, self.camera = told.state_limit, told.camera or CAMERA
+        self.frame_skip = told.control.frame_skip(model)
+        keyframes = [*elements(model, "keyframes").values()]
+        self.keyframe = keyframes.index(told.start.keyframe) if told.start.keyframe else -1
+        self._noise, self._told = told.start.noise(model), bool(names.used)
+        try:
+            self._control_range = told.control.range(model, self.keyframe)
+        except ValueError as error:
+            found.append(("control", str(error)))
+        if found:
+            return
+        self.space = TaskSpace(told.name, tuple(parameters))
+        built = Built(model, self.space, self._control_range)
+        signals = [entry.build(built) for entry in told.observation]
+        self._observation = _joined(signals)
+        self._termination = [entry.term(built) for entry in told.termination.values()]
+        self._reward: dict[str, RewardTerm] = {}
+        for name, entry in told.reward.items():
+            try:
+                self._reward[name] = entry.term(built)
+            except ValueError as error:
+                found.append((f"reward.{name}.target", str(error)))
+        check_space(self.space, sum(len(signal.names) for signal in signals), model.nu, found)
+        terms = [*self._reward.values(), *self._termination]
+        self._fields = {signal.field for signal in [*signals, *(term.signal for term in terms)]}
         if not self._fields <= set(_OF_THE_STATE):
             self.reset_stage = int(mujoco.mjtStage.mjSTAGE_ACC)
-        self._observation = _joined(self.robot.observation)
-        model = self.build()
-        self._told = TASK in {model.numeric(i).name for i in range(model.nnumeric)}
+
+    @property
+    def files(self) -> Mapping[str, bytes]:
+        return self._files.contents
+
+    def copy_to(self, folder: Path) -> None:
+        """Write its files, as they were read, to the same places in another folder."""
+        self._files.copy_to(folder)
 
     def build(self) -> mujoco.MjModel:
-        return load(self.robot.content)
+        return mjcf.load(self._content)
 
     def control_range(self, model: mujoco.MjModel) -> tuple[np.ndarray, np.ndarray]:
-        low, high = self.robot.control_range
+        low, high = self._control_range
         return low.copy(), high.copy()
 
-    def write(self, batch: Batch, ids: np.ndarray, values: np.ndarray) -> None:
-        super().write(batch, ids, values)
+    def write(self, sim: Simulator, ids: np.ndarray, values: np.ndarray) -> None:
         if self._told:
-            first = batch.model.numeric(TASK).adr[0]
-            batch.expand("numeric_data")[ids, first : first + self.space.dim] = values
+            first = sim.model.numeric(TASK).adr[0]
+            sim.expand("numeric_data")[ids, first : first + self.space.dim] = values
 
     def reset_state(self, rngs: Sequence[np.random.Generator], qpos: np.ndarray, qvel: np.ndarray) -> None:
-        for state, noise in ((qpos, self.robot.position_noise), (qvel, self.robot.velocity_noise)):
+        for state, noise in zip((qpos, qvel), self._noise, strict=True):
             noisy = np.flatnonzero(noise)
             if len(noisy):
                 state[:, noisy] += uniform(rngs, len(noisy), 1.0) * noise[noisy]
 
-    def before(self, batch: Batch) -> np.ndarray:
+    def before(self, sim: Simulator) -> np.ndarray:
         """The controls (N, A) of the step before."""
-        return batch.bind("ctrl").copy()
+        return sim.bind("ctrl").copy()
 
-    def advance(self, batch: Batch, ctrl: np.ndarray, ids: np.ndarray | None) -> None:
+    def advance(self, sim: Simulator, ctrl: np.ndarray, ids: np.ndarray | None) -> None:
         for field in self._fields:  # bound after the first step, a derived one would be zero there
-            field_of(batch, field)
-        super().advance(batch, ctrl, ids)
+            field_of(sim, field)
+        super().advance(sim, ctrl, ids)
 
-    def observe(self, batch: Batch, derived: None) -> np.ndarray:
-        return np.concatenate([signal.read(batch) for signal in self._observation], axis=1)
+    def observe(self, sim: Simulator, derived: Any) -> np.ndarray:
+        return np.concatenate([signal.read(sim) for signal in self._observation], axis=1)
 
     def observation_names(self) -> tuple[Observed, ...]:
-        return tuple(name for signal in self.robot.observation for name in signal.names)
+        return tuple(name for signal in self._observation for name in signal.names)
 
-    def reward_terms(self, batch, derived, ctrl_before, ctrl, values):
-        return {name: term.value(batch, ctrl_before, values) for name, term in self.robot.reward.items()}
+    def reward_terms(
+        self, sim: Simulator, derived: Any, qpos_before: np.ndarray, ctrl: np.ndarray, values: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        return {name: term.value(sim, qpos_before, values) for name, term in self._reward.items()}
 
-    def terminated(self, batch: Batch, values: np.ndarray) -> np.ndarray | None:
-        ended = [term.ended(batch) for term in self.robot.termination.values()]
+    def terminated(self, sim: Simulator, values: np.ndarray) -> np.ndarray | None:
+        ended = [term.ended(sim) for term in self._termination]
         return np.logical_or.reduce(ended) if ended else None
 
 
@@ -104,3 +194,62 @@ def _joined(signals: Sequence[Signal]) -> list[Signal]:
         else:
             joined.append(signal)
     return joined
+
+
+def robot_file(path: str | Path) -> Path:
+    """The YAML file of a robot, given itself or its folder."""
+    path = Path(path)
+    try:
+        file = path / FILE if path.is_dir() else path
+        if file.is_file():
+            return file.resolve()
+    except (OSError, ValueError):
+        pass
+    raise ValueError(f"{path}: neither a robot's YAML file nor a folder with a {FILE}")
+
+
+def _impossible_writes(data: dict[str, Any], names: Names) -> list[Mistake]:
+    """What the model cannot take of the parameters that are right by themselves, in a file that is not."""
+    found: list[Mistake] = []
+    if names.model:
+        entries = {name: read_entry(ParameterEntry, item, names)[0] for name, item in data["parameters"].items()}
+        there = names.actuators == elements(names.model, "actuators")
+        parameters = [entry.parameter(name) for name, entry in entries.items() if entry]
+        known = [p for p in parameters if there or all(write.quantity_row.kind != "actuator" for write in p.writes)]
+        check_writes(known, names.model, found)
+    return found
+
+
+def _edits(told: RobotFile, model: mujoco.MjModel, senses: set[Sense], task: bool) -> dict[str, Any]:
+    """What the compiler adds to the MJCF."""
+    edits: dict[str, Any] = {"sensors": [sense.edit() for sense in sorted(senses, key=lambda sense: sense.name)]}
+    actuators = told.control.edit(model)
+    if actuators:
+        edits["actuators"] = actuators
+    if task:
+        edits["numeric"] = {"name": TASK, "data": [p.default for p in told.parameters.values()]}
+    if not told.camera:
+        edits["camera"] = _camera(model)
+    return edits
+
+
+def _camera(model: mujoco.MjModel) -> dict[str, Any]:
+    """A camera at the right of the robot that goes with it, or looks at it where it is fixed to the world."""
+    data = mujoco.MjData(model)
+    if model.nkey:
+        mujoco.mj_resetDataKeyframe(model, data, 0)
+    mujoco.mj_forward(model, data)
+    body = int(model.jnt_bodyid[0])
+    free = int(model.jnt_type[0]) not in MOVABLE
+    solid = (model.geom_rbound > 0) & (model.geom_bodyid > 0)
+    centre = data.subtree_com[body]
+    reach = np.linalg.norm(data.geom_xpos[solid] - centre, axis=1) + model.geom_rbound[solid]
+    far = 2.2 * float(reach.max(initial=0.3))
+    offset = np.array([0.0, -far, 0.4 * far])
+    place = offset if free else centre + offset
+    name = model.body(body).name if free else "world"
+    if free and not name:
+        free, name, place = False, "world", centre + offset
+    tilt = 0.5 * np.arctan2(1.0, 0.4)  # half the angle about x from looking down to looking at the robot
+    quat = [float(np.cos(tilt)), float(np.sin(tilt)), 0.0, 0.0]
+    return {"name": CAMERA, "body": name, "tracks": free, "pos": place.tolist(), "quat": quat}

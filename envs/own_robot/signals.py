@@ -15,19 +15,22 @@ of the state one physics step before the end of the environment step; positions 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal, NamedTuple
 
 import mujoco
 import numpy as np
-from mujoco.batch import Batch
+from pydantic import Field, create_model
 
 from ..families.servo_robot import gravity_direction, to_body
 from ..observation import Observed
+from ..simulator import Simulator
+from ..task import TaskSpace
+from .entries import MOVABLE, Axes, Choice, Entry, Named, Positive, option
 
-TASK = "metarl_task"  # the numeric field of the model that holds the task in force
+TASK = "metarl_task"  # the numeric field of the model that holds the active task
+RENAMED = {"body_spin": "body_angular_velocity", "joint_direction": "joint_sin_cos", "one": "constant"}
 _AXES = "xyz"
-_JOINT_UNITS = {int(mujoco.mjtJoint.mjJNT_HINGE): ("rad", "rad/s"), int(mujoco.mjtJoint.mjJNT_SLIDE): ("m", "m/s")}
-MOVABLE = tuple(_JOINT_UNITS)
+Frame = tuple[str, str]  # ("body" or "site", name)
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Signal:
     """Numbers of a state, (N, k).
 
     Attributes:
-        field: the field of the batch that they come from; "numeric_data" is of the model.
+        field: the field of the simulator that they come from; "numeric_data" is of the model.
         columns: of that field.
         names: what each of the k numbers is.
         compute: from the columns (N, len(columns)) to the numbers (N, k); None if they are the numbers.
@@ -63,16 +66,57 @@ class Signal:
     names: tuple[Observed, ...]
     compute: Callable[[np.ndarray], np.ndarray] | None = None
 
-    def read(self, batch: Batch) -> np.ndarray:
+    def read(self, sim: Simulator) -> np.ndarray:
         """The numbers, a new contiguous array (N, k)."""
-        values = np.take(field_of(batch, self.field), self.columns, axis=1)
+        values = np.take(field_of(sim, self.field), self.columns, axis=1)
         return values if self.compute is None else self.compute(values)
 
 
-def field_of(batch: Batch, name: str) -> np.ndarray:
+def field_of(sim: Simulator, name: str) -> np.ndarray:
     """A field of all simulations, (N, size)."""
-    found = batch.expand(name) if name == "numeric_data" else batch.bind(name)
+    found = sim.expand(name) if name == "numeric_data" else sim.bind(name)
     return found.reshape(len(found), -1)
+
+
+class Built(NamedTuple):
+    """The robot that signals are built for: its final model, its tasks, and the controls of actions -1 and 1, (A,)."""
+
+    model: mujoco.MjModel
+    space: TaskSpace
+    control_range: tuple[np.ndarray, np.ndarray]
+
+
+class SignalEntry(Entry):
+    """A signal in the file; its options are fields that `entries` adds."""
+
+    signal: str
+
+    @property
+    def kind(self) -> "Kind":
+        return SIGNALS[self.signal]
+
+    def senses(self) -> list[Sense]:
+        """The sensors that it needs."""
+        return self.kind.senses(self)
+
+    def build(self, built: Built) -> Signal:
+        return self.kind.build(self, built)
+
+
+_SOME = "names, patterns or indices; all by default."
+_FRAMES, _FRAME = Named("bodies or sites"), Named("bodies or sites", many=False)
+OPTIONS: dict[str, tuple[Any, Any]] = {  # name of the attribute to type and field
+    "joints": (Annotated[list[str], Named("joints")], option("*", f"Hinges and slides: {_SOME}")),
+    "sensors": (Annotated[list[str], Named("sensors")], option("*", f"Sensors of the MJCF: {_SOME}")),
+    "actuators": (Annotated[list[str], Named("actuators")], option("*", f"Actuators: {_SOME}")),
+    "of": (Annotated[list[Frame], _FRAMES], option(..., "Bodies or sites.")),
+    "axes": (Axes, option("xyz", "Axes, such as x, xy or xyz.")),
+    "frame": (Annotated[str, Choice(("world", "body"))], option("world", "Whose axes: the world's or its own.")),
+    "start": (Annotated[Frame, _FRAME], Field(alias="from", description="Body or site.")),
+    "end": (Annotated[Frame, _FRAME], Field(alias="to", description="Body or site.")),
+    "period": (Positive, option(..., "Period of the gait, s.")),
+    "parameters": (Annotated[list[str], Named("parameters")], option(..., "Parameters of the task.")),
+}
 
 
 @dataclass(frozen=True)
@@ -80,62 +124,72 @@ class Kind:
     """One row of the table.
 
     Attributes:
-        options: names of its options, see `metarl.envs.own_robot.schema`; `=` before a default.
+        options: keys of OPTIONS.
         numbers: how many, in words.
         unit: of the numbers.
         meaning: for people.
-        senses: the sensors that it needs, from its options.
-        build: the signal, from its options and the model with those sensors in it.
-        reward_only: whether it is of a step and not of a state.
+        build: the signal, from its entry and the robot with its sensors in it.
+        senses: the sensors that it needs, from its entry.
+        where: "all three", "reward, termination" or "reward".
     """
 
     options: tuple[str, ...]
     numbers: str
     unit: str
     meaning: str
-    build: Callable[[dict[str, Any], mujoco.MjModel], Signal]
-    senses: Callable[[dict[str, Any]], list[Sense]] = lambda options: []
-    reward_only: bool = False
+    build: Callable[[Any, Built], Signal]
+    senses: Callable[[Any], list[Sense]] = lambda entry: []
+    where: str = "all three"
 
 
-def _joint_positions(options, model) -> Signal:
-    joints = [model.joint(name) for name in options["joints"]]
-    columns = np.array([j.qposadr[0] for j in joints])
-    names = tuple(Observed(f"{j.name} {_shape(model, j)}", _JOINT_UNITS[int(j.type[0])][0], f"joint {j.name}",
-                           f"qpos[{c}]") for j, c in zip(joints, columns, strict=True))  # fmt: skip
-    return Signal("qpos", columns, names)
+def entries(where: str, base: type[SignalEntry] = SignalEntry) -> dict[str, Any]:
+    """The classes of the entries of a section of the file, by the word under `signal`, made from `base`."""
+    found = {}
+    for name, kind in SIGNALS.items():
+        if where in kind.where or kind.where == "all three":
+            fields = {option: OPTIONS[option] for option in kind.options}
+            fields["signal"] = Literal[name], Field(description=f"{kind.meaning} [{kind.unit}]")
+            found[name] = create_model(f"{where}_{name}", __base__=base, **fields)
+    return found
 
 
-def _shape(model, joint) -> str:
-    return "angle" if int(joint.type[0]) == int(mujoco.mjtJoint.mjJNT_HINGE) else "position"
+def _joint_field(field: str, address: str, words: dict[int, tuple[str, str]]) -> Callable[[Any, Built], Signal]:
+    """The build of positions or velocities; words: what they are and their unit, of hinges and slides."""
+
+    def build(entry: Any, built: Built) -> Signal:
+        joints = [built.model.joint(name) for name in entry.joints]
+        columns = np.array([getattr(joint, address)[0] for joint in joints])
+        kinds = [words[int(joint.type[0])] for joint in joints]
+        names = tuple(Observed(f"{joint.name} {word}", unit, f"joint {joint.name}", f"{field}[{column}]")
+                      for joint, column, (word, unit) in zip(joints, columns, kinds, strict=True))  # fmt: skip
+        return Signal(field, columns, names)
+
+    return build
 
 
-def _joint_velocities(options, model) -> Signal:
-    joints = [model.joint(name) for name in options["joints"]]
-    columns = np.array([j.dofadr[0] for j in joints])
-    names = tuple(Observed(f"{j.name} velocity", _JOINT_UNITS[int(j.type[0])][1], f"joint {j.name}", f"qvel[{c}]")
-                  for j, c in zip(joints, columns, strict=True))  # fmt: skip
-    return Signal("qvel", columns, names)
+_HINGE, _SLIDE = MOVABLE
+_joint_positions = _joint_field("qpos", "qposadr", {_HINGE: ("angle", "rad"), _SLIDE: ("position", "m")})
+_joint_velocities = _joint_field("qvel", "dofadr", {_HINGE: ("velocity", "rad/s"), _SLIDE: ("velocity", "m/s")})
 
 
-def _joint_directions(options, model) -> Signal:
-    angles = _joint_positions(options, model)
+def _joint_sines_and_cosines(entry: Any, built: Built) -> Signal:
+    angles = _joint_positions(entry, built)
     names = tuple(Observed(f"{o.element.partition(' ')[2]} {word}", "1", o.element, f"{word[:3]}({o.source})")
                   for word in ("cosine", "sine") for o in angles.names)  # fmt: skip
     return Signal("qpos", angles.columns, names, lambda q: np.concatenate([np.cos(q), np.sin(q)], axis=1))
 
 
-def _columns(model, sensor: str) -> np.ndarray:
+def _columns(model: mujoco.MjModel, sensor: str) -> np.ndarray:
     found = model.sensor(sensor)
     return np.arange(found.adr[0], found.adr[0] + found.dim[0])
 
 
-def _sensors(options, model) -> Signal:
+def _sensors(entry: Any, built: Built) -> Signal:
     columns, names = [], []
-    for sensor in options["sensors"]:
-        for i, column in enumerate(_columns(model, sensor)):
+    for sensor in entry.sensors:
+        for i, column in enumerate(_columns(built.model, sensor)):
             columns.append(column)
-            label = sensor if model.sensor(sensor).dim[0] == 1 else f"{sensor} {i}"
+            label = sensor if built.model.sensor(sensor).dim[0] == 1 else f"{sensor} {i}"
             names.append(Observed(label, "of the sensor", f"sensor {sensor}", f"sensordata[{column}]"))
     return Signal("sensordata", np.array(columns), tuple(names))
 
@@ -143,14 +197,14 @@ def _sensors(options, model) -> Signal:
 def _sensed(type_: str, unit: str, word: str, parts: str = _AXES) -> tuple[Callable, Callable]:
     """senses and build of a signal that copies axes of a sensor of each frame."""
 
-    def senses(options) -> list[Sense]:
-        return [Sense(type_, frame) for frame in options["of"]]
+    def senses(entry: Any) -> list[Sense]:
+        return [Sense(type_, frame) for frame in entry.of]
 
-    def build(options, model) -> Signal:
+    def build(entry: Any, built: Built) -> Signal:
         columns, names = [], []
-        for frame, sense in zip(options["of"], senses(options), strict=True):
-            for axis in options.get("axes", parts):
-                columns.append(_columns(model, sense.name)[parts.index(axis)])
+        for frame, sense in zip(entry.of, senses(entry), strict=True):
+            for axis in getattr(entry, "axes", parts):
+                columns.append(_columns(built.model, sense.name)[parts.index(axis)])
                 names.append(Observed(f"{frame[1]} {word} {axis}", unit, " ".join(frame), f"sensordata[{columns[-1]}]"))
         return Signal("sensordata", np.array(columns), tuple(names))
 
@@ -164,16 +218,16 @@ def _motion(type_: str, unit: str, word: str) -> tuple[Callable, Callable]:
     """senses and build of a velocity, of the world or in the frame of the body."""
     in_the_world = _sensed(type_, unit, word)
 
-    def senses(options) -> list[Sense]:
-        return in_the_world[0](options) + (_orientation[0](options) if options["frame"] == "body" else [])
+    def senses(entry: Any) -> list[Sense]:
+        return in_the_world[0](entry) + (_orientation[0](entry) if entry.frame == "body" else [])
 
-    def build(options, model) -> Signal:
-        if options["frame"] == "world":
-            return in_the_world[1](options, model)
-        axes = ["xyz".index(axis) for axis in options["axes"]]
+    def build(entry: Any, built: Built) -> Signal:
+        if entry.frame == "world":
+            return in_the_world[1](entry, built)
+        axes = ["xyz".index(axis) for axis in entry.axes]
         columns, names = [], []
-        for frame in options["of"]:
-            v, q = (_columns(model, Sense(sensor, frame).name) for sensor in (type_, "framequat"))
+        for frame in entry.of:
+            v, q = (_columns(built.model, Sense(sensor, frame).name) for sensor in (type_, "framequat"))
             columns += [*q, *v]
             rotated = _to_body_text([f"sensordata[{i}]" for i in q], [f"sensordata[{i}]" for i in v])
             names += [Observed(f"{frame[1]} {word} {_AXES[axis]} in its frame", unit, " ".join(frame), rotated[axis])
@@ -201,14 +255,14 @@ _velocity, _spin = _motion("framelinvel", "m/s", "velocity"), _motion("frameangv
 
 
 def _tilt(words: tuple[str, ...], of_quaternion: Callable[[np.ndarray], np.ndarray]) -> Callable:
-    def build(options, model) -> Signal:
-        turned = _orientation[1]({"of": options["of"]}, model)
+    def build(entry: Any, built: Built) -> Signal:
+        turned = _orientation[1](entry, built)
 
         def compute(columns: np.ndarray) -> np.ndarray:
             return np.concatenate([of_quaternion(columns[:, i : i + 4]) for i in range(0, columns.shape[1], 4)], axis=1)
 
         names = []
-        for i, frame in enumerate(options["of"]):
+        for i, frame in enumerate(entry.of):
             w, x, y, z = (f"sensordata[{column}]" for column in turned.columns[4 * i : 4 * i + 4])
             down = (f"2 * ({w} * {y} - {x} * {z})", f"-2 * ({w} * {x} + {y} * {z})", f"2 * ({x}**2 + {y}**2) - 1")
             sources = down if len(words) == 3 else (f"1 - 2 * ({x}**2 + {y}**2)",)
@@ -223,22 +277,21 @@ def _upright(quat: np.ndarray) -> np.ndarray:
     return (1 - 2 * (np.square(quat[:, 1]) + np.square(quat[:, 2])))[:, None]
 
 
-def _two_frames(options) -> list[Sense]:
-    return [Sense("framepos", frame) for frame in (options["from"], options["to"]) if isinstance(frame, tuple)]
+def _two_frames(entry: Any) -> list[Sense]:
+    return [Sense("framepos", frame) for frame in (entry.start, entry.end)]
 
 
-def _offset(options, model) -> Signal:
-    start = _columns(model, Sense("framepos", options["from"]).name)
-    end = _columns(model, Sense("framepos", options["to"]).name)
-    names = tuple(Observed(f"{options['to'][1]} from {options['from'][1]} {axis}", "m", " ".join(options["from"]),
+def _offset(entry: Any, built: Built) -> Signal:
+    start, end = (_columns(built.model, sense.name) for sense in _two_frames(entry))
+    names = tuple(Observed(f"{entry.end[1]} from {entry.start[1]} {axis}", "m", " ".join(entry.start),
                            f"sensordata[{end[i]}] - sensordata[{start[i]}]") for i, axis in enumerate(_AXES))
     return Signal("sensordata", np.concatenate([start, end]), names, lambda p: p[:, 3:] - p[:, :3])
 
 
-def _distance(options, model) -> Signal:
-    offset = _offset(options, model)
+def _distance(entry: Any, built: Built) -> Signal:
+    offset = _offset(entry, built)
     inside = " + ".join(f"({name.source})**2" for name in offset.names)
-    name = Observed(f"distance of {options['to'][1]} from {options['from'][1]}", "m", " ".join(options["from"]),
+    name = Observed(f"distance of {entry.end[1]} from {entry.start[1]}", "m", " ".join(entry.start),
                     f"sqrt({inside})")  # fmt: skip
     return Signal("sensordata", offset.columns, (name,), lambda p: length(offset.compute(p)))
 
@@ -250,74 +303,76 @@ def length(vectors: np.ndarray) -> np.ndarray:
 
 
 def _actuator_fields(field: str, word: str, unit: str) -> Callable:
-    def build(options, model) -> Signal:
-        columns = np.array([model.actuator(name).id for name in options["actuators"]])
+    def build(entry: Any, built: Built) -> Signal:
+        columns = np.array([built.model.actuator(name).id for name in entry.actuators])
         names = tuple(Observed(f"{name} {word}", unit, f"actuator {name}", f"{field}[{c}]")
-                      for name, c in zip(options["actuators"], columns, strict=True))  # fmt: skip
+                      for name, c in zip(entry.actuators, columns, strict=True))  # fmt: skip
         return Signal(field, columns, names)
 
     return build
 
 
-def _action(options, model) -> Signal:
-    low, high = options["control_range"]
+def _action(entry: Any, built: Built) -> Signal:
+    model, (low, high) = built.model, built.control_range
     middle, half = 0.5 * (low + high), 0.5 * (high - low)
     names = tuple(Observed(f"{model.actuator(i).name} action", "1", f"actuator {model.actuator(i).name}",
                            f"(ctrl[{i}] - {middle[i]:.17g}) / {half[i]:.17g}") for i in range(model.nu))  # fmt: skip
     return Signal("ctrl", np.arange(model.nu), names, lambda ctrl: (ctrl - middle) / half)
 
 
-def _clock(options, model) -> Signal:
-    rate = 2 * np.pi / options["period"]
+def _clock(entry: Any, built: Built) -> Signal:
+    rate = 2 * np.pi / entry.period
     names = tuple(Observed(f"clock {word}", "1", "time", f"{word[:3]}({rate:.17g} * time)")
                   for word in ("cosine", "sine"))  # fmt: skip
     return Signal("time", np.array([0]), names, lambda t: np.concatenate([np.cos(rate * t), np.sin(rate * t)], axis=1))
 
 
-def _parameters(options, model) -> Signal:
-    first = model.numeric(TASK).adr[0] if options["parameters"] else 0
-    columns = np.array([first + column for column, _ in options["parameters"]])
+def _parameters(entry: Any, built: Built) -> Signal:
+    told = [built.space.names.index(name) for name in entry.parameters]
+    columns = built.model.numeric(TASK).adr[0] + np.array(told)
+    parameters = [built.space.parameters[i] for i in told]
     names = tuple(Observed(p.name, p.unit, f"numeric {TASK}", f"numeric_data[{c}]")
-                  for (_, p), c in zip(options["parameters"], columns, strict=True))  # fmt: skip
+                  for p, c in zip(parameters, columns, strict=True))  # fmt: skip
     return Signal("numeric_data", columns, names)
 
 
-def _one(options, model) -> Signal:
+def _constant(entry: Any, built: Built) -> Signal:
     return Signal("time", np.array([0]), (Observed("one", "1", "-", "1"),), np.ones_like)
 
 
 SIGNALS: dict[str, Kind] = {
-    "joint_position": Kind(("joints=all",), "1 a joint", "rad, m", "angles and positions of hinge and slide joints",
+    "joint_position": Kind(("joints",), "1 a joint", "rad, m", "angles and positions of hinge and slide joints",
                            _joint_positions),
-    "joint_velocity": Kind(("joints=all",), "1 a joint", "rad/s, m/s", "their velocities", _joint_velocities),
-    "joint_direction": Kind(("joints=all",), "2 a joint", "1", "cosines, then sines, of the angles of joints that turn "
-                            "round and round", _joint_directions),
-    "sensor": Kind(("sensors=all",), "as MJCF says", "of the sensor", "sensors of the MJCF", _sensors),
-    "body_position": Kind(("of", "axes=xyz"), "1 an axis", "m", "position in the world", _position[1], _position[0]),
-    "body_velocity": Kind(("of", "axes=xyz", "frame=world"), "1 an axis", "m/s", "velocity, along the axes of the "
+    "joint_velocity": Kind(("joints",), "1 a joint", "rad/s, m/s", "their velocities", _joint_velocities),
+    "joint_sin_cos": Kind(("joints",), "2 a joint", "1", "cosines, then sines, of the angles of unlimited "
+                            "(continuous) joints", _joint_sines_and_cosines),
+    "sensor": Kind(("sensors",), "as MJCF says", "of the sensor", "sensors of the MJCF", _sensors),
+    "body_position": Kind(("of", "axes"), "1 an axis", "m", "position in the world", _position[1], _position[0]),
+    "body_velocity": Kind(("of", "axes", "frame"), "1 an axis", "m/s", "velocity, along the axes of the "
                           "world or, with `frame: body`, its own", _velocity[1], _velocity[0]),
-    "body_spin": Kind(("of", "axes=xyz", "frame=world"), "1 an axis", "rad/s", "angular velocity, likewise",
+    "body_angular_velocity": Kind(("of", "axes", "frame"), "1 an axis", "rad/s", "angular velocity, likewise",
                       _spin[1], _spin[0]),
     "body_orientation": Kind(("of",), "4 a body", "1", "unit quaternion, w first", _orientation[1], _orientation[0]),
     "body_gravity": Kind(("of",), "3 a body", "1", "unit vector of gravity (downwards) in its frame, what a tilted IMU "
                          "senses", _tilt(("gravity x", "gravity y", "gravity z"), gravity_direction), _orientation[0]),
     "body_upright": Kind(("of",), "1 a body", "1", "cosine of the angle between its z axis and upwards",
                          _tilt(("upright",), _upright), _orientation[0]),
-    "offset": Kind(("from", "to"), "3", "m", "from one body or site to another, along the axes of the world", _offset,
+    "offset": Kind(("start", "end"), "3", "m", "from one body or site to another, along the axes of the world", _offset,
                    _two_frames),
-    "distance": Kind(("from", "to"), "1", "m", "length of that", _distance, _two_frames),
+    "distance": Kind(("start", "end"), "1", "m", "length of that", _distance, _two_frames),
     "action": Kind((), "1 an actuator", "1", "controls in force, in units of actions: -1 to 1", _action),
-    "action_change": Kind((), "1 an actuator", "1", "their change in this step", _action, reward_only=True),
-    "actuator_force": Kind(("actuators=all",), "1 an actuator", "N m, N", "force of actuators in the last physics step",
+    "action_change": Kind((), "1 an actuator", "1", "their change in this step", _action, where="reward"),
+    "actuator_force": Kind(("actuators",), "1 an actuator", "N m, N", "force of actuators in the last physics step",
                            _actuator_fields("actuator_force", "force", "N m, N")),
-    "actuator_velocity": Kind(("actuators=all",), "1 an actuator", "rad/s, m/s", "velocity of actuators, with their "
+    "actuator_velocity": Kind(("actuators",), "1 an actuator", "rad/s, m/s", "velocity of actuators, with their "
                               "gear, in the last physics step",
                               _actuator_fields("actuator_velocity", "velocity", "rad/s, m/s")),
     "clock": Kind(("period",), "2", "1", "cosine and sine of the time since the start of the episode, for a gait of "
                   "`period` seconds", _clock),
     "parameter": Kind(("parameters",), "1 a name", "of the parameter", "parameters of the task, as a command that the "
                       "robot is told", _parameters),
-    "one": Kind((), "1", "1", "1, for a bonus in each step that the robot is alive", _one),
+    "constant": Kind((), "1", "1", "1, for a bonus in each step that the robot is alive", _constant,
+                     where="reward, termination"),
 }  # fmt: skip
 
 
@@ -325,7 +380,9 @@ def table() -> str:
     """The signals, as the Markdown table of docs/own_robot.md."""
     rows = ["| signal | options | numbers | unit | meaning | in |", "|---|---|---|---|---|---|"]
     for name, kind in SIGNALS.items():
-        options = ", ".join(f"`{option}`" for option in kind.options) or "-"
-        where = "reward" if kind.reward_only else "reward, termination" if name == "one" else "all three"
-        rows.append(f"| `{name}` | {options} | {kind.numbers} | {kind.unit} | {kind.meaning} | {where} |")
+        fields = {OPTIONS[key][1].alias or key: OPTIONS[key][1].default for key in kind.options}
+        options = [f"{key}={'all' if default == '*' else default}" if isinstance(default, str) else key
+                   for key, default in fields.items()]  # fmt: skip
+        shown = ", ".join(f"`{option}`" for option in options) or "-"
+        rows.append(f"| `{name}` | {shown} | {kind.numbers} | {kind.unit} | {kind.meaning} | {kind.where} |")
     return "\n".join(rows)

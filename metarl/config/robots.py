@@ -43,7 +43,7 @@ def with_digest(config: Config) -> Config:
     if config.env.family != OWN_ROBOT or "sha256" in config.env.options:
         return config
     family = config.env.load_family()
-    env = config.env.model_copy(update={"options": {**config.env.options, "sha256": family.robot.digest}})
+    env = config.env.model_copy(update={"options": {**config.env.options, "sha256": family.digest}})
     env.share_family(family)
     return config.model_copy(update={"env": env})
 
@@ -52,8 +52,8 @@ def copy_into_run(env: EnvConfig, run: Path) -> EnvConfig:
     """The environment of a run in the folder `run`, whose robot is a copy of its own there."""
     if env.family != OWN_ROBOT:
         return env
-    robot = env.load_family().robot
-    copy = run / FOLDER / robot.files[0]
+    robot = env.load_family()
+    copy = run / FOLDER / next(iter(robot.files))
     if not copy.exists():
         robot.copy_to(copy.parent)
     return _with_path(env, str(copy.resolve()))

@@ -61,11 +61,20 @@ for _kind in (_Loader, _Dumper):  # 1e-3 and 5. are numbers, too, which YAML 1.1
 
 def read_yaml(path: Path, expected: str) -> dict[str, Any]:
     """The mapping in the file of that kind."""
+    return parse_mapping(read_bytes(path), expected)
+
+
+def read_bytes(path: Path) -> bytes:
+    """What a file holds, up to one byte more than `parse_mapping` takes."""
     try:
         with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
+            return file.read(MOST_BYTES + 1)
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from error
+
+
+def parse_mapping(content: bytes, expected: str) -> dict[str, Any]:
+    """The mapping that a file of that kind holds."""
     if len(content) > MOST_BYTES:
         raise ValueError(f"got more than {MOST_BYTES} bytes, expected {expected}")
     try:

@@ -1,8 +1,13 @@
 """Robots from YAML: against a plain loop of single simulations, under any valid file, one line for each fault."""
 
 import copy
+import hashlib
+import json
+import subprocess
+import sys
 from pathlib import Path
 
+import jsonschema
 import mujoco
 import numpy as np
 import pytest
@@ -12,9 +17,9 @@ from hypothesis import strategies as st
 from metarl.envs import BatchEnv
 from metarl.envs.checks import assert_effective
 from metarl.envs.family import endless
-from metarl.envs.own_robot.mjcf import Limits, compile_mjcf, files_of
+from metarl.envs.own_robot.mjcf import Limits, compile_mjcf, read_files
 from metarl.envs.own_robot.robot import OwnRobot
-from metarl.envs.own_robot.schema import read_robot
+from metarl.envs.own_robot.schema import robot_json_schema
 from metarl.util.safe_yaml import parse_yaml, write_yaml
 
 MJCF = """
@@ -49,12 +54,12 @@ MJCF = """
 OBSERVATION = """
 - {signal: joint_position, joints: [hip, leg]}
 - {signal: joint_velocity}
-- {signal: joint_direction, joints: hip}
+- {signal: joint_sin_cos, joints: hip}
 - {signal: sensor}
 - {signal: body_position, of: [foot, imu], axes: xz}
 - {signal: body_velocity, of: trunk}
 - {signal: body_velocity, of: [trunk, toe], axes: zx, frame: body}
-- {signal: body_spin, of: trunk, axes: xy, frame: body}
+- {signal: body_angular_velocity, of: trunk, axes: xy, frame: body}
 - {signal: body_orientation, of: trunk}
 - {signal: body_gravity, of: trunk}
 - {signal: body_upright, of: [trunk, foot]}
@@ -70,15 +75,15 @@ ROBOT = """
 name: Leg
 mjcf: leg.xml
 horizon: 40
-control: {kind: position, rate: 50, kp: 40, kd: 1, limit: {hip: 8, leg: 60}, reach: 0.2}
+control: {kind: position, rate: 50, kp: 40, kd: 1, limit: {hip: 8, leg: 60}, action_range: 0.2}
 start: {keyframe: home, position_noise: {hip: 0.1}, velocity_noise: 0.2}
 reward:
-  forward: {signal: body_velocity, of: trunk, axes: x, frame: body, shape: near, target: speed, tolerance: 0.5,
+  forward: {signal: body_velocity, of: trunk, axes: x, frame: body, shape: exp_squared, target: speed, tolerance: 0.5,
             weight: 2}
   drift: {signal: body_position, of: trunk, axes: xy, shape: absolute, target: [0.1, speed], weight: -0.5}
   effort: {signal: action, shape: square, weight: -0.1}
   jerk: {signal: action_change, shape: norm, weight: -0.3}
-  alive: {signal: one, weight: 1e-1}
+  alive: {signal: constant, weight: 1e-1}
 termination:
   fallen: {signal: body_upright, of: trunk, below: 0.9}
   high: {signal: body_position, of: trunk, axes: z, above: 0.55, below: -1}
@@ -113,7 +118,7 @@ def write(folder: Path, data: dict | str, name: str = "other.yaml") -> Path:
 def refused(path: Path, **limits) -> list[str]:
     """What is said of a robot that cannot be, a line for each fault, without the name of the file."""
     with pytest.raises(ValueError) as refusal:
-        read_robot(path, Limits(**limits))
+        type("Limited", (OwnRobot,), {"limits": Limits(**limits)})(path)
     lines = str(refusal.value).splitlines()
     assert all(line.startswith(f"{path}: ") and line.isprintable() and len(line) < 600 for line in lines), lines
     return [line.removeprefix(f"{path}: ") for line in lines]
@@ -275,7 +280,7 @@ def test_every_fault_is_told_at_once(folder):
     data["control"] |= {"rate": 60, "kp": -1}
     data["start"]["keyframe"] = "hom"
     data["observation"][0] = {"signal": "joint_position", "joints": ["hipp"]}
-    data["observation"][1] = {"signal": "body_speed", "of": "trunk"}
+    data["observation"][1] = {"signal": "body_velocty", "of": "trunk"}
     data["reward"]["effort"] |= {"shape": "squared", "weight": True}
     data["termination"]["fallen"] = {"signal": "body_upright", "of": "trunc"}
     data["parameters"]["speed"]["low"] = 2
@@ -284,18 +289,19 @@ def test_every_fault_is_told_at_once(folder):
     assert sorted(refused(write(folder, data))) == [
         "control.kp: got -1, expected a number above 0",
         "control.rate: got 60, expected a rate that divides the 200 physics steps a second, such as 50, 66.6667",
-        "horizont: got 40, expected no such key (did you mean 'horizon'?)",
+        "horizont: unknown key \"horizont\"; known keys: name, mjcf, description, horizon, state_limit, camera, "
+        "control, start, parameters, observation, reward, termination (did you mean 'horizon'?)",
         "observation.0.joints: got [\"hipp\"], expected names of joints (did you mean 'hip'?)",
-        'observation.1.signal: got "body_speed", expected another name (did you mean \'body_spin\'?)',
+        'observation.1.signal: got "body_velocty", expected another name (did you mean \'body_velocity\'?)',
         "parameters.legs.default: got nothing, expected a number",
         "parameters.load.writes.quantity: got \"paylod\", expected another name (did you mean 'payload'?)",
         "parameters.speed: need finite low < high, got 2.0, 1.0",
-        "reward.effort.shape: got \"squared\", expected one of linear, absolute, square, norm, near, within, above, "
-        "below (did you mean 'square'?)",
+        "reward.effort.shape: got \"squared\", expected one of linear, absolute, square, norm, exp_squared, within, "
+        "above, below (did you mean 'square'?)",
         "reward.effort.weight: got true, expected a number",
         "start.keyframe: got \"hom\", expected one of the keyframes (did you mean 'home'?)",
+        "termination.fallen.above: got no bound, expected below, above or both",
         "termination.fallen.of: got \"trunc\", expected names of bodies or sites (did you mean 'trunk'?)",
-        "termination.fallen: got no bound, expected below, above or both",
     ]  # fmt: skip
 
 
@@ -383,7 +389,7 @@ def test_a_crash_of_the_compiler_is_told(folder, monkeypatch, tmp_path):
     assert told.startswith("mjcf: bad.xml: MuJoCo's compiler crashed on it (SIGSEGV)")
 
 
-def test_an_mjcf_of_several_files_compiles_where_it_is(tmp_path):
+def several_files(tmp_path: Path) -> None:
     (tmp_path / "parts" / "meshes").mkdir(parents=True)
     main = "<mujoco><compiler meshdir='parts/meshes'/><include file='parts/body.xml'/></mujoco>"
     (tmp_path / "main.xml").write_text(main)
@@ -394,9 +400,127 @@ def test_an_mjcf_of_several_files_compiles_where_it_is(tmp_path):
     corners = "v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nf 1 3 2\nf 1 2 4\nf 1 4 3\nf 2 3 4\n"
     (tmp_path / "parts" / "meshes" / "tetrahedron.obj").write_text(corners)
     (tmp_path / "unused.txt").write_text("not of the robot")
-    files = files_of(tmp_path, "main.xml")
-    assert sorted(files) == ["main.xml", "parts/body.xml", "parts/meshes/tetrahedron.obj"]
-    assert len(compile_mjcf(tmp_path, "main.xml", files)) > 1000
+
+
+def test_an_mjcf_of_several_files_compiles_where_it_is(tmp_path):
+    several_files(tmp_path)
+    files = read_files(tmp_path, "main.xml")
+    assert sorted(files.contents) == ["main.xml", "parts/body.xml", "parts/meshes/tetrahedron.obj"]
+    assert len(compile_mjcf(files)) > 1000
+
+
+OLD = {"joint_sin_cos": "joint_direction", "body_angular_velocity": "body_spin", "signal: constant": "signal: one",
+       "exp_squared": "near", "action_range": "reach"}  # fmt: skip
+
+
+def test_the_names_of_before_mean_the_same(folder):
+    text = ROBOT + "observation:" + OBSERVATION
+    for new, old in OLD.items():
+        assert new in text
+        text = text.replace(new, old)
+    new, old = OwnRobot(folder), OwnRobot(write(folder, text))
+    assert old.digest != new.digest and old.observation_names() == new.observation_names()
+    assert np.array_equal(old.control_range(old.build()), new.control_range(new.build()))
+    steps = []
+    for robot_ in (new, old):
+        env = BatchEnv(robot_, 3)
+        env.set_tasks(env.space.sample(3, "train", np.random.default_rng(0)))
+        steps.append([env.reset(seed=0)[0], *env.step(np.full((3, 2), 0.4))[:2]])
+    assert all(np.array_equal(a, b) for a, b in zip(*steps, strict=True))
+    both = robot()
+    both["control"]["reach"] = 0.1
+    assert refused(write(folder, both)) == ["control.reach: got it beside action_range, its name of today"]
+
+
+OPENS = """
+import json, os, sys
+from collections import Counter
+from pathlib import Path
+folder, copy = (os.path.realpath(path) for path in sys.argv[1:])
+opens = Counter()
+def note(event, arguments):
+    if event == "open" and isinstance(arguments[0], str) and os.path.realpath(arguments[0]).startswith(folder + os.sep):
+        opens[os.path.relpath(os.path.realpath(arguments[0]), folder)] += 1
+sys.addaudithook(note)
+from metarl.envs import BatchEnv
+from metarl.envs.own_robot.robot import OwnRobot
+robot = OwnRobot(folder)
+for n in (1, 4):
+    BatchEnv(robot, n).reset(seed=0)
+robot.copy_to(Path(copy))
+print(json.dumps(opens))
+"""
+
+
+def test_each_file_of_a_robot_is_opened_once(tmp_path):
+    """From the description to environments and the copy in a run; the compiler reads copies elsewhere."""
+    several_files(tmp_path)
+    data = robot() | {"mjcf": "main.xml", "observation": [{"signal": "joint_position"}]}
+    data |= {"control": {"kind": "torque", "limit": 1}, "start": {}, "termination": {}}
+    data["reward"] = {"far": {"signal": "joint_position", "weight": 1, "target": "speed"}}
+    data["parameters"] = {"speed": data["parameters"]["speed"]}
+    write(tmp_path, data, "robot.yaml")
+    command = [sys.executable, "-c", OPENS, str(tmp_path), str(tmp_path.with_name("copy"))]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    files = ["main.xml", "parts/body.xml", "parts/meshes/tetrahedron.obj", "robot.yaml"]
+    assert json.loads(done.stdout) == dict.fromkeys(files, 1)
+    copied = tmp_path.with_name("copy")
+    assert {p.relative_to(copied).as_posix() for p in copied.rglob("*.*")} == set(files)
+    assert OwnRobot(copied).digest == OwnRobot(tmp_path).digest
+
+
+def test_the_digest_is_of_names_and_content_and_can_be_asked_for(folder):
+    """Run folders hold digests: how they are made does not change."""
+    robot_ = OwnRobot(folder)
+    files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("leg.xml", "robot.yaml")}
+    lines = "".join(f"{name}\0{content}\n" for name, content in files.items())
+    assert robot_.digest == hashlib.sha256(lines.encode()).hexdigest()
+    assert list(robot_.files) == ["robot.yaml", "leg.xml"] and OwnRobot(folder, robot_.digest).name == "Leg"
+    with pytest.raises(ValueError, match=f"its files have changed: got digest {robot_.digest[:16]}..., expected 0000"):
+        OwnRobot(folder, "0" * 64)
+
+
+SCHEMA = jsonschema.Draft202012Validator(robot_json_schema())
+
+
+def test_robots_are_valid_by_the_json_schema():
+    SCHEMA.check_schema(SCHEMA.schema)
+    shipped = list((Path(__file__).parents[2] / "configs").rglob("robot.yaml"))
+    assert shipped
+    for data in (robot(), *(parse_yaml(file.read_text()) for file in shipped)):
+        assert [error.message for error in SCHEMA.iter_errors(data)] == []
+    text = json.dumps(SCHEMA.schema)
+    for word in ("Control rate, Hz", "Stiffness, N m/rad", "m/s", '"exclusiveMinimum": 0', '"maximum": 1000000'):
+        assert word in text
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("horizont",), 3), (("horizon",), 0), (("horizon",), "long"), (("name",), "two words"), (("reward",), {}),
+        (("control", "kp"), -1), (("control", "scale"), 0.5), (("control", "kind"), "force"), (("control", "kp"), None),
+        (("observation", 0, "signal"), "joint_positions"), (("observation", 0, "joins"), "hip"),
+        (("observation", 16, "period"), 0), (("observation", 3, "of"), "trunk"), (("observation",), []),
+        (("observation", 5, "axes"), "xw"), (("observation", 5, "frame"), "camera"),
+        (("reward", "effort", "shape"), "squared"), (("reward", "effort", "weight"), "heavy"),
+        (("reward", "effort", "tolerance"), 1), (("reward", "forward", "tolerance"), None),
+        (("termination", "fallen", "below"), None), (("parameters", "speed", "default"), None),
+        (("parameters", "speed", "distribution"), "beta"), (("parameters", "load", "writes", "quantity"), "mas"),
+        (("parameters", "legs", "writes", 0, "modes"), "add"), (("parameters", "a b"), {"default": 0}),
+    ],
+)  # fmt: skip
+def test_mistakes_are_found_by_the_json_schema_as_by_the_reader(folder, place, value):
+    """None: the key is not there. An editor underlines what the reader would refuse."""
+    data = robot()
+    within = data
+    for key in place[:-1]:
+        within = within[key]
+    if value is None:
+        del within[place[-1]]
+    else:
+        within[place[-1]] = value
+    assert list(SCHEMA.iter_errors(data))
+    assert refused(write(folder, data))
 
 
 quick = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture],

@@ -85,7 +85,7 @@ STIFF = {"spring": {"default": 0, "low": 0, "high": 1e9, "writes": {"quantity": 
     ("changes", "error"),
     [
         ({"parameters": ROBOT["parameters"] | WIND}, "Pendulum: no effect on the trajectory of wind; check which"),
-        ({"reward": {"a": {"signal": "one", "weight": 2}}, "parameters": {"mass": ROBOT["parameters"]["mass"]}},
+        ({"reward": {"a": {"signal": "constant", "weight": 2}}, "parameters": {"mass": ROBOT["parameters"]["mass"]}},
          "the reward is 2 in every step of every task: nothing can be learned from it"),
         ({"reward": {"up": {"signal": "body_position", "of": "post", "target": "angle", "weight": 1}}},
          "no action changes the reward: it is the same with no action and with random ones"),

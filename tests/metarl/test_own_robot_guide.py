@@ -14,7 +14,7 @@ from metarl.algorithms.promp_config import ProMPConfig
 from metarl.cli import main
 from metarl.config import Config, EnvConfig
 from metarl.envs.own_robot.reward_terms import table as shapes
-from metarl.envs.own_robot.schema import Robot, read_robot
+from metarl.envs.own_robot.robot import OwnRobot
 from metarl.envs.own_robot.signals import table as signals
 
 ROOT = Path(__file__).parents[2]
@@ -63,8 +63,7 @@ def test_the_python_of_the_guide_runs(tmp_path, monkeypatch):
 def test_the_robot_of_the_guide_is_the_one_that_ships():
     (block,) = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
     assert block == (ROOT / "configs" / "own_robot" / "rover" / "robot.yaml").read_text(encoding="utf-8")
-    robot = read_robot(ROOT / "configs" / "own_robot" / "rover")
-    assert isinstance(robot, Robot) and robot.name == "Rover"
+    assert OwnRobot(ROOT / "configs" / "own_robot" / "rover").name == "Rover"
 
 
 def test_the_tables_are_those_of_the_code():
