@@ -36,7 +36,7 @@ class Reptile:
     """
 
     def __init__(self, config: Config, spec: Spec):
-        self.config = config
+        self.config, self.spec = config, spec
         self.inner = make_inner(config, spec)
         self.params = {name: value.clone() for name, value in self.inner.params.items()}
         self.velocity = {name: torch.zeros_like(value) for name, value in self.params.items()}

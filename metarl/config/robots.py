@@ -55,7 +55,7 @@ def copy_into_run(env: EnvConfig, run: Path) -> EnvConfig:
     robot = env.load_family()
     copy = run / FOLDER / next(iter(robot.files))
     if not copy.exists():
-        robot.copy_to(copy.parent)
+        robot.copy_to(run / FOLDER)
     return _with_path(env, str(copy.resolve()))
 
 

@@ -290,6 +290,6 @@ def test_the_examples_of_the_documentation_are_true(capsys, calls, tmp_path):
     (tmp_path / "c.yaml").write_text("# " + example)
     assert load_config(tmp_path / "c.yaml").env.options == {"max_velocity": 7}
     commands = [line for line in text.splitlines() if line.startswith("    metarl train")]
-    assert len(commands) == len(calls) + 2
+    assert commands and not calls
     for command in commands:
         assert run(capsys, *shlex.split(command.removeprefix("    metarl ")))[0] == 0
