@@ -33,9 +33,9 @@ def distribution(tmp_path, monkeypatch):
 
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(plugins, "_added", {})
-    monkeypatch.setattr(plugins, "PLUGINS", [])
     modules = set(sys.modules)
     yield install
+    plugins.PLUGINS.clear()
     forget()
     for name in set(sys.modules) - modules:
         if getattr(sys.modules[name], "__file__", None) and str(tmp_path) in sys.modules[name].__file__:
