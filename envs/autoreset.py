@@ -25,14 +25,14 @@ class Transition:
     Attributes:
         observation: (N, O), a new array; the first one of an episode where a simulation was restarted.
         terms: parts of the reward, (N,) each.
-        terminated: (N,) bool, ended by itself.
-        diverged: (N,) bool, the physics broke down.
+        terminated: (N,) bool, ended by itself; None for nobody.
+        diverged: (N,) bool, the physics broke down; None for nobody.
     """
 
     observation: np.ndarray
     terms: dict[str, np.ndarray] = field(default_factory=dict)
-    terminated: np.ndarray | bool = False
-    diverged: np.ndarray | bool = False
+    terminated: np.ndarray | None = None
+    diverged: np.ndarray | None = None
 
 
 class Autoreset(VectorEnv):
@@ -42,6 +42,9 @@ class Autoreset(VectorEnv):
         self.num_envs, self.horizon, self.autoreset_mode = num_envs, horizon, mode
         self._elapsed = np.zeros(num_envs, np.int64)
         self._terminated, self._truncated = np.zeros(num_envs, bool), np.zeros(num_envs, bool)
+        self._some_over = False  # whether terminated or truncated is true of any
+        self._everyone, self._nobody = np.ones(num_envs, bool), np.zeros(num_envs, bool)
+        self._everyone.flags.writeable = self._nobody.flags.writeable = False
         self._observation: np.ndarray | None = None
 
     def _chosen(self, seed: Seed, options: dict[str, Any] | None) -> np.ndarray:
@@ -87,6 +90,7 @@ class Autoreset(VectorEnv):
         self._usable()
         ids = self._chosen(seed, options)
         self._restart(ids)
+        self._some_over = bool((self._terminated | self._truncated).any())
         fresh = self._first(ids)
         if self._observation is not None and len(ids) < self.num_envs:
             self._observation[ids] = fresh[ids]
@@ -107,39 +111,48 @@ class Autoreset(VectorEnv):
         actions, shape = np.asarray(actions, np.float64), self.action_space.shape
         if actions.shape != shape:
             raise ValueError(f"actions must have shape {shape}, got {actions.shape}")
-        over = self._terminated | self._truncated
-        restart = over if self.autoreset_mode is AutoresetMode.NEXT_STEP else np.zeros(self.num_envs, bool)
-        stepped = ~over
+        stepped, restart, left = self._everyone, self._nobody, self._nobody
+        if self._some_over:
+            over = self._terminated | self._truncated
+            stepped = ~over
+            if self.autoreset_mode is AutoresetMode.NEXT_STEP:
+                restart = over
+            else:
+                left = over
         now = self._simulate(actions, stepped, restart)
         self._elapsed += stepped
 
-        observation, terms, diverged = now.observation, now.terms, stepped & now.diverged
-        terminated, truncated = stepped & now.terminated, stepped & (self._elapsed >= self.horizon)
-        left = over & ~restart
-        if left.any():
+        observation, terms = now.observation, now.terms
+        terminated = self._nobody if now.terminated is None else now.terminated
+        diverged = self._nobody if now.diverged is None else stepped & now.diverged
+        terminated, truncated = stepped & terminated, stepped & (self._elapsed >= self.horizon)
+        broken = now.diverged is not None and diverged.any()
+        if left is not self._nobody:
             observation[left] = self._observation[left]
-        if diverged.any():
+        if broken:
             observation[diverged] = self._observation[diverged]
             terminated, truncated = terminated | diverged, truncated & ~diverged
             self._discard(np.flatnonzero(diverged))
-        counted = stepped & ~diverged
-        if not counted.all():
+        if broken or self._some_over:
+            counted = stepped & ~diverged
             terms = {name: np.where(counted, term, 0.0) for name, term in terms.items()}
         reward = np.asarray(sum(terms.values()))
         if not np.isfinite(reward.sum()):
             self._refuse_reward(terms)
 
         ended = terminated | truncated
-        info = self._info(terms, diverged, stepped)
-        if self.autoreset_mode is AutoresetMode.SAME_STEP:
-            if ended.any():
-                info |= self._final(observation, terms, diverged, ended)
-                ids = np.flatnonzero(ended)
-                self._restart(ids)
-                observation = np.where(ended[:, None], self._first(ids), observation)
-        else:
-            terminated, truncated = terminated | (left & self._terminated), truncated | (left & self._truncated)
-            self._terminated, self._truncated = terminated.copy(), truncated.copy()
+        info, ends = self._info(terms, diverged, stepped), bool(ended.any())
+        if self.autoreset_mode is not AutoresetMode.SAME_STEP:
+            if left is not self._nobody:
+                terminated, truncated = terminated | (left & self._terminated), truncated | (left & self._truncated)
+            self._some_over = ends or left is not self._nobody
+            if self._some_over:
+                self._terminated, self._truncated = terminated.copy(), truncated.copy()
+        elif ends:
+            info |= self._final(observation, terms, diverged, ended)
+            ids = np.flatnonzero(ended)
+            self._restart(ids)
+            observation = np.where(ended[:, None], self._first(ids), observation)
         self._observation = observation
         return observation.copy(), reward, terminated, truncated, info
 

@@ -126,30 +126,31 @@ class BatchEnv(TaskVectorEnv):
 
     def _simulate(self, actions: np.ndarray, stepped: np.ndarray, restart: np.ndarray) -> Transition:
         ctrl = np.clip(actions * self._gain + self._bias, self._low, self._high)
-        diverged = np.isnan(ctrl).any(axis=1) if np.isnan(ctrl.sum()) else np.zeros(self.num_envs, bool)
-        everyone = bool(stepped.all())
+        diverged = np.isnan(ctrl).any(axis=1) if np.isnan(ctrl.sum()) else None
         if self._schedule:
             self._apply_active(np.flatnonzero(self._schedule.due(self._values, self._elapsed) & stepped))
         if self._latency_noise:
             ctrl = self._latency_noise.command(ctrl, self._elapsed, self._active)
         before = self.family.before(self.batch)
-        if stepped.any():
+        ids = None if stepped is self._everyone else np.flatnonzero(stepped)
+        if ids is None or len(ids):
             with quiet():
-                self.family.advance(self.batch, ctrl, None if everyone else np.flatnonzero(stepped))
-        if restart.any():
+                self.family.advance(self.batch, ctrl, ids)
+        if restart is not self._nobody:
             self._restart(np.flatnonzero(restart))
 
         derived = self.family.derive(self.batch)
         observation = self.family.observe(self.batch, derived)
         terms = self.family.reward_terms(self.batch, derived, before, ctrl, self._active)
         terminated = self.family.terminated(self.batch, self._active)
-        if self._warnings.any():
-            diverged |= self._warnings.any(axis=1)
         limit = self.family.state_limit
-        diverged |= beyond((observation, mujoco.mjMAXVAL), (self._qpos, limit), (self._qvel, limit))
+        bad = beyond((observation, mujoco.mjMAXVAL), (self._qpos, limit), (self._qvel, limit))
+        if diverged is not None or bad is not None or self._warnings.any():
+            found = (mask for mask in (diverged, bad) if mask is not None)
+            diverged = np.logical_or.reduce([self._warnings.any(axis=1), *found])
         if self._latency_noise:
             observation = self._latency_noise.step(observation, self._active, stepped, restart, self._observation)
-        return Transition(observation, terms, False if terminated is None else terminated, diverged)
+        return Transition(observation, terms, terminated, diverged)
 
     def _discard(self, ids: np.ndarray) -> None:
         self.batch.reset(ids)

@@ -28,12 +28,13 @@ def quiet() -> Iterator[None]:
         mujoco.set_mju_user_warning(handler)
 
 
-def beyond(*bounded: tuple[np.ndarray, float]) -> np.ndarray:
-    """Which simulations have a number beyond its bound, (N,) bool; of arrays (N, ...), each with a bound."""
-    found = np.zeros(len(bounded[0][0]), bool)
+def beyond(*bounded: tuple[np.ndarray, float]) -> np.ndarray | None:
+    """Which simulations have a number beyond its bound, (N,) bool, None for nobody; of arrays (N, k) and bounds."""
+    found = None
     for array, bound in bounded:
         if not np.abs(array).max() <= bound:  # NaN is not
-            found |= ~(np.abs(array).max(axis=1) <= bound)
+            bad = ~(np.abs(array).max(axis=1) <= bound)
+            found = bad if found is None else found | bad
     return found
 
 

@@ -7,7 +7,7 @@
         def build(self): return mujoco.MjModel.from_xml_path("drone.xml")
         def observe(self, sim, derived):
             qpos, qvel = sim.bind("qpos"), sim.bind("qvel")
-            return array_namespace(qpos).concat([qpos, qvel], axis=1)
+            return namespace(qpos).concat([qpos, qvel], axis=1)
         def reward_terms(self, sim, derived, qpos_before, ctrl, values):
             return {"height": -abs(sim.bind("qpos")[:, 2] - values[:, 0])}
 
@@ -30,13 +30,12 @@ from typing import Any
 
 import mujoco
 import numpy as np
-from array_api_compat import array_namespace
 from gymnasium.vector import VectorEnv
 
 from metarl.util.optional import Extra
 from metarl.util.plugins import find
 
-from .arrays import Array
+from .arrays import Array, namespace
 from .observation import Observed
 from .simulator import Simulator
 from .task import TaskSpace
@@ -105,7 +104,7 @@ class Family:
     def before(self, sim: Simulator) -> Array:
         """What the reward needs of the state before a step, a new array; the positions (N, nq) if not overridden."""
         qpos = sim.bind("qpos")
-        return array_namespace(qpos).asarray(qpos, copy=True)
+        return namespace(qpos).asarray(qpos, copy=True)
 
     def advance(self, sim: Simulator, ctrl: Array, ids: np.ndarray | None) -> None:
         """One environment step of simulations ids (all if None) under controls ctrl (N, A)."""

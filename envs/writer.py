@@ -162,7 +162,7 @@ def _resolve(parameter: Parameter, write: Write, wanted: tuple, model: mujoco.Mj
             raise ValueError(f"parameter {parameter.name}: {write.quantity} is of the whole world; name no elements")
         return np.array([0])
     of = "joint" if kind == "dof" else kind
-    count = {"body": model.nbody, "geom": model.ngeom, "joint": model.njnt, "actuator": model.nu}[of]
+    count = {"body": model.nbody, "geom": model.ngeom, "joint": model.njnt, "actuator": model.nactuator}[of]
     names = {i: getattr(model, of)(i).name for i in range(count)}
     found = [] if wanted else [i for i in range(of == "body", count) if of != "joint" or model.jnt_type[i] != _FREE]
     for name in wanted:

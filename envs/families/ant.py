@@ -16,11 +16,10 @@ from typing import NamedTuple
 
 import mujoco
 import numpy as np
-from array_api_compat import array_namespace
 
 from metarl.util.text import nearest
 
-from ..arrays import Array, clip, flag, squares
+from ..arrays import Array, clip, flag, namespace, squares
 from ..observation import Observed, positions, velocities
 from ..simulator import Simulator
 from ..task import TaskSpace
@@ -62,7 +61,7 @@ class Ant(GymnasiumRobot):
     def before(self, sim: Simulator) -> Array:
         """Position of the torso (N, 2), as in AntState."""
         xpos = sim.bind("xpos")
-        return array_namespace(xpos).asarray(xpos[:, _TORSO, :2], copy=True)
+        return namespace(xpos).asarray(xpos[:, _TORSO, :2], copy=True)
 
     def derive(self, sim: Simulator) -> AntState:
         contact = None
@@ -72,7 +71,7 @@ class Ant(GymnasiumRobot):
 
     def observe(self, sim: Simulator, derived: AntState) -> Array:
         qpos, qvel = sim.bind("qpos"), sim.bind("qvel")
-        xp = array_namespace(qpos)
+        xp = namespace(qpos)
         contact = [] if derived.contact is None else [xp.reshape(derived.contact[:, 1:, :], (sim.nsim, -1))]
         return xp.concat([qpos[:, self.hidden_positions :], qvel, *contact], axis=1)
 
@@ -103,7 +102,7 @@ class Ant(GymnasiumRobot):
         """The terms of control and of contact, if contacts cost."""
         terms = {"control": -weight * squares(ctrl)}
         if derived.contact is not None:
-            contact = array_namespace(ctrl).reshape(derived.contact, (ctrl.shape[0], -1))
+            contact = namespace(ctrl).reshape(derived.contact, (ctrl.shape[0], -1))
             terms["contact"] = -CONTACT_COST * squares(contact)
         return terms
 
@@ -191,7 +190,7 @@ class AntGoal(Ant):
 
     def reward_terms(self, sim, derived, qpos_before, ctrl, values):
         offset = abs(derived.position - disc_position(values))
-        return {"goal": -array_namespace(offset).sum(offset, axis=1), **self.costs(derived, ctrl, self.control_cost)}
+        return {"goal": -namespace(offset).sum(offset, axis=1), **self.costs(derived, ctrl, self.control_cost)}
 
     def terminated(self, sim: Simulator, values: Array) -> None:
         return None

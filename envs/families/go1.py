@@ -13,9 +13,8 @@ from dataclasses import replace
 
 import mujoco
 import numpy as np
-from array_api_compat import array_namespace
 
-from ..arrays import Array, constant, full, squares
+from ..arrays import Array, constant, full, namespace, squares
 from ..observation import Observed
 from ..parameter import Parameter
 from ..simulator import Simulator
@@ -79,7 +78,7 @@ class Go1Velocity(ServoRobot):
     def observe(self, sim: Simulator, derived: tuple[Array, Array]) -> Array:
         qpos, qvel = sim.bind("qpos"), sim.bind("qvel")
         joints = qpos[:, 7:] - constant(sim.model.key_qpos[0, 7:], qpos)
-        return array_namespace(qpos).concat([joints, qvel[:, 6:], derived[0], qvel[:, 3:6], sim.expand("numeric_data"),
+        return namespace(qpos).concat([joints, qvel[:, 6:], derived[0], qvel[:, 3:6], sim.expand("numeric_data"),
                                self.last_action(sim)], axis=1)  # fmt: skip
 
     def observation_names(self) -> tuple[Observed, ...]:
@@ -98,7 +97,7 @@ class Go1Velocity(ServoRobot):
     def reward_terms(self, sim, derived, qpos_before, ctrl, values):
         gravity, velocity = derived
         spin = sim.bind("qvel")[:, 3:6]
-        xp = array_namespace(spin)
+        xp = namespace(spin)
         slip = xp.square(velocity[:, 0] - values[:, 0]) + xp.square(velocity[:, 1])
         return {
             "speed": xp.exp(-slip / _SHARPNESS),

@@ -7,9 +7,7 @@
 
 import math
 
-from array_api_compat import array_namespace
-
-from ..arrays import Array
+from ..arrays import Array, namespace
 from ..parameter import Parameter
 
 
@@ -37,7 +35,7 @@ def checked_velocity(family: str, name: str, value: float) -> float:
 
 def along(velocity: Array, angle: Array) -> Array:
     """The component (N,) of velocity (N, 2) in the direction angle (N,) rad."""
-    xp = array_namespace(velocity)
+    xp = namespace(velocity)
     return velocity[:, 0] * xp.cos(angle) + velocity[:, 1] * xp.sin(angle)
 
 
@@ -56,6 +54,6 @@ def disc(radius: float, beyond: float | None = None) -> tuple[Parameter, Paramet
 
 def disc_position(values: Array) -> Array:
     """Position (N, 2) m of goals of disc, values (N, 2)."""
-    xp = array_namespace(values)
+    xp = namespace(values)
     angle, distance = values[:, 0], xp.sqrt(values[:, 1])
     return xp.stack([distance * xp.cos(angle), distance * xp.sin(angle)], axis=1)

@@ -14,9 +14,8 @@ from pathlib import Path
 import gymnasium.envs.mujoco
 import mujoco
 import numpy as np
-from array_api_compat import array_namespace
 
-from ..arrays import Array, constant
+from ..arrays import Array, constant, namespace
 from ..family import Family
 from ..observation import Observed, of_bodies
 from ..simulator import Simulator
@@ -70,7 +69,7 @@ def weighted_sum(weights: np.ndarray, vectors: Array) -> Array:
 
     By einsum where there is one, as Gymnasium has it: it may fuse multiplication and addition, which changes bits.
     """
-    xp, weights = array_namespace(vectors), constant(weights, vectors)
+    xp, weights = namespace(vectors), constant(weights, vectors)
     if hasattr(xp, "einsum"):
         return xp.einsum("b,nbj->nj", weights, vectors)
     return xp.sum(weights[None, :, None] * vectors, axis=1)

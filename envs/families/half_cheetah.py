@@ -14,11 +14,10 @@ from collections.abc import Sequence
 
 import mujoco
 import numpy as np
-from array_api_compat import array_namespace
 
 from metarl.util.text import nearest
 
-from ..arrays import Array, full, squares
+from ..arrays import Array, full, namespace, squares
 from ..observation import Observed, of_point, positions, velocities
 from ..parameter import Parameter
 from ..simulator import Simulator
@@ -87,7 +86,7 @@ class HalfCheetah(GymnasiumRobot):
 
     def observe(self, sim: Simulator, derived: tuple[Array, Array] | None) -> Array:
         qpos, centre = sim.bind("qpos"), [] if derived is None else [derived[0]]
-        return array_namespace(qpos).concat([qpos[:, 1:], sim.bind("qvel"), *centre], axis=1)
+        return namespace(qpos).concat([qpos[:, 1:], sim.bind("qvel"), *centre], axis=1)
 
     def observation_names(self) -> tuple[Observed, ...]:
         model = self.build()
@@ -156,7 +155,7 @@ class HalfCheetahMass(HalfCheetah):
 
     def observe(self, sim: Simulator, derived: None) -> Array:
         qpos = sim.bind("qpos")
-        xp, (x, y, z) = array_namespace(qpos), sim.model.body("torso").pos.tolist()
+        xp, (x, y, z) = namespace(qpos), sim.model.body("torso").pos.tolist()
         torso = xp.stack([x + qpos[:, 0], full(qpos, y), z + qpos[:, 1]], axis=1)
         return xp.concat([qpos[:, 1:], sim.bind("qvel"), torso], axis=1)
 
@@ -167,5 +166,5 @@ class HalfCheetahMass(HalfCheetah):
         return {
             "forward": self.forward_velocity(sim, derived, qpos_before),
             "control": self.control_cost(ctrl),
-            "height": array_namespace(ctrl).asarray(sim.bind("qpos")[:, 1], copy=True),
+            "height": namespace(ctrl).asarray(sim.bind("qpos")[:, 1], copy=True),
         }

@@ -14,9 +14,8 @@ from collections.abc import Sequence
 
 import mujoco
 import numpy as np
-from array_api_compat import array_namespace
 
-from ..arrays import Array
+from ..arrays import Array, namespace
 from ..observation import Observed, positions, velocities
 from ..parameter import Parameter
 from ..simulator import Simulator
@@ -66,7 +65,7 @@ class _RunForward(HalfCheetah):
 
     def observe(self, sim: Simulator, derived: None) -> Array:
         qpos = sim.bind("qpos")
-        return array_namespace(qpos).concat([qpos[:, 1:_ROBOT], sim.bind("qvel")[:, :_ROBOT]], axis=1)
+        return namespace(qpos).concat([qpos[:, 1:_ROBOT], sim.bind("qvel")[:, :_ROBOT]], axis=1)
 
     def observation_names(self) -> tuple[Observed, ...]:
         model = self.build()

@@ -9,9 +9,8 @@
 Its reward is that of hopping forward; `QUANTITIES` of metarl.envs.variation.quantities are what a parameter may write.
 """
 
-from array_api_compat import array_namespace
 
-from ..arrays import Array
+from ..arrays import Array, namespace
 from ..simulator import Simulator
 from .upright import Upright
 
@@ -31,6 +30,6 @@ class Hopper(Upright):
     @staticmethod
     def healthy(sim: Simulator) -> Array:
         qpos, qvel = sim.bind("qpos"), sim.bind("qvel")
-        every = array_namespace(qpos).all
+        every = namespace(qpos).all
         within = every(abs(qpos[:, 2:]) < HEALTHY_STATE, axis=1) & every(abs(qvel) < HEALTHY_STATE, axis=1)
         return within & (qpos[:, 1] > HEALTHY_HEIGHT) & (abs(qpos[:, 2]) < HEALTHY_ANGLE)

@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from array_api_compat import array_namespace
 
-from ..arrays import Array, flag, squares
+from ..arrays import Array, flag, namespace, squares
 from ..observation import Observed, of_bodies, positions, velocities
 from ..simulator import Simulator
 from ..task import TaskSpace
@@ -71,7 +70,7 @@ class Humanoid(GymnasiumRobot):
 
     def observe(self, sim: Simulator, derived: HumanoidState) -> Array:
         qpos = sim.bind("qpos")
-        xp = array_namespace(qpos)
+        xp = namespace(qpos)
         of_bodies = [sim.bind("cinert"), sim.bind("cvel")] + [derived.contact] * self.contact_forces
         inertia, velocity, *contact = (xp.reshape(field[:, 1:, :], (sim.nsim, -1)) for field in of_bodies)
         torque = sim.bind("qfrc_actuator")[:, _FREE_JOINT:]
@@ -106,7 +105,7 @@ class Humanoid(GymnasiumRobot):
         """The terms of control and of contact, if contacts cost."""
         terms = {"control": -CONTROL_COST * squares(ctrl)}
         if derived.contact is not None:
-            xp = array_namespace(ctrl)
+            xp = namespace(ctrl)
             contact = squares(xp.reshape(derived.contact, (ctrl.shape[0], -1)))
             terms["contact"] = -xp.minimum(CONTACT_COST * contact, LARGEST_CONTACT_COST)
         return terms

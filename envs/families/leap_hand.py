@@ -10,9 +10,8 @@ nor what it is made of. docs/robots.md has all tables.
 
 import mujoco
 import numpy as np
-from array_api_compat import array_namespace
 
-from ..arrays import Array, clip, constant, full, squares
+from ..arrays import Array, clip, constant, full, namespace, squares
 from ..observation import Observed
 from ..parameter import Parameter
 from ..simulator import Simulator
@@ -71,7 +70,7 @@ class LeapSpin(ServoRobot):
     def observe(self, sim: Simulator, derived: None) -> Array:
         qpos = sim.bind("qpos")
         place = qpos[:, :19] - constant(sim.model.key_qpos[0, :19], qpos)
-        return array_namespace(qpos).concat([place, sim.bind("qvel")[:, :16], self.last_action(sim)], axis=1)
+        return namespace(qpos).concat([place, sim.bind("qvel")[:, :16], self.last_action(sim)], axis=1)
 
     def observation_names(self) -> tuple[Observed, ...]:
         angles, velocities, actions = self.servo_names()
@@ -86,7 +85,7 @@ class LeapSpin(ServoRobot):
         qpos, qvel = sim.bind("qpos"), sim.bind("qvel")
         # about the vertical, from the angular velocity in the cube's own frame
         about = gravity_direction(qpos[:, 19:23]) * qvel[:, 19:22]
-        spin = -array_namespace(about).sum(about, axis=1)
+        spin = -namespace(about).sum(about, axis=1)
         away = squares(qpos[:, 16:19] - constant(sim.model.key_qpos[0, 16:19], qpos))
         return {
             "spin": clip(spin, -_FASTEST, _FASTEST),

@@ -13,9 +13,8 @@ import math
 
 import mujoco
 import numpy as np
-from array_api_compat import array_namespace
 
-from ..arrays import Array, flag, full
+from ..arrays import Array, constant, flag, namespace
 from ..family import Family
 from ..observation import Observed, positions
 from ..parameter import Parameter
@@ -72,7 +71,7 @@ class Navigation(Family):
         return model
 
     def goal(self, values: Array) -> Array:
-        """Position (n, 2) m of the goal of tasks values (n, D)."""
+        """Position (n, 2) m of the goal of tasks values (n, D), or (1, 2) if it is the same in all."""
         return values
 
     def write(self, sim: Simulator, ids: np.ndarray, values: np.ndarray) -> None:
@@ -95,7 +94,7 @@ class Navigation(Family):
     def distance(self, sim: Simulator, values: Array) -> Array:
         """Distance to the goal in m, (N,)."""
         offset = sim.bind("qpos") - self.goal(values)
-        xp = array_namespace(offset)
+        xp = namespace(offset)
         return xp.sqrt(xp.square(offset[:, 0]) + xp.square(offset[:, 1]))
 
 
@@ -112,7 +111,7 @@ class Navigation2D(Navigation):
 
     def terminated(self, sim: Simulator, values: Array) -> Array:
         qpos = sim.bind("qpos")
-        return array_namespace(qpos).all(abs(qpos - values) < self.reached, axis=1)
+        return namespace(qpos).all(abs(qpos - values) < self.reached, axis=1)
 
 
 class Navigation2DSparse(Navigation):
@@ -131,12 +130,12 @@ class Navigation2DSparse(Navigation):
     ))
 
     def goal(self, values: Array) -> Array:
-        xp = array_namespace(values)
+        xp = namespace(values)
         return xp.stack([xp.cos(values[:, 0]), xp.sin(values[:, 0])], axis=1)
 
     def reward_terms(self, sim, derived, qpos_before, ctrl, values):
         distance = self.distance(sim, values)
-        xp = array_namespace(distance)
+        xp = namespace(distance)
         return {"near": xp.where(distance <= self.goal_radius, 1.0 - distance, xp.zeros_like(distance))}
 
 
@@ -159,7 +158,7 @@ class Navigation2DWind(Navigation):
     ))
 
     def goal(self, values: Array) -> Array:
-        return array_namespace(values).stack([full(values, 0.0), full(values, 1.0)], axis=1)
+        return constant(np.array([[0.0, 1.0]]), values)  # of all
 
     def write(self, sim: Simulator, ids: np.ndarray, values: np.ndarray) -> None:
         super().write(sim, ids, values)

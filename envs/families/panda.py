@@ -10,9 +10,8 @@ docs/robots.md has all tables.
 
 import mujoco
 import numpy as np
-from array_api_compat import array_namespace
 
-from ..arrays import Array, constant, squares
+from ..arrays import Array, constant, namespace, squares
 from ..observation import Observed
 from ..parameter import Parameter
 from ..simulator import Simulator
@@ -90,14 +89,14 @@ class PandaReach(ServoRobot):
     def observe(self, sim: Simulator, derived: Array) -> Array:
         qpos = sim.bind("qpos")
         joints = qpos - constant(sim.model.key_qpos[0], qpos)
-        return array_namespace(qpos).concat([joints, sim.bind("qvel"), self.last_action(sim)], axis=1)
+        return namespace(qpos).concat([joints, sim.bind("qvel"), self.last_action(sim)], axis=1)
 
     def observation_names(self) -> tuple[Observed, ...]:
         angles, velocities, actions = self.servo_names()
         return (*angles, *velocities, *actions)
 
     def reward_terms(self, sim, derived, qpos_before, ctrl, values):
-        xp = array_namespace(derived)
+        xp = namespace(derived)
         distance = xp.sqrt(squares(derived - values[:, :3]))
         return {
             "distance": -distance,

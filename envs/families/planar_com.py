@@ -15,9 +15,8 @@ mass-weighted offset of its own centre of mass and of its children's origins:
 
 import mujoco
 import numpy as np
-from array_api_compat import array_namespace
 
-from ..arrays import Array, full
+from ..arrays import Array, full, namespace
 
 
 class PlanarCom:
@@ -48,7 +47,7 @@ class PlanarCom:
 
     def __call__(self, qpos: Array, qvel: Array) -> tuple[Array, Array]:
         """Position and velocity (N, 3) at qpos (N, nq), qvel (N, nv)."""
-        xp, angle, rate = array_namespace(qpos), [qpos[:, 2]], [qvel[:, 2]]  # (N,) of each body
+        xp, angle, rate = namespace(qpos), [qpos[:, 2]], [qvel[:, 2]]  # (N,) of each body
         for body, parent in enumerate(self._parent[1:], 1):
             angle.append(qpos[:, 2 + body] + angle[parent])
             rate.append(qvel[:, 2 + body] + rate[parent])

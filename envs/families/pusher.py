@@ -8,9 +8,8 @@ from collections.abc import Sequence
 
 import mujoco
 import numpy as np
-from array_api_compat import array_namespace
 
-from ..arrays import Array, norm, squares
+from ..arrays import Array, namespace, norm, squares
 from ..observation import Observed, of_point, positions, velocities
 from ..parameter import Parameter
 from ..simulator import Simulator
@@ -76,7 +75,7 @@ class PusherGoal(GymnasiumRobot):
     def observe(self, sim: Simulator, derived: tuple[Array, Array, Array]) -> Array:
         places = derived[: 3 if self.goal_visible else 2]
         qpos, qvel = sim.bind("qpos"), sim.bind("qvel")
-        return array_namespace(qpos).concat([qpos[:, :_ARM], qvel[:, :_ARM], *places], axis=1)
+        return namespace(qpos).concat([qpos[:, :_ARM], qvel[:, :_ARM], *places], axis=1)
 
     def observation_names(self) -> tuple[Observed, ...]:
         model = self.build()

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 
 import mujoco
 import numpy as np
-from array_api_compat import array_namespace
 
-from ..arrays import Array, norm, squares
+from ..arrays import Array, namespace, norm, squares
 from ..observation import Observed, of_point, velocities
 from ..simulator import Simulator
 from ..task import TaskSpace
@@ -60,7 +59,7 @@ class ReacherGoal(GymnasiumRobot):
 
     def observe(self, sim: Simulator, derived: tuple[Array, Array]) -> Array:
         qpos, velocity = sim.bind("qpos"), sim.bind("qvel")[:, :_ARM]
-        xp, (tip, target) = array_namespace(qpos), derived
+        xp, (tip, target) = namespace(qpos), derived
         angles = xp.cos(qpos[:, :_ARM]), xp.sin(qpos[:, :_ARM])
         if self.goal_visible:
             return xp.concat([*angles, qpos[:, _ARM:], velocity, (tip - target)[:, :2]], axis=1)

@@ -15,11 +15,10 @@ from pathlib import Path
 
 import mujoco
 import numpy as np
-from array_api_compat import array_namespace
 
 from metarl.util.optional import Extra
 
-from ..arrays import Array, columns, constant, squares
+from ..arrays import Array, columns, constant, namespace, squares
 from ..family import Family
 from ..observation import Observed
 from ..simulator import Simulator
@@ -114,11 +113,11 @@ def to_body(quat: Array, vector: Array) -> Array:
     (w, x, y, z), (a, b, c) = columns(quat), columns(vector)
     # v + w t + t x u with t = 2 v x u; numpy.cross takes five times as long
     p, q, r = 2 * (b * z - c * y), 2 * (c * x - a * z), 2 * (a * y - b * x)
-    xp = array_namespace(quat)
+    xp = namespace(quat)
     return xp.stack([a + w * p + q * z - r * y, b + w * q + r * x - p * z, c + w * r + p * y - q * x], axis=1)
 
 
 def gravity_direction(quat: Array) -> Array:
     """Unit vector of gravity in the frames of bodies of orientation quat (N, 4): what a tilted IMU senses, (N, 3)."""
     w, x, y, z = columns(quat)
-    return array_namespace(quat).stack([2 * (w * y - x * z), -2 * (w * x + y * z), 2 * (x * x + y * y) - 1], axis=1)
+    return namespace(quat).stack([2 * (w * y - x * z), -2 * (w * x + y * z), 2 * (x * x + y * y) - 1], axis=1)

@@ -7,11 +7,10 @@
 from collections.abc import Sequence
 
 import numpy as np
-from array_api_compat import array_namespace
 
 from metarl.util.text import nearest
 
-from ..arrays import Array, squares
+from ..arrays import Array, namespace, squares
 from ..observation import Observed, positions, velocities
 from ..simulator import Simulator
 from ..task import TaskSpace
@@ -34,7 +33,7 @@ class Swimmer(GymnasiumRobot):
 
     def observe(self, sim: Simulator, derived: None) -> Array:
         qpos = sim.bind("qpos")
-        return array_namespace(qpos).concat([qpos[:, 2:], sim.bind("qvel")], axis=1)
+        return namespace(qpos).concat([qpos[:, 2:], sim.bind("qvel")], axis=1)
 
     def observation_names(self) -> tuple[Observed, ...]:
         model = self.build()

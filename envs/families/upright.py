@@ -10,9 +10,8 @@
 from collections.abc import Sequence
 
 import numpy as np
-from array_api_compat import array_namespace
 
-from ..arrays import Array, clip, flag, squares
+from ..arrays import Array, clip, flag, namespace, squares
 from ..observation import Observed, positions, velocities
 from ..simulator import Simulator
 from .gymnasium_robot import GymnasiumRobot, uniform
@@ -41,7 +40,7 @@ class Upright(GymnasiumRobot):
 
     def observe(self, sim: Simulator, derived: None) -> Array:
         velocity = clip(sim.bind("qvel"), -VELOCITY_LIMIT, VELOCITY_LIMIT)
-        return array_namespace(velocity).concat([sim.bind("qpos")[:, 1:], velocity], axis=1)
+        return namespace(velocity).concat([sim.bind("qpos")[:, 1:], velocity], axis=1)
 
     def observation_names(self) -> tuple[Observed, ...]:
         model = self.build()

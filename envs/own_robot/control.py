@@ -10,13 +10,19 @@ import mujoco
 import numpy as np
 from pydantic import AfterValidator, ValidationInfo, field_validator
 
-from .entries import Entry, Expected, Named, NotNegative, Positive, Share, elements, mistaken, option
+from ..actuators import controls
+from .entries import Entry, Expected, Named, Names, NotNegative, Positive, Share, elements, mistaken, option
+
+MOST_STEPS = 10_000  # of physics in an environment step
 
 
-def _divides(rate: float, info: ValidationInfo) -> float:
+def _divides(rate: float, info: ValidationInfo[Names]) -> float:
     if info.context.model is not None:
         physics = 1 / info.context.model.opt.timestep
         steps = max(1, round(physics / rate))
+        if steps > MOST_STEPS:
+            raise ValueError(f"a rate of at least {physics / MOST_STEPS:g}: {MOST_STEPS} physics steps each, at the"
+                             f" MJCF's timestep of {1 / physics:g} s")  # fmt: skip
         if abs(rate * steps - physics) > 1e-5 * physics:  # a rate of six digits, as they are proposed here
             raise ValueError(f"a rate that divides the {physics:g} physics steps a second, such as"
                              f" {physics / (steps + 1):g}, {physics / steps:g}")  # fmt: skip
@@ -29,7 +35,7 @@ class Control(Entry):
     renamed: ClassVar[dict[str, str]] = {"reach": "action_range"}
     kind: str
     rate: Annotated[Positive, AfterValidator(_divides)] = option(
-        50.0, "Control rate, Hz; a whole number of physics steps each."
+        50.0, "Control rate, Hz; a whole number of physics steps each.", validate_default=True
     )
     action_range: Positive = option(None, "An action of 1 moves a control this far from home, rad or m of a servo.")
 
@@ -49,7 +55,7 @@ class Control(Entry):
             home = self.home(model, keyframe)
             return home - self.action_range, home + self.action_range
         low, high = model.actuator_ctrlrange.T.copy()
-        unlimited = [model.actuator(int(i)).name for i in np.flatnonzero(low >= high)]
+        unlimited = [name for (_, name), free in zip(controls(model), low >= high, strict=True) if free]
         if unlimited:
             raise ValueError(f"actuators {', '.join(unlimited)} have no ctrlrange in the MJCF, expected one, or"
                              " action_range")  # fmt: skip
@@ -64,7 +70,7 @@ class ModelControl(Control):
 
     @field_validator("scale")
     @classmethod
-    def _either(cls, value: float, info: ValidationInfo) -> float:
+    def _either(cls, value: float, info: ValidationInfo[Names]) -> float:
         if info.data.get("action_range") is not None:
             raise mistaken("got both action_range and scale, expected one of them")
         return value
@@ -89,7 +95,7 @@ class TorqueControl(Control):
 
     @field_validator("limit")
     @classmethod
-    def _one_each(cls, value: Any, info: ValidationInfo) -> Any:
+    def _one_each(cls, value: Any, info: ValidationInfo[Names]) -> Any:
         joints = info.data.get("joints")
         if isinstance(value, dict) and joints and info.context.model and set(value) != set(joints):
             raise ValueError(f"a number above 0, or one for each of {', '.join(joints)}")
@@ -110,7 +116,7 @@ class PositionControl(TorqueControl):
     kd: NotNegative = option(0.0, "Damping, N m s/rad (N s/m).")
 
     def edit(self, model: mujoco.MjModel) -> dict[str, Any]:
-        edit = super().edit(model) | {"kp": self.kp, "kd": self.kd}
+        edit: dict[str, Any] = super().edit(model) | {"kp": self.kp, "kd": self.kd}
         for joint in edit["joints"]:
             joint["home"] = model.key_qpos[:, model.joint(joint["name"]).qposadr[0]].tolist()
         return edit
@@ -123,14 +129,14 @@ class PositionControl(TorqueControl):
 CONTROLS = {"model": ModelControl, "torque": TorqueControl, "position": PositionControl}
 
 
-def with_actuators(value: Any, handler: Any, info: ValidationInfo) -> Control:
+def with_actuators(value: Any, handler: Any, info: ValidationInfo[Names]) -> Control:
     """A control, whose actuators the rest of the file may name from here on."""
     control, names = handler(value), info.context
     if isinstance(control, TorqueControl):
         names.actuators = dict(enumerate(control.joints)) if names.model else None
     elif names.model:
         names.actuators = elements(names.model, "actuators")
-        if not names.actuators:
+        if not names.model.nu:
             raise mistaken("got model, expected torque or position: the MJCF has no actuators", "kind")
     return control
 
@@ -146,7 +152,7 @@ class Start(Entry):
 
     @field_validator("position_noise")
     @classmethod
-    def _joints(cls, value: Any, info: ValidationInfo) -> Any:
+    def _joints(cls, value: Any, info: ValidationInfo[Names]) -> Any:
         joint = Named("joints", many=False)
         return {joint.check(name, info): n for name, n in value.items()} if isinstance(value, dict) else value
 

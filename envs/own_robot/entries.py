@@ -65,7 +65,7 @@ def elements(model: mujoco.MjModel, kind: str) -> dict[int, str]:
     """Names by index; of "joints" (hinges and slides), "bodies", "sites", "sensors", "actuators" and so on."""
     count, get = {
         "joints": (model.njnt, model.joint), "bodies": (model.nbody, model.body), "sites": (model.nsite, model.site),
-        "sensors": (model.nsensor, model.sensor), "actuators": (model.nu, model.actuator),
+        "sensors": (model.nsensor, model.sensor), "actuators": (model.nactuator, model.actuator),
         "keyframes": (model.nkey, model.key), "cameras": (model.ncam, model.camera),
     }[kind]  # fmt: skip
     return {i: get(i).name for i in range(count) if kind != "joints" or int(model.jnt_type[i]) in MOVABLE}
@@ -204,7 +204,7 @@ def _words(error: Any) -> str:
         return error["msg"].removeprefix("Value error, ")
     if error["type"] == "too_short":
         return f"at least {error['ctx']['min_length']}"
-    return {"dict_type": _SECTION, "list_type": "a list"}.get(error["type"], error["msg"])
+    return {"dict_type": _SECTION, "list_type": "a list"}.get(error["type"]) or str(error["msg"])
 
 
 def read_entry(entry: type[T], data: Any, names: Names) -> tuple[T | None, list[Mistake]]:
@@ -240,7 +240,7 @@ def option(default: Any, description: str, **more: Any) -> Any:
     """A key with what it means; `...` as the default of one that must be there, "*" stands for all names."""
     if default is NOTHING:
         return Field(default_factory=lambda: NOTHING, description=description, validate_default=True, **more)
-    return Field(default, description=description, validate_default=default == "*", **more)
+    return Field(default, description=description, **{"validate_default": default == "*"} | more)
 
 
 def is_line(value: Any) -> bool:
@@ -262,10 +262,11 @@ def as_tuple(value: Any) -> tuple:
     return tuple(as_tuple(item) if isinstance(item, list) else item for item in values)
 
 
-_FINITE, _NOT_HUGE = {"strict": True, "allow_inf_nan": False}, _check(lambda value: abs(value) <= 1e300)
-Number = Annotated[float, Field(**_FINITE), _NOT_HUGE, Expected("a number")]
-Positive = Annotated[float, Field(gt=0, **_FINITE), _NOT_HUGE, Expected("a number above 0")]
-NotNegative = Annotated[float, Field(ge=0, **_FINITE), _NOT_HUGE, Expected("a number of at least 0")]
+_NOT_HUGE = _check(lambda value: abs(value) <= 1e300)
+_FINITE = Field(strict=True, allow_inf_nan=False)
+Number = Annotated[float, _FINITE, _NOT_HUGE, Expected("a number")]
+Positive = Annotated[float, Field(gt=0), _FINITE, _NOT_HUGE, Expected("a number above 0")]
+NotNegative = Annotated[float, Field(ge=0), _FINITE, _NOT_HUGE, Expected("a number of at least 0")]
 Share = Annotated[float, Field(gt=0, le=1), Expected("a number above 0 and of at most 1")]
 Numbers = Annotated[Number | list[Number], Expected("a number, or a list of them"), AfterValidator(as_tuple)]
 Text = Annotated[str, Field(min_length=1, max_length=500), _check(is_line, True), Expected("one line of text")]

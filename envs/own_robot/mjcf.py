@@ -14,6 +14,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -51,19 +52,23 @@ class Files:
     """Files of a folder as they were read; equal if names and content are.
 
     Attributes:
-        hashes: name relative to the folder, with /, and SHA-256 of each, in the order in which they were found.
+        hashes: name, with /, and SHA-256 of each, in the order in which they were found.
         contents: by name.
+        folder: the end of the robot's folder's path that names begin with, where the MJCF names files by it; else ".".
     """
 
     hashes: tuple[tuple[str, str], ...]
     contents: dict[str, bytes] = field(compare=False, repr=False)
+    folder: str = "."
 
     @classmethod
-    def of(cls, contents: dict[str, bytes]) -> "Files":
-        return cls(tuple((name, hashlib.sha256(content).hexdigest()) for name, content in contents.items()), contents)
+    def of(cls, contents: dict[str, bytes], folder: str = ".") -> "Files":
+        """Files by their names relative to the robot's folder."""
+        named = {(PurePosixPath(folder) / name).as_posix(): content for name, content in contents.items()}
+        return cls(tuple((name, hashlib.sha256(named[name]).hexdigest()) for name in named), named, folder)
 
     def __or__(self, other: "Files") -> "Files":
-        return Files(tuple(dict(self.hashes + other.hashes).items()), self.contents | other.contents)
+        return Files((*self.hashes, *other.hashes), self.contents | other.contents, self.folder)
 
     def digest(self) -> str:
         """SHA-256 of names and contents, 64 hexadecimal digits; their order does not matter."""
@@ -81,7 +86,9 @@ def read_files(folder: Path, mjcf: str) -> Files:
 
     A file that is named and not there is left out: the compiler will say so.
     """
-    return Files.of(_Reader(folder, mjcf).files())
+    reader = _Reader(folder, mjcf)
+    contents, parts = reader.files(), reader.folder.parts
+    return Files.of(contents, PurePosixPath(*parts[len(parts) - reader.up :]).as_posix())
 
 
 @functools.lru_cache(maxsize=16)
@@ -145,11 +152,24 @@ def _fault(child: subprocess.CompletedProcess, limits: Limits) -> str:
     return one_line(text)
 
 
+_COMMENT = re.compile(rb"<!--.*?-->", re.DOTALL)  # MuJoCo forgives -- inside
+
+
+def _up(path: PurePosixPath) -> int:
+    """How many folders above its start a relative path goes."""
+    depth = lowest = 0
+    for part in path.parts:
+        depth += -1 if part == ".." else 1
+        lowest = min(depth, lowest)
+    return -lowest
+
+
 class _Reader:
     """Finds the files that an MJCF names. Reads XML with expat, which expands no external entity."""
 
     def __init__(self, folder: Path, mjcf: str):
         self.folder, self.main = folder.resolve(), mjcf
+        self.up = 0  # folders above the robot's that paths go through on their way back into it
         self.folders = {PurePosixPath()}  # meshdir and its like, as the MJCF gives them
         self.assets: list[tuple[str, PurePosixPath]] = []  # (file, folder of the MJCF that names it)
         self.found: dict[str, bytes] = {}
@@ -206,8 +226,8 @@ class _Reader:
         parser = xml.parsers.expat.ParserCreate()
         parser.StartElementHandler, parser.StartDoctypeDeclHandler = start, doctype
         try:
-            parser.Parse(content, True)
-        except xml.parsers.expat.ExpatError as error:
+            parser.Parse(_COMMENT.sub(lambda comment: b"\n" * comment[0].count(b"\n"), content), True)
+        except (xml.parsers.expat.ExpatError, LookupError) as error:  # LookupError: no such encoding
             raise ValueError(f"{name}: not valid XML: {error}") from error
         return parts
 
@@ -220,10 +240,13 @@ class _Reader:
 
     def places(self, file: str, base: PurePosixPath) -> list[str]:
         """Where a file may be that is named in an MJCF of folder base, and is there, relative to the folder."""
-        bases = {PurePosixPath(), base} | self.folders | {base / folder for folder in self.folders}
+        bases = {PurePosixPath(), base, PurePosixPath(self.main).parent}  # MuJoCo looks beside the main MJCF
         names = {PurePosixPath(file), PurePosixPath(PurePosixPath(file).name)}  # strippath
-        found, outside = [], False
-        for path in sorted({Path(os.path.normpath(self.folder / f / name)) for f in bases for name in names}):
+        found, outside, ups = [], False, {}
+        for relative in (b / folder / name for b in bases for folder in self.folders for name in names):
+            path = Path(os.path.normpath(self.folder / relative))
+            ups[path] = max(_up(relative), ups.get(path, 0))
+        for path in sorted(ups):
             if not path.is_relative_to(self.folder):
                 outside = True
                 continue
@@ -232,6 +255,7 @@ class _Reader:
                     if not path.resolve().is_relative_to(self.folder):
                         raise ValueError(f"{self.main}: {one_line(file)!r} is a link out of the robot's folder")
                     found.append(path.relative_to(self.folder).as_posix())
+                    self.up = max(self.up, ups[path])
             except OSError:  # a name that is too long
                 continue
         if outside and not found:

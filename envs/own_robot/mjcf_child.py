@@ -14,9 +14,16 @@ Edits (all may be missing) are what the YAML of a robot asks for:
 
 import json
 import sys
+import time
 
 MOST_OF_A_SIMULATION = 256 << 20  # bytes
-_LARGEST = {"nq": 10_000, "nv": 10_000, "nu": 10_000, "nbody": 20_000, "ngeom": 50_000, "nuserdata": 100_000}
+_LARGEST = {
+    "narena": (MOST_OF_A_SIMULATION, "<size memory> or njmax, nconmax"), "nq": (10_000, "joints"),
+    "nv": (10_000, "joints"), "nu": (10_000, "actuators"), "nbody": (20_000, "bodies"), "ngeom": (50_000, "geoms"),
+    "nuserdata": (100_000, "<size nuserdata>"), "ntexdata": (256 << 20, "width and height of its textures, bytes"),
+    "nhfielddata": (1 << 24, "nrow times ncol of its height fields"),
+}  # fmt: skip
+_MOST_ITERATIONS, _LEAST_TIMESTEP, _MOST_SECONDS = 10_000, 1e-6, 1.0
 
 
 def limit(memory: int, cpu: int) -> None:
@@ -37,6 +44,7 @@ def compile_model(job: dict):
     import mujoco
 
     spec = mujoco.MjSpec.from_file(job["file"])
+    _name_all(spec)
     edits = job["edits"]
     if "actuators" in edits:
         _replace_actuators(spec, edits["actuators"])
@@ -53,11 +61,34 @@ def compile_model(job: dict):
         mode = mujoco.mjtCamLight.mjCAMLIGHT_TRACKCOM if camera.pop("tracks") else mujoco.mjtCamLight.mjCAMLIGHT_FIXED
         body.add_camera(mode=mode, **camera)
     model = spec.compile()
-    for name, most in {"narena": MOST_OF_A_SIMULATION, **_LARGEST}.items():
+    for name, (most, what) in _LARGEST.items():
         if getattr(model, name) > most:
-            raise ValueError(f"got {name} = {getattr(model, name)}, expected at most {most} of a robot")
-    mujoco.mj_step(model, mujoco.MjData(model))
+            raise ValueError(f"got {name} = {getattr(model, name)}, expected at most {most} of a robot ({what})")
+    if not model.opt.timestep >= _LEAST_TIMESTEP:
+        raise ValueError(f"got timestep = {model.opt.timestep:g} s, expected at least {_LEAST_TIMESTEP:g} (<option>)")
+    for name in ("iterations", "ls_iterations", "noslip_iterations", "ccd_iterations", "sdf_iterations"):
+        if getattr(model.opt, name) > _MOST_ITERATIONS:
+            raise ValueError(f"got {name} = {getattr(model.opt, name)}, expected at most {_MOST_ITERATIONS} (<option>)")
+    data, start = mujoco.MjData(model), time.process_time()
+    mujoco.mj_step(model, data)
+    seconds = time.process_time() - start
+    if seconds > _MOST_SECONDS:
+        raise ValueError(f"one physics step took {seconds:.1f} s of processor time, expected at most {_MOST_SECONDS:g}:"
+                         " lower <option iterations>, or use fewer bodies and contacts")  # fmt: skip
     return model
+
+
+def _name_all(spec) -> None:
+    """Name joints, actuators, sensors and keyframes without a name by index, "joint_3"."""
+    kinds = {"joint": spec.joints, "actuator": spec.actuators, "sensor": spec.sensors, "keyframe": spec.keys}
+    if all(element.name for elements in kinds.values() for element in elements):
+        return
+    spec.compile()  # gives out the indices
+    for kind, elements in kinds.items():
+        names = {element.name for element in elements}
+        for element in elements:
+            name = f"{kind}_{element.id}"
+            element.name = element.name or (f"{name}_" if name in names else name)
 
 
 def _replace_actuators(spec, wanted: dict) -> None:

@@ -23,7 +23,7 @@ from ..task import SPLITS, TaskSpace
 from ..variation.quantities import QUANTITIES
 from ..variation.write import Write
 from ..writer import Unwritable, Writer
-from .entries import Choice, Entry, Expected, Mistake, Number, Numbers, Text, Word, as_tuple, mistaken, option
+from .entries import Choice, Entry, Expected, Mistake, Names, Number, Numbers, Text, Word, as_tuple, mistaken, option
 
 _Element = str | Annotated[int, Field(strict=True)]
 _Elements = Annotated[
@@ -55,7 +55,7 @@ class WriteEntry(Entry):
             raise mistaken(str(error)) from error
 
 
-def _one_or_several(value: Any, handler: Any, info: ValidationInfo) -> list[WriteEntry]:
+def _one_or_several(value: Any, handler: Any, info: ValidationInfo[Names]) -> list[WriteEntry]:
     if isinstance(value, dict):
         return [WriteEntry.model_validate(value, context=info.context)]
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
@@ -94,7 +94,7 @@ class ParameterEntry(Entry):
 
     @field_validator("extrapolation")
     @classmethod
-    def _of_its_kind(cls, value: tuple, info: ValidationInfo) -> tuple:
+    def _of_its_kind(cls, value: tuple, info: ValidationInfo[Names]) -> tuple:
         if info.data.get("distribution") != "choice" and not info.data.get("choices"):
             value = value if isinstance(value[:1] and value[0], tuple) else (value,)
             if not all(isinstance(pair, tuple) and len(pair) == 2 and pair[0] < pair[1] for pair in value):
@@ -110,11 +110,12 @@ class ParameterEntry(Entry):
 
     def parameter(self, name: str) -> Parameter:
         """The parameter of that name."""
-        values = {key: value for key, value in dict(self).items() if value is not None}
+        values: dict[str, Any] = {key: value for key, value in dict(self).items() if value is not None}
         values["description"] = self.description or name.replace("_", " ")
         values["distribution"] = self.distribution or ("choice" if self.choices else "uniform")
         try:
-            return Parameter(name, **values | {"writes": tuple(entry.write() for entry in self.writes)})
+            values["writes"] = tuple(entry.write() for entry in self.writes)
+            return Parameter(name, **values)
         except (ValueError, TypeError) as error:
             raise mistaken(str(error).removeprefix(f"parameter {name}: ")) from error
 

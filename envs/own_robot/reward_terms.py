@@ -20,10 +20,10 @@ import numpy as np
 from pydantic import ConfigDict, ValidationInfo, WrapValidator, field_validator
 
 from ..simulator import Simulator
-from .entries import NOTHING, Choice, Named, Number, Positive, mistaken, option
+from .entries import NOTHING, Choice, Named, Names, Number, Positive, mistaken, option
 from .signals import Built, Signal, SignalEntry
 
-Shape = Callable[[np.ndarray], np.ndarray]
+Shape = Callable[[Any], Any]
 _square: Shape = lambda x: np.square(x).sum(axis=1)  # noqa: E731
 SHAPES: dict[str, tuple[Shape, str, str]] = {  # of numbers (N, k) less their targets, over the tolerance
     "linear": (lambda x: x.sum(axis=1), "Σ (s - target)", "the numbers themselves, summed"),
@@ -44,7 +44,7 @@ RENAMED = {"near": "exp_squared"}
 _PARAMETER = Named("parameters", many=False)
 
 
-def _target(value: Any, handler: Any, info: ValidationInfo) -> float | str:
+def _target(value: Any, handler: Any, info: ValidationInfo[Names]) -> float | str:
     if isinstance(value, str):
         return _PARAMETER.check(value, info)
     if isinstance(value, list):
@@ -75,7 +75,7 @@ class RewardPart(SignalEntry):
 
     @field_validator("tolerance", mode="wrap")
     @classmethod
-    def _of_the_shape(cls, value: Any, handler: Any, info: ValidationInfo) -> float:
+    def _of_the_shape(cls, value: Any, handler: Any, info: ValidationInfo[Names]) -> float:
         shape = info.data.get("shape")  # None after a mistake
         if value is not NOTHING and shape not in (None, *WITH_TOLERANCE):
             raise ValueError(f"no such key: it belongs to the shapes {' and '.join(WITH_TOLERANCE)}")
@@ -102,7 +102,7 @@ class TerminationPart(SignalEntry):
 
     @field_validator("above", mode="wrap")
     @classmethod
-    def _a_bound(cls, value: Any, handler: Any, info: ValidationInfo) -> float:
+    def _a_bound(cls, value: Any, handler: Any, info: ValidationInfo[Names]) -> float:
         if value is NOTHING and info.data.get("below", 0.0) is None:
             raise mistaken("got no bound, expected below, above or both")
         return math.inf if value is NOTHING else handler(value)
@@ -132,7 +132,7 @@ class RewardTerm:
     def value(self, sim: Simulator, ctrl_before: np.ndarray, values: np.ndarray) -> np.ndarray:
         """What the term pays for the step, (N,); controls before it (N, A), tasks values (N, D)."""
         numbers = self.signal.read(sim)
-        if self.changes:
+        if self.changes and self.signal.compute:
             numbers = numbers - self.signal.compute(ctrl_before)
         if self.told or self.targets.any():
             targets = np.tile(self.targets, (len(values), 1))
@@ -155,7 +155,7 @@ class TerminationTerm:
     def ended(self, sim: Simulator) -> np.ndarray:
         """Which simulations have ended, (N,) bool."""
         numbers = self.signal.read(sim)
-        return ((numbers < self.below) | (numbers > self.above)).any(axis=1)
+        return np.any((numbers < self.below) | (numbers > self.above), axis=1)
 
 
 def table() -> str:

@@ -22,6 +22,7 @@ from ..family import Family
 from ..observation import Observed
 from ..simulator import Simulator
 from ..task import TaskSpace
+from ..variation.quantities import QUANTITIES
 from . import mjcf
 from .entries import MOVABLE, Mistake, Names, elements, is_line, read_entry
 from .parameters import ParameterEntry, check_space, check_use, check_writes
@@ -39,7 +40,8 @@ class OwnRobot(Family):
 
     Attributes:
         description: one line for people.
-        files: contents of the files that it is made of by name relative to its folder, the robot file first.
+        files: contents of the files that it is made of by name relative to its folder, the robot file first; where the
+            MJCF names files by the name of the folder ("../go1/hand.stl"), that begins the names.
         digest: SHA-256 of those.
         limits: what compiling the MJCF may take.
 
@@ -67,7 +69,7 @@ class OwnRobot(Family):
                 parts = mjcf.read_files(file.parent, data["mjcf"])
             except ValueError as error:
                 found.append(("mjcf", str(error)))
-        self._files = mjcf.Files.of({file.name: content}) | parts
+        self._files = mjcf.Files.of({file.name: content}, parts.folder) | parts
         self.digest = self._files.digest()
         if sha256 is not None and sha256 != self.digest:
             raise ValueError(f"{robot}: its files have changed: got digest {self.digest[:16]}..., expected"
@@ -137,7 +139,7 @@ class OwnRobot(Family):
         return self._files.contents
 
     def copy_to(self, folder: Path) -> None:
-        """Write its files, as they were read, to the same places in another folder."""
+        """Write its files, as they were read, to another folder, under the names that `files` has."""
         self._files.copy_to(folder)
 
     def build(self) -> mujoco.MjModel:
@@ -212,10 +214,11 @@ def _impossible_writes(data: dict[str, Any], names: Names) -> list[Mistake]:
     """What the model cannot take of the parameters that are right by themselves, in a file that is not."""
     found: list[Mistake] = []
     if names.model:
-        entries = {name: read_entry(ParameterEntry, item, names)[0] for name, item in data["parameters"].items()}
         there = names.actuators == elements(names.model, "actuators")
-        parameters = [entry.parameter(name) for name, entry in entries.items() if entry]
-        known = [p for p in parameters if there or all(write.quantity_row.kind != "actuator" for write in p.writes)]
+        written = (names.parameters or {}).values()
+        entries = {name: read_entry(ParameterEntry, data["parameters"][name], names)[0] for name in written}
+        known = [entry.parameter(name) for name, entry in entries.items() if entry and (
+            there or all(QUANTITIES[write.quantity].kind != "actuator" for write in entry.writes))]  # fmt: skip
         check_writes(known, names.model, found)
     return found
 

@@ -21,6 +21,7 @@ import mujoco
 import numpy as np
 from pydantic import Field, create_model
 
+from ..actuators import controls, outputs
 from ..families.servo_robot import gravity_direction, to_body
 from ..observation import Observed
 from ..simulator import Simulator
@@ -147,7 +148,7 @@ def entries(where: str, base: type[SignalEntry] = SignalEntry) -> dict[str, Any]
     found = {}
     for name, kind in SIGNALS.items():
         if where in kind.where or kind.where == "all three":
-            fields = {option: OPTIONS[option] for option in kind.options}
+            fields: dict[str, Any] = {option: OPTIONS[option] for option in kind.options}
             fields["signal"] = Literal[name], Field(description=f"{kind.meaning} [{kind.unit}]")
             found[name] = create_model(f"{where}_{name}", __base__=base, **fields)
     return found
@@ -293,7 +294,7 @@ def _distance(entry: Any, built: Built) -> Signal:
     inside = " + ".join(f"({name.source})**2" for name in offset.names)
     name = Observed(f"distance of {entry.end[1]} from {entry.start[1]}", "m", " ".join(entry.start),
                     f"sqrt({inside})")  # fmt: skip
-    return Signal("sensordata", offset.columns, (name,), lambda p: length(offset.compute(p)))
+    return Signal("sensordata", offset.columns, (name,), lambda p: length(p[:, 3:] - p[:, :3]))
 
 
 def length(vectors: np.ndarray) -> np.ndarray:
@@ -302,22 +303,27 @@ def length(vectors: np.ndarray) -> np.ndarray:
     return np.sqrt(x * x + y * y + z * z)[:, None]
 
 
-def _actuator_fields(field: str, word: str, unit: str) -> Callable:
+def _actuator_fields(field: str, word: str, unit: str) -> Callable[[Any, Built], Signal]:
     def build(entry: Any, built: Built) -> Signal:
-        columns = np.array([built.model.actuator(name).id for name in entry.actuators])
-        names = tuple(Observed(f"{name} {word}", unit, f"actuator {name}", f"{field}[{c}]")
-                      for name, c in zip(entry.actuators, columns, strict=True))  # fmt: skip
-        return Signal(field, columns, names)
+        columns, names = [], []
+        for name in entry.actuators:
+            own = outputs(built.model, built.model.actuator(name).id)
+            for i, column in enumerate(own):
+                columns.append(column)
+                label = f"{name} {word}" if len(own) == 1 else f"{name} {word} {i}"
+                names.append(Observed(label, unit, f"actuator {name}", f"{field}[{column}]"))
+        return Signal(field, np.array(columns), tuple(names))
 
     return build
 
 
 def _action(entry: Any, built: Built) -> Signal:
-    model, (low, high) = built.model, built.control_range
+    low, high = built.control_range
     middle, half = 0.5 * (low + high), 0.5 * (high - low)
-    names = tuple(Observed(f"{model.actuator(i).name} action", "1", f"actuator {model.actuator(i).name}",
-                           f"(ctrl[{i}] - {middle[i]:.17g}) / {half[i]:.17g}") for i in range(model.nu))  # fmt: skip
-    return Signal("ctrl", np.arange(model.nu), names, lambda ctrl: (ctrl - middle) / half)
+    names = tuple(Observed(f"{name} action", "1", f"actuator {built.model.actuator(actuator).name}",
+                           f"(ctrl[{i}] - {middle[i]:.17g}) / {half[i]:.17g}")
+                  for i, (actuator, name) in enumerate(controls(built.model)))  # fmt: skip
+    return Signal("ctrl", np.arange(built.model.nu), names, lambda ctrl: (ctrl - middle) / half)
 
 
 def _clock(entry: Any, built: Built) -> Signal:

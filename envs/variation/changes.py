@@ -21,6 +21,8 @@ _GEOM = {name: int(getattr(mujoco.mjtGeom, f"mjGEOM_{name.upper()}")) for name i
          ("sphere", "capsule", "ellipsoid", "cylinder", "box", "plane")}
 _ROUND = [_GEOM["sphere"], _GEOM["capsule"], _GEOM["cylinder"]]
 _LONG = [_GEOM["capsule"], _GEOM["cylinder"]]
+_EDGED = [_GEOM["box"], _GEOM["ellipsoid"]]
+_SIZED = {"radius": _ROUND, "half_length": _LONG, "half_size": _EDGED}
 
 
 class FieldRows(dict):
@@ -106,10 +108,21 @@ def _gain(fields, sims, elements, values, write):
     fields["actuator_biasprm"][sims[:, None], servo, 1] = -new[:, np.isin(elements, servo)]
 
 
-def _geom_size(fields, sims, elements, values, write, *, column, types):
-    chosen = elements[np.isin(fields.model.geom_type[elements], types)]
-    at = (sims[:, None], chosen, column)
-    fields["geom_size"][at] = apply_mode(fields["geom_size"][at], values, write.mode)
+def _geom_size(fields, sims, elements, values, write, *, types, column=None):
+    """Of all geoms those of the types, of named ones each: what would change nothing is refused."""
+    model = fields.model
+    fits = np.isin(model.geom_type[elements], types)
+    if not fits.any() or (write.elements and not fits.all()):
+        odd = model.geom(int(elements[~fits][0])) if len(elements) else None
+        words = " and ".join(f"{name}s" for name in _GEOM if _GEOM[name] in types).replace("boxs", "boxes")
+        got = f"geom {odd.name or odd.id!r} is a {_kind_of(odd)}" if odd else "the model has none"
+        better = [q for q, kinds in _SIZED.items() if odd and int(odd.type[0]) in kinds]
+        raise ValueError(f"{write.quantity} is of {words}; {got}" + (f": use {' or '.join(better)}" if better else ""))
+    _plain(fields, sims, elements[fits], values, write, name="geom_size", column=column)
+
+
+def _kind_of(geom) -> str:
+    return mujoco.mjtGeom(int(geom.type[0])).name.removeprefix("mjGEOM_").lower()
 
 
 def _geom_length(fields, sims, elements, values, write):
@@ -218,6 +231,7 @@ CHANGES: dict[str, Callable] = {
 } | {
     "mass": _mass, "payload": _payload, "strength": _strength, "gain": _gain,
     "radius": partial(_geom_size, column=0, types=_ROUND), "half_length": partial(_geom_size, column=1, types=_LONG),
+    "half_size": partial(_geom_size, types=_EDGED),
     "geom_length": _geom_length, "limb_length": _limb_length, "size": _size,
 }  # fmt: skip
 """What applies each quantity that is in the model."""

@@ -81,6 +81,8 @@ QUANTITIES: dict[str, Quantity] = {
     "radius": Quantity("m", "geom", _ALL, ("geom_size",), "radius of spheres, capsules and cylinders; the mass stays"),
     "half_length": Quantity("m", "geom", _ALL, ("geom_size",),
                             "half length of capsules and cylinders about their centres; the mass stays"),
+    "half_size": Quantity("m", "geom", _ALL, ("geom_size",),
+                          "half size of boxes and ellipsoids along `axis`; the mass stays", axes=True),
     "geom_length": Quantity("m", "geom", _ALL, ("geom_size", "geom_pos", *_INERTIAL),
                             "half length of a capsule or cylinder about its centre; mass, its centre and inertia of "
                             "its body follow, at the density that it has"),

@@ -24,7 +24,7 @@ class ScratchConfig(Untrained):
     learner: ClassVar[str] = "metarl.algorithms.baselines:Scratch"
     inner_loop: ClassVar[Literal["adapted"]] = "adapted"
 
-    name: Literal["scratch"] = Field("scratch", description="Which meta-learner this is.")
+    name: Literal["scratch"] = Field(default="scratch", description="Which meta-learner this is.")
 
     def variant(self, config: Config) -> str:
         return f"{config.inner.sb3.algorithm or 'policy gradient'} from scratch"
@@ -38,7 +38,7 @@ class RandomConfig(Untrained):
     adapts: ClassVar[bool] = False
     inner_loop: ClassVar[Literal["none"]] = "none"
 
-    name: Literal["random"] = Field("random", description="Which meta-learner this is.")
+    name: Literal["random"] = Field(default="random", description="Which meta-learner this is.")
 
     def inner_conflicts(self, config: Config) -> Iterator[Conflict]:
         """Any gradient steps are taken and not read, so that a method's config with another name is its baseline."""

@@ -43,6 +43,7 @@ def with_digest(config: Config) -> Config:
     if config.env.family != OWN_ROBOT or "sha256" in config.env.options:
         return config
     family = config.env.load_family()
+    config.env.forget_family()  # the next reader of this path looks at the files again: they may change
     env = config.env.model_copy(update={"options": {**config.env.options, "sha256": family.digest}})
     env.share_family(family)
     return config.model_copy(update={"env": env})
@@ -55,7 +56,7 @@ def copy_into_run(env: EnvConfig, run: Path) -> EnvConfig:
     robot = env.load_family()
     copy = run / FOLDER / next(iter(robot.files))
     if not copy.exists():
-        robot.copy_to(copy.parent)
+        robot.copy_to(run / FOLDER)
     return _with_path(env, str(copy.resolve()))
 
 

@@ -85,7 +85,7 @@ def measure(
             # mean actions try nothing that could be learned from
             if step < steps and deterministic and adapter.shares_experience:
                 rollout = collect(env, adapter, state, episodes, draws)
-            env_steps[step, rows] = rollout.steps.sum(1)
+            env_steps[step, rows] = np.asarray(rollout.steps).sum(1)
             if step < steps:
                 state = adapter.adapt(state, rollout)
             if progress:

@@ -126,7 +126,7 @@ def _variance(shares: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
         correlation = shares[: methods + 1] @ shared
         correlation += shares[methods + 1 :] @ shared[:methods] if shared[-1] else 0.0
         chance = np.prod([1 / size if same else 1 - 1 / size for same, size in zip(shared, sizes, strict=True)])
-        total += chance * _covariance(correlation)
+        total += chance * _covariance(float(correlation))
     return total
 
 

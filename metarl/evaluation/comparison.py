@@ -30,7 +30,7 @@ from metarl.evaluation.result import Evaluation, draws, tasks_in_words
 from metarl.evaluation.statistics import (
     Estimate,
     cvar,
-    estimate,
+    estimates,
     few_note,
     interval_method,
     iqm,
@@ -184,7 +184,7 @@ class Comparison:
     def groups(self) -> list[str] | None:
         """Of the tasks, where there are only a few and each was measured several times."""
         every = draws(self.tasks)
-        return None if every is None else [every[i] for i in np.flatnonzero(self.known)]
+        return None if every is None else [every[int(i)] for i in np.flatnonzero(self.known)]
 
     @property
     def interval_method(self) -> str:
@@ -207,11 +207,18 @@ class Comparison:
 
     def estimate(
         self, position: tuple[int, ...], statistic: Callable, *scores: np.ndarray, paired: bool = False
-    ) -> Any:
+    ) -> Estimate:
+        """Of one number; see `estimates`."""
+        [one] = self.estimates(position, statistic, *scores, paired=paired)
+        return one
+
+    def estimates(
+        self, position: tuple[int, ...], statistic: Callable, *scores: np.ndarray, paired: bool = False
+    ) -> list[Estimate]:
         """With random draws that belong to the `position` in the tables."""
         rng = np.random.default_rng(stream(0, "evaluation", COMPARING, *position))
         options = {"rng": rng, "confidence": self.confidence, "groups": self.groups, "paired": paired}
-        return estimate(statistic, *scores, **options)
+        return estimates(statistic, *scores, **options)
 
     @cached_property
     def rows(self) -> tuple[Row, ...]:

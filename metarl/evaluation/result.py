@@ -176,7 +176,7 @@ class Evaluation:
         """Mean over tasks of the return after `step` steps less that before any, paired by task."""
         return self._estimates(self.per_task[step] - self.per_task[0], self.steps + step, mean)[0]
 
-    def _estimates(self, scores: np.ndarray, position: int, *statistics) -> list[Estimate | None]:
+    def _estimates(self, scores: np.ndarray, position: int, *statistics) -> Sequence[Estimate | None]:
         """Of the tasks (M,) that have a score; None where none has."""
         known = np.isfinite(scores)
         if not known.any():
@@ -213,7 +213,7 @@ class Evaluation:
         if gain is None:
             return f"{start} the physics diverged in every episode on {self.where}"
         verb = "did not change beyond noise," if gain.holds(0.0) else "rose" if gain.value > 0 else "fell"
-        before = format_number(self.curve[0].mean.value)
+        before = "" if self.curve[0].mean is None else format_number(self.curve[0].mean.value)
         return f"{start} the return {verb} from {before} to {_score(row)} on {self.where}"
 
     def _amount(self, row: Step) -> str:

@@ -37,6 +37,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 import scipy.stats
@@ -77,13 +78,13 @@ class Estimate:
     @property
     def complement(self) -> Estimate:
         """Of a probability, that of the opposite."""
-        ends = (None if x is None else 1 - x for x in (self.high, self.low))
-        return Estimate(1 - self.value, *ends, self.of_runs)
+        low, high = (None if x is None else 1 - x for x in (self.high, self.low))
+        return Estimate(1 - self.value, low, high, self.of_runs)
 
     def times(self, factor: float) -> Estimate:
         """In another unit; the factor is positive."""
-        scaled = (None if x is None else factor * x for x in (self.low, self.high))
-        return Estimate(factor * self.value, *scaled, self.of_runs)
+        low, high = (None if x is None else factor * x for x in (self.low, self.high))
+        return Estimate(factor * self.value, low, high, self.of_runs)
 
     def holds(self, value: float) -> bool:
         """Whether a value lies in the interval or the range."""
@@ -135,7 +136,13 @@ def mean_regret(scores: np.ndarray, oracle: np.ndarray) -> np.ndarray:
     return mean(oracle) - mean(scores)
 
 
-def estimate(
+def estimate(statistic: Statistic, *scores: np.ndarray, rng: np.random.Generator, **options: Any) -> Estimate:
+    """The estimate of a statistic that is one number; options as those of `estimates`."""
+    [one] = estimates(statistic, *scores, rng=rng, **options)
+    return one
+
+
+def estimates(
     statistic: Statistic,
     *scores: np.ndarray,
     rng: np.random.Generator,
@@ -144,8 +151,8 @@ def estimate(
     paired: bool = False,
     stratified: bool = False,
     resamples: int = RESAMPLES,
-) -> Estimate | list[Estimate]:
-    """A statistic of one or more methods' scores, (R, M) each with the same M tasks; a list of P for a vector.
+) -> list[Estimate]:
+    """A statistic of P numbers, or of one, of one or more methods' scores, (R, M) each with the same M tasks.
 
     Of two or three runs of a method the range of the runs (of each with each, of two methods) is given instead of an
     interval.
@@ -159,25 +166,23 @@ def estimate(
     scores = tuple(checked(s) for s in scores)
     if len({s.shape[1] for s in scores}) > 1:
         raise ValueError(f"scores have {[s.shape[1] for s in scores]} tasks; expected the same tasks for all methods")
-    value = statistic(*(s[None] for s in scores))[0]
+    values = np.atleast_1d(statistic(*(s[None] for s in scores))[0])
     resample = _Stratified(scores) if stratified else _Crossed(scores, groups, paired)
-    if not stratified and any(2 <= len(s) <= ONLY_RANGE for s in scores):
-        alone = np.stack(resample.runs_alone(statistic))
-        return _estimates(value, alone.min(0), alone.max(0), of_runs=True)
-    level = np.broadcast_to(resample.level(statistic, confidence), value.shape)
+    if isinstance(resample, _Crossed) and any(2 <= len(s) <= ONLY_RANGE for s in scores):
+        alone = np.stack([np.atleast_1d(value) for value in resample.runs_alone(statistic)])
+        ends = zip(values, alone.min(0), alone.max(0), strict=True)
+        return [Estimate(float(value), float(low), float(high), of_runs=True) for value, low, high in ends]
     if not resample.repeated:
-        return _estimates(value, None, None)
+        return [Estimate(float(value)) for value in values]
+    levels = np.broadcast_to(resample.level(statistic, confidence), values.shape)
     batch = max(1, _CELLS // sum(s.size for s in scores))
     parts = [
         statistic(*resample.draw(min(batch, resamples - start), rng)) for start in range(0, resamples, batch)
     ]
-    drawn = np.concatenate(parts)
-    tails = (1 - level) / 2
-    if value.ndim == 0:
-        low, high = np.quantile(drawn, [tails, 1 - tails])
-        return _estimates(value, low, high)
-    ends = [np.quantile(column, [tail, 1 - tail]) for column, tail in zip(drawn.T, tails, strict=True)]
-    return _estimates(value, *np.transpose(ends))
+    drawn = np.concatenate(parts).reshape(resamples, -1).T
+    tails = (1 - levels) / 2
+    ends = [np.quantile(column, [tail, 1 - tail]) for column, tail in zip(drawn, tails, strict=True)]
+    return [Estimate(float(value), float(low), float(high)) for value, (low, high) in zip(values, ends, strict=True)]
 
 
 def interval_method(groups: Sequence | None, *runs: int) -> str:
@@ -309,15 +314,8 @@ def _jackknife_variance(*left_out: Sequence[np.ndarray]) -> np.ndarray:
     """Variance of a statistic from its values with one unit left out each; of the units of each group, if several."""
     groups = [np.asarray(values, np.float64) for values in left_out if len(values) > 1]
     count = sum(map(len, left_out))
-    return sum(len(v) / (len(v) - 1) * ((v - v.mean(0)) ** 2).sum(0) for v in groups) * ((count - 1) / count) ** 2
-
-
-def _estimates(value: np.ndarray, low, high, of_runs: bool = False) -> Estimate | list[Estimate]:
-    if value.ndim == 0:
-        return Estimate(float(value), *(None if x is None else float(x) for x in (low, high)), of_runs)
-    if low is None:
-        return [Estimate(float(v)) for v in value]
-    return [Estimate(float(v), float(a), float(b), of_runs) for v, a, b in zip(value, low, high, strict=True)]
+    parts = [len(v) / (len(v) - 1) * ((v - v.mean(0)) ** 2).sum(0) for v in groups]
+    return np.sum(parts, axis=0) * ((count - 1) / count) ** 2
 
 
 def checked(scores: np.ndarray) -> np.ndarray:

@@ -32,7 +32,8 @@ def print_evaluation(evaluation: Evaluation, console: Console | None = None) -> 
     rows = []
     for row in curve:
         cells = [str(row.step), str(row.episodes), f"{format_number(row.seconds)} s"]
-        cells += ["-"] * 3 if row.mean is None else [str(row.mean), str(row.iqm), format_number(row.worst_task)]
+        worst = "-" if row.worst_task is None else format_number(row.worst_task)
+        cells += [str(row.mean or "-"), str(row.iqm or "-"), worst]
         rows.append(cells + [_percent(row.success)] * success + [str(row.diverged)] * diverged)
     _print(console, f"{evaluation.tasks.space.family}: {evaluation.where}", (columns, rows))
     console.print(evaluation.sentence, markup=False, highlight=False)

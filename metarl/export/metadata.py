@@ -12,6 +12,7 @@ import mujoco
 import numpy as np
 
 from metarl.envs import BatchEnv, Parameter, Tasks
+from metarl.envs.actuators import controls
 from metarl.runs import versions
 from metarl.runs.checkpoint import Checkpoint
 from metarl.runs.run import Run, threads
@@ -73,7 +74,8 @@ def _joints(model: mujoco.MjModel) -> list[dict[str, Any]]:
 
 def _actuator(model: mujoco.MjModel, i: int, low: float, high: float) -> dict[str, Any]:
     """Name, range and unit of a control, as the MJCF declares them: of a servo its target, of a motor its effort."""
-    actuator = {"name": model.actuator(i).name, "low": low, "high": high}
+    i, name = controls(model)[i]
+    actuator = {"name": name, "low": low, "high": high}
     if model.actuator_trntype[i] != mujoco.mjtTrn.mjTRN_JOINT:
         return actuator
     joint = int(model.actuator_trnid[i, 0])

@@ -20,6 +20,7 @@ from metarl.algorithms.baselines import RandomAdapter
 from metarl.algorithms.sampling import episode
 from metarl.bench.physics import steps_vs_physics
 from metarl.envs import FAMILIES, BatchEnv, Family, OwnRobot, Tasks, make_family
+from metarl.envs.actuators import controls
 from metarl.envs.checks import assert_effective, assert_physical
 from metarl.envs.family import endless
 from metarl.robot_check.report import draw_start
@@ -64,7 +65,7 @@ def check(subject: str | Path | Family, pictures: Path | None = None, seconds: f
         "subject": subject,
         "dt": env.dt,
         "horizon": family.horizon,
-        "actions": [env.model.actuator(i).name for i in range(env.model.nu)],
+        "actions": [name for _, name in controls(env.model)],
         "parameters": _parameters(env),
         "throughput": {"env_steps_per_second": speed, "vs_physics": ratio, "simulations": SIMULATIONS},
         "agents": {name: _summary(seen) for name, seen in agents.items()},

@@ -97,7 +97,7 @@ def profiles(comparison: Comparison) -> Figure:
     with matplotlib.rc_context(STYLE):
         figure, axes = empty()
         for i, m in enumerate(comparison.measured):
-            y, low, high = _ends(comparison.estimate((PROFILE, i), performance_profile(thresholds), m.final))
+            y, low, high = _ends(comparison.estimates((PROFILE, i), performance_profile(thresholds), m.final))
             axes.fill_between(thresholds, low, high, color=colour(i), alpha=0.15, lw=0)
             axes.plot(thresholds, y, lw=2, label=m.name, **line(i))
         axes.axvline(comparison.threshold, color=GREY, lw=1, ls=":")
@@ -207,7 +207,7 @@ def _experience_axis(axes, points: list[float], most: float, unit: str) -> None:
 def _ends(estimates) -> tuple[list[float], list[float], list[float]]:
     """Values, and the ends of their intervals (the value itself where there is none)."""
     values = [e.value for e in estimates]
-    return values, *map(list, zip(*(e.ends for e in estimates), strict=True))
+    return values, [e.ends[0] for e in estimates], [e.ends[1] for e in estimates]
 
 
 def _label(name: str, seeds: Sequence[int]) -> str:

@@ -71,8 +71,8 @@ def adaptation_figure(evaluation: Evaluation) -> Figure:
 
 
 def _mean_line(axes, evaluation: Evaluation, rows: Sequence[Step]) -> None:
-    mean = np.array([row.mean.value for row in rows])
-    low, high = np.array([row.mean.ends for row in rows]).reshape(-1, 2).T
+    mean = np.array([row.mean.value for row in rows if row.mean])
+    low, high = np.array([row.mean.ends for row in rows if row.mean]).reshape(-1, 2).T
     label = f"mean, {100 * evaluation.confidence:g} % interval over tasks"
     if any(row.note for row in rows):
         label = f"mean ({rows[0].note})"

@@ -2,8 +2,8 @@
 
     from metarl.visual.replay import extreme_tasks, record
     replay = record(adapter, lambda n: make_env(config, n), extreme_tasks(tasks), steps=1, episodes=20, seed=0)
-    write_html(replay, "replay.html")        # metarl.replay_html: opens in any browser, needs no OpenGL here
-    write_video(replay, "replay.mp4")        # metarl.replay_video: needs OpenGL, in a process of its own
+    write_html(replay, "replay.html")        # metarl.visual.html: opens in any browser, needs no OpenGL here
+    write_video(replay, "replay.mp4")        # metarl.visual.video: needs OpenGL, in a process of its own
 
 A recording holds positions, not pictures: `poses` turns them into those of all bodies, with the model of each task.
 """

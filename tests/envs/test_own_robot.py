@@ -615,3 +615,161 @@ def test_any_text_is_told_in_lines(folder, text):
 def test_yaml_that_is_not_plain_is_refused(folder, text, line):
     (told,) = refused(write(folder, text))
     assert told.startswith(line)
+
+
+SMALL = {
+    "name": "Small", "mjcf": "small.xml", "observation": [{"signal": "joint_position"}],
+    "reward": {"far": {"signal": "joint_position", "weight": 1, "target": "goal"}},
+    "parameters": {"goal": {"default": 0, "low": -1, "high": 1}},
+}  # fmt: skip
+LINK = "<body name='{0}' pos='.3 0 0'><joint name='{0}' axis='0 1 0'/><geom name='{0}' size='.1'/>{1}</body>"
+
+
+def small(folder: Path, body: str, rest: str = "", **changes) -> Path:
+    """A robot of a few elements; changes of SMALL."""
+    (folder / "small.xml").write_text(f"<mujoco><worldbody>{body}</worldbody>{rest}</mujoco>")
+    return write(folder, SMALL | changes, "small.yaml")
+
+
+MOTOR = "<actuator><motor name='m' joint='a' ctrlrange='-1 1'/></actuator>"
+
+
+def test_where_a_body_and_a_site_have_a_name_the_body_is_meant_once(tmp_path):
+    body = LINK.format("a", "<site name='a' pos='0 0 .5'/><site name='ab'/>")
+    names = []
+    for of in ("a", "a*"):
+        path = small(tmp_path, body, MOTOR, observation=[{"signal": "body_position", "of": of, "axes": "z"}])
+        env = BatchEnv(OwnRobot(path), 1)
+        names.append([entry.element for entry in env.family.observation_names()])
+        assert env.reset(seed=0)[0].shape == (1, len(names[-1]))
+    assert names == [["body a"], ["site ab", "body a"]] or names == [["body a"], ["body a", "site ab"]]
+
+
+CORNERS = "v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nf 1 3 2\nf 1 2 4\nf 1 4 3\nf 2 3 4\n"
+MESHED = "<mujoco><asset><mesh name='m' file='{0}'/></asset><worldbody><body><joint name='j'/>" \
+         "<geom type='mesh' mesh='m'/></body></worldbody></mujoco>"  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("main", "meshdir", "part", "file", "mesh"),
+    [
+        ("xmls/main.xml", "../assets", "parts/arm.xml", "m.obj", "assets/m.obj"),  # beside the main file's folder
+        ("main.xml", "", "parts/arm.xml", "meshes/m.obj", "meshes/m.obj"),
+        ("main.xml", "../{0}/assets", "parts/arm.xml", "m.obj", "assets/m.obj"),  # out, and back by the name
+        ("xmls/main.xml", "", "arm.xml", "../../../{1}/{0}/assets/m.obj", "assets/m.obj"),
+    ],
+)
+def test_meshes_are_found_where_mujoco_finds_them(tmp_path, main, meshdir, part, file, mesh):
+    folder = tmp_path / "robots" / "arm"
+    places = {"main": folder / main, "part": (folder / main).parent / part, "mesh": folder / mesh}
+    for path in places.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+    meshdir, file = (text.format("arm", "robots") for text in (meshdir, file))
+    places["main"].write_text(f"<mujoco><compiler meshdir='{meshdir}'/><include file='{part}'/></mujoco>")
+    places["part"].write_text(MESHED.format(file))
+    places["mesh"].write_text(CORNERS)
+    expected = mujoco.MjModel.from_xml_path(str(places["main"]))
+    description = SMALL | {"mjcf": main, "control": {"kind": "torque", "limit": 1}}
+    own = OwnRobot(write(folder, description, "robot.yaml"))
+    assert own.build().nmeshvert == expected.nmeshvert == 4
+    copied = tmp_path / "run" / "robot"
+    own.copy_to(copied)
+    again = OwnRobot(copied / next(iter(own.files)), own.digest)  # as a run folder keeps it, and wherever it is moved
+    assert again.build().nmeshvert == 4 and list(again.files) == list(own.files)
+
+
+def test_the_name_of_an_element_may_be_a_number(tmp_path):
+    """As the joints of some arms are called: the name wins, and what could mean two elements is refused."""
+    body = LINK.format("1", LINK.format("2", LINK.format("3", "")))
+    motors = "<actuator>" + "".join(f"<motor name='{i}' joint='{i}' ctrlrange='-1 1'/>" for i in (1, 2, 3))
+    weak = {"default": 1, "low": 0.5, "high": 2, "writes": {"quantity": "strength", "elements": "1"}}
+    parameters = SMALL["parameters"] | {"weak": weak}
+    observation = [{"signal": "joint_position", "joints": 3}]  # no index 3
+    path = small(tmp_path, body, motors + "</actuator>", parameters=parameters, observation=observation)
+    env = BatchEnv(OwnRobot(path), 1)
+    assert [entry.element for entry in env.family.observation_names()] == ["joint 3"]
+    env.reset(seed=0, options={"tasks": env.space.tasks(weak=[0.5])})
+    assert env.batch.expand("actuator_gainprm")[0, :, 0].tolist() == [0.5, 1, 1]
+    observation[0]["joints"], weak["writes"]["elements"] = [0, 1], 1
+    lines = refused(small(tmp_path, body, motors + "</actuator>", parameters=parameters, observation=observation))
+    both = "1 is the name of one and the index of another, '2': write the name, \"1\" in quotes"
+    assert lines == [f"observation.0.joints: got [0, 1], expected names of joints: {both}",
+                     f"parameters.weak.writes: actuator {both}"]  # fmt: skip
+
+
+def test_comments_may_hold_what_xml_forbids(tmp_path):
+    comment = "<!-- gains -- tuned by hand; see <mesh file='/etc/passwd'/> -->"
+    assert OwnRobot(small(tmp_path, comment + LINK.format("a", ""), MOTOR)).build().nu == 1
+    assert refused(small(tmp_path, "<!--", MOTOR))[0].startswith("mjcf: small.xml: not valid XML: ")
+
+
+@pytest.mark.parametrize("timestep", ["0.003", "0.007", "0.0013", "0.000123"])
+def test_the_rates_that_a_message_proposes_are_taken(tmp_path, timestep):
+    option = f"<option timestep='{timestep}'/>"
+    (line,) = refused(small(tmp_path, LINK.format("a", ""), option + MOTOR, control={"rate": 49.9}))
+    for rate in line.partition("such as ")[2].split(", "):
+        own = OwnRobot(small(tmp_path, LINK.format("a", ""), option + MOTOR, control={"rate": float(rate)}))
+        assert 1 / (own.frame_skip * float(timestep)) == pytest.approx(float(rate), rel=1e-5)
+
+
+def test_elements_without_a_name_are_called_by_their_index(tmp_path):
+    body = "<body><joint axis='0 1 0'/><geom size='.1'/>" + LINK.format("b", "") + "</body>"
+    rest = "<actuator><motor joint='b' ctrlrange='-1 1'/></actuator><keyframe><key qpos='.5 0'/></keyframe>"
+    observation = [{"signal": "joint_position"}, {"signal": "joint_velocity", "joints": 0}, {"signal": "action"},
+                   {"signal": "actuator_force", "actuators": "actuator_0"}]  # fmt: skip
+    path = small(tmp_path, body, rest, observation=observation, start={"keyframe": 0})
+    env = BatchEnv(OwnRobot(path), 1)
+    names = ["joint_0 angle", "b angle", "joint_0 velocity", "actuator_0 action", "actuator_0 force"]
+    assert [entry.name for entry in env.family.observation_names()] == names
+    assert env.reset(seed=0)[0][0, :2].tolist() == [0.5, 0]
+    path = small(tmp_path, body, rest, control={"kind": "position", "kp": 9, "limit": 2, "action_range": 1})
+    assert [OwnRobot(path).build().actuator(i).name for i in range(2)] == ["joint_0", "b"]
+    (line,) = refused(small(tmp_path, body, rest.replace(" ctrlrange='-1 1'", "")))
+    assert line == "control: actuators actuator_0 have no ctrlrange in the MJCF, expected one, or action_range"
+
+
+@pytest.mark.parametrize(
+    ("rest", "control", "line"),
+    [
+        ("<option timestep='0'/>", {}, "mjcf: small.xml: got timestep = 0 s, expected at least 1e-06 (<option>)"),
+        ("<option timestep='1e-300'/>", {"rate": 1e-9}, "mjcf: small.xml: got timestep = 1e-300 s, expected at least"),
+        ("<option timestep='1e-6'/>", {}, "control.rate: got 50.0, expected a rate of at least 100: 10000 physics steps"
+         " each, at the MJCF's timestep of 1e-06 s"),
+        ("", {"rate": 1e-9}, "control.rate: got 1e-09, expected a rate of at least 0.05: 10000 physics steps each"),
+        ("<option iterations='1000000000'/>", {}, "mjcf: small.xml: got iterations = 1000000000, expected at most"),
+        ("<asset><texture name='t' type='2d' builtin='flat' width='9500' height='9500'/></asset>", {},
+         "mjcf: small.xml: got ntexdata = 270750000, expected at most 268435456 of a robot (width and height of its"),
+        ("<asset><hfield name='h' nrow='5000' ncol='5000' size='1 1 1 1'/></asset>", {},
+         "mjcf: small.xml: got nhfielddata = 25000000, expected at most 16777216 of a robot (nrow times ncol of its"),
+    ],
+    ids=["no timestep", "tiny timestep", "small timestep", "slow control", "iterations", "texture", "height field"],
+)  # fmt: skip
+def test_what_would_cost_the_machine_is_refused_by_its_limit_and_setting(tmp_path, rest, control, line):
+    (told,) = refused(small(tmp_path, LINK.format("a", ""), rest + MOTOR, control=control))
+    assert told.startswith(line)
+
+
+def test_an_unknown_encoding_is_told(tmp_path):
+    path = small(tmp_path, LINK.format("a", ""), MOTOR)
+    mjcf = tmp_path / "small.xml"
+    mjcf.write_text("<?xml version='1.0' encoding='klingon'?>" + mjcf.read_text())
+    assert refused(path) == ["mjcf: small.xml: not valid XML: unknown encoding: klingon"]
+
+
+def test_an_actuator_may_have_several_controls_or_none(tmp_path):
+    body = LINK.format("a", LINK.format("b", ""))
+    rest = "<actuator><pid name='p' joint='a' input='pos vel' kp='3'/><dcmotor name='d' joint='b' input='none'" \
+           " resistance='1' motorconst='1'/><motor name='m' joint='b' ctrlrange='-1 1'/></actuator>"  # fmt: skip
+    observation = [{"signal": "action"}, {"signal": "actuator_force"},
+                   {"signal": "actuator_velocity", "actuators": "m"}]  # fmt: skip
+    weak = {"default": 1, "low": 0.5, "high": 2, "writes": {"quantity": "gear", "elements": "m"}}
+    settings = {"observation": observation, "parameters": SMALL["parameters"] | {"weak": weak}}
+    (line,) = refused(small(tmp_path, body, rest, **settings))
+    assert line == "control: actuators p 0, p 1 have no ctrlrange in the MJCF, expected one, or action_range"
+    env = BatchEnv(OwnRobot(small(tmp_path, body, rest, control={"action_range": 0.5}, **settings)), 2)
+    names = ["p 0 action", "p 1 action", "m action", "p force", "d force", "m force", "m velocity"]
+    assert [entry.name for entry in env.family.observation_names()] == names
+    env.reset(seed=0, options={"tasks": env.space.tasks(weak=[1, 2])})
+    observation, *_ = env.step(np.array([[0.2, -0.4, 1.0]] * 2))
+    assert np.allclose(observation[:, :3], [[0.2, -0.4, 1.0]] * 2) and np.allclose(observation[:, 5], 0.5)
+    assert env.batch.expand("actuator_gear")[:, :, 0].tolist() == [[1, 1, 1], [1, 1, 2]]

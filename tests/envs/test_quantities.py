@@ -12,7 +12,7 @@ VALUES = {
     "mass": 2.0, "inertia": (0.03, 0.02, 0.015), "com": (0.0, 0.0, 0.0), "friction": 0.5, "torsion": 0.02,
     "rolling": 0.01, "damping": 0.3, "frictionloss": 0.05, "armature": 0.02, "stiffness": 4.0, "gain": 1.5, "kp": 3.0,
     "gear": 2.0, "gravity": (0.3, 0.0, -5.0), "wind": (0.5, 0.0, 0.0), "density": 1.2, "viscosity": 0.01,
-    "radius": 0.1, "length": 0.2, "shin": 1.0, "paw": 0.1, "terrain": 0, "load": "", "limb": 1.0,
+    "radius": 0.1, "length": 0.2, "shin": 1.0, "paw": 0.1, "terrain": 0, "edge": 0.04, "load": "", "limb": 1.0,
 }  # fmt: skip
 
 
@@ -26,6 +26,7 @@ def mjcf(**changes) -> str:
       <hfield name="h1" nrow="2" ncol="3" size="2 2 .2 .1" elevation="1 0 1 1 0 1"/></asset>
     <worldbody><geom name="ground" type="hfield" hfield="h{v["terrain"]}" pos="0 4 0" friction=".1 .001 .001"/>
       <geom name="post" size=".05" pos=".08 0 1.62" contype="0" conaffinity="2"/>
+      <geom name="block" type="box" size="{v["edge"]} .05 .05" pos="-.12 0 1.45" contype="0" conaffinity="2"/>
       <body name="cart" pos="0 0 1"><joint name="slide" type="slide" axis="1 0 0"/>
         <geom type="box" size=".1 .1 .1" mass="1" contype="0" conaffinity="0"/>
         <body name="pole"><joint name="hinge" axis="0 1 .2" damping="{v["damping"]}" armature="{v["armature"]}"
@@ -72,6 +73,7 @@ CASES = {
     "density": (Write("density", (), "set"), 800.0, {"density": 800.0}),
     "viscosity": (Write("viscosity"), 50.0, {"viscosity": 0.01 * 50.0}),
     "radius": (Write("radius", "ball"), 1.5, {"radius": 0.1 * 1.5}),
+    "half_size": (Write("half_size", "block", axis="x"), 1.8, {"edge": 0.04 * 1.8}),
     "half_length": (Write("half_length", "rod"), 2.0, {"length": 0.2 * 2.0}),
     "geom_length": (Write("geom_length", "paw"), 1.5, {"paw": 0.1 * 1.5}),
     "limb_length": (Write("limb_length", "thigh"), 1.3, {"limb": 1.3}),

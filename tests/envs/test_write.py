@@ -181,6 +181,8 @@ def test_writing_goals_does_nothing():
         (lambda: scale(Write("mass", mode="add")), "default must be 0 for mode 'add'"),
         (lambda: scale(Write("damping", "left_hip", "set")), "default 1 is not what the model has, 0.1; make it the"),
         (lambda: scale(Write("limb_length", "trunk")), "body 'trunk' has no capsule or cylinder to be a limb"),
+        (lambda: scale(Write("radius", "trunk")), "capsules and cylinders; geom 'trunk' is a box: use half_size"),
+        (lambda: scale(Write("half_size", "left_leg")), "geom 'left_leg' is a capsule: use radius or half_length"),
         (lambda: pick((-1, 0, 2), Write("strength", ("left", "right"), "pick")), "default -1 and choices from -1 to 1"),
     ],
 )  # fmt: skip

@@ -52,9 +52,13 @@ def calls(monkeypatch):
 
         return function
 
-    result = {"returns": (1.0, math.nan), "tasks": 2}
+    class Result:
+        def to_json(self):
+            return {"returns": (1.0, math.nan), "tasks": 2}
+
     stand_in("training.train", train=record("train", Path("runs/x")))
-    stand_in("evaluation.evaluate", evaluate_run=record("evaluate", result), print_table=lambda result: print("table"))
+    stand_in("evaluation.evaluate", evaluate_run=record("evaluate", Result()))
+    stand_in("evaluation.tables", print_evaluation=lambda result: print("table"))
     stand_in("visual.visualise", visualise_run=record("visualise", [Path("a.png"), Path("b.html")]))
     stand_in("watch.server", watch=record("watch", None))
     stand_in("tuning.search", tune=record("tune", Path("runs/tune-x")))
@@ -290,6 +294,6 @@ def test_the_examples_of_the_documentation_are_true(capsys, calls, tmp_path):
     (tmp_path / "c.yaml").write_text("# " + example)
     assert load_config(tmp_path / "c.yaml").env.options == {"max_velocity": 7}
     commands = [line for line in text.splitlines() if line.startswith("    metarl train")]
-    assert len(commands) == len(calls) + 2
+    assert commands and not calls
     for command in commands:
         assert run(capsys, *shlex.split(command.removeprefix("    metarl ")))[0] == 0

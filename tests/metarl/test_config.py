@@ -14,6 +14,7 @@ from metarl.algorithms.maml_config import MAMLConfig
 from metarl.algorithms.promp_config import ProMPConfig
 from metarl.config import Config, EnvConfig, changed, config_names, find_config, load_config, to_short_yaml, to_yaml
 from metarl.config import settings as config_settings
+from metarl.config.schema import present_key
 from metarl.util.errors import UserError
 from metarl.util.safe_yaml import parse_yaml, write_yaml
 from metarl.util.text import close, nearest
@@ -90,7 +91,11 @@ def test_former_settings_of_a_transformer_are_options_of_the_memory(write):
         "heads": 4, "layers": 3,
     }
     assert options("memory: transformer", "algorithm.memory_options.heads=2") == {"heads": 2}
+    assert options("heads: 2", "algorithm.memory=transformer", "algorithm.layers=3") == {"heads": 2, "layers": 3}
     assert options("memory: lstm, heads: 2, layers: 3, context: 7") == {}  # old run folders of all cells have them
+    assert present_key("algorithm.heads", "rl2") == "algorithm.memory_options.heads"  # as in a search space
+    (wrong,) = faults(write(HALF_CHEETAH + "algorithm: {name: rl2, heads: 3, memory_options: 4}"))
+    assert wrong.startswith("c.yaml: algorithm.memory_options: got 4, expected a section")
     (wrong,) = faults(write(HALF_CHEETAH + "algorithm: {name: rl2, memory: transformer, heads: 3}"))
     assert wrong == "c.yaml: algorithm.memory_options.heads: got 3, expected a divisor of 128"
     (wrong,) = faults("half_cheetah_mass/rl2", "algorithm.memory_options={heds: 2}", "algorithm.memory=transformer")

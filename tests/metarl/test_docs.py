@@ -35,13 +35,28 @@ def test_the_index_has_every_page():
     assert pages == {link for link in re.findall(r"\]\(([^)#]+)\)", index) if not link.startswith("..")}
 
 
-def test_the_guide_to_sb3_runs():
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "sb3.md").read_text(encoding="utf-8"), re.DOTALL)
+def python(page: str) -> list[str]:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
     assert blocks
+    return blocks
+
+
+def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small = ["iterations=1", "meta_batch=2", "episodes=2", "env.horizon=5", "threads=1", "wandb.mode=disabled",
+             "evaluation.tasks=2", "evaluation.episodes=2", "evaluation.steps=1"]  # fmt: skip
+    namespace = {}
+    for block in python("README.md"):
+        exec(compile(block.replace('["iterations=60"]', repr(small)), "README.md", "exec"), namespace)
+    assert namespace["run"].config.iterations == 1
+    assert namespace["adapter"].start(2) is not None
+
+
+def test_the_guide_to_sb3_runs():
     namespace = {}
     try:
         with global_generators(np.random.SeedSequence(0)):
-            for block in blocks:
+            for block in python("docs/sb3.md"):
                 exec(compile(block, "docs/sb3.md", "exec"), namespace)
     finally:
         ALGORITHMS.pop("FadingPPO", None)

@@ -449,7 +449,7 @@ class Proportional(Adapter):
 
 
 def test_anybody_s_adapter_is_exported_and_adapts_before(run, monkeypatch, tmp_path):
-    monkeypatch.setattr(runs.Run, "adapter", lambda run, saved=None: Proportional())
+    monkeypatch.setattr("metarl.export.onnx.load_adapter", lambda run, saved=None: Proportional())
     file = export_run(run, "1", steps=2, episodes=3, out=tmp_path / "policy.onnx")
     about = json.loads(file.with_suffix(".json").read_text())
     assert about["adaptation"] == {"kind": "closed form", "steps": 2, "episodes": 3, "seconds": 30.0, "seed": 0}

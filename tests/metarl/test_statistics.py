@@ -17,6 +17,7 @@ from metarl.evaluation.statistics import (
     _jackknife_variance,
     cvar,
     estimate,
+    estimates,
     few_note,
     format_number,
     interval_method,
@@ -226,7 +227,7 @@ def test_tasks_of_a_few_kinds_are_resampled_within_their_kind():
 def test_what_was_not_repeated_has_no_interval():
     assert estimate(mean, np.array([[3.0]]), rng=generator()) == Estimate(3.0)
     assert estimate(mean, np.array([[3.0, 5.0]]), rng=generator(), groups=[0, 1]) == Estimate(4.0)
-    profile = estimate(performance_profile(np.array([2.0, 4.0])), np.array([[3.0]]), rng=generator())
+    profile = estimates(performance_profile(np.array([2.0, 4.0])), np.array([[3.0]]), rng=generator())
     assert profile == [Estimate(1.0), Estimate(0.0)]
     assert estimate(mean, np.full((5, 4), 2.0), rng=generator()) == Estimate(2.0, 2.0, 2.0)
     assert estimate(mean, np.array([[1.0, 2.0]]), rng=generator()) == Estimate(1.5, 1.0, 2.0)
@@ -243,7 +244,7 @@ def test_few_runs_and_tasks_are_labelled():
 
 def test_profiles_have_an_interval_at_each_point():
     scores = some_scores()
-    profile = estimate(performance_profile(np.array([-9.0, 0.0, 9.0])), scores, rng=generator())
+    profile = estimates(performance_profile(np.array([-9.0, 0.0, 9.0])), scores, rng=generator())
     assert [(e.low, e.high) for e in (profile[0], profile[2])] == [(1.0, 1.0), (0.0, 0.0)]
     assert profile[1].low < profile[1].value == (scores > 0).mean() < profile[1].high
 

@@ -284,6 +284,26 @@ def test_a_space_with_a_fault(text, message, tmp_path):
         read_space(tmp_path / "space.yaml", load_config("half_cheetah_mass/promp"))
 
 
+@pytest.mark.parametrize(("config", "old", "new", "values"), [
+    ("promp", "clip", "clip_range", [0.1, 0.3]), ("rl2", "entropy", "entropy_coef", [0.0, 0.1]),
+])  # fmt: skip
+def test_a_space_may_hold_former_names(config, old, new, values, tmp_path):
+    path = tmp_path / "space.yaml"
+    condition = f"when: {{algorithm.{old}: [0.2]}}"
+    path.write_text(f"algorithm.{old}: {{uniform: {values}}}\ndiscount: {{choice: [0.9], {condition}}}")
+    space = read_space(path, load_config(f"half_cheetah_mass/{config}"))
+    assert space.dimensions[0].key == f"algorithm.{new}"
+    assert [*space.dimensions[1].when] == [f"algorithm.{new}"]
+
+
+def test_a_space_may_hold_former_settings_of_a_transformer(tmp_path):
+    (tmp_path / "space.yaml").write_text("algorithm.heads: {choice: [2, 4]}")
+    config = load_config("half_cheetah_mass/rl2", ["algorithm.memory=transformer", "algorithm.layers=1"])
+    space = read_space(tmp_path / "space.yaml", config)
+    chosen = space.choose(config, lambda dimension: dimension.values[0])
+    assert changed(config, chosen).algorithm.memory_options == {"heads": 2, "layers": 1}
+
+
 # ---- budgets
 
 
