@@ -18,6 +18,7 @@ def test_values(dtype, tolerance):
     assert torch.equal(x, before)
 
 
+@pytest.mark.slow
 def test_derivatives_of_first_second_and_third_order():
     x = torch.linspace(-2, 2, 7, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(tanh, x) and torch.autograd.gradgradcheck(tanh, x)

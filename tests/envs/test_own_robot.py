@@ -169,6 +169,7 @@ class Plain:
         }, bool(trunk.xmat[8] < 0.9 or trunk.xpos[2] > 0.55)
 
 
+@pytest.mark.slow
 def test_it_is_a_loop_of_single_simulations(folder):
     """States bit for bit; rewards and observations, which are written otherwise here, to rounding."""
     robot = OwnRobot(folder)
@@ -221,6 +222,7 @@ def test_what_is_seen_of_bodies_is_what_mujoco_says(folder):
         assert seen[name] == pytest.approx(value, abs=1e-12), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
 def test_a_simulation_does_not_know_how_many_there_are(folder, mode):
     robot = OwnRobot(folder)
@@ -235,6 +237,7 @@ def test_a_simulation_does_not_know_how_many_there_are(folder, mode):
     assert np.array_equal(recorded[9], recorded[1])
 
 
+@pytest.mark.slow
 def test_the_first_step_pays_for_what_is_not_observed(folder):
     data = robot()
     data["reward"] = {"force": {"signal": "actuator_force", "shape": "square", "weight": 1}}
@@ -257,6 +260,7 @@ def test_every_parameter_does_something_and_goals_are_told(folder):
     assert observation[:, column].tolist() == [0.25, -0.5]
 
 
+@pytest.mark.slow
 def test_actuators_are_kept_or_replaced_by_motors(folder):
     data = robot()
     data["observation"] = [{"signal": "action"}]
@@ -305,6 +309,7 @@ def test_every_fault_is_told_at_once(folder):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "line"),
     [
@@ -349,6 +354,7 @@ LARGE = "<mujoco><asset><texture name='t' type='2d' builtin='flat' width='32000'
 DEEP = "<mujoco><worldbody>" + "<body>" * 5000 + "</body>" * 5000 + "</worldbody></mujoco>"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mjcf", "limits", "line"),
     [
@@ -402,6 +408,7 @@ def several_files(tmp_path: Path) -> None:
     (tmp_path / "unused.txt").write_text("not of the robot")
 
 
+@pytest.mark.slow
 def test_an_mjcf_of_several_files_compiles_where_it_is(tmp_path):
     several_files(tmp_path)
     files = read_files(tmp_path, "main.xml")
@@ -530,6 +537,7 @@ weights = st.floats(-10, 10, allow_nan=False)
 shapes = st.sampled_from(["linear", "absolute", "square", "norm", "above", "below"])
 
 
+@pytest.mark.slow
 @given(
     more=st.lists(entries, max_size=5),
     terms=st.lists(st.tuples(entries, weights, shapes, st.floats(-2, 2)), min_size=1, max_size=4),
@@ -569,6 +577,7 @@ def places(value, path=()):
         yield from places(item, (*path, key))
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @settings(max_examples=50, **quick)
 def test_any_mutation_is_a_robot_or_told_in_lines(folder, data):
@@ -602,6 +611,7 @@ def test_any_text_is_told_in_lines(folder, text):
     refused(folder / "text.yaml")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "line"),
     [

@@ -94,6 +94,7 @@ class PlainRobot:
         return np.clip(spin[2], -2, 2) + 0.5 - 20 * away @ away - 0.005 * self.change
 
 
+@pytest.mark.slow
 def test_a_batch_is_a_loop_over_single_simulations(env):
     env = BatchEnv(endless(env.family), N, autoreset_mode="Disabled", horizon=2000)
     env.reset(seed=0, options={"tasks": mixed_tasks(env)})
@@ -109,6 +110,7 @@ def test_a_batch_is_a_loop_over_single_simulations(env):
         np.testing.assert_allclose(reward, [r.reward() for r in plain], rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_observations_are_what_their_names_say(env):
     tasks = mixed_tasks(env, 2)
     observation, _ = env.reset(seed=3, options={"tasks": tasks})
@@ -123,6 +125,7 @@ def test_observations_are_what_their_names_say(env):
             getattr(model, kind)(element)
 
 
+@pytest.mark.slow
 def test_the_default_task_restores_the_model_exactly(env):
     stock = env.family.build()
     fields = [n for n in dir(stock) if isinstance(getattr(stock, n), np.ndarray)]
@@ -136,6 +139,7 @@ def test_the_default_task_restores_the_model_exactly(env):
         np.testing.assert_array_equal(getattr(model, n), getattr(stock, n), err_msg=n)
 
 
+@pytest.mark.slow
 def test_every_parameter_changes_the_robot_and_every_robot_can_exist(env):
     assert_effective(env.family, steps=40, backgrounds=2)
     for split in ("train", "extrapolation"):
@@ -144,6 +148,7 @@ def test_every_parameter_changes_the_robot_and_every_robot_can_exist(env):
             assert_physical(env.model_of(i))
 
 
+@pytest.mark.slow
 def test_a_thousand_random_steps_stay_finite(env):
     runs = make(env.family.name, N, horizon=100)
     rng = np.random.default_rng(5)

@@ -79,6 +79,7 @@ def test_digests_are_the_same_in_every_process_and_depend_on_content_only():
     assert navigation.tasks(goal_x=0.0).digests == navigation.tasks(goal_x=-0.0).digests
 
 
+@pytest.mark.slow
 def test_digests_do_not_depend_on_the_hash_seed():
     code = (
         "from metarl.envs import make_family; import numpy as np;"

@@ -216,6 +216,7 @@ def test_a_reader_that_goes_away_is_no_traceback(unbuffered):
     assert child.stderr == ""
 
 
+@pytest.mark.slow
 def test_doctor_finds_this_machine_fit(capsys):
     code, out, _ = run(capsys, "doctor")
     assert code == 0
@@ -269,6 +270,7 @@ def test_doctor_outlives_what_crashes():
     assert time.monotonic() - start < 30
 
 
+@pytest.mark.slow
 def test_doctor_tells_of_a_wandb_key_but_not_the_key(monkeypatch, tmp_path):
     monkeypatch.setenv("NETRC", str(tmp_path / "none"))
     assert not doctor._has_wandb_key()

@@ -331,6 +331,7 @@ def test_a_parameter_of_few_values_and_one_method_alone_are_drawn(tmp_path):
 # ---- the command
 
 
+@pytest.mark.slow
 def test_the_command_writes_figures_and_json(folders, comparison, tmp_path, capsys):
     out = tmp_path / "out"
     with pytest.raises(SystemExit) as caught:

@@ -29,6 +29,7 @@ def metarl(*arguments) -> int:
     return exit_.value.code or 0
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_robot_and_can_be_moved(project, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)  # the robot's path is relative to the config, not to this
     assert metarl("train", project / "promp.yaml", *TINY, "--run", "run") == 0
@@ -49,6 +50,7 @@ def test_a_run_keeps_its_robot_and_can_be_moved(project, tmp_path, monkeypatch, 
     assert "moved/config.yaml: env.robot: " in line and "its files have changed: got digest" in line
 
 
+@pytest.mark.slow
 def test_a_resume_with_another_robot_is_refused(project, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert metarl("train", project / "promp.yaml", *TINY, "--run", "run") == 0

@@ -46,6 +46,7 @@ def wheel(checkout, tmp_path_factory):
     return next(dist.glob("*.whl"))
 
 
+@pytest.mark.slow
 def test_the_wheel_has_one_top_level_package(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"metarl"}
@@ -64,6 +65,7 @@ def test_the_wheel_has_every_module_and_config(wheel, checkout):
     assert {name for name in names if ".dist-info/" not in name} == expected
 
 
+@pytest.mark.slow
 def test_the_wheel_runs_by_itself_beside_a_user_s_own_envs(wheel, tmp_path):
     site, user = tmp_path / "site", tmp_path / "user"
     zipfile.ZipFile(wheel).extractall(site)
@@ -92,6 +94,7 @@ def imported(file: Path, package: str) -> set[str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("folder", "package"), [("envs", "metarl.envs"), ("agents", "metarl.agents"), ("metarl", "metarl")]
 )

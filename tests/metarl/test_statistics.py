@@ -130,6 +130,7 @@ def test_widening_vanishes_for_many_units():
     assert widened_confidence(0.95, 100_000, 1.0) == pytest.approx(0.95, abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [5, 40])
 @pytest.mark.parametrize("draw", ["normal", "two_peaks"])
 @pytest.mark.parametrize("statistic", [mean, iqm])

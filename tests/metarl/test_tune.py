@@ -57,6 +57,7 @@ def results(folder):
 # ---- the search
 
 
+@pytest.mark.slow
 def test_the_chosen_strategy_is_the_best_and_trains(tiny, tmp_path, capsys):
     folder = tune(tiny, space=tmp_path / "space.yaml", trials=4, iterations=3, jobs=0, folder=tmp_path / "s")
     document = json.loads((folder / "trials.json").read_bytes())
@@ -82,6 +83,7 @@ def test_the_chosen_strategy_is_the_best_and_trains(tiny, tmp_path, capsys):
     assert "strategy 0" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_no_held_out_and_no_extrapolation_task_is_ever_seen(tiny, tmp_path, monkeypatch):
     seen = []
     set_tasks = BatchEnv.set_tasks
@@ -126,6 +128,7 @@ def test_the_frozen_training_tasks_are_those_of_a_run(tiny, tmp_path):
     assert run.tasks("train") == expected
 
 
+@pytest.mark.slow
 def test_a_search_that_was_cut_off_goes_on_as_if_it_had_not(tiny, tmp_path):
     options = {"space": tmp_path / "space.yaml", "iterations": 2, "jobs": 0}
     whole = tune(tiny, trials=4, folder=tmp_path / "whole", **options)
@@ -135,6 +138,7 @@ def test_a_search_that_was_cut_off_goes_on_as_if_it_had_not(tiny, tmp_path):
     assert (part / "chosen.yaml").read_bytes() == (whole / "chosen.yaml").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_strategy_that_was_cut_off_goes_on_where_it_was(tiny, tmp_path, monkeypatch):
     options = {"space": tmp_path / "space.yaml", "iterations": 5, "trials": 2, "jobs": 0}
     whole = tune(tiny, folder=tmp_path / "whole", **options)
@@ -156,6 +160,7 @@ def test_a_strategy_that_was_cut_off_goes_on_where_it_was(tiny, tmp_path, monkey
     assert results(part) == results(whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_signals(tiny, tmp_path, number):
     """SIGTERM: saved, told how to go on, exit code 143. SIGKILL: its processes end too. After both it goes on."""
@@ -178,6 +183,7 @@ def test_signals(tiny, tmp_path, number):
         tune(None, iterations=3, folder=folder, resume=True)
 
 
+@pytest.mark.slow
 def test_processes_find_the_same(tiny, tmp_path):
     options = {"space": tmp_path / "space.yaml", "search": "random", "trials": 3, "iterations": 2}
     alone = tune(tiny, jobs=0, folder=tmp_path / "alone", **options)
@@ -197,6 +203,7 @@ def alive(pid):
 # ---- how a finished run adapts
 
 
+@pytest.mark.slow
 def test_a_run_s_adaptation_is_tuned_without_training(tiny, tmp_path):
     config = load_config(tiny, ["iterations=2"])
     run = open_run(train(config, tmp_path / "r"))
@@ -405,5 +412,5 @@ def test_a_wrong_call(call, message, tiny, monkeypatch):
 
 def test_without_the_package_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setattr(searching, "PACKAGE", Extra("tune", "no_such_package"))
-    with pytest.raises(UserError, match=r"^metarl tune needs .*not installed: pip install '\.\[tune\]' in the checkout of metarl$"):
+    with pytest.raises(UserError, match=r"^metarl tune needs .*: pip install '\.\[tune\]' in the checkout of metarl$"):
         tune("demo")
