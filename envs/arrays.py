@@ -42,16 +42,18 @@ def clip(x: Array, low: float, high: float) -> Array:
 
 def flag(mask: Array, like: Array) -> Array:
     """1.0 where mask is true and 0.0 elsewhere, of the type of another array."""
-    return namespace(mask).astype(mask, like.dtype)
+    return mask * 1.0 if type(mask) is np.ndarray else namespace(mask).astype(mask, like.dtype)
 
 
 def full(like: Array, value: float) -> Array:
     """(N,) of one number, beside an array (N, ...)."""
+    if type(like) is np.ndarray:
+        return np.full(len(like), value)
     return namespace(like).full(like.shape[0], value, dtype=like.dtype, device=device(like))
 
 
 def constant(values: np.ndarray, beside: Array) -> Array:
     """Numbers of a model or a table, as an array of the library, type and device of another."""
-    if isinstance(beside, np.ndarray):
+    if type(beside) is np.ndarray:
         return values
     return namespace(beside).asarray(values, dtype=beside.dtype, device=device(beside))

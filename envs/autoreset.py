@@ -123,9 +123,10 @@ class Autoreset(VectorEnv):
         self._elapsed += stepped
 
         observation, terms = now.observation, now.terms
-        terminated = self._nobody.copy() if now.terminated is None else stepped & now.terminated
-        diverged = self._nobody.copy() if now.diverged is None else stepped & now.diverged
-        truncated, broken = stepped & (self._elapsed >= self.horizon), now.diverged is not None and diverged.any()
+        terminated = self._nobody if now.terminated is None else now.terminated
+        diverged = self._nobody if now.diverged is None else stepped & now.diverged
+        terminated, truncated = stepped & terminated, stepped & (self._elapsed >= self.horizon)
+        broken = now.diverged is not None and diverged.any()
         if left is not self._nobody:
             observation[left] = self._observation[left]
         if broken:

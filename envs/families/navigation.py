@@ -14,7 +14,7 @@ import math
 import mujoco
 import numpy as np
 
-from ..arrays import Array, flag, full, namespace
+from ..arrays import Array, constant, flag, namespace
 from ..family import Family
 from ..observation import Observed, positions
 from ..parameter import Parameter
@@ -71,7 +71,7 @@ class Navigation(Family):
         return model
 
     def goal(self, values: Array) -> Array:
-        """Position (n, 2) m of the goal of tasks values (n, D)."""
+        """Position (n, 2) m of the goal of tasks values (n, D), or (1, 2) if it is the same in all."""
         return values
 
     def write(self, sim: Simulator, ids: np.ndarray, values: np.ndarray) -> None:
@@ -158,7 +158,7 @@ class Navigation2DWind(Navigation):
     ))
 
     def goal(self, values: Array) -> Array:
-        return namespace(values).stack([full(values, 0.0), full(values, 1.0)], axis=1)
+        return constant(np.array([[0.0, 1.0]]), values)  # of all
 
     def write(self, sim: Simulator, ids: np.ndarray, values: np.ndarray) -> None:
         super().write(sim, ids, values)

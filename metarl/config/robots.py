@@ -43,6 +43,7 @@ def with_digest(config: Config) -> Config:
     if config.env.family != OWN_ROBOT or "sha256" in config.env.options:
         return config
     family = config.env.load_family()
+    config.env.forget_family()  # the next reader of this path looks at the files again: they may change
     env = config.env.model_copy(update={"options": {**config.env.options, "sha256": family.digest}})
     env.share_family(family)
     return config.model_copy(update={"env": env})

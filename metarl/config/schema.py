@@ -77,6 +77,10 @@ class EnvConfig(Section):
         """Let `family` be what `load_family` gives to whoever has these settings."""
         _FAMILIES[self._identity] = family
 
+    def forget_family(self) -> None:
+        """Let the next `load_family` make it anew."""
+        _FAMILIES.pop(self._identity, None)
+
     @property
     def _identity(self) -> str:
         # a robot's digest says what is in its files, wherever they are

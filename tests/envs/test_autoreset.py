@@ -148,9 +148,11 @@ def test_when_an_episode_ended_does_not_change_the_noise_of_the_next():
     first = []
     for kind in (family, endless(family)):
         env = BatchEnv(kind, 8, autoreset_mode="Disabled", horizon=100)
-        env.reset(seed=0)
+        last, ended = env.reset(seed=0)[0], np.zeros(8, bool)
         for action in np.random.default_rng(0).uniform(-1, 1, (80, 8, 6)):
-            ended = env.step(action)[2]
+            observation, _, now, *_ = env.step(action)
+            np.testing.assert_array_equal(observation[ended], last[ended])  # no new noise
+            last, ended = observation, now
         assert ended.any() == (kind is family)
         first.append(env.reset()[0])
     np.testing.assert_array_equal(*first)

@@ -52,9 +52,13 @@ def calls(monkeypatch):
 
         return function
 
-    result = {"returns": (1.0, math.nan), "tasks": 2}
+    class Result:
+        def to_json(self):
+            return {"returns": (1.0, math.nan), "tasks": 2}
+
     stand_in("training.train", train=record("train", Path("runs/x")))
-    stand_in("evaluation.evaluate", evaluate_run=record("evaluate", result), print_table=lambda result: print("table"))
+    stand_in("evaluation.evaluate", evaluate_run=record("evaluate", Result()))
+    stand_in("evaluation.tables", print_evaluation=lambda result: print("table"))
     stand_in("visual.visualise", visualise_run=record("visualise", [Path("a.png"), Path("b.html")]))
     stand_in("watch.server", watch=record("watch", None))
     stand_in("tuning.search", tune=record("tune", Path("runs/tune-x")))

@@ -109,7 +109,7 @@ def test_its_folder_is_read(golden):
 
 def test_its_folder_is_evaluated(golden, copied):
     kept, result = returns(golden), evaluate_run(copied)
-    assert_same(result["returns"], kept, golden)
+    assert_same(result.to_json()["returns"], kept, golden)
 
 
 def test_its_folder_is_resumed(golden, again, copied, tmp_path):

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 PLUGIN = ROOT / "examples" / "plugin"
-SMALL = ["meta_batch=3", "episodes=2", "env.horizon=10", "threads=1", "iterations=2", "evaluation.tasks=3",
+SMALL = ["meta_batch=3", "episodes=2", "env.horizon=10", "threads=1", "evaluation.tasks=3",
          "evaluation.episodes=2", "evaluation.steps=1", "wandb.mode=disabled"]  # fmt: skip
 WALKS = ["add_an_algorithm", "add_a_memory", "add_a_robot_in_python"]
 
@@ -84,7 +84,7 @@ def test_it_goes_through_every_command(metarl, tmp_path):
 
     result = json.loads(good(metarl("evaluate", "whole", "--average", 1, "--json")))
     assert len(result["curve"]) == 2
-    good(metarl("train", config, *SMALL, "algorithm={name: promp, epochs: 1}", "--run", "promp"))
+    good(metarl("train", config, *SMALL, "algorithm={name: promp, epochs: 1}", "iterations=2", "--run", "promp"))
     compared = json.loads(good(metarl("compare", "whole", "promp", "--json")))
     assert [method["name"] for method in compared["methods"]] == ["FOMAML", "ProMP"]
     assert "page.html" in good(metarl("report", "whole", "promp", "--out", "page.html"))
@@ -95,7 +95,8 @@ def test_it_goes_through_every_command(metarl, tmp_path):
 
 
 def test_its_search_runs_in_worker_processes(metarl, tmp_path):
-    good(metarl("tune", PLUGIN / "configs" / "fomaml.yaml", *SMALL, "--trials", 2, "--search", "random", "--run", "s"))
+    config, search = PLUGIN / "configs" / "fomaml.yaml", ["--trials", 2, "--search", "random", "--run", "s"]
+    good(metarl("tune", config, *SMALL, "iterations=2", *search))
     space = (tmp_path / "s" / "space.yaml").read_text()
     assert "algorithm.epochs" in space and "inner.lr" in space
     assert len(list((tmp_path / "s" / "trials").iterdir())) == 2
@@ -105,7 +106,7 @@ def test_its_memory_is_trained_and_exported(metarl, tmp_path):
     config = PLUGIN / "configs" / "rl2_mgu.yaml"
     code, _, errors = metarl("train", config, "algorithm.memory=mgi")
     assert code == 2 and "algorithm.memory: got \"mgi\", expected a memory cell (did you mean 'mgu'?)" in errors
-    small = [*SMALL, "algorithm.memory_size=8", "algorithm.minibatches=1"]
+    small = [*SMALL, "iterations=2", "algorithm.memory_size=8", "algorithm.minibatches=1"]
     good(metarl("train", config, *small, "--run", "mgu"))
     assert "RL² (mgu)" in good(metarl("compare", "mgu", "--json")).encode().decode("unicode_escape")
     good(metarl("export", "mgu"))
@@ -115,15 +116,15 @@ def test_a_module_that_is_not_installed_does_the_same(metarl, tmp_path):
     nowhere, config = tmp_path / "nowhere", "configs/fomaml.yaml"
     nowhere.mkdir()
     plugin = ["--plugin", "metarl_example.plugin"]
-    code, _, errors = metarl("train", config, *SMALL, path=nowhere, cwd=PLUGIN)
+    code, _, errors = metarl("train", config, *SMALL, "iterations=2", path=nowhere, cwd=PLUGIN)
     assert code == 2 and 'algorithm.name: got "fomaml", expected an algorithm' in errors
     run = tmp_path / "run"
-    good(metarl("train", config, *SMALL, "--run", run, *plugin, path=nowhere, cwd=PLUGIN))
+    good(metarl("train", config, *SMALL, "iterations=2", "--run", run, *plugin, path=nowhere, cwd=PLUGIN))
     good(metarl(*plugin, "evaluate", run, path=nowhere, cwd=PLUGIN))
     code, _, errors = metarl("evaluate", run, path=nowhere, cwd=PLUGIN)
     assert code == 2 and "the run was made with --plugin metarl_example.plugin; add it" in errors
     search = ["--trials", 1, "--search", "random", "--run", tmp_path / "search"]
-    good(metarl("tune", config, *SMALL, *search, *plugin, path=nowhere, cwd=PLUGIN))  # in a worker process
+    good(metarl("tune", config, *SMALL, "iterations=2", *search, *plugin, path=nowhere, cwd=PLUGIN))  # in a worker process
     code, _, errors = metarl("list", "algorithms", "--plugin", "metarl_exampel", path=nowhere, cwd=PLUGIN)
     assert code == 2 and errors.startswith("metarl: error: --plugin: ") and "Traceback" not in errors
 

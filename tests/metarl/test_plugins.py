@@ -33,9 +33,9 @@ def distribution(tmp_path, monkeypatch):
 
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(plugins, "_added", {})
-    monkeypatch.setattr(plugins, "PLUGINS", [])
     modules = set(sys.modules)
     yield install
+    plugins.PLUGINS.clear()
     forget()
     for name in set(sys.modules) - modules:
         if getattr(sys.modules[name], "__file__", None) and str(tmp_path) in sys.modules[name].__file__:
@@ -92,12 +92,15 @@ def test_a_plugin_adds_parts_here_and_in_worker_processes(distribution, tmp_path
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     (tmp_path / "work" / "my_robots.py").write_text(textwrap.dedent("""
-        from metarl.util.plugins import Registry, register
+        from metarl.util.plugins import register
 
         class Hover: pass
 
         register("metarl.families", "Hover", Hover)
         register("metarl.families", "Later", "my_robots:Hover")
+    """))
+    (tmp_path / "work" / "asks.py").write_text(textwrap.dedent("""
+        from metarl.util.plugins import Registry
 
         class Asks:
             def __init__(self, arrays, current): pass
@@ -108,7 +111,7 @@ def test_a_plugin_adds_parts_here_and_in_worker_processes(distribution, tmp_path
     families = Registry(GROUP, "family")
     assert families.names()[-2:] == ("Hover", "Later") and families.origin("Hover") == "my_robots"
     assert families.load("Later") is families.load("Hover")
-    with Workers("my_robots:Asks", {"x": ((), "f8")}, n=2, count=2) as workers:
+    with Workers("asks:Asks", {"x": ((), "f8")}, n=2, count=2) as workers:
         assert workers.call("names") == [("Hover", "Later")] * 2
         assert isinstance(workers.arrays["x"], np.ndarray)
 

@@ -32,7 +32,8 @@ def config(inner=None, **changes):
         changes["inner"] = InnerConfig(steps=steps, sb3=SB3Config(algorithm=inner, settings=SB3[inner]))
         changes["policy"] = PolicyConfig(normalize_observations=True)
     else:
-        changes["inner"] = InnerConfig(steps=steps)
+        if algorithm.name != "random":
+            changes["inner"] = InnerConfig(steps=steps)
         changes.setdefault("policy", PolicyConfig(hidden=(8,), normalize_observations=True))
     env = changes.pop("env", EnvConfig(family="Navigation2D", horizon=10, action_scale=2.0))
     return Config(**{"env": env, "algorithm": algorithm, "meta_batch": 3, "episodes": 5, "threads": 1} | changes)

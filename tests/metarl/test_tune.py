@@ -412,5 +412,6 @@ def test_a_wrong_call(call, message, tiny, monkeypatch):
 
 def test_without_the_package_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setattr(searching, "PACKAGE", Extra("tune", "no_such_package"))
-    with pytest.raises(UserError, match=r"^metarl tune needs .*: pip install '\.\[tune\]' in the checkout of metarl$"):
+    message = r"^metarl tune needs .*not installed: pip install '\.\[tune\]' in the checkout of metarl$"
+    with pytest.raises(UserError, match=message):
         tune("demo")
