@@ -27,6 +27,7 @@ def test_derivatives_of_first_second_and_third_order():
     torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_forward_over_reverse_and_in_a_batch():
     x, tangent = torch.randn(2, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 

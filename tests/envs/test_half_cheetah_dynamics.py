@@ -46,6 +46,7 @@ def edited(family, task: np.ndarray) -> mujoco.MjModel:
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_a_batch_is_a_loop_over_models_edited_by_hand(kind):
     # how the mass follows the length of the head is the compiler's business, in the next test

@@ -459,6 +459,7 @@ print(json.dumps(opens))
 """
 
 
+@pytest.mark.slow
 def test_each_file_of_a_robot_is_opened_once(tmp_path):
     """From the description to environments and the copy in a run; the compiler reads copies elsewhere."""
     several_files(tmp_path)
@@ -501,6 +502,7 @@ def test_robots_are_valid_by_the_json_schema():
         assert word in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "value"),
     [
@@ -644,6 +646,7 @@ def small(folder: Path, body: str, rest: str = "", **changes) -> Path:
 MOTOR = "<actuator><motor name='m' joint='a' ctrlrange='-1 1'/></actuator>"
 
 
+@pytest.mark.slow
 def test_where_a_body_and_a_site_have_a_name_the_body_is_meant_once(tmp_path):
     body = LINK.format("a", "<site name='a' pos='0 0 .5'/><site name='ab'/>")
     names = []
@@ -660,6 +663,7 @@ MESHED = "<mujoco><asset><mesh name='m' file='{0}'/></asset><worldbody><body><jo
          "<geom type='mesh' mesh='m'/></body></worldbody></mujoco>"  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("main", "meshdir", "part", "file", "mesh"),
     [
@@ -713,6 +717,7 @@ def test_comments_may_hold_what_xml_forbids(tmp_path):
     assert refused(small(tmp_path, "<!--", MOTOR))[0].startswith("mjcf: small.xml: not valid XML: ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("timestep", ["0.003", "0.007", "0.0013", "0.000123"])
 def test_the_rates_that_a_message_proposes_are_taken(tmp_path, timestep):
     option = f"<option timestep='{timestep}'/>"
@@ -722,6 +727,7 @@ def test_the_rates_that_a_message_proposes_are_taken(tmp_path, timestep):
         assert 1 / (own.frame_skip * float(timestep)) == pytest.approx(float(rate), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_elements_without_a_name_are_called_by_their_index(tmp_path):
     body = "<body><joint axis='0 1 0'/><geom size='.1'/>" + LINK.format("b", "") + "</body>"
     rest = "<actuator><motor joint='b' ctrlrange='-1 1'/></actuator><keyframe><key qpos='.5 0'/></keyframe>"
@@ -738,6 +744,7 @@ def test_elements_without_a_name_are_called_by_their_index(tmp_path):
     assert line == "control: actuators actuator_0 have no ctrlrange in the MJCF, expected one, or action_range"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rest", "control", "line"),
     [

@@ -158,6 +158,7 @@ def test_a_thousand_random_steps_stay_finite(env):
         assert np.isfinite(observation).all() and np.isfinite(reward).all() and not info["diverged"].any()
 
 
+@pytest.mark.slow
 def test_actions_are_offsets_from_the_home_pose(env):
     low, high = env.family.control_range(env.model)
     np.testing.assert_allclose(0.5 * (low + high), env.model.key_ctrl[0], atol=1e-15)
@@ -187,6 +188,7 @@ def terms_of(env, task):
     return env.family.reward_terms(env.batch, derived, None, None, np.repeat(task.values, env.num_envs, axis=0))
 
 
+@pytest.mark.slow
 def test_go1_earns_most_when_it_does_what_it_is_told(go1):
     task = go1.space.tasks(speed=0.8, turn=0.4)
     go1.reset(seed=0, options={"tasks": task.repeat(4)})
@@ -215,6 +217,7 @@ def test_go1_ends_when_it_is_down_or_tilted(go1):
     assert go1.family.terminated(go1.batch, None).tolist() == [False, True, False, True]
 
 
+@pytest.mark.slow
 def test_go1_carries_its_load_and_its_faults():
     env = make("Go1Velocity", 5, autoreset_mode="Disabled")
     tasks = env.space.tasks(
@@ -249,6 +252,7 @@ def test_a_fault_in_mid_episode_leaves_the_robot_sound_before_it():
     np.testing.assert_array_equal(env.step(still)[0], seen[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "motors"), [("Go1Velocity", 12), ("LeapSpin", 16)])
 def test_weak_motors_have_less_torque_too(name, motors):
     env = make(name, 2, autoreset_mode="Disabled")

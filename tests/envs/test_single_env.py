@@ -30,6 +30,7 @@ def test_checkers_have_no_complaint(every_family):
         sb3_check_env(SingleEnv(name, **options), warn=True, skip_render_check=True)
 
 
+@pytest.mark.slow
 def test_it_is_the_batch_with_one_simulation(every_family):
     name, options = every_family
     single = SingleEnv(name, horizon=8, **options)

@@ -21,6 +21,7 @@ def declared(space):
     return SPLITS if any(p.extrapolation for p in space.parameters) else SPLITS[:2]
 
 
+@pytest.mark.slow
 @given(st.sampled_from(sorted(CONTINUOUS)), st.integers(0, 2**63), st.integers(0, 2**63))
 @settings(max_examples=60, deadline=None)
 def test_splits_are_disjoint_for_every_seed(name, seed_a, seed_b):

@@ -66,6 +66,7 @@ def test_an_evaluation_says_what_was_averaged(run):
         assert json.load(file)["origin"]["checkpoint"]["averaged"] == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_more_than_there_are(run):
     with pytest.raises(UserError, match="--average: got 5, expected at most 4, the checkpoints in .*keep_checkpoints"):
         averaged(run.checkpoints, 5, run.config.algorithm.weights)

@@ -62,6 +62,7 @@ def checked(folder: Path, **changes) -> dict:
     return check(robot(folder, **changes), seconds=0.01)
 
 
+@pytest.mark.slow
 def test_a_sound_robot_passes(folder):
     result = checked(folder)
     assert (result["errors"], result["warnings"]) == ([], [])

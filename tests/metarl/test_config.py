@@ -294,6 +294,7 @@ def test_shipped_configs_load_and_hold_only_what_differs(name):
     check(config, data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", config_names())
 def test_a_config_written_as_yaml_reads_back_equal(name, tmp_path):
     given = ["env.action_scale=0.1234567890123456789", "seed=9223372036854775807", "wandb.tags=[é, '1']"]

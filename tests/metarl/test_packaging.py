@@ -54,6 +54,7 @@ def test_the_wheel_has_one_top_level_package(wheel):
     assert not [name for name in names if name.endswith((".pyc", ".pth"))]
 
 
+@pytest.mark.slow
 def test_the_wheel_has_every_module_and_config(wheel, checkout):
     names = set(zipfile.ZipFile(wheel).namelist())
     expected = {f"{file.relative_to(checkout)}" for file in (checkout / "metarl").rglob("*.py")}

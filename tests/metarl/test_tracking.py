@@ -162,6 +162,7 @@ def ended():
             assert not thread.is_alive()
 
 
+@pytest.mark.slow
 def test_calls_return_at_once_and_never_raise(tmp_path, caplog, fake):
     hanging = threading.Event()
     fake.run = FakeRun(lambda values: hanging.wait())

@@ -120,6 +120,7 @@ def test_an_iteration_that_takes_too_long(tmp_path, reference, fault):
     assert results(run) == results(reference)
 
 
+@pytest.mark.slow
 def test_evaluating_does_not_alter_training_and_repeats_itself(tmp_path, reference):
     other = train(tiny(tmp_path, "evaluation.every=0", "evaluation.steps=0", "checkpoint_every=30"), tmp_path / "run")
     ours, theirs = results(other), results(reference)
@@ -132,6 +133,7 @@ def test_evaluating_does_not_alter_training_and_repeats_itself(tmp_path, referen
     assert len(list((reference / "evaluations").glob("held_out-30-*.json"))) == 1
 
 
+@pytest.mark.slow
 def test_metrics_and_checkpoints_agree(reference):
     run = open_run(reference)
     records, saved = run.metrics(), run.checkpoint()
@@ -215,6 +217,7 @@ def full_disk(monkeypatch, during: range, file: str = ""):
     assert jsonl.os is checkpoint.os
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["", "/metrics.jsonl"])  # no checkpoint without the lines before it
 def test_a_full_disk_is_one_line_and_training_goes_on(tmp_path, reference, monkeypatch, caplog, file):
     full_disk(monkeypatch, range(5, 12), file)
@@ -227,6 +230,7 @@ def test_a_full_disk_is_one_line_and_training_goes_on(tmp_path, reference, monke
     assert messages[1] == "checkpoint 13 is saved; there was none since iteration 6"
 
 
+@pytest.mark.slow
 def test_a_disk_that_stays_full_ends_with_the_old_checkpoint_and_advice(tmp_path, reference, monkeypatch):
     with monkeypatch.context() as patch:
         full_disk(patch, range(5, ITERATIONS))
@@ -254,6 +258,7 @@ def reward(learner, metrics):
     raise ValueError("Navigation2D: reward term 'distance' of simulation 3 is not finite")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "poison, message",
     [

@@ -240,6 +240,7 @@ def test_what_the_weights_depend_on_is_no_adaptation(tiny, tmp_path):
 # ---- spaces
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in config_names() if not name.endswith("/random")])
 def test_every_shipped_config_has_a_space_that_reads_back(name, tmp_path):
     config = load_config(name)
@@ -294,6 +295,7 @@ def test_a_space_with_a_fault(text, message, tmp_path):
 # ---- budgets
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["promp", "promp_1", "maml", "rl2", "reptile_ppo", "scratch_ppo"])
 def test_steps_of_an_iteration_are_counted_right(name):
     changes = {"env.horizon": 3, "meta_batch": 2, "episodes": 2, "threads": 1}
@@ -379,6 +381,7 @@ def test_tpe_comes_closer_and_random_does_not(tiny):
     assert distances("tpe") < 0.5 * distances("random")
 
 
+@pytest.mark.slow
 def test_a_strategy_that_fails_does_not_end_the_search(tiny, tmp_path):
     space = "inner.lr: {choice: [0.1]}\nevaluation.episodes: {choice: [2, 5]}\n"  # 5 episodes are more than there are
     (tmp_path / "space.yaml").write_text(space)

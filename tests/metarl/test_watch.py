@@ -236,6 +236,7 @@ def test_a_motor_is_killed_and_a_task_is_chosen(runs, tmp_path):
         visitor.until(lambda: not viewer.paused and viewer.speed == 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("control", "value", "said"),
     [
