@@ -23,7 +23,7 @@ class ScratchConfig(Untrained):
     learner: ClassVar[str] = "metarl.algorithms.baselines:Scratch"
     inner_loop: ClassVar[Literal["adapted"]] = "adapted"
 
-    name: Literal["scratch"] = Field("scratch", description="Which meta-learner this is.")
+    name: Literal["scratch"] = Field(default="scratch", description="Which meta-learner this is.")
 
     def variant(self, config: Config) -> str:
         return f"{config.inner.sb3.algorithm or 'policy gradient'} from scratch"
@@ -37,4 +37,4 @@ class RandomConfig(Untrained):
     adapts: ClassVar[bool] = False
     inner_loop: ClassVar[Literal["none"]] = "none"
 
-    name: Literal["random"] = Field("random", description="Which meta-learner this is.")
+    name: Literal["random"] = Field(default="random", description="Which meta-learner this is.")

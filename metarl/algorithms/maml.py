@@ -16,11 +16,13 @@ Its products use the first ``curvature_fraction`` of each task's episodes; gradi
 
 import math
 import time
+from typing import cast
 
 import torch
 from torch.nn.utils import parameters_to_vector
 
 from metarl.agents import Params, Samples
+from metarl.algorithms.maml_config import MAMLConfig
 from metarl.algorithms.meta_gradient import MetaGradientLearner, Round
 from metarl.algorithms.trust_region import line_search, natural_step
 from metarl.envs import BatchEnv
@@ -29,9 +31,13 @@ from metarl.envs import BatchEnv
 class MAML(MetaGradientLearner):
     """See the module; settings are :class:`metarl.algorithms.maml_config.MAMLConfig`."""
 
+    @property
+    def settings(self) -> MAMLConfig:
+        return cast(MAMLConfig, self.config.algorithm)
+
     def iterate(self, env: BatchEnv, iteration: int) -> dict[str, float]:
         """One iteration of Algorithm 3; returns its metrics."""
-        settings = self.config.algorithm
+        settings = self.settings
         rounds, metrics = self.inner_loops(env, iteration)  # lines 3-8
         start = time.perf_counter()
 
@@ -80,7 +86,7 @@ class MAML(MetaGradientLearner):
     def thin(self, round: Round) -> Round:
         """The first ``curvature_fraction`` of the episodes of a round; their weights add up to one again."""
         steps, episodes = self.spec.horizon, self.config.episodes
-        kept = max(1, math.ceil(self.config.algorithm.curvature_fraction * episodes))
+        kept = max(1, math.ceil(self.settings.curvature_fraction * episodes))
 
         def thinned(x: torch.Tensor) -> torch.Tensor:  # (M, T * K, ...) -> (M, T * kept, ...)
             return x.unflatten(1, (steps, episodes))[:, :, :kept].flatten(1, 2)

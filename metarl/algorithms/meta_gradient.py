@@ -99,8 +99,8 @@ class MetaGradientLearner:
 
         adapter = self.adapter()
         state, rounds = adapter.start(config.meta_batch), []
-        metrics = {"env_steps": 0, "diverged": 0}
-        moments = 0.0
+        metrics: dict[str, float] = {"env_steps": 0, "diverged": 0}
+        moments = np.zeros(())
         for k in range(config.inner.steps + 1):
             seed = stream(config.seed, "rollouts", iteration, k)
             rollout = collect(env, adapter, state, config.episodes, seed)

@@ -10,12 +10,14 @@ episodes at every step. Any number of inner steps; each has its own episodes and
 """
 
 import time
+from typing import cast
 
 import torch
 
 from metarl.agents import Params
 from metarl.algorithms.base import Spec
 from metarl.algorithms.meta_gradient import MetaGradientLearner, Round
+from metarl.algorithms.promp_config import ProMPConfig
 from metarl.algorithms.state import adam_state, load_adam_state
 from metarl.algorithms.surrogate import clipped_surrogate, likelihood_ratio
 from metarl.config import Config
@@ -27,13 +29,17 @@ class ProMP(MetaGradientLearner):
 
     def __init__(self, config: Config, spec: Spec):
         super().__init__(config, spec)
-        self.optimizer = torch.optim.Adam(self.meta.values(), lr=config.algorithm.lr)
+        self.optimizer = torch.optim.Adam(self.meta.values(), lr=self.settings.lr)
+
+    @property
+    def settings(self) -> ProMPConfig:
+        return cast(ProMPConfig, self.config.algorithm)
 
     def iterate(self, env: BatchEnv, iteration: int) -> dict[str, float]:
         """One iteration of Algorithm 1; returns its metrics."""
         rounds, metrics = self.inner_loops(env, iteration)  # lines 4-8
         start = time.perf_counter()
-        settings = self.config.algorithm
+        settings = self.settings
         if settings.anneal:
             self.optimizer.param_groups[0]["lr"] = settings.lr * (1 - iteration / self.config.iterations)
         for _ in range(settings.epochs):  # lines 9-11
@@ -48,7 +54,7 @@ class ProMP(MetaGradientLearner):
 
     def loss(self, meta: Params, rounds: list[Round]) -> torch.Tensor:
         """Negative of eq. 13, summed over tasks."""
-        settings = self.config.algorithm
+        settings = self.settings
         outputs = self.outputs(meta, rounds)
 
         # clipped surrogate on the episodes of the adapted policy

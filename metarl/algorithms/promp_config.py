@@ -16,15 +16,15 @@ class ProMPConfig(MetaGradientConfig):
     label: ClassVar[str] = "ProMP"
     old_names: ClassVar[dict[str, str]] = {"clip": "clip_range", "inner_kl": "inner_kl_coef"}
 
-    name: Literal["promp"] = Field("promp", description="Which meta-learner this is.")
-    lr: Float = Field(1e-3, gt=0, le=1000, description="Adam's step size in the outer update.")
-    anneal: bool = Field(False, description="Let lr fall linearly, to zero after the last of the iterations.")
-    epochs: Int = Field(5, ge=1, le=1000, description="Adam steps in an iteration, on the same episodes.")
+    name: Literal["promp"] = Field(default="promp", description="Which meta-learner this is.")
+    lr: Float = Field(default=1e-3, gt=0, le=1000, description="Adam's step size in the outer update.")
+    anneal: bool = Field(default=False, description="Let lr fall linearly, to zero after the last of the iterations.")
+    epochs: Int = Field(default=5, ge=1, le=1000, description="Adam steps in an iteration, on the same episodes.")
     clip_range: Float = Field(
-        0.3, gt=0, le=100, description="Likelihood ratios are clipped to [1 - clip_range, 1 + clip_range]."
+        default=0.3, gt=0, le=100, description="Likelihood ratios are clipped to [1 - clip_range, 1 + clip_range]."
     )
     inner_kl_coef: Float = Field(
-        5e-4, ge=0, le=1_000_000, description="Weight of the KL penalty on the inner steps (ProMP, eq. 10)."
+        default=5e-4, ge=0, le=1_000_000, description="Weight of the KL penalty on the inner steps (ProMP, eq. 10)."
     )
 
     def search_space(self, config: Config) -> SearchSpace:

@@ -13,6 +13,7 @@ names it); and a moving average of phi over the iterations, which is then what t
 """
 
 import time
+from typing import cast
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ import torch
 from metarl.agents import Adapter, Normalizer, Params
 from metarl.algorithms.base import Spec
 from metarl.algorithms.inner_learners import make_inner
+from metarl.algorithms.reptile_config import ReptileConfig
 from metarl.algorithms.sampling import collect
 from metarl.algorithms.state import check_state, normalizer_state, restored
 from metarl.config import Config
@@ -43,16 +45,20 @@ class Reptile:
         self.average = {name: value.clone() for name, value in self.params.items()}
         self.normalizer = Normalizer.identity(spec.observation_dim, config.policy.normalize_observations)
 
+    @property
+    def settings(self) -> ReptileConfig:
+        return cast(ReptileConfig, self.config.algorithm)
+
     def adapter(self) -> Adapter:
         """Adapts from the present weights, or from their moving average if there is one."""
-        params = self.average if self.config.algorithm.average else self.params
+        params = self.average if self.settings.average else self.params
         return self.inner.adapter(params, self.normalizer, stream(self.config.seed, "minibatches"))
 
     def iterate(self, env: BatchEnv, iteration: int) -> dict[str, float]:
         """One iteration of algorithm 2; returns its metrics."""
         config = self.config
-        start, metrics, moments = time.perf_counter(), {"env_steps": 0, "diverged": 0}, 0.0
-        sampling = 0.0
+        metrics: dict[str, float] = {"env_steps": 0, "diverged": 0}
+        start, sampling, moments = time.perf_counter(), 0.0, np.zeros(())
         rng = np.random.default_rng(stream(config.seed, "tasks", iteration))
         env.set_tasks(env.space.sample(config.meta_batch, "train", rng).repeat(config.episodes))
 
@@ -76,7 +82,7 @@ class Reptile:
 
     def step(self, adapted: Params, iteration: int) -> float:
         """Move toward the average of adapted weights, each (M, ...); returns the distance."""
-        settings = self.config.algorithm
+        settings = self.settings
         step_size = settings.lr
         if settings.anneal:
             step_size *= 1 - iteration / self.config.iterations

@@ -17,12 +17,13 @@ class ReptileConfig(AlgorithmConfig):
     inner_loop: ClassVar[Literal["adapted"]] = "adapted"
     weights: ClassVar[tuple[str, ...]] = ("params.", "average.")
 
-    name: Literal["reptile"] = Field("reptile", description="Which meta-learner this is.")
-    lr: Float = Field(1.0, gt=0, le=1000, description="Step toward that average; 1: all the way.")
-    anneal: bool = Field(False, description="Let lr fall linearly, to zero after the last of the iterations.")
-    momentum: Float = Field(0.0, ge=0, lt=1, description="Share of the previous step that goes on.")
+    name: Literal["reptile"] = Field(default="reptile", description="Which meta-learner this is.")
+    lr: Float = Field(default=1.0, gt=0, le=1000, description="Step toward that average; 1: all the way.")
+    anneal: bool = Field(default=False, description="Let lr fall linearly, to zero after the last of the iterations.")
+    momentum: Float = Field(default=0.0, ge=0, lt=1, description="Share of the previous step that goes on.")
     average: Float = Field(
-        0.0, ge=0, lt=1, description="Share of the past in the moving average of weights that is tested; 0: the newest."
+        default=0.0, ge=0, lt=1,
+        description="Share of the past in the moving average of weights that is tested; 0: the newest.",
     )
 
     def variant(self, config: Config) -> str:

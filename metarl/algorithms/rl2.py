@@ -18,7 +18,7 @@ units of their own running scale, kept when that scale moves (PopArt, van Hassel
 
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ import torch
 from metarl.agents import Normalizer, Params, RecurrentAdapter, RecurrentPolicy, Rollout
 from metarl.agents.memory.base import State
 from metarl.algorithms.base import Spec
+from metarl.algorithms.rl2_config import RL2Config
 from metarl.algorithms.sampling import collect
 from metarl.algorithms.state import adam_state, check_state, load_adam_state, normalizer_state, restored
 from metarl.algorithms.surrogate import clipped_surrogate, likelihood_ratio
@@ -78,7 +79,7 @@ class RL2:
 
     def __init__(self, config: Config, spec: Spec):
         self.config, self.spec = config, spec
-        settings = config.algorithm
+        settings = self.settings
         observation_dim = spec.observation_dim
         self.policy = RecurrentPolicy(
             observation_dim,
@@ -102,6 +103,10 @@ class RL2:
         self.normalizer = Normalizer.identity(observation_dim, config.policy.normalize_observations)
         self.reward_normalizer = Normalizer.identity(1)
         self.return_normalizer = Normalizer.identity(1)
+
+    @property
+    def settings(self) -> RL2Config:
+        return cast(RL2Config, self.config.algorithm)
 
     def adapter(self) -> RecurrentAdapter:
         """Acts with the present weights."""
@@ -131,7 +136,7 @@ class RL2:
         env.set_tasks(tasks.repeat(config.episodes))
         adapter = self.adapter()
         state, rollouts, behind = adapter.start(config.meta_batch), [], []
-        for e in range(config.algorithm.trial_episodes):
+        for e in range(self.settings.trial_episodes):
             rollout = collect(env, adapter, state, config.episodes, stream(config.seed, "rollouts", iteration, e))
             if config.bootstrap_at_horizon:
                 behind.append(self.returns(adapter.values(rollout.state, rollout.last_observations)).reshape(-1))
@@ -155,8 +160,8 @@ class RL2:
     def prepare(self, trials: Trials, bootstrap: np.ndarray | None) -> Batch:
         """Values and advantages of the trials, and the trials in windows."""
         config, length = self.config, len(trials.inputs)
-        window = min(config.algorithm.window or length, length)
-        burn_in = config.algorithm.burn_in
+        window = min(self.settings.window or length, length)
+        burn_in = self.settings.burn_in
         count = -(-length // window)
 
         def padded(x: torch.Tensor) -> torch.Tensor:  # (L, N, ...) -> (B + count * W, N, ...)
@@ -173,7 +178,7 @@ class RL2:
             values,
             config.discount,
             config.gae_lambda,
-            across_episodes=config.algorithm.across_episodes,
+            across_episodes=self.settings.across_episodes,
             bootstrap=bootstrap,
         )
         targets = values + advantages
@@ -207,9 +212,9 @@ class RL2:
     def _hidden(self, trials: Trials) -> tuple[torch.Tensor, np.ndarray]:
         """What the memory is asked for at each step, (L, N, P), and where that is known, (N, L) bool."""
         length, count = trials.inputs.shape[:2]
-        if self.config.algorithm.predict == "task":
+        if self.settings.predict == "task":
             return torch.from_numpy(trials.tasks).expand(length, -1, -1), trials.valid
-        if self.config.algorithm.predict == "next_observation":
+        if self.settings.predict == "next_observation":
             following = trials.inputs[1:, :, : self.policy.observation_dim]
             return torch.cat([following, torch.zeros_like(following[:1])]), trials.valid & ~trials.ends
         return trials.inputs.new_zeros(length, count, 0), np.zeros_like(trials.valid)
@@ -233,12 +238,12 @@ class RL2:
             mean, std, value = self.policy(self.params, ys, inputs[part])
             log_probs.append(self.policy.distribution(mean, std).log_prob(actions[part]))
             values.append(value)
-        count = (len(inputs) - self.config.algorithm.burn_in) // window
+        count = (len(inputs) - self.settings.burn_in) // window
         return edges[:count], torch.cat(log_probs), torch.cat(values)
 
     def update(self, batch: Batch, iteration: int) -> dict[str, float]:
         """Adam steps on minibatches of trials, until the policy has gone too far; returns means over them."""
-        settings, totals = self.config.algorithm, []
+        settings, totals = self.settings, []
         left = 1 - iteration / self.config.iterations
         if settings.anneal:
             self.optimizer.param_groups[0]["lr"] = settings.lr * left
@@ -262,7 +267,7 @@ class RL2:
         rng = np.random.default_rng(stream(self.config.seed, "minibatches", iteration, epoch))
         num_trials = self.config.meta_batch * self.config.episodes
         count = batch.weights.shape[1] // num_trials
-        for trials in np.array_split(rng.permutation(num_trials), min(self.config.algorithm.minibatches, num_trials)):
+        for trials in np.array_split(rng.permutation(num_trials), min(self.settings.minibatches, num_trials)):
             rows = (np.arange(count)[:, None] * num_trials + np.sort(trials)).reshape(-1)
             yield batch.rows(torch.from_numpy(rows))
 
@@ -295,7 +300,7 @@ class RL2:
 
     def loss(self, params: Params, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Negative of J, summed over the steps; sums of the value's loss, the KL and the steps that were clipped."""
-        settings, weights = self.config.algorithm, batch.weights
+        settings, weights = self.settings, batch.weights
         memory, burn_in = batch.memory, len(batch.inputs) - len(weights)
         if burn_in:
             with torch.no_grad():

@@ -27,42 +27,53 @@ class RL2Config(AlgorithmConfig):
         "max_gradient": "max_grad_norm",
     }  # fmt: skip
 
-    name: Literal["rl2"] = Field("rl2", description="Which meta-learner this is.")
-    memory: Name = Field("gru", description="Memory cell, as `metarl list memories` shows them; none: feed-forward.")
-    memory_size: Width = Field(128, description="Units of the memory.")
-    memory_options: dict[str, Any] = Field({}, description="Options of the memory cell, by its own names.")
+    name: Literal["rl2"] = Field(default="rl2", description="Which meta-learner this is.")
+    memory: Name = Field(
+        default="gru", description="Memory cell, as `metarl list memories` shows them; none: feed-forward."
+    )
+    memory_size: Width = Field(default=128, description="Units of the memory.")
+    memory_options: dict[str, Any] = Field(default={}, description="Options of the memory cell, by its own names.")
     hypernetwork: Int = Field(
-        0, ge=0, le=1000,
+        default=0, ge=0, le=1000,
         description="Latent of the memory that the policy's weights are made of; 0: the memory is an input instead.",
     )
     predict: Literal["nothing", "task", "next_observation"] = Field(
-        "nothing", description="What the memory also learns to predict; it is never an input."
+        default="nothing", description="What the memory also learns to predict; it is never an input."
     )
-    predict_weight: Float = Field(1.0, ge=0, le=1000, description="Weight of the squared error of that prediction.")
-    trial_episodes: Int = Field(2, ge=1, le=1000, description="Episodes of a trial, over which the memory is kept.")
+    predict_weight: Float = Field(
+        default=1.0, ge=0, le=1000, description="Weight of the squared error of that prediction."
+    )
+    trial_episodes: Int = Field(
+        default=2, ge=1, le=1000, description="Episodes of a trial, over which the memory is kept."
+    )
     across_episodes: bool = Field(
-        True, description="Returns go on to the end of the trial; false: to the end of the episode."
+        default=True, description="Returns go on to the end of the trial; false: to the end of the episode."
     )
-    lr: Float = Field(1e-3, gt=0, le=1000, description="Adam's step size.")
-    anneal: bool = Field(True, description="Let lr fall linearly, to zero after the last of the iterations.")
-    epochs: Int = Field(2, ge=1, le=1000, description="Passes over the trials of an iteration.")
-    minibatches: Int = Field(20, ge=1, le=100_000, description="Adam steps in a pass, on as many parts of the trials.")
+    lr: Float = Field(default=1e-3, gt=0, le=1000, description="Adam's step size.")
+    anneal: bool = Field(default=True, description="Let lr fall linearly, to zero after the last of the iterations.")
+    epochs: Int = Field(default=2, ge=1, le=1000, description="Passes over the trials of an iteration.")
+    minibatches: Int = Field(
+        default=20, ge=1, le=100_000, description="Adam steps in a pass, on as many parts of the trials."
+    )
     clip_range: Float = Field(
-        0.1, gt=0, le=100, description="Likelihood ratios are clipped to [1 - clip_range, 1 + clip_range]."
+        default=0.1, gt=0, le=100, description="Likelihood ratios are clipped to [1 - clip_range, 1 + clip_range]."
     )
     target_kl: Float = Field(
-        0.0, ge=0, le=1_000_000,
+        default=0.0, ge=0, le=1_000_000,
         description="The passes end where a minibatch's mean KL from the collecting policy exceeds this; 0: never.",
     )
-    value_loss_coef: Float = Field(0.5, ge=0, le=1000, description="Weight of the value's squared error.")
-    entropy_coef: Float = Field(0.01, ge=0, le=1000, description="Weight of the actions' entropy, in nats.")
-    anneal_entropy: bool = Field(False, description="Let the entropy's weight fall linearly, to zero, as lr does.")
-    max_grad_norm: Float = Field(1.0, gt=0, le=1_000_000, description="Clip the gradient to this global norm.")
+    value_loss_coef: Float = Field(default=0.5, ge=0, le=1000, description="Weight of the value's squared error.")
+    entropy_coef: Float = Field(default=0.01, ge=0, le=1000, description="Weight of the actions' entropy, in nats.")
+    anneal_entropy: bool = Field(
+        default=False, description="Let the entropy's weight fall linearly, to zero, as lr does."
+    )
+    max_grad_norm: Float = Field(default=1.0, gt=0, le=1_000_000, description="Clip the gradient to this global norm.")
     window: Int = Field(
-        100, ge=0, le=1_000_000, description="Steps that gradients run back through the memory; 0: the whole trial."
+        default=100, ge=0, le=1_000_000,
+        description="Steps that gradients run back through the memory; 0: the whole trial.",
     )
     burn_in: Int = Field(
-        0, ge=0, le=1_000_000, description="Steps before a window that warm the memory up without gradients."
+        default=0, ge=0, le=1_000_000, description="Steps before a window that warm the memory up without gradients."
     )
 
     @classmethod

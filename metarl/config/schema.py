@@ -49,13 +49,13 @@ class EnvConfig(Section):
         description="Name of the task family, as `metarl list` shows it; or, in its place, `robot: PATH` of your own."
     )
     horizon: Annotated[Int, Field(ge=1, le=1_000_000)] | None = Field(
-        None, description="Steps in an episode; null takes the family's own length."
+        default=None, description="Steps in an episode; null takes the family's own length."
     )
     action_scale: Float = Field(
-        1.0, gt=0, le=1000,
+        default=1.0, gt=0, le=1000,
         description="Actions of +-action_scale span the actuator range; an inner.lr of 0.1 goes with 10.",
     )
-    options: dict[str, Any] = Field({}, description="Options of the family, as `metarl list` shows them.")
+    options: dict[str, Any] = Field(default={}, description="Options of the family, as `metarl list` shows them.")
 
     def load_family(self) -> Any:
         """The `metarl.envs.Family`, made once in a process: a robot's files are read once.
@@ -94,36 +94,41 @@ class PolicyConfig(Section):
 
     old_names = {"normalise_observations": "normalize_observations"}
 
-    hidden: tuple[Width, ...] = Field((64, 64), max_length=16, description="Width of each hidden layer.")
-    activation: Literal["tanh", "relu"] = Field("tanh", description="Non-linearity of the hidden layers.")
-    init_std: Float = Field(1.0, gt=0, le=100, description="Standard deviation of the actions at the start.")
-    min_std: Float = Field(1e-6, gt=0, le=100, description="Lower bound of that standard deviation.")
+    hidden: tuple[Width, ...] = Field(default=(64, 64), max_length=16, description="Width of each hidden layer.")
+    activation: Literal["tanh", "relu"] = Field(default="tanh", description="Non-linearity of the hidden layers.")
+    init_std: Float = Field(default=1.0, gt=0, le=100, description="Standard deviation of the actions at the start.")
+    min_std: Float = Field(default=1e-6, gt=0, le=100, description="Lower bound of that standard deviation.")
     normalize_observations: bool = Field(
-        False, description="Scale observations by the running mean and deviation of those seen in training."
+        default=False, description="Scale observations by the running mean and deviation of those seen in training."
     )
 
 
 class SB3Config(Section):
     """An algorithm of Stable-Baselines3 or sb3-contrib as the inner learner."""
 
-    algorithm: Name | None = Field(None, description="Such as PPO or SAC; null: gradient steps on the Gaussian MLP.")
-    settings: dict[str, Any] = Field({}, description="Settings of that algorithm, by its own names.")
+    algorithm: Name | None = Field(
+        default=None, description="Such as PPO or SAC; null: gradient steps on the Gaussian MLP."
+    )
+    settings: dict[str, Any] = Field(default={}, description="Settings of that algorithm, by its own names.")
     processes: Int = Field(
-        0, ge=0, le=1024, description="Processes that learn in as many tasks at once, with the same result; 0: none."
+        default=0, ge=0, le=1024,
+        description="Processes that learn in as many tasks at once, with the same result; 0: none.",
     )
 
 
 class InnerConfig(Section):
     """The inner loop: how the policy adapts to one task."""
 
-    steps: Int = Field(1, ge=0, le=100, description="Gradient steps in a task, each from fresh episodes.")
-    lr: Float = Field(0.1, gt=0, le=1000, description="Size of a gradient step (its start, with learn_lr).")
+    steps: Int = Field(default=1, ge=0, le=100, description="Gradient steps in a task, each from fresh episodes.")
+    lr: Float = Field(default=0.1, gt=0, le=1000, description="Size of a gradient step (its start, with learn_lr).")
     learn_lr: bool = Field(
-        False, description="Learn a step size for each weight (Meta-SGD) in each inner step (MAML++)."
+        default=False, description="Learn a step size for each weight (Meta-SGD) in each inner step (MAML++)."
     )
-    head_only: bool = Field(False, description="Adapt the last layer only, as ANIL does.")
-    first_order: bool = Field(False, description="No second derivatives, as in first-order MAML.")
-    sb3: SB3Config = Field(SB3Config(), description="An algorithm of Stable-Baselines3 instead of gradient steps.")
+    head_only: bool = Field(default=False, description="Adapt the last layer only, as ANIL does.")
+    first_order: bool = Field(default=False, description="No second derivatives, as in first-order MAML.")
+    sb3: SB3Config = Field(
+        default=SB3Config(), description="An algorithm of Stable-Baselines3 instead of gradient steps."
+    )
 
 
 class AlgorithmConfig(Section):
@@ -154,7 +159,8 @@ class AlgorithmConfig(Section):
 
     name: str = Field(description="Which meta-learner this is.")
     oracle: bool = Field(
-        False, description="Append the true task parameters to the observation (an upper bound; nothing to adapt to)."
+        default=False,
+        description="Append the true task parameters to the observation (an upper bound; nothing to adapt to).",
     )
 
     def title(self, config: "Config") -> str:
@@ -252,52 +258,52 @@ def algorithm_class(name: Any) -> type[AlgorithmConfig]:
 class EvaluationConfig(Section):
     """Adapting to tasks that were never trained on, and measuring the return after each step."""
 
-    tasks: Int = Field(40, ge=1, le=100_000, description="Tasks to adapt to.")
-    episodes: Int = Field(20, ge=1, le=100_000, description="Episodes in a task for each adaptation step.")
-    steps: Int = Field(3, ge=0, le=100, description="Adaptation steps; measured after 0, 1, ... of them.")
-    every: Int = Field(0, ge=0, le=10**9, description="Iterations between evaluations; 0: only at the end.")
-    split: Split = Field("held_out", description="Which tasks: held_out, extrapolation or train.")
+    tasks: Int = Field(default=40, ge=1, le=100_000, description="Tasks to adapt to.")
+    episodes: Int = Field(default=20, ge=1, le=100_000, description="Episodes in a task for each adaptation step.")
+    steps: Int = Field(default=3, ge=0, le=100, description="Adaptation steps; measured after 0, 1, ... of them.")
+    every: Int = Field(default=0, ge=0, le=10**9, description="Iterations between evaluations; 0: only at the end.")
+    split: Split = Field(default="held_out", description="Which tasks: held_out, extrapolation or train.")
 
 
 class WandbConfig(Section):
     """Weights & Biases. The API key comes from the environment, never from here."""
 
     mode: Literal["offline", "online", "disabled"] = Field(
-        "offline", description="offline writes to the run folder only; online needs a network and a key."
+        default="offline", description="offline writes to the run folder only; online needs a network and a key."
     )
-    project: Name = Field("metarl", description="Project that the run goes to.")
-    entity: Name | None = Field(None, description="Team or user; null takes the account's own.")
-    name: Name | None = Field(None, description="Name of the run; null takes the run folder's.")
-    tags: tuple[Name, ...] = Field((), max_length=100, description="Tags of the run.")
+    project: Name = Field(default="metarl", description="Project that the run goes to.")
+    entity: Name | None = Field(default=None, description="Team or user; null takes the account's own.")
+    name: Name | None = Field(default=None, description="Name of the run; null takes the run folder's.")
+    tags: tuple[Name, ...] = Field(default=(), max_length=100, description="Tags of the run.")
 
 
 class Config(Section):
     """One training run."""
 
     env: EnvConfig = Field(description="Which robot, and what varies about it.")
-    policy: PolicyConfig = Field(PolicyConfig(), description="The Gaussian MLP policy.")
-    inner: InnerConfig = Field(InnerConfig(), description="The inner loop.")
+    policy: PolicyConfig = Field(default=PolicyConfig(), description="The Gaussian MLP policy.")
+    inner: InnerConfig = Field(default=InnerConfig(), description="The inner loop.")
     algorithm: Annotated[SerializeAsAny[AlgorithmConfig], PlainValidator(_algorithm)] = Field(
         description="The outer loop."
     )
-    meta_batch: Int = Field(40, ge=1, le=100_000, description="Tasks in an iteration.")
+    meta_batch: Int = Field(default=40, ge=1, le=100_000, description="Tasks in an iteration.")
     episodes: Int = Field(
-        20, ge=1, le=100_000,
+        default=20, ge=1, le=100_000,
         description="Episodes in a task, before and after each step; with a recurrent policy, trials in a task.",
     )
-    iterations: Int = Field(100, ge=1, le=10**9, description="Outer iterations.")
-    discount: Float = Field(0.99, ge=0, le=1, description="Discount of the rewards, per step.")
-    gae_lambda: Float = Field(1.0, ge=0, le=1, description="Lambda of generalized advantage estimation.")
+    iterations: Int = Field(default=100, ge=1, le=10**9, description="Outer iterations.")
+    discount: Float = Field(default=0.99, ge=0, le=1, description="Discount of the rewards, per step.")
+    gae_lambda: Float = Field(default=1.0, ge=0, le=1, description="Lambda of generalized advantage estimation.")
     bootstrap_at_horizon: bool = Field(
-        False,
+        default=False,
         description="Bootstrap from the value function at the time limit; false: the limit is a terminal state.",
     )
-    seed: Int = Field(0, ge=0, le=2**63 - 1, description="Everything random in the run follows from it.")
-    threads: Int = Field(0, ge=0, le=1024, description="Threads for physics and for PyTorch; 0: all cores.")
-    evaluation: EvaluationConfig = Field(EvaluationConfig(), description="Evaluation.")
-    checkpoint_every: Int = Field(10, ge=1, le=10**9, description="Iterations between checkpoints.")
-    keep_checkpoints: Int = Field(3, ge=1, le=10**6, description="Newest checkpoints that are kept.")
-    wandb: WandbConfig = Field(WandbConfig(), description="Weights & Biases.")
+    seed: Int = Field(default=0, ge=0, le=2**63 - 1, description="Everything random in the run follows from it.")
+    threads: Int = Field(default=0, ge=0, le=1024, description="Threads for physics and for PyTorch; 0: all cores.")
+    evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="Evaluation.")
+    checkpoint_every: Int = Field(default=10, ge=1, le=10**9, description="Iterations between checkpoints.")
+    keep_checkpoints: Int = Field(default=3, ge=1, le=10**6, description="Newest checkpoints that are kept.")
+    wandb: WandbConfig = Field(default=WandbConfig(), description="Weights & Biases.")
 
     @property
     def adaptation_steps(self) -> int:

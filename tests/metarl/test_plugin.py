@@ -124,8 +124,7 @@ def test_a_module_that_is_not_installed_does_the_same(metarl, tmp_path):
     code, _, errors = metarl("evaluate", run, path=nowhere, cwd=PLUGIN)
     assert code == 2 and "the run was made with --plugin metarl_example.plugin; add it" in errors
     search = ["--trials", 1, "--search", "random", "--run", tmp_path / "search"]
-    # in a worker process
-    good(metarl("tune", config, *SMALL, "iterations=2", *search, *plugin, path=nowhere, cwd=PLUGIN))
+    good(metarl("tune", config, *SMALL, "iterations=2", *search, *plugin, path=nowhere, cwd=PLUGIN))  # in a worker
     code, _, errors = metarl("list", "algorithms", "--plugin", "metarl_exampel", path=nowhere, cwd=PLUGIN)
     assert code == 2 and errors.startswith("metarl: error: --plugin: ") and "Traceback" not in errors
 

@@ -16,9 +16,9 @@ class FOMAMLConfig(MetaGradientConfig):
     learner: ClassVar[str] = "metarl_example.fomaml:FOMAML"
     label: ClassVar[str] = "FOMAML"
 
-    name: Literal["fomaml"] = Field("fomaml", description="Which meta-learner this is.")
-    lr: Float = Field(1e-3, gt=0, le=10, description="Adam's step size in the outer update.")
-    epochs: Int = Field(1, ge=1, le=100, description="Adam steps in an iteration, on the same episodes.")
+    name: Literal["fomaml"] = Field(default="fomaml", description="Which meta-learner this is.")
+    lr: Float = Field(default=1e-3, gt=0, le=10, description="Adam's step size in the outer update.")
+    epochs: Int = Field(default=1, ge=1, le=100, description="Adam steps in an iteration, on the same episodes.")
 
     def conflicts(self, config: Config) -> Iterator[Conflict]:
         if config.inner.steps == 0:
