@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from metarl.config import config_names
 
 ROOT = Path(__file__).parents[2]
-FILES = ["pyproject.toml", "README.md", "LICENSE"]
+FILES = ["pyproject.toml", "README.md", "LICENSE", "metarl/py.typed"]
 SOURCES = [*FILES, "metarl/**/*.py", "envs/**/*.py", "agents/**/*.py", "configs/**/*.yaml", "configs/**/*.xml"]
 
 
@@ -62,6 +62,7 @@ def test_the_wheel_has_every_module_and_config(wheel, checkout):
         expected |= {f"metarl/{file.relative_to(checkout)}" for file in (checkout / folder).rglob("*.py")}
     expected |= {f"metarl/configs/{name}.yaml" for name in config_names()}
     expected |= {f"metarl/configs/own_robot/rover/{name}" for name in ("robot.yaml", "rover.xml")}
+    expected |= {"metarl/py.typed"}
     assert len(expected) > 20
     assert {name for name in names if ".dist-info/" not in name} == expected
 
