@@ -346,6 +346,7 @@ def test_a_file_stands_over_a_shipped_config_of_that_name(tmp_path, monkeypatch)
     assert find_config("demo") == Path("demo")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", config_names())
 def test_shipped_configs_load_and_hold_only_what_differs(name):
     config = load_config(name)
@@ -365,6 +366,7 @@ def test_shipped_configs_load_and_hold_only_what_differs(name):
     check(config, data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", config_names())
 def test_a_config_written_as_yaml_reads_back_equal(name, tmp_path):
     given = ["env.action_scale=0.1234567890123456789", "seed=9223372036854775807", "wandb.tags=[é, '1']"]
@@ -430,6 +432,7 @@ def load_or_faults(path, overrides=()):
         assert isinstance(config, Config)
 
 
+@pytest.mark.slow
 @settings(max_examples=400)
 @given(data=st.data())
 def test_mutated_configs_never_end_in_a_traceback(data, tmp_path_factory):
@@ -452,6 +455,7 @@ def test_mutated_configs_never_end_in_a_traceback(data, tmp_path_factory):
     load_or_faults(path)
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(data=st.data())
 def test_mutated_bytes_never_end_in_a_traceback(data, tmp_path_factory):
@@ -467,6 +471,7 @@ def test_mutated_bytes_never_end_in_a_traceback(data, tmp_path_factory):
     load_or_faults(path)
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(key=st.lists(st.sampled_from(KEYS) | st.text(max_size=3), max_size=3).map(".".join),
        value=st.text(max_size=12) | VALUES.map(json.dumps))  # fmt: skip
