@@ -185,7 +185,7 @@ def kept_space(path: Path) -> TaskSpace | None:
     """What varies, as the run in folder `path` keeps it; None if it does not."""
     spec = _kept_spec(path)
     try:
-        return TaskSpace.from_json(spec["task_space"]) if spec else None
+        return None if spec is None else TaskSpace.from_json(spec["task_space"])
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}/spec.json: not what metarl wrote ({error!r}); restore a copy, or remove it") from error
 

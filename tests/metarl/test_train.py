@@ -2,10 +2,14 @@
 
 import errno
 import io
+import json
 import logging
 import os
 import random
+import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -15,7 +19,10 @@ import torch
 from rich.console import Console
 from run_processes import finish, launch, tiny, train_command, wait_for
 
+from metarl.algorithms.base import Spec
+from metarl.algorithms.learners import training_env
 from metarl.algorithms.promp import ProMP
+from metarl.algorithms.restore import load_adapter, spec_of
 from metarl.runs import checkpoint, jsonl
 from metarl.runs.jsonl import read_lines
 from metarl.runs.run import open_run
@@ -149,6 +156,34 @@ def test_metrics_and_checkpoints_agree(reference):
 
 
 @pytest.mark.slow
+def test_a_run_keeps_what_its_learner_is_made_of(tmp_path, reference):
+    """Equal to what its environment says; and with it the tasks are read without the family."""
+    env = training_env(open_run(reference).config)
+    kept = Spec.from_json(json.loads((reference / "spec.json").read_text()))
+    assert kept == spec_of(open_run(reference)) == Spec.of(env) and kept.horizon == 10
+    assert open_run(reference).task_space == env.space
+    code = (
+        "import sys; from pathlib import Path; from metarl.runs.run import open_run\n"
+        f"run = open_run(Path({str(reference)!r})); run.metrics(), run.tasks('held_out')\n"
+        "print(sorted({'torch', 'mujoco', 'gymnasium'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+    copy = shutil.copytree(reference, tmp_path / "copy")
+    (copy / "spec.json").unlink()  # as in a run of before
+    with torch.no_grad():
+        one, two = (load_adapter(open_run(folder)).start(2).params for folder in (copy, reference))
+    assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", "null", '{"horizon": "x"}', "[" * 100_000])
+def test_a_spec_that_metarl_did_not_write_is_refused(tmp_path, reference, content):
+    copy = shutil.copytree(reference, tmp_path / "copy")
+    (copy / "spec.json").write_text(content)
+    with pytest.raises(UserError, match=r"copy/spec\.json: .*; restore a copy, or remove it"):
+        load_adapter(open_run(copy))
+
+
 def test_a_complete_run_says_so_and_can_go_on(tmp_path, reference, capsys):
     run = train(tiny(tmp_path, "iterations=7"), tmp_path / "run")
     before = {path: path.read_bytes() for path in (run / "checkpoints").rglob("*") if path.is_file()}
