@@ -101,6 +101,7 @@ def measure_run(
 ) -> Evaluation:
     """As `evaluate_run`, but nothing is written; of `frozen` tasks `tasks` says what they are."""
     config = run.config
+    run.load_family()  # what is wrong with it is told with the run's name, and before anything is measured
     chosen = named_tasks(run, tasks) if frozen is None else frozen
     disjoint, reason = _disjoint(chosen, tasks)
     saved = averaged(run.checkpoints, average, config.algorithm.weights)
@@ -124,7 +125,6 @@ def measure_run(
 
 def named_tasks(run: Run, name: str) -> Tasks:
     """The run's frozen tasks of a split, or those of a file."""
-    run.load_family()  # a robot whose files have changed is told before anything is measured
     if name not in SPLITS and not Path(name).is_file():
         raise UserError(f"tasks {name!r}: neither a split nor a file{nearest(name, SPLITS)}")
     return run.tasks(name) if name in SPLITS else tasks_from_file(Path(name), run)
@@ -132,9 +132,8 @@ def named_tasks(run: Run, name: str) -> Tasks:
 
 def tasks_from_file(path: Path, run: Run) -> Tasks:
     """The tasks, at least one, of a JSON file for a run's family."""
-    env = run.config.env
     try:
-        tasks = Tasks.from_json(json.loads(path.read_bytes()), env.load_family().space)
+        tasks = Tasks.from_json(json.loads(path.read_bytes()), run.load_family().space)
     except (ValueError, OverflowError, RecursionError) as error:
         raise UserError(f"{path}: {error}") from error
     if not len(tasks):

@@ -32,19 +32,20 @@ TASKS = 4  # of the probe
 
 def definition(env: EnvConfig) -> dict[str, Any]:
     """{"family", "options", "dt", "horizon", "parameters", "behaviour", "digest"} of the environment of a config."""
-    return json.loads(_definition(json.dumps([env.family, env.horizon, env.options], sort_keys=True)))
+    return json.loads(_definition(env.model_dump_json(include={"family", "horizon", "options"})))
 
 
 @functools.lru_cache(maxsize=64)
 def _definition(key: str) -> str:
-    family, horizon, options = json.loads(key)
+    config = EnvConfig.model_validate_json(key)
     env = make(
-        family, TASKS, horizon=horizon, autoreset_mode=AutoresetMode.DISABLED, num_threads=1, **options
+        config.load_family(), TASKS, horizon=config.horizon, autoreset_mode=AutoresetMode.DISABLED, num_threads=1
     )
     try:
         about = {
-            "family": family,
-            "options": {name: value for name, value in options.items() if name != "robot"},  # a path says nothing
+            "family": config.family,
+            # a path says nothing
+            "options": {name: value for name, value in config.options.items() if name != "robot"},
             "dt": env.dt,
             "horizon": env.horizon,
             "parameters": plain(env.space.parameters),

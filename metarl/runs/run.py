@@ -67,7 +67,7 @@ class Run:
     @property
     def task_space(self) -> TaskSpace:
         """What varies; of a run of before, which did not keep it, the family's."""
-        return kept_space(self.path) or self.config.env.load_family().space
+        return kept_space(self.path) or self.load_family().space
 
     def load_family(self) -> Any:
         """The `metarl.envs.Family` of this run.
