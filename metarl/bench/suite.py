@@ -183,8 +183,8 @@ def sb3_vecenv_vs_subproc(rounds: int = 3, num_envs: int = 4, num_steps: int = 2
             for i in range(rounds + 1):
                 for speed, model in zip(speeds.values(), models):
                     start = time.perf_counter()
-                    # None, for no log, is allowed but not declared
-                    model.learn(num_envs * num_steps, log_interval=None, reset_num_timesteps=False)  # pyright: ignore[reportArgumentType]
+                    options: dict[str, Any] = {"log_interval": None}  # no log; allowed, but not declared
+                    model.learn(num_envs * num_steps, reset_num_timesteps=False, **options)
                     if i:  # the first round warms up
                         speed.append(num_envs * num_steps / (time.perf_counter() - start))
         finally:

@@ -132,9 +132,12 @@ class Viewer:
         gui.configure_theme(dark_mode=False, show_logo=False)
         gui.add_markdown(f"**{session.space.family}**, {session.config.algorithm.name}, `{session.run.path.name}`")
         self._status = gui.add_markdown("")
-        self._curve = gui.add_uplot((np.array([0.0, 1.0]), np.zeros(2)),
-                                    ({"label": "s"}, {"stroke": "#0072B2", "width": 2, "label": "reward per second"}),
-                                    aspect=1.8, scales={"x": {"time": False, "auto": True}, "y": {"auto": True}})  # fmt: skip
+        self._curve = gui.add_uplot(
+            (np.array([0.0, 1.0]), np.zeros(2)),
+            ({"label": "s"}, {"stroke": "#0072B2", "width": 2, "label": "reward per second"}),
+            aspect=1.8,
+            scales={"x": {"time": False, "auto": True}, "y": {"auto": True}},
+        )
         self.controls: dict[str, Any] = {}  # viser's handles
         with gui.add_folder("Task"):
             labels = ["default", *(f"{m}: {self.tasks.describe(m)}" for m in range(len(self.tasks)))]
