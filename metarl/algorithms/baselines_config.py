@@ -1,10 +1,11 @@
 """Settings of the baselines that are not trained; see `metarl.algorithms.baselines`."""
 
+from collections.abc import Iterator
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from metarl.config.schema import AlgorithmConfig, Config
+from metarl.config.schema import AlgorithmConfig, Config, Conflict
 
 
 class Untrained(AlgorithmConfig):
@@ -38,3 +39,8 @@ class RandomConfig(Untrained):
     inner_loop: ClassVar[Literal["none"]] = "none"
 
     name: Literal["random"] = Field(default="random", description="Which meta-learner this is.")
+
+    def inner_conflicts(self, config: Config) -> Iterator[Conflict]:
+        """Any gradient steps are taken and not read, so that a method's config with another name is its baseline."""
+        if config.inner.sb3.algorithm:
+            yield "inner.sb3.algorithm", config.inner.sb3.algorithm, f"null: {self.name} has no inner loop"

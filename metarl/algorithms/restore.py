@@ -24,7 +24,7 @@ def spec_of(run: Run) -> Spec | None:
     """What the run keeps of its environment; None of a run of before, which did not."""
     kept = run.spec()
     try:
-        return Spec.from_json(kept) if kept else None
+        return None if kept is None else Spec.from_json(kept)
     except (KeyError, TypeError, ValueError) as error:
         advice = "restore a copy, or remove it"
         raise UserError(f"{run.path}/spec.json: not what metarl wrote ({error!r}); {advice}") from error

@@ -83,8 +83,11 @@ class RL2Config(AlgorithmConfig):
         if not former:
             return data
         data = {name: value for name, value in data.items() if name not in former}
-        # every config of before has them written out, with and without a transformer
-        return data | {"memory_options": data.get("memory_options", {}) | former} if _attends(data) else data
+        # every run folder of before has them written out, with and without a transformer
+        options = data.get("memory_options", {})
+        if data.get("memory", "transformer") != "transformer" or not isinstance(options, dict):
+            return data
+        return data | {"memory_options": options | former}
 
     @field_validator("memory", mode="after")
     @classmethod
@@ -127,7 +130,3 @@ class RL2Config(AlgorithmConfig):
             "discount": {"uniform": [0.95, 0.995]},
             "gae_lambda": {"uniform": [0.85, 1.0]},
         }
-
-
-def _attends(data: dict[str, Any]) -> bool:
-    return data.get("memory") == "transformer"

@@ -26,7 +26,7 @@ from pydantic import ValidationError
 from metarl.config.messages import explain, family_problems, sb3_problems
 from metarl.config.robots import FILE as ROBOT_FILE
 from metarl.config.robots import resolve_robot, with_digest
-from metarl.config.schema import Config, present_key, with_present_names
+from metarl.config.schema import Config, named_twice, present_key, with_present_names
 from metarl.util.errors import UserError
 from metarl.util.safe_yaml import parse_yaml, read_yaml, write_yaml
 from metarl.util.text import close, first_line, show
@@ -52,9 +52,10 @@ def read_config(path: str | Path) -> Config:
 
 def _read(path: str | Path, overrides: Sequence[str], deep: bool) -> Config:
     source = find_config(path)
-    data = with_present_names(read_mapping(source, "a config"))
+    written = read_mapping(source, "a config")
+    data = with_present_names(written)
     given: set[str] = set()
-    problems: list[str] = []
+    problems = [f"{first_line(str(path))}: {key}: {text}" for key, text in named_twice(written)]
     for override in overrides:
         try:
             key, value = _parse_override(override)
@@ -68,7 +69,10 @@ def _read(path: str | Path, overrides: Sequence[str], deep: bool) -> Config:
     data = with_present_names(data)
     algorithm = data.get("algorithm")
     name = algorithm.get("name") if isinstance(algorithm, dict) else None
-    given |= {present_key(key, name) for key in given}
+    present = [present_key(key, name) for key in sorted(given)]
+    twice = sorted({key for key in present if present.count(key) > 1})
+    problems += [f"command line: {key}: given twice, under a former name too, expected one value" for key in twice]
+    given |= {*present}
 
     def place(key: str) -> str:
         """Where the value of `key`, or a part of it, was written."""

@@ -365,6 +365,21 @@ def with_present_names(data: dict, model: type[Section] = Config, whole: dict | 
     })  # fmt: skip
 
 
+def named_twice(
+    data: dict, model: type[Section] = Config, whole: dict | None = None, prefix: str = ""
+) -> Iterator[tuple[str, str]]:
+    """(key, "got ..., expected ...") of each setting that is there under its present and a former name."""
+    whole = data if whole is None else whole
+    for old, new in model.old_names.items():
+        if old in data and new in data:
+            expected = f"expected one of them: {new} is its present name"
+            yield f"{prefix}{old}", f"got {show(data[old])} beside {new}, {expected}"
+    for key, value in data.items():
+        kind = section(model, str(key), whole) if isinstance(value, dict) else None
+        if kind is not None:
+            yield from named_twice(value, kind, whole, f"{prefix}{key}.")
+
+
 def present_key(key: str, algorithm: str | None) -> str:
     """The present name of a dotted key such as "algorithm.clip"; `algorithm` is the one that the config names."""
     *sections, last = key.split(".")

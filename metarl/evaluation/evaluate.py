@@ -124,6 +124,7 @@ def measure_run(
 
 def named_tasks(run: Run, name: str) -> Tasks:
     """The run's frozen tasks of a split, or those of a file."""
+    run.load_family()  # a robot whose files have changed is told before anything is measured
     if name not in SPLITS and not Path(name).is_file():
         raise UserError(f"tasks {name!r}: neither a split nor a file{nearest(name, SPLITS)}")
     return run.tasks(name) if name in SPLITS else tasks_from_file(Path(name), run)

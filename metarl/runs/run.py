@@ -74,6 +74,18 @@ class Run:
         """What varies; of a run of before, which did not keep it, the family's."""
         return kept_space(self.path) or self.config.env.load_family().space
 
+    def load_family(self) -> Any:
+        """The `metarl.envs.Family` of this run.
+
+        Raises:
+            UserError: with the run's config named, such as for a robot whose files have changed.
+        """
+        try:
+            return self.config.env.load_family()
+        except UserError as error:
+            lines = str(error).splitlines()
+            raise UserError("\n".join(f"{self.path / 'config.yaml'}: {line}" for line in lines)) from error
+
     def spec(self) -> dict[str, Any] | None:
         """What `metarl.algorithms.base.Spec.from_json` takes; None of a run of before, which did not keep it."""
         return _kept_spec(self.path)
@@ -178,7 +190,7 @@ def kept_space(path: Path) -> TaskSpace | None:
     """What varies, as the run in folder `path` keeps it; None if it does not."""
     spec = _kept_spec(path)
     try:
-        return TaskSpace.from_json(spec["task_space"]) if spec else None
+        return None if spec is None else TaskSpace.from_json(spec["task_space"])
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}/spec.json: not what metarl wrote ({error!r}); restore a copy, or remove it") from error
 

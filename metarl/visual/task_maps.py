@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -110,8 +110,9 @@ def shown_parameters(comparison: Comparison, more_than: int = 1) -> list[int]:
     columns = [d for d in range(values.shape[1]) if len(np.unique(values[:, d])) > more_than]
 
     def strength(d: int) -> float:
-        ranks = [abs(cast(Any, scipy.stats.spearmanr(values[:, d], m.final.mean(0))).statistic) for m in comparison.measured
-                 if np.ptp(m.final.mean(0)) > 0]  # fmt: skip
+        means = [m.final.mean(0) for m in comparison.measured]
+        found: list[Any] = [scipy.stats.spearmanr(values[:, d], mean) for mean in means if np.ptp(mean) > 0]
+        ranks = [abs(rank.statistic) for rank in found]
         return -max(ranks, default=0.0)
 
     return sorted(columns, key=strength)[:PANELS] or ([0] if more_than == 1 else [])

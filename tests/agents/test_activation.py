@@ -18,6 +18,7 @@ def test_values(dtype, tolerance):
     assert torch.equal(x, before)
 
 
+@pytest.mark.slow
 def test_derivatives_of_first_second_and_third_order():
     x = torch.linspace(-2, 2, 7, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(tanh, x) and torch.autograd.gradgradcheck(tanh, x)
@@ -26,6 +27,7 @@ def test_derivatives_of_first_second_and_third_order():
     torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_forward_over_reverse_and_in_a_batch():
     x, tangent = torch.randn(2, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 

@@ -97,6 +97,7 @@ def test_a_transformer_attends_to_its_window_and_no_further():
     assert (difference[2:6] > 0).all() and not difference[:2].any() and not difference[6:].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_gradients_through_a_sequence(name):
     memory, params, xs = build(name)

@@ -18,6 +18,8 @@ from metarl.agents.sb3.model import ALGORITHMS, build, check, fresh, load, weigh
 from metarl.agents.sb3.vec_env import VectorEnvAdapter
 from metarl.envs import make
 
+pytestmark = pytest.mark.sb3
+
 SMALL = {"policy_kwargs": {"net_arch": [5]}}
 OFF_POLICY = {**SMALL, "learning_starts": 0, "buffer_size": 100, "batch_size": 8}
 SETTINGS = {
@@ -141,6 +143,7 @@ def test_it_learns_what_sb3_s_own_learn_makes_of_the_same_episodes(name):
     assert moved > 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SETTINGS)
 def test_an_adapter_is_a_value_and_leaves_global_generators_alone(name):
     states = [random.getstate(), torch.get_rng_state()]  # NumPy's is watched in every test

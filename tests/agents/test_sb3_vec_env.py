@@ -13,6 +13,8 @@ from metarl.agents.global_random import global_generators
 from metarl.agents.sb3.vec_env import VectorEnvAdapter, rows
 from metarl.envs import SingleEnv, make
 
+pytestmark = pytest.mark.sb3
+
 N = 4
 NEAR = {"goal_x": [0.105, 0.3, 0.205, -0.1], "goal_y": [0.0, 0.3, 0.0, 0.0]}  # near enough to arrive
 

@@ -39,6 +39,7 @@ def as_strict(array):
     return array_api_strict.asarray(array)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("convert", "tolerance"), [(as_torch, 1e-12), (as_strict, 0.0)], ids=["torch", "strict"])
 @pytest.mark.parametrize(("name", "options"), CASES, ids=lambda v: v if isinstance(v, str) else "-".join(v))
 def test_a_family_computes_the_same_with_the_arrays_of_another_library(name, options, convert, tolerance):

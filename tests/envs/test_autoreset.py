@@ -48,6 +48,7 @@ def policy(name, step, observation, tasks, actions):
     return np.clip((tasks.values - observation) / 0.1 + 0.05 * noise[:, :2], -1, 1).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
 def test_modes_are_gymnasiums(every_family, mode):
     batch, singles = both(every_family, mode, horizon=6)
@@ -72,6 +73,7 @@ def test_modes_are_gymnasiums(every_family, mode):
     assert ends >= 4 * N
 
 
+@pytest.mark.slow
 def test_without_autoreset_the_caller_resets(every_family):
     batch, singles = both(every_family, AutoresetMode.DISABLED, horizon=6)
     seeds = [3, 1, 4, 1]

@@ -33,6 +33,7 @@ def fields_that_differ(a: mujoco.MjModel, b: mujoco.MjModel) -> list[str]:
     return differ + [f"opt.{n}" for n in options if not np.array_equal(getattr(a.opt, n), getattr(b.opt, n))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2, 4])
 def test_a_batch_is_a_loop_over_single_simulations(family, threads, plain_simulation):
     name, options = family
@@ -83,6 +84,7 @@ def test_a_long_call_is_split_without_changing_anything(monkeypatch):
     np.testing.assert_array_equal(*runs)
 
 
+@pytest.mark.slow
 def test_reset_with_a_seed_forgets_the_past(every_family):
     name, options = every_family
     used, fresh = (make(name, N, horizon=9, **options) for _ in range(2))
@@ -138,6 +140,7 @@ def test_without_a_seed_the_streams_go_on():
     assert not (unseeded[0] == unseeded[1]).any()
 
 
+@pytest.mark.slow
 def test_the_default_task_restores_the_model_exactly(every_family):
     name, options = every_family
     env = make(name, N, **options)

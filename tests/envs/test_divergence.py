@@ -72,6 +72,7 @@ CASES = [pytest.param("Navigation2D", {}, FAULTS[k], id=f"Navigation2D-{k}") for
 CASES += [pytest.param(*robot, fault, id=f"{robot[0]}-{k}") for robot in ROBOTS for k, fault in FAULTS.items()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("name", "options", "fault"), CASES)
 def test_a_diverged_simulation_ends_and_the_others_do_not_notice(name, options, fault, mode):

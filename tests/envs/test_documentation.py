@@ -19,6 +19,7 @@ def test_the_snippets_run():
         exec(compile(block, "docs/environments.md", "exec"), namespace)
 
 
+@pytest.mark.slow
 def test_the_table_is_true():
     rows = re.findall(r"^\| (`[A-Z]\w+`.*?) \|", TEXT, re.MULTILINE)
     seen = set()

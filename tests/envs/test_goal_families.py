@@ -82,6 +82,7 @@ DEFINITIONS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2, 4])
 @pytest.mark.parametrize("definition", DEFINITIONS, ids=lambda d: "-".join([d[0], *map(str, d[1].values())]))
 def test_a_batch_is_a_loop_over_gymnasiums_environments(definition, threads):

@@ -82,6 +82,7 @@ def robot(request):
         env.close()
 
 
+@pytest.mark.slow
 def test_it_is_gymnasiums_robot(robot):
     family, theirs, terms = robot
     steps = 340  # 1,020 in all, with resets in between

@@ -17,6 +17,7 @@ def gymnasium_cheetah():
     env.close()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:compiler attribute")
 @pytest.mark.parametrize("name", ["HalfCheetahDir", "HalfCheetahVel", "HalfCheetahMass"])
 def test_the_default_task_is_gymnasiums_half_cheetah(name, gymnasium_cheetah):

@@ -46,6 +46,7 @@ def edited(family, task: np.ndarray) -> mujoco.MjModel:
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_a_batch_is_a_loop_over_models_edited_by_hand(kind):
     # how the mass follows the length of the head is the compiler's business, in the next test
@@ -89,6 +90,7 @@ def test_a_longer_head_is_what_the_compiler_makes_of_it(scale):
     np.testing.assert_allclose(model.geom_rbound, longer.geom_rbound, rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_every_task_is_physical_finite_and_leaves_no_trace(kind):
     env = BatchEnv(kind(), 16, horizon=300)
@@ -109,6 +111,7 @@ def test_every_task_is_physical_finite_and_leaves_no_trace(kind):
         assert [n for n in arrays if not np.array_equal(getattr(model, n), getattr(stock, n))] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_every_parameter_has_an_effect(kind):
     assert_effective(kind(), backgrounds=2)

@@ -28,6 +28,8 @@ from metarl.envs.metaworld import tasks as table
 from metarl.envs.metaworld.tasks import INDICES, environment_of, ml1, ml10, ml45
 from metarl.util.workers import WorkerDied, Workers
 
+pytestmark = pytest.mark.metaworld
+
 MIXED = ("reach-v3", "push-v3", "peg-insert-side-v3", "drawer-close-v3", "sweep-v3", "basketball-v3")
 
 
@@ -75,6 +77,7 @@ class Published:
         return observation, reward, info["success"]
 
 
+@pytest.mark.slow
 def test_workers_equal_single_environments_after_any_history_and_partial_resets(ten):
     rng = np.random.default_rng(0)
     ten.set_tasks(mixed(ten.space, 2, 3))
@@ -109,6 +112,7 @@ def test_workers_equal_single_environments_after_any_history_and_partial_resets(
         assert np.array_equal(ten.model_of(i).site_pos, own.model.site_pos)
 
 
+@pytest.mark.slow
 def test_the_goal_is_hidden_and_decides_the_reward():
     space = ml1("reach-v3")
     values = np.repeat(space.goals["train"][0, :1], 2, axis=0)
@@ -127,6 +131,7 @@ def test_the_goal_is_hidden_and_decides_the_reward():
     assert np.array_equal(env.single_observation_space.high, own.high)
 
 
+@pytest.mark.slow
 def test_scripted_policies_succeed_and_every_started_episode_counts():
     names = ("reach-v3", "drawer-close-v3", "button-press-topdown-v3", "window-open-v3")
     space = ml10()
@@ -171,6 +176,7 @@ def test_splits_are_disjoint_and_reserve_environments(make_space):
         space.assert_disjoint(train, train[:1])
 
 
+@pytest.mark.slow
 def test_the_goals_and_splits_are_those_of_metaworld(monkeypatch):
     assert tuple(env_dict.ALL_V3_ENVIRONMENTS) == tuple(table.ENVIRONMENTS)
     assert tuple(env_dict.ML10_V3["train"]) == table.ML10_TRAIN
@@ -242,6 +248,7 @@ def test_a_single_environment():
     assert isinstance(env.unwrapped.batch_env, MetaWorldEnv)
 
 
+@pytest.mark.slow
 def test_a_dead_worker_is_named_with_its_task_and_seed():
     env = make("MetaWorldML1", 4, autoreset_mode="Disabled", num_threads=2)
     env.reset(seed=5)
@@ -263,6 +270,7 @@ def test_an_error_in_a_worker_comes_with_its_traceback_and_ends_nothing(ten):
         Workers("metarl.nowhere:X", {"x": ((), "f8")}, n=2, count=1)
 
 
+@pytest.mark.slow
 def test_workers_end_with_their_parent_however_that_ends():
     script = (
         "from metarl.envs import make\n"
@@ -299,6 +307,7 @@ def test_without_the_package_the_command_line_says_what_to_install(monkeypatch, 
     assert error.count("\n") == 1 and error.endswith("pip install '.[metaworld]' in the checkout of metarl\n")
 
 
+@pytest.mark.slow
 def test_the_documented_example_runs():
     text = (Path(__file__).parents[2] / "docs" / "metaworld.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)

@@ -21,6 +21,7 @@ def evaluated(entry: Observed, data: mujoco.MjData) -> float:
     return eval(entry.source, {"__builtins__": {}}, functions | fields)
 
 
+@pytest.mark.slow
 def test_every_number_is_what_it_is_said_to_be(every_family):
     name, options = every_family
     env = make(name, N, autoreset_mode="Disabled", **options)
@@ -42,6 +43,7 @@ def test_every_number_is_what_it_is_said_to_be(every_family):
                     assert value == pytest.approx(evaluated(entry, data), rel=1e-12, abs=1e-12), entry
 
 
+@pytest.mark.slow
 def test_elements_and_units_are_the_models(every_family):
     name, options = every_family
     family = make_family(name, **options)

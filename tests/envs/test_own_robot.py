@@ -169,6 +169,7 @@ class Plain:
         }, bool(trunk.xmat[8] < 0.9 or trunk.xpos[2] > 0.55)
 
 
+@pytest.mark.slow
 def test_it_is_a_loop_of_single_simulations(folder):
     """States bit for bit; rewards and observations, which are written otherwise here, to rounding."""
     robot = OwnRobot(folder)
@@ -221,6 +222,7 @@ def test_what_is_seen_of_bodies_is_what_mujoco_says(folder):
         assert seen[name] == pytest.approx(value, abs=1e-12), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
 def test_a_simulation_does_not_know_how_many_there_are(folder, mode):
     robot = OwnRobot(folder)
@@ -235,6 +237,7 @@ def test_a_simulation_does_not_know_how_many_there_are(folder, mode):
     assert np.array_equal(recorded[9], recorded[1])
 
 
+@pytest.mark.slow
 def test_the_first_step_pays_for_what_is_not_observed(folder):
     data = robot()
     data["reward"] = {"force": {"signal": "actuator_force", "shape": "square", "weight": 1}}
@@ -257,6 +260,7 @@ def test_every_parameter_does_something_and_goals_are_told(folder):
     assert observation[:, column].tolist() == [0.25, -0.5]
 
 
+@pytest.mark.slow
 def test_actuators_are_kept_or_replaced_by_motors(folder):
     data = robot()
     data["observation"] = [{"signal": "action"}]
@@ -305,6 +309,7 @@ def test_every_fault_is_told_at_once(folder):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "line"),
     [
@@ -349,6 +354,7 @@ LARGE = "<mujoco><asset><texture name='t' type='2d' builtin='flat' width='32000'
 DEEP = "<mujoco><worldbody>" + "<body>" * 5000 + "</body>" * 5000 + "</worldbody></mujoco>"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mjcf", "limits", "line"),
     [
@@ -402,6 +408,7 @@ def several_files(tmp_path: Path) -> None:
     (tmp_path / "unused.txt").write_text("not of the robot")
 
 
+@pytest.mark.slow
 def test_an_mjcf_of_several_files_compiles_where_it_is(tmp_path):
     several_files(tmp_path)
     files = read_files(tmp_path, "main.xml")
@@ -452,6 +459,7 @@ print(json.dumps(opens))
 """
 
 
+@pytest.mark.slow
 def test_each_file_of_a_robot_is_opened_once(tmp_path):
     """From the description to environments and the copy in a run; the compiler reads copies elsewhere."""
     several_files(tmp_path)
@@ -494,6 +502,7 @@ def test_robots_are_valid_by_the_json_schema():
         assert word in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "value"),
     [
@@ -530,6 +539,7 @@ weights = st.floats(-10, 10, allow_nan=False)
 shapes = st.sampled_from(["linear", "absolute", "square", "norm", "above", "below"])
 
 
+@pytest.mark.slow
 @given(
     more=st.lists(entries, max_size=5),
     terms=st.lists(st.tuples(entries, weights, shapes, st.floats(-2, 2)), min_size=1, max_size=4),
@@ -569,6 +579,7 @@ def places(value, path=()):
         yield from places(item, (*path, key))
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @settings(max_examples=50, **quick)
 def test_any_mutation_is_a_robot_or_told_in_lines(folder, data):
@@ -602,6 +613,7 @@ def test_any_text_is_told_in_lines(folder, text):
     refused(folder / "text.yaml")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "line"),
     [
@@ -634,6 +646,7 @@ def small(folder: Path, body: str, rest: str = "", **changes) -> Path:
 MOTOR = "<actuator><motor name='m' joint='a' ctrlrange='-1 1'/></actuator>"
 
 
+@pytest.mark.slow
 def test_where_a_body_and_a_site_have_a_name_the_body_is_meant_once(tmp_path):
     body = LINK.format("a", "<site name='a' pos='0 0 .5'/><site name='ab'/>")
     names = []
@@ -650,6 +663,7 @@ MESHED = "<mujoco><asset><mesh name='m' file='{0}'/></asset><worldbody><body><jo
          "<geom type='mesh' mesh='m'/></body></worldbody></mujoco>"  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("main", "meshdir", "part", "file", "mesh"),
     [
@@ -703,6 +717,7 @@ def test_comments_may_hold_what_xml_forbids(tmp_path):
     assert refused(small(tmp_path, "<!--", MOTOR))[0].startswith("mjcf: small.xml: not valid XML: ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("timestep", ["0.003", "0.007", "0.0013", "0.000123"])
 def test_the_rates_that_a_message_proposes_are_taken(tmp_path, timestep):
     option = f"<option timestep='{timestep}'/>"
@@ -712,6 +727,7 @@ def test_the_rates_that_a_message_proposes_are_taken(tmp_path, timestep):
         assert 1 / (own.frame_skip * float(timestep)) == pytest.approx(float(rate), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_elements_without_a_name_are_called_by_their_index(tmp_path):
     body = "<body><joint axis='0 1 0'/><geom size='.1'/>" + LINK.format("b", "") + "</body>"
     rest = "<actuator><motor joint='b' ctrlrange='-1 1'/></actuator><keyframe><key qpos='.5 0'/></keyframe>"
@@ -728,6 +744,7 @@ def test_elements_without_a_name_are_called_by_their_index(tmp_path):
     assert line == "control: actuators actuator_0 have no ctrlrange in the MJCF, expected one, or action_range"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rest", "control", "line"),
     [

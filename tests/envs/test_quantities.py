@@ -165,6 +165,7 @@ def test_the_cases_cover_the_table():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(k for k, v in CASES.items() if v[2] is not None))
 def test_a_task_is_the_model_compiled_with_that_value(name):
     write, value, changes = CASES[name]
@@ -181,12 +182,14 @@ def test_a_task_is_the_model_compiled_with_that_value(name):
     assert_physical(env.model_of(1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_every_quantity_changes_the_trajectory(name):
     write, value, _ = CASES[name]
     assert_effective(Bench(parameter(write, value)), steps=40)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(k for k, v in CASES.items() if v[2] is not None))
 def test_the_default_restores_the_model_bit_for_bit(name):
     write, value, _ = CASES[name]

@@ -55,6 +55,7 @@ def crippled(family, task: np.ndarray) -> mujoco.MjModel:
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "edit"),
     [(HopperRandParams(), edited), (Walker2dRandParams(), edited), (HopperRandParams(published=True), edited),
@@ -78,6 +79,7 @@ def test_a_batch_is_a_loop_over_models_edited_by_hand(family, edit):
         np.testing.assert_array_equal(env.state(), [np.concatenate([d.qpos, d.qvel]) for d in datas])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [*ROBOTS, AntCrippled])
 def test_every_task_is_physical_finite_and_leaves_no_trace(kind):
     env = BatchEnv(kind(), 12)
@@ -125,6 +127,7 @@ def test_the_valid_form_moves_as_the_published_one(kind):
     assert (valid.space.dim, published.space.dim) in [(13, 34), (23, 58)]
 
 
+@pytest.mark.slow
 def test_every_parameter_of_the_valid_form_has_an_effect_and_many_published_ones_have_none():
     assert_effective(HopperRandParams(), steps=40, backgrounds=2)
     assert_effective(Walker2dRandParams(), steps=40, backgrounds=2)

@@ -23,6 +23,7 @@ def test_each_family_has_the_name_it_is_registered_by_and_is_made_without_a_mode
     assert family_class("OwnRobot").__name__ == "OwnRobot" and "OwnRobot" not in FAMILIES
 
 
+@pytest.mark.slow
 def test_one_family_serves_several_environments():
     """It has no state: two environments of one object step as two of two objects, and leave it as it was."""
     family = make_family("Go1Velocity") if make_family("Go1Velocity").extra.installed() else make_family("AntGoal")

@@ -94,6 +94,7 @@ class PlainRobot:
         return np.clip(spin[2], -2, 2) + 0.5 - 20 * away @ away - 0.005 * self.change
 
 
+@pytest.mark.slow
 def test_a_batch_is_a_loop_over_single_simulations(env):
     env = BatchEnv(endless(env.family), N, autoreset_mode="Disabled", horizon=2000)
     env.reset(seed=0, options={"tasks": mixed_tasks(env)})
@@ -109,6 +110,7 @@ def test_a_batch_is_a_loop_over_single_simulations(env):
         np.testing.assert_allclose(reward, [r.reward() for r in plain], rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_observations_are_what_their_names_say(env):
     tasks = mixed_tasks(env, 2)
     observation, _ = env.reset(seed=3, options={"tasks": tasks})
@@ -123,6 +125,7 @@ def test_observations_are_what_their_names_say(env):
             getattr(model, kind)(element)
 
 
+@pytest.mark.slow
 def test_the_default_task_restores_the_model_exactly(env):
     stock = env.family.build()
     fields = [n for n in dir(stock) if isinstance(getattr(stock, n), np.ndarray)]
@@ -136,6 +139,7 @@ def test_the_default_task_restores_the_model_exactly(env):
         np.testing.assert_array_equal(getattr(model, n), getattr(stock, n), err_msg=n)
 
 
+@pytest.mark.slow
 def test_every_parameter_changes_the_robot_and_every_robot_can_exist(env):
     assert_effective(env.family, steps=40, backgrounds=2)
     for split in ("train", "extrapolation"):
@@ -144,6 +148,7 @@ def test_every_parameter_changes_the_robot_and_every_robot_can_exist(env):
             assert_physical(env.model_of(i))
 
 
+@pytest.mark.slow
 def test_a_thousand_random_steps_stay_finite(env):
     runs = make(env.family.name, N, horizon=100)
     rng = np.random.default_rng(5)
@@ -153,6 +158,7 @@ def test_a_thousand_random_steps_stay_finite(env):
         assert np.isfinite(observation).all() and np.isfinite(reward).all() and not info["diverged"].any()
 
 
+@pytest.mark.slow
 def test_actions_are_offsets_from_the_home_pose(env):
     low, high = env.family.control_range(env.model)
     np.testing.assert_allclose(0.5 * (low + high), env.model.key_ctrl[0], atol=1e-15)
@@ -182,6 +188,7 @@ def terms_of(env, task):
     return env.family.reward_terms(env.batch, derived, None, None, np.repeat(task.values, env.num_envs, axis=0))
 
 
+@pytest.mark.slow
 def test_go1_earns_most_when_it_does_what_it_is_told(go1):
     task = go1.space.tasks(speed=0.8, turn=0.4)
     go1.reset(seed=0, options={"tasks": task.repeat(4)})
@@ -210,6 +217,7 @@ def test_go1_ends_when_it_is_down_or_tilted(go1):
     assert go1.family.terminated(go1.batch, None).tolist() == [False, True, False, True]
 
 
+@pytest.mark.slow
 def test_go1_carries_its_load_and_its_faults():
     env = make("Go1Velocity", 5, autoreset_mode="Disabled")
     tasks = env.space.tasks(
@@ -244,6 +252,7 @@ def test_a_fault_in_mid_episode_leaves_the_robot_sound_before_it():
     np.testing.assert_array_equal(env.step(still)[0], seen[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "motors"), [("Go1Velocity", 12), ("LeapSpin", 16)])
 def test_weak_motors_have_less_torque_too(name, motors):
     env = make(name, 2, autoreset_mode="Disabled")

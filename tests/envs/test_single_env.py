@@ -20,6 +20,7 @@ def run_python(code: str, **environment: str) -> subprocess.CompletedProcess:
     )
 
 
+@pytest.mark.slow
 def test_checkers_have_no_complaint(every_family):
     name, options = every_family
     with warnings.catch_warnings():
@@ -29,6 +30,7 @@ def test_checkers_have_no_complaint(every_family):
         sb3_check_env(SingleEnv(name, **options), warn=True, skip_render_check=True)
 
 
+@pytest.mark.slow
 def test_it_is_the_batch_with_one_simulation(every_family):
     name, options = every_family
     single = SingleEnv(name, horizon=8, **options)
@@ -69,6 +71,7 @@ IDS = [
 ]
 
 
+@pytest.mark.slow
 def test_gymnasium_finds_every_id_in_a_fresh_process_without_a_warning():
     code = f"""
 import gymnasium
@@ -119,6 +122,7 @@ print("drawn")
 """
 
 
+@pytest.mark.slow
 def test_pictures_show_task_and_motion_or_say_what_is_missing():
     run = run_python(RENDER, MUJOCO_GL="egl")
     if "drawn" not in run.stdout:  # a machine without OpenGL

@@ -21,6 +21,7 @@ def declared(space):
     return SPLITS if any(p.extrapolation for p in space.parameters) else SPLITS[:2]
 
 
+@pytest.mark.slow
 @given(st.sampled_from(sorted(CONTINUOUS)), st.integers(0, 2**63), st.integers(0, 2**63))
 @settings(max_examples=60, deadline=None)
 def test_splits_are_disjoint_for_every_seed(name, seed_a, seed_b):
@@ -79,6 +80,7 @@ def test_digests_are_the_same_in_every_process_and_depend_on_content_only():
     assert navigation.tasks(goal_x=0.0).digests == navigation.tasks(goal_x=-0.0).digests
 
 
+@pytest.mark.slow
 def test_digests_do_not_depend_on_the_hash_seed():
     code = (
         "from metarl.envs import make_family; import numpy as np;"

@@ -35,6 +35,7 @@ class Plain:
             mujoco.mj_step(self.model, self.data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SIMULATED)
 def test_a_thousand_random_steps_are_those_of_single_simulations(name):
     try:

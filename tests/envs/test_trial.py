@@ -200,6 +200,7 @@ def test_what_cannot_be_a_trial(wrong, error, message):
         wrong()
 
 
+@pytest.mark.slow
 def test_the_snippet_of_the_documentation_runs():
     text = (Path(__file__).parents[2] / "docs" / "rl2.md").read_text(encoding="utf-8")
     (snippet,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)

@@ -34,6 +34,7 @@ def run(request, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_weights_are_averaged_and_the_rest_is_the_newest(run):
     states = [saved_tensors(run, iteration) for iteration in range(4)]
     mean = averaged(run.checkpoints, 3, run.config.algorithm.weights)
@@ -55,6 +56,7 @@ def saved_tensors(run, iteration):
     return load(run.checkpoints / str(iteration)).tensors
 
 
+@pytest.mark.slow
 def test_an_evaluation_says_what_was_averaged(run):
     newest, mean = evaluate_run(run), evaluate_run(run, average=4)
     assert newest.path != mean.path and newest.returns.tolist() != mean.returns.tolist()
@@ -64,6 +66,7 @@ def test_an_evaluation_says_what_was_averaged(run):
         assert json.load(file)["origin"]["checkpoint"]["averaged"] == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_more_than_there_are(run):
     with pytest.raises(UserError, match="--average: got 5, expected at most 4, the checkpoints in .*keep_checkpoints"):
         averaged(run.checkpoints, 5, run.config.algorithm.weights)

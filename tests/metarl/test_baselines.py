@@ -37,6 +37,7 @@ LEARNERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LEARNERS)
 def test_a_policy_that_is_told_the_task_acts_on_it(name):
     config = changed(load_config(f"half_cheetah_mass/{name}"), SMALL | LEARNERS[name])

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 
 from metarl.bench import evaluation as bench_evaluation
 from metarl.bench import physics as bench_physics
@@ -45,6 +46,7 @@ def test_the_table_shows_families(capsys):
     assert "AntDir, steps against open-loop physics" in (out := capsys.readouterr().out) and "0.94" in out
 
 
+@pytest.mark.slow
 def test_sb3_s_ppo_runs_on_both_kinds_of_simulations(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = bench.sb3_vecenv_vs_subproc(rounds=1, num_envs=1, num_steps=64)

@@ -62,6 +62,7 @@ def checked(folder: Path, **changes) -> dict:
     return check(robot(folder, **changes), seconds=0.01)
 
 
+@pytest.mark.slow
 def test_a_sound_robot_passes(folder):
     result = checked(folder)
     assert (result["errors"], result["warnings"]) == ([], [])
@@ -81,6 +82,7 @@ LOAD = {"load": {"default": 0, "low": -1.2, "high": 1, "writes": {"quantity": "p
 STIFF = {"spring": {"default": 0, "low": 0, "high": 1e9, "writes": {"quantity": "stiffness", "mode": "set"}}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "error"),
     [
@@ -135,6 +137,8 @@ def test_what_is_found_is_said_as_it_is(capsys):
     assert capsys.readouterr().out.splitlines() == [f"pictures: {path}", f"error: no {path}", f"warning: {path}"]
 
 
+@pytest.mark.gl
+@pytest.mark.slow
 def test_the_command_says_it_in_its_exit_code_and_draws(folder, tmp_path, capsys):
     assert metarl("check", robot(folder), "--out", tmp_path / "drawn", "--json") == 0
     result = json.loads(capsys.readouterr().out)
@@ -158,6 +162,7 @@ def test_a_family_is_found_by_name():
         find_family("MetaWorldML1")
 
 
+@pytest.mark.gl
 def test_sigterm_ends_the_drawing_too_and_leaves_nothing(folder, tmp_path):
     """Sent while a child draws, or, without OpenGL, while one looks for it."""
     command = [sys.executable, "-m", "metarl.cli", "check", str(robot(folder)), "--out", str(tmp_path / "drawn")]

@@ -183,6 +183,7 @@ class Faults:
         monkeypatch.setattr(os, name, call)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["open", "write", "fsync", "rename", "mkdir", "unlink", "rmdir", "close"])
 def test_a_failing_system_call_leaves_a_good_checkpoint(tmp_path, name):
     failures = 0
@@ -211,6 +212,7 @@ def test_a_failing_system_call_leaves_a_good_checkpoint(tmp_path, name):
     assert failures or name == "unlink"
 
 
+@pytest.mark.slow
 def test_kill_9_at_each_system_call_of_a_save(tmp_path):
     seen = set()
     for call in range(1, 40):

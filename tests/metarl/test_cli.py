@@ -203,6 +203,7 @@ def test_help_imports_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
+@pytest.mark.slow
 def test_the_installed_command_ends_with_the_code_and_no_traceback(tmp_path):
     child = process("train", "demo", "seed=x", cwd=tmp_path)
     assert child.returncode == 2
@@ -220,6 +221,7 @@ def test_a_reader_that_goes_away_is_no_traceback(unbuffered):
     assert child.stderr == ""
 
 
+@pytest.mark.slow
 def test_doctor_finds_this_machine_fit(capsys):
     code, out, _ = run(capsys, "doctor")
     assert code == 0
@@ -249,6 +251,7 @@ def test_doctor_says_what_is_missing_and_how_to_get_it(capsys, monkeypatch):
     assert run(capsys, "doctor")[0] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, top_level", [("metarl", "something"), ("Meta_RL.Toolbox", "metarl")])
 def test_doctor_finds_another_distribution_in_our_folder(monkeypatch, tmp_path, capsys, name, top_level):
     assert [finding.status for finding in doctor._names()] == ["ok"]
@@ -273,6 +276,7 @@ def test_doctor_outlives_what_crashes():
     assert time.monotonic() - start < 30
 
 
+@pytest.mark.slow
 def test_doctor_tells_of_a_wandb_key_but_not_the_key(monkeypatch, tmp_path):
     monkeypatch.setenv("NETRC", str(tmp_path / "none"))
     assert not doctor._has_wandb_key()

@@ -82,6 +82,7 @@ def comparison(folders):
 # ---- who is a method
 
 
+@pytest.mark.slow
 def test_runs_that_differ_only_in_their_seed_are_one_method(comparison):
     assert [(row.name, row.seeds) for row in comparison.rows] == [
         ("ProMP", (0, 1)), ("random actions", (0,)), ("RL²", (0,)), ("RL² (oracle)", (0,)),
@@ -169,6 +170,7 @@ def test_tasks_of_a_file_that_were_trained_on_are_said(comparison, tmp_path):
     assert comparison.to_json()["disjoint"] is True and "Not disjoint" not in flowing(comparison)
 
 
+@pytest.mark.slow
 def test_methods_that_share_their_checkpoints_are_compared_run_by_run(tmp_path):
     """The same two trainings, once adapted and once not: pairs, in P(better) and in regret."""
     plain = [a_run(tmp_path / f"plain{seed}", seed=seed, inner=InnerConfig(steps=0)) for seed in range(4)]
@@ -239,6 +241,7 @@ def test_the_threshold_and_the_baseline_can_be_chosen(folders):
     assert document["methods"][0]["episodes_to_threshold"] is None and document["oracle"] == "RL²"
 
 
+@pytest.mark.slow
 def test_mean_actions_are_a_measurement_of_their_own(folders, comparison):
     result = compare_runs(folders, deterministic=True)
     assert result.deterministic and all(e.deterministic for m in result.measured for e in m.evaluations)
@@ -331,6 +334,7 @@ def test_a_parameter_of_few_values_and_one_method_alone_are_drawn(tmp_path):
 # ---- the command
 
 
+@pytest.mark.slow
 def test_the_command_writes_figures_and_json(folders, comparison, tmp_path, capsys):
     out = tmp_path / "out"
     with pytest.raises(SystemExit) as caught:

@@ -14,6 +14,7 @@ from metarl.algorithms.maml_config import MAMLConfig
 from metarl.algorithms.promp_config import ProMPConfig
 from metarl.config import Config, EnvConfig, changed, config_names, find_config, load_config, to_short_yaml, to_yaml
 from metarl.config import settings as config_settings
+from metarl.config.schema import present_key
 from metarl.util.errors import UserError
 from metarl.util.safe_yaml import parse_yaml, write_yaml
 from metarl.util.text import close, nearest
@@ -37,6 +38,77 @@ def faults(path: str, *overrides: str) -> list[str]:
     with pytest.raises(UserError) as caught:
         load_config(path, overrides)
     return str(caught.value).splitlines()
+
+
+HALF_CHEETAH = "env: {family: HalfCheetahDir}\n"
+
+
+@pytest.mark.parametrize(("name", "old", "new", "value"), [
+    ("promp", "clip", "clip_range", 0.15), ("promp", "inner_kl", "inner_kl_coef", 0.25),
+    ("rl2", "clip", "clip_range", 0.15), ("rl2", "value_weight", "value_loss_coef", 0.25),
+    ("rl2", "entropy", "entropy_coef", 0.125), ("rl2", "max_gradient", "max_grad_norm", 0.75),
+])  # fmt: skip
+def test_former_names_of_settings_are_valid(write, name, old, new, value):
+    def loaded(text, *overrides):
+        return getattr(load_config(write(f"{HALF_CHEETAH}algorithm: {{name: {name}{text}}}"), overrides).algorithm, new)
+
+    assert loaded(f", {old}: {value}") == loaded("", f"algorithm.{old}={value}") == value
+    for inside, outside in ((new, old), (old, new), (old, old), (new, new)):  # the command line stands over the file
+        assert loaded(f", {inside}: 0.5", f"algorithm.{outside}={value}") == value
+    assert loaded(f", {new}: 0.5", f"algorithm={{{old}: {value}}}") == value
+    wrong = faults(write(f"{HALF_CHEETAH}algorithm: {{name: {name}, {old}: -1}}"), f"algorithm.{old}=x")
+    assert wrong == [f'command line: algorithm.{new}: got "x", expected a valid number']
+    config = load_config("demo", [f"algorithm={{name: {name}}}"]) if name == "promp" else load_config(
+        "half_cheetah_mass/rl2")
+    assert getattr(changed(config, {f"algorithm.{old}": value}).algorithm, new) == value
+    assert f"{new}: {value}" in to_yaml(changed(config, {f"algorithm.{old}": value}))
+
+
+def test_the_former_name_of_a_setting_of_the_policy_is_valid(write):
+    path = write(BASE + "policy: {normalise_observations: true}")
+    assert load_config(path).policy.normalize_observations
+    assert not load_config(path, ["policy.normalize_observations=false"]).policy.normalize_observations
+    assert load_config("demo", ["policy.normalise_observations=true"]).policy.normalize_observations
+
+
+def test_both_names_of_a_setting_at_once(write):
+    path = write(HALF_CHEETAH + "algorithm: {name: promp, clip: 0.1, clip_range: 0.2}\nseed: -1")
+    assert faults(path) == [
+        "c.yaml: algorithm.clip: got 0.1 beside clip_range, expected one of them: clip_range is its present name",
+        "c.yaml: seed: got -1, expected greater than or equal to 0",
+    ]
+    assert faults(write(BASE), "algorithm.clip=0.1", "algorithm.clip_range=0.2") == [
+        "command line: algorithm.clip_range: given twice, under a former name too, expected one value"
+    ]
+
+
+def test_former_settings_of_a_transformer_are_options_of_the_memory(write):
+    def options(text, *overrides):
+        return load_config(write(f"{HALF_CHEETAH}algorithm: {{name: rl2, {text}}}"), overrides).algorithm.memory_options
+
+    assert options("memory: transformer, heads: 2, layers: 3, context: 7") == {"heads": 2, "layers": 3, "context": 7}
+    assert options("memory: transformer, memory_options: {heads: 2, layers: 3}", "algorithm.heads=4") == {
+        "heads": 4, "layers": 3,
+    }
+    assert options("memory: transformer", "algorithm.memory_options.heads=2") == {"heads": 2}
+    assert options("heads: 2", "algorithm.memory=transformer", "algorithm.layers=3") == {"heads": 2, "layers": 3}
+    assert options("memory: lstm, heads: 2, layers: 3, context: 7") == {}  # old run folders of all cells have them
+    assert present_key("algorithm.heads", "rl2") == "algorithm.memory_options.heads"  # as in a search space
+    (wrong,) = faults(write(HALF_CHEETAH + "algorithm: {name: rl2, heads: 3, memory_options: 4}"))
+    assert wrong.startswith("c.yaml: algorithm.memory_options: got 4, expected a section")
+    (wrong,) = faults(write(HALF_CHEETAH + "algorithm: {name: rl2, memory: transformer, heads: 3}"))
+    assert wrong == "c.yaml: algorithm.memory_options.heads: got 3, expected a divisor of 128"
+    (wrong,) = faults("half_cheetah_mass/rl2", "algorithm.memory_options={heds: 2}", "algorithm.memory=transformer")
+    assert "heds" in wrong and "(did you mean 'heads'?)" in wrong
+    (wrong,) = faults("half_cheetah_mass/rl2", "algorithm.memory=lsdm")
+    assert "algorithm.memory: got \"lsdm\", expected a memory cell (did you mean 'lstm'?)" in wrong
+
+
+def test_random_takes_the_inner_loop_of_any_config_and_reads_none(write):
+    text = "algorithm: {name: random}\ninner: {steps: 2, lr: 0.3, learn_lr: true}"
+    assert load_config(write(HALF_CHEETAH + text)).inner.steps == 2
+    (wrong,) = faults(write(HALF_CHEETAH + "algorithm: {name: random}\ninner: {sb3: {algorithm: PPO}}"))
+    assert wrong == "c.yaml: inner.sb3.algorithm: got PPO, expected null: random has no inner loop"
 
 
 def test_a_file_holds_only_what_differs(write):
@@ -274,6 +346,7 @@ def test_a_file_stands_over_a_shipped_config_of_that_name(tmp_path, monkeypatch)
     assert find_config("demo") == Path("demo")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", config_names())
 def test_shipped_configs_load_and_hold_only_what_differs(name):
     config = load_config(name)
@@ -293,6 +366,7 @@ def test_shipped_configs_load_and_hold_only_what_differs(name):
     check(config, data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", config_names())
 def test_a_config_written_as_yaml_reads_back_equal(name, tmp_path):
     given = ["env.action_scale=0.1234567890123456789", "seed=9223372036854775807", "wandb.tags=[é, '1']"]
@@ -358,6 +432,7 @@ def load_or_faults(path, overrides=()):
         assert isinstance(config, Config)
 
 
+@pytest.mark.slow
 @settings(max_examples=400)
 @given(data=st.data())
 def test_mutated_configs_never_end_in_a_traceback(data, tmp_path_factory):
@@ -380,6 +455,7 @@ def test_mutated_configs_never_end_in_a_traceback(data, tmp_path_factory):
     load_or_faults(path)
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(data=st.data())
 def test_mutated_bytes_never_end_in_a_traceback(data, tmp_path_factory):
@@ -395,6 +471,7 @@ def test_mutated_bytes_never_end_in_a_traceback(data, tmp_path_factory):
     load_or_faults(path)
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(key=st.lists(st.sampled_from(KEYS) | st.text(max_size=3), max_size=3).map(".".join),
        value=st.text(max_size=12) | VALUES.map(json.dumps))  # fmt: skip

@@ -52,6 +52,7 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
     assert namespace["adapter"].start(2) is not None
 
 
+@pytest.mark.sb3
 def test_the_guide_to_sb3_runs():
     namespace = {}
     try:

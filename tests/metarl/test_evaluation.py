@@ -109,6 +109,7 @@ class Scout(Navigator):
         return super().adapt(state, rollout)
 
 
+@pytest.mark.slow
 def test_chunks_and_the_order_of_tasks_do_not_matter():
     chosen = tasks(7)
     settings = {"steps": 2, "episodes": 3, "seed": 0, "deterministic": True}
@@ -364,6 +365,7 @@ def test_a_run_is_evaluated_and_the_result_kept(run):
     assert [file.name for file in path.parent.iterdir()] == [result.path.name]
 
 
+@pytest.mark.slow
 def test_a_result_is_only_replaced_by_itself(run):
     first = evaluate_run(run.path)
     content = first.path.read_bytes()
@@ -396,6 +398,7 @@ def test_torch_threads_are_as_before(run):
         torch.set_num_threads(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "edit",
     [
@@ -459,6 +462,7 @@ def test_a_family_of_few_tasks_is_not_disjoint(tmp_path):
     assert "the family has no other tasks than those trained on" in shown(result, 200)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "message"),
     [

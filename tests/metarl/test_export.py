@@ -80,6 +80,7 @@ def command(capsys, *args) -> tuple[int, str, str]:
 # ---- the same controls
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noisy", [False, True])
 def test_a_thousand_steps_in_closed_loop_are_those_of_the_adapted_policy(run, noisy, tmp_path):
     file = export_run(run, "1", noise=noisy, out=tmp_path / "policy.onnx")
@@ -109,6 +110,7 @@ def test_a_thousand_steps_in_closed_loop_are_those_of_the_adapted_policy(run, no
     assert 0.0 < clipped < 0.5 if noisy else clipped < 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cell", "noisy"),
     [
@@ -143,6 +145,7 @@ def test_a_thousand_recurrent_steps_are_those_of_the_policy(cell, noisy):
         assert np.abs(got["control"] - env.batch.bind("ctrl")).max() < 1e-5, t
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", [*MEMORIES.names(), "gru with a hypernetwork"])
 def test_every_weight_of_a_memory_is_in_the_graph(cell):
     env, adapter, scaling = remembering(cell, horizon=20)
@@ -212,6 +215,7 @@ def test_unlike_controls_are_scaled_each_to_its_own():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("oracle", [False, True])
 def test_a_run_of_rl2_is_exported_as_it_was_trained(capsys, tmp_path, oracle):
     config = Config(
@@ -293,6 +297,7 @@ def test_the_file_says_what_must_be_known(run, policy):
     assert told == set(about)
 
 
+@pytest.mark.slow
 def test_the_same_export_is_the_same_file(run, policy):
     before = policy.read_bytes()
     assert export_run(run, "1") == policy
@@ -300,6 +305,7 @@ def test_the_same_export_is_the_same_file(run, policy):
     assert len({policy, export_run(run, "1", episodes=3), export_run(run, "1", noise=True)}) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [0, 1])
 def test_the_examples_drive_the_single_environment(block, policy, tmp_path):
     """In a process of their own, which leaves no trace of onnxruntime's telemetry and knows nothing of PyTorch."""
@@ -317,6 +323,7 @@ def test_the_examples_drive_the_single_environment(block, policy, tmp_path):
     assert not list((tmp_path / "home").rglob("*onnx*"))
 
 
+@pytest.mark.slow
 def test_the_installed_command_writes_its_files_and_no_telemetry(run, tmp_path):
     env = {key: value for key, value in os.environ.items() if key not in ("CI", "ORT_DISABLE_TELEMETRY")}
     env |= {"HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": str(tmp_path / "home")}
@@ -348,6 +355,7 @@ BAD = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("args", "line"), BAD)
 def test_bad_input_is_one_line_and_nothing_is_written(capsys, run, tmp_path, monkeypatch, args, line):
     monkeypatch.chdir(tmp_path)
@@ -366,6 +374,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(capsys, run, tmp_path, mon
     assert left == before and Path("there.onnx").read_text() == Path("described.json").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_the_command_prints_both_files_and_replaces_with_force_only(capsys, run, tmp_path):
     file = tmp_path / "new" / "policy.onnx"
     assert command(capsys, run.path, "--out", file) == (0, f"{file}\n{file.with_suffix('.json')}\n", "")

@@ -16,6 +16,8 @@ from metarl.runs.run import open_run
 from metarl.runs.versions import describe
 from metarl.training.train import train
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = Path(__file__).parents[1] / "golden"
 OLD_NAMES = {
     "promp": {"clip": "clip_range", "inner_kl": "inner_kl_coef"},

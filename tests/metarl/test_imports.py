@@ -74,6 +74,7 @@ def graphs(inside: str) -> dict[str, dict[str, set[str]]]:
     return {"modules": by_module, "folders": by_folder}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("package", "kind"),
     [

@@ -41,6 +41,7 @@ def equal(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ALGORITHMS)
 @pytest.mark.parametrize("steps", [0, 1, 2])
 def test_resumes_to_the_same_bits(kind, steps):
@@ -111,6 +112,7 @@ def test_an_adapter_is_a_snapshot(kind):
     assert not np.allclose(learner.adapter().act(state, observations, None).actions, before)
 
 
+@pytest.mark.slow
 def test_promp_learns_to_navigate():
     """Forty small iterations: the return after adapting rises, and adapting pays."""
     learner = with_env(

@@ -220,6 +220,7 @@ def objective(it, vector):
     return it.loss(at(it, vector), it.rounds) / it.rounds[0].samples.num_tasks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["promp", "maml"])
 @pytest.mark.parametrize("chunk_rows", [1, 24, 10**6])
 def test_gaussian_meta_gradient_reaches_weights_and_step_sizes(kind, chunk_rows, monkeypatch):

@@ -23,6 +23,7 @@ TINY = ["meta_batch=2", "episodes=2", "iterations=1", "env.horizon=5", "evaluati
         "evaluation.steps=1", "wandb.mode=disabled"]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_guide_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     lines = [line for block in re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL) for line in block.splitlines()]
@@ -44,6 +45,7 @@ def test_the_commands_of_the_guide_run(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "mine" / "rover" / "rover.xml").is_file()
 
 
+@pytest.mark.slow
 def test_the_python_of_the_guide_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("metarl.util.plugins._added", {})

@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from metarl.config import config_names
 
 ROOT = Path(__file__).parents[2]
-FILES = ["pyproject.toml", "README.md", "LICENSE"]
+FILES = ["pyproject.toml", "README.md", "LICENSE", "metarl/py.typed"]
 SOURCES = [*FILES, "metarl/**/*.py", "envs/**/*.py", "agents/**/*.py", "configs/**/*.yaml", "configs/**/*.xml"]
 
 
@@ -46,6 +46,7 @@ def wheel(checkout, tmp_path_factory):
     return next(dist.glob("*.whl"))
 
 
+@pytest.mark.slow
 def test_the_wheel_has_one_top_level_package(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"metarl"}
@@ -53,6 +54,7 @@ def test_the_wheel_has_one_top_level_package(wheel):
     assert not [name for name in names if name.endswith((".pyc", ".pth"))]
 
 
+@pytest.mark.slow
 def test_the_wheel_has_every_module_and_config(wheel, checkout):
     names = set(zipfile.ZipFile(wheel).namelist())
     expected = {f"{file.relative_to(checkout)}" for file in (checkout / "metarl").rglob("*.py")}
@@ -60,10 +62,12 @@ def test_the_wheel_has_every_module_and_config(wheel, checkout):
         expected |= {f"metarl/{file.relative_to(checkout)}" for file in (checkout / folder).rglob("*.py")}
     expected |= {f"metarl/configs/{name}.yaml" for name in config_names()}
     expected |= {f"metarl/configs/own_robot/rover/{name}" for name in ("robot.yaml", "rover.xml")}
+    expected |= {"metarl/py.typed"}
     assert len(expected) > 20
     assert {name for name in names if ".dist-info/" not in name} == expected
 
 
+@pytest.mark.slow
 def test_the_wheel_runs_by_itself_beside_a_user_s_own_envs(wheel, tmp_path):
     site, user = tmp_path / "site", tmp_path / "user"
     zipfile.ZipFile(wheel).extractall(site)
@@ -92,6 +96,7 @@ def imported(file: Path, package: str) -> set[str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("folder", "package"), [("envs", "metarl.envs"), ("agents", "metarl.agents"), ("metarl", "metarl")]
 )

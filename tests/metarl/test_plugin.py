@@ -13,6 +13,8 @@ import torch
 
 from metarl.runs import checkpoint
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PLUGIN = ROOT / "examples" / "plugin"
 SMALL = ["meta_batch=3", "episodes=2", "env.horizon=10", "threads=1", "evaluation.tasks=3",

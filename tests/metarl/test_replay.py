@@ -231,6 +231,8 @@ def test_robots_may_differ_in_their_bodies_from_task_to_task(tmp_path, two_robot
             assert place[f"/{when} {task}/geoms 1"][0] - place[f"/{when} {task}/stripes"][0] == pytest.approx(x)
 
 
+@pytest.mark.gl
+@pytest.mark.slow
 def test_a_video_of_robots_that_differ(tmp_path, two_robots):
     path = write_video(two_robots, tmp_path / "replay.mp4", find_backend())
     assert imageio_ffmpeg.count_frames_and_secs(str(path))[0] == len(two_robots.frames)
@@ -316,6 +318,8 @@ def test_a_drawing_that_hangs_is_ended(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.gl
+@pytest.mark.slow
 def test_video_where_opengl_is_found(tmp_path):
     """With a backend the video has a picture for each step; without one, drawing says so and writes nothing."""
     replay, path = cheetah(horizon=3), tmp_path / "replay.mp4"
@@ -347,6 +351,7 @@ def test_the_child_imports_little_and_no_pickle_is_read():
     assert source.count("np.load(") == source.count("allow_pickle=False") == 1 and "import pickle" not in source
 
 
+@pytest.mark.slow
 def test_what_is_written_under_stills_has_units_and_greek_letters(tmp_path):
     """Pillow's own font draws one and the same empty box for each of them."""
     signs, xml = "²µα→", "<mujoco><worldbody><camera name='c'/><geom size='1'/></worldbody></mujoco>"

@@ -103,6 +103,7 @@ def page(folders, tmp_path_factory):
     return out.read_text()
 
 
+@pytest.mark.slow
 def test_the_page_is_whole_and_fetches_nothing(page):
     outline = Outline(page)
     assert all(link.startswith(("data:", "#")) for link in outline.links)
@@ -112,6 +113,7 @@ def test_the_page_is_whole_and_fetches_nothing(page):
     assert '<meta name="viewport" content="width=device-width' in page and "@media print" in page
 
 
+@pytest.mark.slow
 def test_the_page_says_what_the_comparison_says(page, folders):
     comparison = compare_runs(folders)
     document = comparison.to_json()
@@ -130,6 +132,7 @@ def test_the_page_says_what_the_comparison_says(page, folders):
     assert len(figures) == 8
 
 
+@pytest.mark.slow
 def test_there_is_a_replay_of_the_best_the_median_and_the_worst_task_of_what_adapts(page, folders):
     outline = Outline(page)
     replays = [button for button in outline.buttons if "data-replay" in button]
@@ -147,6 +150,8 @@ def test_there_is_a_replay_of_the_best_the_median_and_the_worst_task_of_what_ada
             assert replay.tasks.describe(i) in outline.texts
 
 
+@pytest.mark.browser
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
 def test_in_a_browser_everything_is_seen_at_the_width_of_a_screen_and_of_a_phone(page, tmp_path):
     file = tmp_path / "report.html"
@@ -164,6 +169,7 @@ def test_in_a_browser_everything_is_seen_at_the_width_of_a_screen_and_of_a_phone
         assert complaints == []
 
 
+@pytest.mark.slow
 def test_the_first_tracked_run_of_a_method_gets_the_report_in_w_and_b(tmp_path):
     quiet = a_run(tmp_path / "a")
     tracked = [a_run(tmp_path / f"t{seed}", MEMORY, seed=seed, wandb=WandbConfig(mode="offline")) for seed in (0, 1)]
@@ -188,6 +194,7 @@ def test_a_page_that_cannot_be_written_is_refused_before_anything_is_measured(tm
             write_report([], out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("most", [1_000, 300_000], ids=["of the figures", "of the page"])
 def test_a_disk_that_is_full_is_said_in_one_line(folders, page, tmp_path, monkeypatch, capsys, most):
     """A limit on the size of files, which every user can set, stands for the end of the disk."""

@@ -141,6 +141,7 @@ def test_all_tasks_at_once_is_task_by_task(inner, monkeypatch):
         assert not torch.equal(mean, before[name]), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inner", [None, "PPO", "SAC"])
 def test_resumes_to_the_same_bits(inner):
     unbroken = with_env(config(inner))
@@ -163,6 +164,7 @@ def test_resumes_to_the_same_bits(inner):
         make_learner(config(None if inner else "PPO")).load_state_dict(saved)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inner", [None, "PPO"])
 def test_the_adapter_is_a_snapshot_of_what_is_tested(inner):
     for average in (0.0, 0.9):
@@ -179,6 +181,7 @@ def test_the_adapter_is_a_snapshot_of_what_is_tested(inner):
         assert all(torch.equal(adapter.params[name], value) for name, value in kept.items())
 
 
+@pytest.mark.slow
 def test_it_learns_to_navigate():
     """What k inner steps reach rises: the weights come nearer to those of each task."""
     env = EnvConfig(family="Navigation2D", horizon=15, action_scale=2.0)
@@ -222,6 +225,7 @@ def test_random_is_even_and_never_changes():
     np.testing.assert_allclose(result.per_task[1:], result.per_task[:1].repeat(2, 0), atol=2.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("inner", "algorithm"), [("PPO", ReptileConfig(anneal=True)), (None, ScratchConfig()),
                                                   (None, RandomConfig())])  # fmt: skip
 def test_a_run_from_end_to_end(inner, algorithm, tmp_path):
@@ -240,6 +244,8 @@ def test_a_run_from_end_to_end(inner, algorithm, tmp_path):
         train(again, run, resume=True)
 
 
+@pytest.mark.sb3
+@pytest.mark.slow
 @pytest.mark.parametrize("inner", ["PPO", "SAC"])
 def test_processes_learn_the_same_to_the_bit(inner):
     def trained(processes):
@@ -256,6 +262,8 @@ def test_processes_learn_the_same_to_the_bit(inner):
         assert torch.equal(value, spread.state_dict()[name]), name
 
 
+@pytest.mark.sb3
+@pytest.mark.slow
 def test_weights_that_are_not_finite_are_reported_from_a_process_too():
     huge = {"learning_rate": 1e38, "max_grad_norm": 1e9, "vf_coef": 1e6}
     settings = SB3Config(algorithm="A2C", settings=huge, processes=1)

@@ -103,6 +103,7 @@ class Recording(RecurrentAdapter):
         return decision
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window, burn_in", [(0, 0), (7, 0), (7, 3), (5, 9)])
 @pytest.mark.parametrize("name", NAMES)
 def test_replayed_log_probs_are_those_of_the_acting_policy(name, window, burn_in, monkeypatch):
@@ -204,6 +205,7 @@ def test_predictions_are_of_what_is_hidden():
         np.testing.assert_array_equal(batch.hidden[known, n], batch.inputs[known + 1, n, :1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("predict", ["task", "next_observation"])
 def test_predictions_get_better_and_alone_move_no_action(predict):
     learner = learner_on(Vault(), meta_batch=16, episodes=1, predict=predict, lr=1e-2, predict_weight=10.0)
@@ -296,6 +298,7 @@ def as_double(batch):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window, burn_in", [(0, 0), (7, 3)])
 @pytest.mark.parametrize("name", NAMES)
 def test_gradients_do_not_depend_on_padding_order_or_split(name, window, burn_in):
@@ -462,6 +465,7 @@ def trained(iterations=30, tasks=None, **changes):
     return {key: np.mean([row[key] for row in rows[-5:]]) for key in rows[0]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_what_one_episode_taught_pays_in_the_next_for_whoever_remembers(name):
     small = {"layers": 1, "heads": 2, "context": 8}
@@ -471,6 +475,7 @@ def test_what_one_episode_taught_pays_in_the_next_for_whoever_remembers(name):
     assert last["return_1"] > 0.7 if name != "none" else abs(last["return_1"]) < 0.25
 
 
+@pytest.mark.slow
 def test_nothing_is_carried_from_one_trial_to_the_next():
     """The same task stays in each simulation for good, so that a memory that were not cleared would pay."""
     tasks = Vault.space.tasks(sign=[1.0, -1.0] * 16)
@@ -480,6 +485,7 @@ def test_nothing_is_carried_from_one_trial_to_the_next():
 # ---- as a learner
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [
     {}, {"window": 7, "burn_in": 2, "anneal": True, "bootstrap_at_horizon": True},
     {"memory": "lstm", "hypernetwork": 3, "predict": "task"},

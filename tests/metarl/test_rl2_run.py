@@ -45,6 +45,7 @@ def results(path):
     return [file.read_bytes() for file in files]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_where_the_unbroken_one_does(run, tmp_path, monkeypatch):
     iterate = type(make_learner(open_run(run).config)).iterate
 
@@ -70,6 +71,7 @@ def test_its_metrics_are_of_the_episodes_of_a_trial(run):
     assert rows[-1]["env_steps"] == 6 * 8 * 2 * 10
 
 
+@pytest.mark.slow
 def test_the_commands_speak_of_episodes(run, capsys):
     with pytest.raises(SystemExit) as caught:
         main(["evaluate", str(run)])

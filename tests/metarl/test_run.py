@@ -76,6 +76,7 @@ def test_a_space_without_extrapolation_has_no_such_file(tmp_path):
     assert os.listdir(started(config, tmp_path / "run").path / "tasks") == ["held_out.json"]
 
 
+@pytest.mark.slow
 def test_twenty_starts_at_once_have_one_winner(config, tmp_path):
     release = CONTEXT.Event()
     go = time.time() + 1.5
@@ -91,6 +92,7 @@ def test_twenty_starts_at_once_have_one_winner(config, tmp_path):
     resume(config, tmp_path / "run", pytest.fail).lock.release()  # the lock ended with its process
 
 
+@pytest.mark.slow
 def test_the_holder_is_named_and_a_killed_one_holds_nothing(config, tmp_path):
     release = CONTEXT.Event()
     holder = launch(start_and_hold, str(tmp_path), str(tmp_path / "run"), 0.0, release)
@@ -161,6 +163,7 @@ def test_a_start_that_was_cut_short_can_be_started_again(config, tmp_path):
     assert again.tasks("held_out") == run.tasks("held_out")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "override",
     [

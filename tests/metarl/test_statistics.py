@@ -107,6 +107,7 @@ def test_interquartile_mean_ignores_one_broken_unit():
     assert iqm(np.array([[[1.0, 2.0, 3.0, 1e9]]])) == 2.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("statistic", [mean, iqm])
 @pytest.mark.parametrize("count", [5, 40])
 def test_interval_of_one_run_is_the_percentile_bootstrap_at_the_widened_level(statistic, count):
@@ -130,6 +131,7 @@ def test_widening_vanishes_for_many_units():
     assert widened_confidence(0.95, 100_000, 1.0) == pytest.approx(0.95, abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [5, 40])
 @pytest.mark.parametrize("draw", ["normal", "two_peaks"])
 @pytest.mark.parametrize("statistic", [mean, iqm])
@@ -324,6 +326,7 @@ def two_methods(runs, chance, seed, shares=(0.25, 0.25, 0.2, 0.15, 0.15), tasks=
     return scores + common + scipy.stats.norm.ppf(chance), others + common
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("runs", "chance"), [(3, 0.99), (5, 0.5), (5, 0.955), (10, 0.99)])
 def test_intervals_of_p_better_cover_what_they_promise(runs, chance):
     """Binomial: 95 % of 200 are 190 +- 3. The bootstrap of before covered 128 of 200 of (5, 0.955)."""
@@ -356,6 +359,7 @@ def test_the_variance_under_a_chance_is_that_of_a_simulation():
     assert ours == pytest.approx(simulated, rel=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labels", [None, np.arange(12) % 3])
 def test_the_shares_of_the_effects_are_those_that_the_scores_were_made_of(labels):
     """On average over 2,000 samples; where tasks are draws of three, whatever the three differ by."""

@@ -55,6 +55,7 @@ def contents(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
+@pytest.mark.slow
 def test_a_run_is_tracked_offline_and_keeps_its_id_and_its_secrets(tmp_path):
     secrets = {"WANDB_API_KEY": CANARY, "HF_TOKEN": CANARY, "HOME": str(tmp_path)}
     for options in (["iterations=3"], ["iterations=5", "--resume"]):
@@ -71,6 +72,7 @@ def test_a_run_is_tracked_offline_and_keeps_its_id_and_its_secrets(tmp_path):
     assert not (tmp_path / ".netrc").exists() and not (tmp_path / ".local").exists()
 
 
+@pytest.mark.slow
 def test_wandb_killed_in_mid_run_is_one_line(tmp_path):
     process = train_with_wandb(tmp_path, "iterations=150", "evaluation.steps=0")
     metrics = tmp_path / "run" / "metrics.jsonl"
@@ -82,6 +84,7 @@ def test_wandb_killed_in_mid_run_is_one_line(tmp_path):
     assert "Traceback" not in errors
 
 
+@pytest.mark.slow
 def test_wandb_that_hangs_holds_nothing_up(tmp_path):
     process = train_with_wandb(tmp_path, "iterations=100000")
     wait_for(lambda: tracked(tmp_path), 120)
@@ -159,6 +162,7 @@ def ended():
             assert not thread.is_alive()
 
 
+@pytest.mark.slow
 def test_calls_return_at_once_and_never_raise(tmp_path, caplog, fake):
     hanging = threading.Event()
     fake.run = FakeRun(lambda values: hanging.wait())
@@ -199,6 +203,7 @@ def test_disabled_means_no_thread_and_no_file(tmp_path, fake):
     assert fake.inits == [] and not list(tmp_path.iterdir())
 
 
+@pytest.mark.gl
 def test_figures_and_replays_are_added_to_the_run(tmp_path, fake):
     fake.Image = fake.Html = fake.Video = lambda path, **options: (path, options)
     files = [tmp_path / "figures" / "curve.png", tmp_path / "figures" / "curve.svg", tmp_path / "replays" / "0.html"]

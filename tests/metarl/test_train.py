@@ -2,10 +2,14 @@
 
 import errno
 import io
+import json
 import logging
 import os
 import random
+import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -15,7 +19,10 @@ import torch
 from rich.console import Console
 from run_processes import finish, launch, tiny, train_command, wait_for
 
+from metarl.algorithms.base import Spec
+from metarl.algorithms.learners import training_env
 from metarl.algorithms.promp import ProMP
+from metarl.algorithms.restore import load_adapter, spec_of
 from metarl.runs import checkpoint, jsonl
 from metarl.runs.jsonl import read_lines
 from metarl.runs.run import open_run
@@ -62,6 +69,7 @@ def train_in_process(run: Path, *overrides: str, fault: str = ""):
     return launch(train_command, command(run, *overrides), str(run.parent / "stderr"), fault)
 
 
+@pytest.mark.slow
 def test_kill_9_at_any_moment_leaves_no_trace_in_the_result(tmp_path, reference):
     moments, run = random.Random(0), tmp_path / "run"
     kills = 0
@@ -79,6 +87,7 @@ def test_kill_9_at_any_moment_leaves_no_trace_in_the_result(tmp_path, reference)
     assert "Traceback" not in said(run)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_stops_cleanly_and_nothing_is_lost(tmp_path, reference, number, code):
     run = tmp_path / "run"
@@ -97,6 +106,7 @@ def test_a_signal_stops_cleanly_and_nothing_is_lost(tmp_path, reference, number,
     assert results(run) == results(reference)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["slow", "deaf"])
 def test_an_iteration_that_takes_too_long(tmp_path, reference, fault):
     """A slow one is given up; in one that cannot be, the answer comes all the same and a second signal ends it."""
@@ -117,6 +127,7 @@ def test_an_iteration_that_takes_too_long(tmp_path, reference, fault):
     assert results(run) == results(reference)
 
 
+@pytest.mark.slow
 def test_evaluating_does_not_alter_training_and_repeats_itself(tmp_path, reference):
     other = train(tiny(tmp_path, "evaluation.every=0", "evaluation.steps=0", "checkpoint_every=30"), tmp_path / "run")
     ours, theirs = results(other), results(reference)
@@ -129,6 +140,7 @@ def test_evaluating_does_not_alter_training_and_repeats_itself(tmp_path, referen
     assert len(list((reference / "evaluations").glob("held_out-30-*.json"))) == 1
 
 
+@pytest.mark.slow
 def test_metrics_and_checkpoints_agree(reference):
     run = open_run(reference)
     records, saved = run.metrics(), run.checkpoint()
@@ -143,6 +155,35 @@ def test_metrics_and_checkpoints_agree(reference):
     assert not torch.equal(saved.tensors["normalizer.mean"], torch.zeros_like(saved.tensors["normalizer.mean"]))
 
 
+@pytest.mark.slow
+def test_a_run_keeps_what_its_learner_is_made_of(tmp_path, reference):
+    """Equal to what its environment says; and with it the tasks are read without the family."""
+    env = training_env(open_run(reference).config)
+    kept = Spec.from_json(json.loads((reference / "spec.json").read_text()))
+    assert kept == spec_of(open_run(reference)) == Spec.of(env) and kept.horizon == 10
+    assert open_run(reference).task_space == env.space
+    code = (
+        "import sys; from pathlib import Path; from metarl.runs.run import open_run\n"
+        f"run = open_run(Path({str(reference)!r})); run.metrics(), run.tasks('held_out')\n"
+        "print(sorted({'torch', 'mujoco', 'gymnasium'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+    copy = shutil.copytree(reference, tmp_path / "copy")
+    (copy / "spec.json").unlink()  # as in a run of before
+    with torch.no_grad():
+        one, two = (load_adapter(open_run(folder)).start(2).params for folder in (copy, reference))
+    assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", "null", '{"horizon": "x"}', "[" * 100_000])
+def test_a_spec_that_metarl_did_not_write_is_refused(tmp_path, reference, content):
+    copy = shutil.copytree(reference, tmp_path / "copy")
+    (copy / "spec.json").write_text(content)
+    with pytest.raises(UserError, match=r"copy/spec\.json: .*; restore a copy, or remove it"):
+        load_adapter(open_run(copy))
+
+
 def test_a_complete_run_says_so_and_can_go_on(tmp_path, reference, capsys):
     run = train(tiny(tmp_path, "iterations=7"), tmp_path / "run")
     before = {path: path.read_bytes() for path in (run / "checkpoints").rglob("*") if path.is_file()}
@@ -155,6 +196,7 @@ def test_a_complete_run_says_so_and_can_go_on(tmp_path, reference, capsys):
     assert results(run) == results(reference)
 
 
+@pytest.mark.slow
 def test_a_run_without_checkpoint_starts_at_0_and_says_so(tmp_path, reference, capsys):
     process = train_in_process(tmp_path / "run")
     wait_for((tmp_path / "run" / "config.yaml").exists)
@@ -168,6 +210,7 @@ def test_a_run_without_checkpoint_starts_at_0_and_says_so(tmp_path, reference, c
     assert results(run) == results(reference)
 
 
+@pytest.mark.slow
 def test_a_corrupt_checkpoint_costs_only_the_way_from_the_one_before(tmp_path, reference, caplog):
     run = train(tiny(tmp_path, "iterations=9", "evaluation.every=0"), tmp_path / "run")
     path = run / "checkpoints" / "9" / checkpoint.TENSORS
@@ -209,6 +252,7 @@ def full_disk(monkeypatch, during: range, file: str = ""):
     assert jsonl.os is checkpoint.os
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["", "/metrics.jsonl"])  # no checkpoint without the lines before it
 def test_a_full_disk_is_one_line_and_training_goes_on(tmp_path, reference, monkeypatch, caplog, file):
     full_disk(monkeypatch, range(5, 12), file)
@@ -221,6 +265,7 @@ def test_a_full_disk_is_one_line_and_training_goes_on(tmp_path, reference, monke
     assert messages[1] == "checkpoint 13 is saved; there was none since iteration 6"
 
 
+@pytest.mark.slow
 def test_a_disk_that_stays_full_ends_with_the_old_checkpoint_and_advice(tmp_path, reference, monkeypatch):
     with monkeypatch.context() as patch:
         full_disk(patch, range(5, ITERATIONS))
@@ -248,6 +293,7 @@ def reward(learner, metrics):
     raise ValueError("Navigation2D: reward term 'distance' of simulation 3 is not finite")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "poison, message",
     [

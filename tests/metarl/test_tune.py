@@ -57,6 +57,7 @@ def results(folder):
 # ---- the search
 
 
+@pytest.mark.slow
 def test_the_chosen_strategy_is_the_best_and_trains(tiny, tmp_path, capsys):
     folder = tune(tiny, space=tmp_path / "space.yaml", trials=4, iterations=3, jobs=0, folder=tmp_path / "s")
     document = json.loads((folder / "trials.json").read_bytes())
@@ -82,6 +83,7 @@ def test_the_chosen_strategy_is_the_best_and_trains(tiny, tmp_path, capsys):
     assert "strategy 0" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_no_held_out_and_no_extrapolation_task_is_ever_seen(tiny, tmp_path, monkeypatch):
     seen = []
     set_tasks = BatchEnv.set_tasks
@@ -126,6 +128,7 @@ def test_the_frozen_training_tasks_are_those_of_a_run(tiny, tmp_path):
     assert run.tasks("train") == expected
 
 
+@pytest.mark.slow
 def test_a_search_that_was_cut_off_goes_on_as_if_it_had_not(tiny, tmp_path):
     options = {"space": tmp_path / "space.yaml", "iterations": 2, "jobs": 0}
     whole = tune(tiny, trials=4, folder=tmp_path / "whole", **options)
@@ -135,6 +138,7 @@ def test_a_search_that_was_cut_off_goes_on_as_if_it_had_not(tiny, tmp_path):
     assert (part / "chosen.yaml").read_bytes() == (whole / "chosen.yaml").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_strategy_that_was_cut_off_goes_on_where_it_was(tiny, tmp_path, monkeypatch):
     options = {"space": tmp_path / "space.yaml", "iterations": 5, "trials": 2, "jobs": 0}
     whole = tune(tiny, folder=tmp_path / "whole", **options)
@@ -156,6 +160,7 @@ def test_a_strategy_that_was_cut_off_goes_on_where_it_was(tiny, tmp_path, monkey
     assert results(part) == results(whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_signals(tiny, tmp_path, number):
     """SIGTERM: saved, told how to go on, exit code 143. SIGKILL: its processes end too. After both it goes on."""
@@ -178,6 +183,7 @@ def test_signals(tiny, tmp_path, number):
         tune(None, iterations=3, folder=folder, resume=True)
 
 
+@pytest.mark.slow
 def test_processes_find_the_same(tiny, tmp_path):
     options = {"space": tmp_path / "space.yaml", "search": "random", "trials": 3, "iterations": 2}
     alone = tune(tiny, jobs=0, folder=tmp_path / "alone", **options)
@@ -197,6 +203,7 @@ def alive(pid):
 # ---- how a finished run adapts
 
 
+@pytest.mark.slow
 def test_a_run_s_adaptation_is_tuned_without_training(tiny, tmp_path):
     config = load_config(tiny, ["iterations=2"])
     run = open_run(train(config, tmp_path / "r"))
@@ -233,6 +240,7 @@ def test_what_the_weights_depend_on_is_no_adaptation(tiny, tmp_path):
 # ---- spaces
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in config_names() if not name.endswith("/random")])
 def test_every_shipped_config_has_a_space_that_reads_back(name, tmp_path):
     config = load_config(name)
@@ -284,9 +292,30 @@ def test_a_space_with_a_fault(text, message, tmp_path):
         read_space(tmp_path / "space.yaml", load_config("half_cheetah_mass/promp"))
 
 
+@pytest.mark.parametrize(("config", "old", "new", "values"), [
+    ("promp", "clip", "clip_range", [0.1, 0.3]), ("rl2", "entropy", "entropy_coef", [0.0, 0.1]),
+])  # fmt: skip
+def test_a_space_may_hold_former_names(config, old, new, values, tmp_path):
+    path = tmp_path / "space.yaml"
+    condition = f"when: {{algorithm.{old}: [0.2]}}"
+    path.write_text(f"algorithm.{old}: {{uniform: {values}}}\ndiscount: {{choice: [0.9], {condition}}}")
+    space = read_space(path, load_config(f"half_cheetah_mass/{config}"))
+    assert space.dimensions[0].key == f"algorithm.{new}"
+    assert [*space.dimensions[1].when] == [f"algorithm.{new}"]
+
+
+def test_a_space_may_hold_former_settings_of_a_transformer(tmp_path):
+    (tmp_path / "space.yaml").write_text("algorithm.heads: {choice: [2, 4]}")
+    config = load_config("half_cheetah_mass/rl2", ["algorithm.memory=transformer", "algorithm.layers=1"])
+    space = read_space(tmp_path / "space.yaml", config)
+    chosen = space.choose(config, lambda dimension: dimension.values[0])
+    assert changed(config, chosen).algorithm.memory_options == {"heads": 2, "layers": 1}
+
+
 # ---- budgets
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["promp", "promp_1", "maml", "rl2", "reptile_ppo", "scratch_ppo"])
 def test_steps_of_an_iteration_are_counted_right(name):
     changes = {"env.horizon": 3, "meta_batch": 2, "episodes": 2, "threads": 1}
@@ -372,6 +401,7 @@ def test_tpe_comes_closer_and_random_does_not(tiny):
     assert distances("tpe") < 0.5 * distances("random")
 
 
+@pytest.mark.slow
 def test_a_strategy_that_fails_does_not_end_the_search(tiny, tmp_path):
     space = "inner.lr: {choice: [0.1]}\nevaluation.episodes: {choice: [2, 5]}\n"  # 5 episodes are more than there are
     (tmp_path / "space.yaml").write_text(space)

@@ -66,6 +66,7 @@ def test_adaptation_figure_says_what_it_shows():
     assert "mean (only 2 tasks: the interval is unreliable)" in texts(adaptation_figure(made_up("Navigation2D", 2)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [0, 1])
 @pytest.mark.parametrize("count", [1, 3])
 def test_adaptation_figure_of_little(tmp_path, count, steps):
@@ -108,6 +109,7 @@ def test_running_mean():
     assert np.isnan(running_mean(np.array([np.nan]), 2)).all()
 
 
+@pytest.mark.slow
 def test_saved_figures_are_whole_reproducible_and_touch_no_global_setting(tmp_path):
     before = dict(matplotlib.rcParams)
     contents = []
@@ -154,6 +156,7 @@ def relative(run, files):
 FIGURES = [f"figures/{name}.{kind}" for name in ("learning", "adaptation-held_out") for kind in ("png", "svg")]
 
 
+@pytest.mark.slow
 def test_without_opengl_all_but_the_video_is_drawn_and_one_line_says_why(run, monkeypatch, capsys):
     monkeypatch.setattr(visualise, "find_backend", lambda: None)
     files = list(visualise_run(run.path))
@@ -163,6 +166,7 @@ def test_without_opengl_all_but_the_video_is_drawn_and_one_line_says_why(run, mo
     assert "\n" not in ADVICE and "libegl1" in ADVICE
 
 
+@pytest.mark.slow
 def test_a_video_that_cannot_be_drawn_costs_nothing_but_the_video(run, monkeypatch):
     def fail(*_):
         raise VideoError("no MP4 replay: the driver crashed")
@@ -174,6 +178,7 @@ def test_a_video_that_cannot_be_drawn_costs_nothing_but_the_video(run, monkeypat
     assert said == ["no MP4 replay: the driver crashed"]
 
 
+@pytest.mark.slow
 def test_the_newest_evaluation_of_each_set_of_tasks_is_drawn(run, tmp_path):
     evaluate_run(run.path, steps=0)
     folder = run.path / "evaluations"
@@ -187,6 +192,7 @@ def test_the_newest_evaluation_of_each_set_of_tasks_is_drawn(run, tmp_path):
     assert (found["held_out"].steps, len(found["file-mine"].tasks)) == (1, 2)
 
 
+@pytest.mark.slow
 def test_a_run_without_metrics_or_evaluation_still_has_pictures(run, monkeypatch):
     monkeypatch.setattr(visualise, "find_backend", lambda: None)
     (run.path / "metrics.jsonl").unlink()
@@ -194,6 +200,7 @@ def test_a_run_without_metrics_or_evaluation_still_has_pictures(run, monkeypatch
     assert len(list((run.path / "evaluations").iterdir())) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["figures", "replays"])
 def test_a_run_that_cannot_be_written_is_said_in_one_line(run, name):
     """A file in a folder's place: to the user of these tests every folder may be writable."""

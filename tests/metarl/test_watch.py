@@ -174,6 +174,8 @@ def visit(run, folder):
         assert complaints == []
 
 
+@pytest.mark.browser
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
 def test_the_mass_is_dragged_and_the_policy_adapts(runs, tmp_path):
     with visit(runs["promp"], tmp_path) as visitor:
@@ -207,6 +209,8 @@ def test_the_mass_is_dragged_and_the_policy_adapts(runs, tmp_path):
         assert session.task.values[0, 0] == 2**1.5
 
 
+@pytest.mark.browser
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
 def test_a_motor_is_killed_and_a_task_is_chosen(runs, tmp_path):
     with visit(runs["rl2"], tmp_path) as visitor:
@@ -232,6 +236,7 @@ def test_a_motor_is_killed_and_a_task_is_chosen(runs, tmp_path):
         visitor.until(lambda: not viewer.paused and viewer.speed == 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("control", "value", "said"),
     [
@@ -272,6 +277,7 @@ def _until(viewer, condition, seconds=30):
         viewer.frame()
 
 
+@pytest.mark.slow
 def test_the_curve_holds_twenty_seconds(runs):
     run = runs["promp"]
     with Viewer(Session(run), run.tasks("held_out"), port=0) as viewer:
