@@ -30,6 +30,7 @@ quick: lint
 
 lint: install
 	$(BIN)/ruff check
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python
 
 # $(call debian,CONDITION,PACKAGES,WHAT IS LEFT OUT WITHOUT): installs Debian packages unless the condition holds
 define debian

@@ -14,11 +14,16 @@ there: little bias, without the variance of likelihood ratios of whole trajector
     adapted, _ = loop.adapt(params, step_sizes, samples)    # every parameter gets a leading task axis M
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
 
 from .nn.params import Params
+from .policy import GaussianMLP, GaussianStatistics
+
+StepSizes = Mapping[str, torch.Tensor | float]
+"""For each parameter a scalar, or a tensor of its shape (Meta-SGD, Li et al. 2017)."""
 
 
 class Samples(NamedTuple):
@@ -57,23 +62,23 @@ class InnerLoop:
         first_order: treat the inner gradient as a constant in the outer one (FOMAML, Finn et al. 2017, sec. 5.2).
     """
 
-    def __init__(self, policy, head_only: bool = False, first_order: bool = False):
+    def __init__(self, policy: GaussianMLP, head_only: bool = False, first_order: bool = False):
         self.policy = policy
         self.head_only = head_only
         self.first_order = first_order
 
-    def loss(self, statistics: tuple[torch.Tensor, ...], samples: Samples) -> torch.Tensor:
+    def loss(self, statistics: GaussianStatistics, samples: Samples) -> torch.Tensor:
         """(M,) negative likelihood-ratio objective of each task, for the policy's output at its observations."""
         log_probs = self.policy.distribution(statistics).log_prob(samples.actions)
         ratio = torch.exp(log_probs - samples.log_probs)
         return -(samples.weights * ratio * samples.advantages).sum(-1)
 
-    def adapt(self, params: Params, step_sizes: Params, samples: Samples) -> tuple[Params, tuple[torch.Tensor, ...]]:
+    def adapt(self, params: Params, step_sizes: StepSizes, samples: Samples) -> tuple[Params, GaussianStatistics]:
         """One gradient step in each task.
 
         Args:
             params: weights, each with a leading task axis M (see :func:`per_task`).
-            step_sizes: for each parameter a scalar, or a tensor of its shape (Meta-SGD, Li et al. 2017).
+            step_sizes: of the step.
             samples: fresh experience collected with ``params``.
 
         Returns:

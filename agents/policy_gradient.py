@@ -21,7 +21,7 @@ from metarl.util.onnx_graph import Graph
 
 from .adapter import Adapter, Decision
 from .baseline import fit_values
-from .inner_loop import InnerLoop, Samples, per_task
+from .inner_loop import InnerLoop, Samples, StepSizes, per_task
 from .nn.params import Params, part
 from .normalizer import Normalizer
 from .policy import GaussianStatistics, onnx_sample, sample
@@ -59,7 +59,7 @@ class PolicyGradientInner:
                 meta[f"step_sizes.{name}"] = torch.full((self.steps, *value.shape), self.lr)
         return meta
 
-    def split(self, meta: Params) -> tuple[Params, list[Params]]:
+    def split(self, meta: Params) -> tuple[Params, Sequence[StepSizes]]:
         """(policy weights, step sizes of each inner step, at least one) of a dict of meta-parameters."""
         params = part(meta, "params.")
         if self.learn_lr:
@@ -121,7 +121,7 @@ class GradientAdapter(Adapter):
     """
 
     def __init__(
-        self, inner: PolicyGradientInner, params: Params, step_sizes: Sequence[Params], normalizer: Normalizer
+        self, inner: PolicyGradientInner, params: Params, step_sizes: Sequence[StepSizes], normalizer: Normalizer
     ):
         self.inner = inner
         self.policy = inner.inner_loop.policy

@@ -86,8 +86,8 @@ class RecurrentAdapter(Adapter):
         return self.normalizer(observations)
 
     def observe(self, state: TrialState, rewards: np.ndarray, ended: np.ndarray) -> TrialState:
-        rewards = torch.where(state.over, state.rewards, torch.from_numpy(rewards))
-        return state._replace(rewards=rewards, over=state.over | torch.from_numpy(ended))
+        latest = torch.where(state.over, state.rewards, torch.from_numpy(rewards))
+        return state._replace(rewards=latest, over=state.over | torch.from_numpy(ended))
 
     def adapt(self, state: TrialState, rollout: Rollout) -> TrialState:
         """The next episode of each trial: the memory goes on from where the rollout left it."""

@@ -93,7 +93,12 @@ class SensorActuatorModel:
         return observation
 
     def step(
-        self, observation: np.ndarray, values: np.ndarray, stepped: np.ndarray, restart: np.ndarray, last: np.ndarray
+        self,
+        observation: np.ndarray,
+        values: np.ndarray,
+        stepped: np.ndarray,
+        restart: np.ndarray,
+        last: np.ndarray | None,
     ) -> np.ndarray:
         """The observations (N, O) that arrive after a step of the simulations in one mask and the start of others."""
         for mask, before in ((stepped, last), (restart, None)):

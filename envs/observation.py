@@ -38,7 +38,7 @@ class Observed:
 
 def positions(model: mujoco.MjModel, skip: int = 0) -> tuple[Observed, ...]:
     """The positions qpos, without the first skip of them."""
-    entries = []
+    entries: list[tuple[str, str, str]] = []
     for joint in range(model.njnt):
         name, kind = model.joint(joint).name, _joint_kind(model, joint)
         if kind in ("free", "ball"):
@@ -52,7 +52,7 @@ def positions(model: mujoco.MjModel, skip: int = 0) -> tuple[Observed, ...]:
 
 def velocities(model: mujoco.MjModel, limit: float | None = None) -> tuple[Observed, ...]:
     """The velocities qvel, clipped to [-limit, limit] if there is one."""
-    entries = []
+    entries: list[tuple[str, str, str]] = []
     for joint in range(model.njnt):
         name, kind = model.joint(joint).name, _joint_kind(model, joint)
         if kind in ("free", "ball"):

@@ -21,6 +21,8 @@ from .task_env import TaskVectorEnv
 class OracleEnv(VectorWrapper):
     """The environment `env`, whose observations end with the task's parameters; all else is as there."""
 
+    env: TaskVectorEnv
+
     def __init__(self, env: TaskVectorEnv):
         super().__init__(env)
         if env.autoreset_mode is AutoresetMode.SAME_STEP:

@@ -19,8 +19,6 @@ import numpy as np
 
 from metarl.util.text import nearest
 
-from .variation.write import Write
-
 DISTRIBUTIONS = ("uniform", "log_uniform", "normal", "choice")
 _LEAST_SHARE = 0.01  # of a normal inside its range, so that redrawing what falls outside comes to an end
 
@@ -58,7 +56,7 @@ class Parameter:
     held_out: tuple[float, ...] = ()
     mean: float = math.nan
     std: float = math.nan
-    writes: tuple[Write, ...] | Write = ()
+    writes: Any = ()  # a tuple from here on
     onset: int | str | None = None
 
     def __post_init__(self):

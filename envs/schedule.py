@@ -50,7 +50,7 @@ class Schedule:
             return lambda values: onset
         if onset not in space.names:
             raise ValueError(
-                f"parameter {parameter.name}: its onset {onset!r} is no parameter" + nearest(onset, space.names)
+                f"parameter {parameter.name}: its onset {onset!r} is no parameter" + nearest(str(onset), space.names)
             )
         column = space.names.index(onset)
         if space.parameters[column].onset is not None:

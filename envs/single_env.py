@@ -7,7 +7,7 @@
     frame = env.render()                                                     # (480, 480, 3) uint8
 """
 
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import mujoco
@@ -29,7 +29,7 @@ class SingleEnv(gymnasium.Env):
         kwargs: horizon, action_scale and family options, as for BatchEnv.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"]}
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"]}
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class SingleEnv(gymnasium.Env):
         self.action_space = self.batch_env.single_action_space
         self.render_mode = render_mode
         self._size = (height, width)
-        self._renderer: mujoco.Renderer | None = None
+        self._renderer: Any = None  # a mujoco.Renderer, from the first image on
         self._model: mujoco.MjModel | None = None
 
     @property

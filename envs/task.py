@@ -170,7 +170,7 @@ class Tasks:
     def __getitem__(self, index) -> "Tasks":
         """Tasks at an int, slice or array; always Tasks, of length 1 for an int."""
         if isinstance(index, (int, np.integer)):
-            index = [index]
+            index = [int(index)]
         return self._part(self.values[index])
 
     def __eq__(self, other: object) -> bool:

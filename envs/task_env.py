@@ -12,6 +12,7 @@ import os
 from typing import Any
 
 import gymnasium
+import mujoco
 import numpy as np
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
@@ -27,6 +28,8 @@ class TaskVectorEnv(Autoreset):
     """See the module; arguments as for `BatchEnv`."""
 
     family: Family
+    single_observation_space: gymnasium.spaces.Box
+    single_action_space: gymnasium.spaces.Box
     dt: float
     """Seconds per environment step."""
 
@@ -75,6 +78,14 @@ class TaskVectorEnv(Autoreset):
     def parameters(self) -> np.ndarray:
         """Task values active at this step (N, D), a copy."""
         return self._values.copy()
+
+    def model_of(self, i: int, model: mujoco.MjModel | None = None) -> mujoco.MjModel:
+        """The model with simulation i's task in it, written into model, one that this returned before, if it fits."""
+        raise NotImplementedError
+
+    def data_of(self, i: int) -> mujoco.MjData:
+        """Simulation i's state as an MjData; mj_forward with model_of(i) computes what derives from it."""
+        raise NotImplementedError
 
     def set_tasks(self, tasks: Tasks) -> None:
         """Give simulation i the task tasks[i] from its next reset on.

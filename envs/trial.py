@@ -21,7 +21,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces.utils import flatten, flatten_space
+from gymnasium.spaces.utils import flatdim, flatten, flatten_space
 from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
@@ -42,6 +42,8 @@ class TrialEnv(gymnasium.Wrapper, RecordConstructorArgs):
             it.
         split: of the tasks, where ``draw`` is None.
     """
+
+    env: Any  # with `space` and `set_task`, unless `draw` is given
 
     def __init__(
         self,
@@ -92,9 +94,9 @@ class TrialEnv(gymnasium.Wrapper, RecordConstructorArgs):
         return self._observation(observation, action, float(reward), starts), reward, terminated, truncated, info
 
     def _observation(self, observation, action, reward: float, starts: bool) -> np.ndarray:
-        size = flatten_space(self.env.action_space).shape[0]
-        known = np.zeros(size) if action is None else flatten(self.env.action_space, action)
-        parts = (flatten(self.env.observation_space, observation), known, [reward, float(starts)])
+        size = flatdim(self.env.action_space)
+        known = np.zeros(size) if action is None else np.asarray(flatten(self.env.action_space, action))
+        parts = (np.asarray(flatten(self.env.observation_space, observation)), known, [reward, float(starts)])
         return np.concatenate(parts).astype(self.observation_space.dtype)
 
 
@@ -110,6 +112,8 @@ class TrialVectorEnv(VectorWrapper):
         draw: called with the environment, a mask (N,) of the simulations whose trial begins, and a generator; None
             draws from ``env.space`` and calls ``env.set_tasks``.
     """
+
+    env: Any  # with `space` and `set_tasks`, unless `draw` is given
 
     def __init__(
         self,
@@ -170,7 +174,7 @@ class TrialVectorEnv(VectorWrapper):
             observation, _ = self.env.reset(options={"reset_mask": ended})
         result = self._observation(observation, actions, reward, ended)
         if over.any():
-            known = flatten_space(self.env.single_observation_space).shape[0]
+            known = flatdim(self.env.single_observation_space)
             result[over, known:-1] = 0.0  # of the trial before nothing is known
         return result, reward, terminated & over, truncated & over, info
 
@@ -190,7 +194,7 @@ class TrialVectorEnv(VectorWrapper):
 
     def _observation(self, observation, actions, reward, starts) -> np.ndarray:
         actions_space = self.env.single_action_space
-        known = np.zeros((self.num_envs, flatten_space(actions_space).shape[0]))
+        known = np.zeros((self.num_envs, flatdim(actions_space)))
         if actions is not None:
             known = _rows(actions_space, actions)
         columns = (_rows(self.env.single_observation_space, observation), known, reward[:, None], starts[:, None])
@@ -199,7 +203,7 @@ class TrialVectorEnv(VectorWrapper):
 
 def trial_space(observations: gymnasium.Space, actions: gymnasium.Space) -> gymnasium.spaces.Box:
     """The observations of a trial; an action may be beyond its bounds, and so may the one that is remembered."""
-    flat, size = flatten_space(observations), flatten_space(actions).shape[0] + 1
+    flat, size = flatten_space(observations), flatdim(actions) + 1
     if not isinstance(flat, gymnasium.spaces.Box):
         raise ValueError(f"trials need observations of fixed size, got {observations}")
     beyond = np.full(size, np.inf)
@@ -212,7 +216,7 @@ def _rows(space: gymnasium.Space, values: Any) -> np.ndarray:
     """A value of `space` for each simulation -> (N, size)."""
     if isinstance(space, gymnasium.spaces.Box):
         return np.asarray(values).reshape(len(values), -1)
-    return np.stack([flatten(space, value) for value in values])
+    return np.array([flatten(space, value) for value in values])
 
 
 def _at_least_one(episodes: int) -> int:

@@ -7,6 +7,7 @@ Every write starts from the default model, so that scales never compound and the
 Several parameters may change one element: they act in the order of the task space.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import mujoco
@@ -154,7 +155,7 @@ def _check_default(parameter: Parameter, step: _Step, model: mujoco.MjModel) -> 
             )
 
 
-def _resolve(parameter: Parameter, write: Write, wanted: tuple, model: mujoco.MjModel) -> np.ndarray:
+def _resolve(parameter: Parameter, write: Write, wanted: Sequence, model: mujoco.MjModel) -> np.ndarray:
     """Indices of the elements named; all if none is."""
     kind = write.quantity_row.kind
     if kind == "option":

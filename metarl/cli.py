@@ -17,7 +17,7 @@ import math
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -105,7 +105,7 @@ def train(
     if config is not None and "=" in config and not Path(config).is_file():
         raise UserError(f"train: got {config!r} for the config, expected it before all key=value")
     if config is None:
-        config = str(run / "config.yaml")
+        config = str(cast(Path, run) / "config.yaml")  # --resume
         if not Path(config).is_file():
             raise UserError(f"--run: got {run}, expected a run folder: it has no config.yaml")
     settings = load_config(config, overrides or [])

@@ -14,7 +14,7 @@ seconds: sizes are those of the config that is given, so give a small one. metar
 import copy
 import inspect
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
@@ -32,7 +32,7 @@ from metarl.envs.checks import assert_effective, assert_physical
 from metarl.util.onnx_graph import NEXT, Graph
 from metarl.util.rng import stream
 
-_CLOSE = {"rtol": 1e-4, "atol": 1e-5}
+_CLOSE: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-5}
 
 
 class ContractError(AssertionError):
@@ -225,8 +225,8 @@ def check_adapter(adapter: Adapter, env: BatchEnv, *, num_episodes: int = 2, see
     _require(_same(state, kept), "act: changed the state that it was given; give a new one")
     same = adapter.act(state, observations, np.random.default_rng(0)).actions
     _require(np.array_equal(decision.actions, same), "act: two calls with the same state and noise differ")
-    means = [adapter.act(state, observations, None).actions for _ in range(2)]
-    _require(np.array_equal(*means), "act: without a noise source two calls choose other actions")
+    first, second = (adapter.act(state, observations, None).actions for _ in range(2))
+    _require(np.array_equal(first, second), "act: without a noise source two calls choose other actions")
     _check_no_leak_between_tasks(adapter, state, observations)
     _check_adapt(adapter, env, num_tasks, num_episodes, observations, stream(seed, "testing"))
 
@@ -407,7 +407,8 @@ def check_family(family: Family, *, steps: int = 40, seed: int = 0) -> None:
 
 
 def _checked_env(family: Family, num_envs: int, steps: int) -> BatchEnv:
-    return family.make_env(num_envs, horizon=steps, autoreset_mode=AutoresetMode.DISABLED, num_threads=1)
+    env = family.make_env(num_envs, horizon=steps, autoreset_mode=AutoresetMode.DISABLED, num_threads=1)
+    return cast(BatchEnv, env)
 
 
 def _walk(env: BatchEnv, tasks: Any, seed: int, steps: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:

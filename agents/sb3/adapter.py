@@ -17,13 +17,13 @@ keep. SB3 draws from global random generators; they are seeded for its calls, an
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
-from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
+from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import TrainFrequencyUnit
 
 from ..adapter import Adapter, Decision
@@ -40,7 +40,7 @@ from .model import TrainingProgress, fresh, load, policy_part, progress, weights
 class _Statistics(torch.nn.Module):
     """The Gaussian that an SB3 policy draws from, before it is squashed; (K, O) -> mean and deviation (K, A)."""
 
-    def __init__(self, policy: BasePolicy):
+    def __init__(self, policy: Any):  # a BasePolicy; what there is beyond that depends on its kind
         super().__init__()
         self.policy = policy
         actor = getattr(policy, "actor", None)
@@ -51,7 +51,7 @@ class _Statistics(torch.nn.Module):
             distribution, memory = self.policy.get_distribution(x, memory, torch.zeros(len(x), device=x.device))
             return distribution.distribution.mean, distribution.distribution.stddev, memory
         if isinstance(self.policy, ActorCriticPolicy):
-            distribution = self.policy.get_distribution(x).distribution
+            distribution = cast(torch.distributions.Normal, self.policy.get_distribution(x).distribution)
             return distribution.mean, distribution.stddev
         if self.squashes:
             mean, log_std, _ = self.policy.actor.get_action_dist_params(x)
@@ -176,7 +176,7 @@ class SB3Adapter(Adapter):
     def _recall(self, state: SB3State, inputs: torch.Tensor) -> tuple[tuple[torch.Tensor, torch.Tensor], SB3State]:
         """The same with an LSTM, which PyTorch cannot batch over weights: task by task; and what it remembers."""
         params, (num_tasks, num_episodes) = policy_part(state.params), inputs.shape[:2]
-        empty = experience.empty_memory(self.model.policy.lstm_actor, num_episodes).pi
+        empty = experience.empty_memory(cast(torch.nn.LSTM, self.model.policy.lstm_actor), num_episodes).pi
         before = state.memory or (empty,) * num_tasks
         found = [
             torch.func.functional_call(self._statistics, {name: p[m] for name, p in params.items()}, (x, before[m]))
@@ -226,7 +226,7 @@ def _train(model: BaseAlgorithm, rollouts: tuple[Rollout, ...]) -> None:
         model.train(gradient_steps=gradient_steps, batch_size=model.batch_size)
 
 
-def _train_on_newest(model: BaseAlgorithm, rollout: Rollout) -> None:
+def _train_on_newest(model: Any, rollout: Rollout) -> None:
     length = experience.on_policy(model, rollout, 0)
     if not hasattr(model.policy, "lstm_actor"):
         if length:
@@ -241,7 +241,7 @@ def _train_on_newest(model: BaseAlgorithm, rollout: Rollout) -> None:
     model.batch_size = batch_size
 
 
-def _gradient_steps(model: BaseAlgorithm, valid: np.ndarray) -> int:
+def _gradient_steps(model: Any, valid: np.ndarray) -> int:
     """What SB3's `learn` would have taken while K simulations took the (T, K) valid steps."""
     if model.gradient_steps < 0:
         return int(valid.sum())

@@ -8,10 +8,11 @@ those whose physics diverged. Where time ran out the value of the last observati
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
+from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
@@ -68,7 +69,7 @@ def on_policy(model: OnPolicyAlgorithm, rollout: Rollout, task: int) -> int:
     rewards = taken.rewards + model.gamma * np.where(taken.truncated, last_values, 0.0).astype(np.float32)
     shape: dict[str, Any] = {}
     if recurrent:
-        lstm = model.policy.lstm_actor
+        lstm = cast(torch.nn.LSTM, model.policy.lstm_actor)
         shape["hidden_state_shape"] = (length, lstm.num_layers, 1, lstm.hidden_size)
     buffer = type(model.rollout_buffer)(
         length,
@@ -99,7 +100,7 @@ def on_policy(model: OnPolicyAlgorithm, rollout: Rollout, task: int) -> int:
 
 def off_policy(model: OffPolicyAlgorithm, rollouts: Sequence[Rollout], task: int) -> int:
     """Fill the replay buffer of SAC, TD3, DDPG or TQC with all episodes of the task; returns the number of steps."""
-    buffer, total = model.replay_buffer, 0
+    buffer, total = cast(ReplayBuffer, model.replay_buffer), 0
     buffer.reset()
     for rollout in rollouts:
         taken = steps(rollout, task)
@@ -163,5 +164,5 @@ def empty_memory(lstm: torch.nn.LSTM, num_episodes: int):
     """The memory of RecurrentPPO's policy at the start of episodes."""
     from sb3_contrib.common.recurrent.type_aliases import RNNStates
 
-    zeros = torch.zeros(lstm.num_layers, num_episodes, lstm.hidden_size, device=lstm.weight_ih_l0.device)
+    zeros = torch.zeros(lstm.num_layers, num_episodes, lstm.hidden_size, device=next(lstm.parameters()).device)
     return RNNStates((zeros, zeros), (zeros, zeros))

@@ -45,8 +45,9 @@ class VectorEnvAdapter(VecEnv):
 
         (SB3's own seed + i, so that seeds 0 and 1 share all simulations but one.)
         """
-        self._seeds = np.random.SeedSequence(seed).generate_state(self.num_envs, np.uint64).tolist()
-        return self._seeds
+        seeds: list[int] = np.random.SeedSequence(seed).generate_state(self.num_envs, np.uint64).tolist()
+        self._seeds = [*seeds]
+        return seeds
 
     def reset(self) -> np.ndarray:
         seeds = None if self._seeds[0] is None else list(self._seeds)

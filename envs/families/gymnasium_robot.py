@@ -83,7 +83,7 @@ def contact_forces(sim: Simulator) -> Array:
     persistent.
     """
     data, forces = mujoco.MjData(sim.model), np.zeros((sim.nsim, sim.model.nbody, 6))
-    for i in np.flatnonzero(np.asarray(sim.bind("ncon"))):
+    for i in np.flatnonzero(np.asarray(sim.bind("ncon"))).tolist():
         sim.get_data(i, data)
         mujoco.mj_rnePostConstraint(sim.model, data)
         forces[i] = data.cfrc_ext

@@ -144,7 +144,7 @@ class HalfCheetahSlopes(_RunForward):
         return np.array(rows)
 
 
-def _slopes(x: np.ndarray, steps: Sequence[float], width: float, height: float) -> np.ndarray:
+def _slopes(x: np.ndarray, steps: Sequence[float] | np.ndarray, width: float, height: float) -> np.ndarray:
     """Heights at x of slopes from x = 1 m on, each width m long, rising in proportion to steps, height m in all."""
     knots = np.concatenate([[0.0], np.cumsum(steps)])
     return np.interp(x, 1 + width * np.arange(len(knots)), knots * height / np.ptp(knots))

@@ -16,7 +16,7 @@ and stops at a number of finished ones, so it counts more of the fast, which are
 Nothing is random but the task: Meta-World starts each episode of a task in the same state.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import mujoco
 import numpy as np
@@ -137,7 +137,7 @@ class MetaWorldEnv(TaskVectorEnv):
         self._set_spaces(np.full(_ACTIONS, action_scale, np.float32), low, high, len(low))
 
     def _check(self, tasks: Tasks) -> None:
-        self.space.check(tasks)
+        cast(GoalSpace, self.space).check(tasks)
 
     @property
     def model(self) -> mujoco.MjModel:
@@ -171,7 +171,7 @@ class MetaWorldEnv(TaskVectorEnv):
         self._seed = seed  # nothing is drawn from it; named in errors
 
     def _simulate(self, actions: np.ndarray, stepped: np.ndarray, restart: np.ndarray) -> Transition:
-        unknown = np.isnan(actions).any(axis=1)
+        unknown = np.logical_or.reduce(np.isnan(actions), axis=1)
         arrays = self.workers.arrays
         arrays["action"][:] = np.where(unknown[:, None], 0.0, np.clip(actions / self._scale, -1.0, 1.0))
         arrays["todo"][stepped] = STEP

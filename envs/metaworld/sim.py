@@ -39,21 +39,22 @@ class Simulations:
     def __init__(self, arrays: dict[str, np.ndarray], current: np.ndarray | None = None):
         self._arrays = arrays
         self._current = np.zeros(1, np.int64) if current is None else current
-        self._simulations: list[Simulation | None] = [None] * len(arrays["todo"])
+        self._simulations: dict[int, Simulation] = {}
         self._robots: dict[str, Robot] = {}
 
     def run(self) -> None:
         """Do what todo says, in every simulation."""
         with quiet():
-            for i in np.flatnonzero(self._arrays["todo"]):
+            for i in np.flatnonzero(self._arrays["todo"]).tolist():
                 self._current[0] = i
                 self._one(i)
 
     def state(self) -> np.ndarray:
         """qpos and behind it qvel of each simulation, (n, STATE), zeros at the end."""
-        out = np.zeros((len(self._simulations), STATE))
-        for row, simulation in zip(out, self._simulations, strict=True):
-            both = np.concatenate([simulation.env.data.qpos, simulation.env.data.qvel])
+        out = np.zeros((len(self._arrays["todo"]), STATE))
+        for i, row in enumerate(out):
+            data = self._simulations[i].env.data
+            both = np.concatenate([data.qpos, data.qvel])
             row[: len(both)] = both
         return out
 
@@ -72,7 +73,7 @@ class Simulations:
             result = self._simulations[i].step(arrays["action"][i])
         else:
             name, _, position = environment_of(arrays["task"][i])
-            if self._simulations[i] is None or self._simulations[i].robot.name != name:
+            if i not in self._simulations or self._simulations[i].robot.name != name:
                 if name not in self._robots:
                     self._robots[name] = Robot(name)
                 self._simulations[i] = Simulation(self._robots[name])
@@ -126,7 +127,7 @@ class Simulation:
         self.env.max_path_length = _FOR_EVER
         self.env._set_task_called = self.env._freeze_rand_vec = self.env._partially_observable = True
         self.positions = robot.positions()
-        self._last: np.ndarray | None = None  # last good observation
+        self._last = np.empty(0)  # last good observation
 
     def reset(self, position: np.ndarray) -> np.ndarray:
         """Start an episode of the task with this position (3,) or (6,); the observation (39,)."""

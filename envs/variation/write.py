@@ -6,6 +6,7 @@
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from metarl.util.text import nearest
 
@@ -28,7 +29,7 @@ class Write:
     """
 
     quantity: str
-    elements: tuple = ()
+    elements: Any = ()  # a tuple from here on
     mode: str = ""
     axis: str = ""
     at: tuple[float, float, float] = (0.0, 0.0, 0.0)

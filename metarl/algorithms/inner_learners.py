@@ -38,7 +38,8 @@ class Inner(NamedTuple):
 
 def make_inner(config: Config, spec: Spec) -> Inner:
     """The inner learner that the config names."""
-    return _sb3(config, spec) if config.inner.sb3.algorithm else _gradient(config, spec)
+    algorithm = config.inner.sb3.algorithm
+    return _sb3(config, spec, algorithm) if algorithm else _gradient(config, spec)
 
 
 def _gradient(config: Config, spec: Spec) -> Inner:
@@ -63,7 +64,7 @@ def policy_gradient_inner(config: Config, spec: Spec) -> PolicyGradientInner:
     )
 
 
-def _sb3(config: Config, spec: Spec) -> Inner:
+def _sb3(config: Config, spec: Spec, algorithm: str) -> Inner:
     from metarl.agents.sb3.adapter import SB3Adapter  # SB3 takes a second to import
     from metarl.agents.sb3.model import build, weights
     from metarl.algorithms.sb3_processes import Processes
@@ -71,11 +72,11 @@ def _sb3(config: Config, spec: Spec) -> Inner:
     sb3 = config.inner.sb3
     spaces = spec.observation_space, spec.action_space
     try:
-        model = build(sb3.algorithm, sb3.settings, *spaces, stream(config.seed, "init"))
+        model = build(algorithm, sb3.settings, *spaces, stream(config.seed, "init"))
     except ValueError as error:
         raise UserError(f"inner.sb3: {error}") from error
     noise = float(sb3.settings.get("action_noise") or 0.0)
-    spread = Processes(sb3.processes, sb3.algorithm, sb3.settings, spaces) if sb3.processes else None
+    spread = Processes(sb3.processes, algorithm, sb3.settings, spaces) if sb3.processes else None
 
     def adapter(params: Params, normalizer: Normalizer, seed: np.random.SeedSequence) -> SB3Adapter:
         return SB3Adapter(model, params, normalizer, seed, noise, spread)

@@ -7,6 +7,7 @@
 """
 
 import importlib
+from typing import cast
 
 from gymnasium.vector import AutoresetMode
 
@@ -39,7 +40,7 @@ def make_env(config: Config, num_envs: int) -> BatchEnv:
         autoreset_mode=AutoresetMode.DISABLED,
         num_threads=config.threads,
     )
-    return OracleEnv(made) if config.algorithm.oracle else made
+    return cast(BatchEnv, OracleEnv(made)) if config.algorithm.oracle else made  # all of a BatchEnv is there
 
 
 def training_env(config: Config) -> BatchEnv:

@@ -105,10 +105,10 @@ class MAML(MetaGradientLearner):
             return mean, std.log()
 
         values = tuple(value.detach() for value in self.meta.values())
-        _, pull_back = torch.func.vjp(statistics, *values)
+        pull_back = torch.func.vjp(statistics, *values)[1]
 
         def product(vector: torch.Tensor) -> torch.Tensor:
-            _, (mean, log_std) = torch.func.jvp(statistics, values, tuple(self._unflatten(vector)))
+            mean, log_std = torch.func.jvp(statistics, values, tuple(self._unflatten(vector)))[1]
             # Fisher information of a Gaussian: 1 / sigma^2 for the mean, 2 for the logarithm of sigma
             tangent = pull_back((weights * mean / variance, 2 * weights.sum(1, keepdim=True) * log_std))
             return parameters_to_vector(tangent)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
 
 from metarl.agents.sb3.adapter import Learned, Lesson, learn
 from metarl.agents.sb3.model import build
@@ -65,8 +66,10 @@ class Processes:
 class Trainer:
     """Lives in a process and learns lessons; made by `metarl.util.workers.Workers`."""
 
+    model: BaseAlgorithm  # from `build` on
+
     def __init__(self, arrays: dict[str, np.ndarray], current: np.ndarray):
-        self.model = None
+        """A worker is made with arrays; lessons need none."""
 
     def build(self, algorithm: str, settings: dict[str, Any], observation_space: Any, action_space: Any) -> None:
         # the weights that this draws are never used

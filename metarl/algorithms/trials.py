@@ -112,10 +112,9 @@ def trial_advantages(
     if bootstrap is not None:
         behind = np.take_along_axis(bootstrap, trials.episodes, axis=1)
         rewards = rewards + np.where(cut & ~trials.terminated, discount * behind, 0.0)
-    columns = (x[..., None] for x in (rewards, values))
+    rewards, values, cut, valid = (x[..., None] for x in (rewards, values, cut, trials.valid))
     nothing = np.zeros((len(values), 1))
-    flags = (x[..., None] for x in (cut, trials.valid))
-    return generalized_advantages(*columns, nothing, *flags, discount, gae_lambda)[..., 0]
+    return generalized_advantages(rewards, values, nothing, cut, valid, discount, gae_lambda)[..., 0]
 
 
 def _rows(parts: Sequence[np.ndarray]) -> np.ndarray:

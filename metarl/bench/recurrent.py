@@ -12,10 +12,12 @@ task as a Gymnasium trial, with as many units and passes over its data and other
 
 import statistics
 import time
+from typing import cast
 
 from metarl.agents.global_random import global_generators
 from metarl.algorithms.base import Learner, Spec
 from metarl.algorithms.learners import make_learner, training_env
+from metarl.algorithms.rl2_config import RL2Config
 from metarl.algorithms.sampling import collect
 from metarl.bench.physics import record, replay
 from metarl.config import Config, load_config
@@ -61,6 +63,7 @@ def recurrent_ppo(config: Config, steps: int) -> float:
     """Environment steps per second of sb3-contrib's RecurrentPPO, over a round of steps and the update after it."""
     from sb3_contrib import RecurrentPPO
 
+    settings = cast(RL2Config, config.algorithm)
     starts: list[float] = []
 
     def watch(local: dict, _: dict) -> bool:
@@ -68,14 +71,14 @@ def recurrent_ppo(config: Config, steps: int) -> float:
             starts.append(time.perf_counter())
         return len(starts) < 2
 
-    env = TrialEnv(SingleEnv(config.env.family, horizon=config.env.horizon), config.algorithm.trial_episodes)
+    env = TrialEnv(SingleEnv(config.env.family, horizon=config.env.horizon), settings.trial_episodes)
     with global_generators(stream(0, "bench", 1)):
         model = RecurrentPPO(
             "MlpLstmPolicy",
             env,
             n_steps=steps,
-            n_epochs=config.algorithm.epochs,
-            policy_kwargs={"lstm_hidden_size": config.algorithm.memory_size},
+            n_epochs=settings.epochs,
+            policy_kwargs={"lstm_hidden_size": settings.memory_size},
             device="cpu",
         )
         model.learn(2 * steps, callback=watch)

@@ -62,7 +62,8 @@ def _explain_one(problem: Any, loc: list, data: dict) -> Iterator[tuple[str, str
 def family_problems(data: dict) -> Iterator[tuple[str, str]]:
     """(key, "got ..., expected ...") of a family, an option of it or a split that does not exist."""
     env = data.get("env")
-    name = env.get("family") if isinstance(env, dict) else None
+    env = env if isinstance(env, dict) else {}
+    name = env.get("family")
     if isinstance(name, bool) or not isinstance(name, str | int | float):
         return  # pydantic has said so
     name = str(name)

@@ -412,8 +412,8 @@ def settings(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[tupl
             yield from settings(inner, f"{prefix}{name}.")
         elif model is Config and name == "algorithm":
             for choice in ALGORITHMS.names():
-                for key, *row, description in settings(ALGORITHMS.load(choice), f"{prefix}{name}."):
-                    yield key, *row, f"({choice}) {description}"
+                for key, kind, default, description in settings(ALGORITHMS.load(choice), f"{prefix}{name}."):
+                    yield key, kind, default, f"({choice}) {description}"
         else:
             default = "required" if field.is_required() else json.dumps(field.default).strip('"')
             yield f"{prefix}{name}", _type(field), default, field.description or ""

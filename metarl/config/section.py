@@ -1,7 +1,7 @@
 """What a group of settings is: frozen, with a range and a meaning for each, unknown keys forbidden, old names valid.
 
     class Noise(Section):
-        scale: Float = Field(0.1, ge=0, le=1, description="Standard deviation of the noise.")
+        scale: Float = Field(default=0.1, ge=0, le=1, description="Standard deviation of the noise.")
         old_names = {"sigma": "scale"}          # still valid in configs and run folders
 
 `Int` and `Float` take no `true`; `Name` is one line of text.

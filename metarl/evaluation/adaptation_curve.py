@@ -67,11 +67,11 @@ def measure(
     returns = np.empty((steps + 1, len(tasks), episodes))
     env_steps = np.empty((steps + 1, len(tasks)), np.int64)
     successes, rates = np.empty_like(returns), []
-    env = None
+    env = make_env(min(size, len(tasks)) * episodes)
     for number, first in enumerate(starts):
         part = tasks[first : first + size]
         rows = slice(first, first + len(part))
-        if env is None or env.num_envs != len(part) * episodes:
+        if env.num_envs != len(part) * episodes:
             env = make_env(len(part) * episodes)
         env.set_tasks(part.repeat(episodes))
         state = adapter.start(len(part))

@@ -64,6 +64,11 @@ class Run:
     id: str
     lock: Lock | None = None
 
+    def release(self) -> None:
+        """Let go of the folder, if this process holds it."""
+        if self.lock is not None:
+            self.lock.release()
+
     @property
     def task_space(self) -> TaskSpace:
         """What varies; of a run of before, which did not keep it, the family's."""

@@ -12,6 +12,7 @@ meanwhile appear above the live line.
 
 import time
 from collections.abc import Mapping
+from typing import Self
 
 from rich.console import Console
 from rich.live import Live
@@ -36,7 +37,7 @@ class Progress:
             if self.console.is_terminal else None
         )
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> Self:
         if self._live:
             self._live.start()
         return self

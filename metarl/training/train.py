@@ -171,7 +171,7 @@ def train(config: Config, run: Path | None = None, resume: bool = False) -> Path
                 exit_code = None if training.complete and training.evaluated else _run(training, progress)
         training.close()
     finally:
-        folder.lock.release()
+        folder.release()
     if exit_code is not None:
         raise SystemExit(exit_code)
     if training.result:

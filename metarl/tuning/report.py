@@ -11,7 +11,7 @@ import json
 import math
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import matplotlib
 import numpy as np
@@ -26,7 +26,7 @@ from metarl.visual.figures import GREY, INK, OKABE_ITO, STYLE
 SHOWN = 5  # strategies of the table
 MAX_PANELS = 11  # of the figure, for as many settings
 _COLUMNS, _PANEL = 4, (3.4, 2.7)  # inches
-_STYLE = STYLE | {"font.size": 9}
+_STYLE: Any = STYLE | {"font.size": 9}
 
 
 class TrialProgress(Progress):
@@ -65,7 +65,7 @@ def describe(trial: Trial) -> str:
 
 def print_trials(folder: Path, study: Study) -> None:
     """The best strategies, the config itself, and where everything is."""
-    ranked = sorted((t for t in study.trials if t.value is not None), key=lambda t: -t.value)
+    ranked = sorted((t for t in study.trials if t.value is not None), key=lambda t: -cast(float, t.value))
     print(f"\nReturn after adaptation in the validation tasks, the best {min(SHOWN, len(ranked))} of {len(ranked)}:")
     for trial in ranked[:SHOWN]:
         print(f"  {describe(trial)}")

@@ -13,7 +13,7 @@ cut off asks for the same strategies as one that was not (while one process trie
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -131,7 +131,7 @@ class Study:
     def best(self) -> Trial | None:
         """The complete strategy of the highest return, the first of equals."""
         complete = [trial for trial in self.trials if trial.value is not None]
-        return max(complete, key=lambda trial: trial.value, default=None)
+        return max(complete, key=lambda trial: cast(float, trial.value), default=None)
 
     def to_json(self) -> list[dict[str, Any]]:
         return [asdict(trial) | {"value": trial.value} for trial in self.trials]
@@ -177,9 +177,13 @@ def _label(dimension: Dimension, value: Any) -> Any:
     return json.dumps(value, sort_keys=True) if dimension.kind == "choice" else value
 
 
+def _labels(dimension: Dimension) -> list[str]:
+    return [_label(dimension, value) for value in dimension.values]
+
+
 def _distribution(dimension: Dimension) -> BaseDistribution:
     if dimension.kind == "choice":
-        return CategoricalDistribution([_label(dimension, value) for value in dimension.values])
+        return CategoricalDistribution(_labels(dimension))
     log = dimension.kind.startswith("log")
     kind = IntDistribution if "int" in dimension.kind else FloatDistribution
     return kind(*dimension.values, log=log)
@@ -187,7 +191,7 @@ def _distribution(dimension: Dimension) -> BaseDistribution:
 
 def _suggest(handle: optuna.trial.Trial, dimension: Dimension) -> Any:
     if dimension.kind == "choice":
-        return json.loads(handle.suggest_categorical(dimension.key, _distribution(dimension).choices))
+        return json.loads(handle.suggest_categorical(dimension.key, _labels(dimension)))
     log = dimension.kind.startswith("log")
     suggest = handle.suggest_int if "int" in dimension.kind else handle.suggest_float
     return suggest(dimension.key, *dimension.values, log=log)

@@ -62,7 +62,7 @@ class Trials:
                         return {"stopped": True}
                     answer = self._measured(training.learner.adapter(), config, tasks)
             finally:
-                run.lock.release()
+                run.release()
         except (UserError, FloatingPointError) as error:
             return {"error": str(error)}
         return answer | {"env_steps": training.env_steps, "seconds": time.perf_counter() - started}

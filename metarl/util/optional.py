@@ -9,7 +9,9 @@ A family names its extra as an attribute. It can be listed, and its tasks drawn,
 
 import importlib.util
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from typing import cast
 
 
 class MissingExtra(ImportError):
@@ -44,4 +46,5 @@ class Extra:
     def folder(self, family: str) -> Path:
         """The folder of the installed module."""
         self.require(family)
-        return Path(importlib.util.find_spec(self.module).origin).parent
+        spec = cast(ModuleSpec, importlib.util.find_spec(self.module))
+        return Path(cast(str, spec.origin)).parent

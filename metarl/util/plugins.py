@@ -23,7 +23,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from .text import close, first_line
 
@@ -119,10 +119,11 @@ class Registry(Mapping[str, T]):
         if added is not None:
             return added
         parts = _installed(self.group)[name]
-        if len(parts) > 1:
+        part, *others = parts
+        if others:
             offers = " and ".join(f"{part.origin or OWN} ({part.target})" for part in parts)
             raise ValueError(f"{self.kind} {name!r} is offered by {offers}: uninstall one of them")
-        return parts[0]
+        return part
 
 
 def register(group: str, name: str, target: str | type) -> None:
@@ -183,7 +184,7 @@ def _installed(group: str) -> dict[str, tuple[_Part, ...]]:
 
 @functools.cache
 def _entry_points() -> metadata.EntryPoints:
-    return metadata.entry_points()
+    return cast(metadata.EntryPoints, metadata.entry_points())  # before 3.12 another class with `select`
 
 
 def find(target: str) -> Any:

@@ -19,6 +19,7 @@ N streams is two arrays (N,), and no loop over simulations is needed.
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from typing import cast
 
 import numpy as np
 
@@ -66,7 +67,7 @@ def streams(seed: Seed, ids: Iterable[int], num_envs: int) -> list[np.random.Gen
 
 def keys(generators: Iterable[np.random.Generator], purpose: int) -> np.ndarray:
     """A key (n,) uint64 for `uniforms` beside each of the streams above, another one for each purpose (a number)."""
-    seeds = [g.bit_generator.seed_seq for g in generators]
+    seeds = [cast(np.random.SeedSequence, g.bit_generator.seed_seq) for g in generators]
     children = (np.random.SeedSequence(s.entropy, spawn_key=(*s.spawn_key, purpose)) for s in seeds)
     return np.array([child.generate_state(1, np.uint64)[0] for child in children], np.uint64)
 

@@ -24,7 +24,7 @@ import traceback
 import weakref
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -121,7 +121,7 @@ class Workers:
         failed: dict[int, str] = {}
         waiting = {self._connections[number]: number for number in chosen}
         while waiting:
-            for connection in wait(list(waiting)):
+            for connection in cast("list[Connection]", wait(list(waiting))):
                 number = waiting.pop(connection)
                 try:
                     good, answer = connection.recv()

@@ -123,7 +123,7 @@ def within_episodes(comparison: Comparison) -> Figure:
             last = rates.shape[1] - 1
             for episode, width in ((0, 2.4), (last, 1.2)) if last else ((0, 2.4),):
                 label = f"{m.name}, episode {episode + 1}"
-                axes.plot(middles, rates[:, episode].mean(0), label=label, **line(i) | {"lw": width, "marker": "."})
+                axes.plot(middles, rates[:, episode].mean(0), label=label, **line(i, lw=width, marker="."))
         axes.set_xlabel("simulated seconds within the episode")
         axes.set_ylabel("reward per second")
         axes.set_title(f"{family(comparison)}: adapting within an episode", loc="left")
@@ -133,7 +133,7 @@ def within_episodes(comparison: Comparison) -> Figure:
 
 def reward_within_episode(comparison: Comparison, m: Measured) -> tuple[np.ndarray, np.ndarray]:
     """(B,) seconds, the middles of equal parts of the horizon, and (R, S + 1, B) reward per second in them."""
-    rates = np.stack([np.nanmean(e.rates[:, comparison.known], axis=1) for e in m.evaluations])
+    rates = np.stack([np.nanmean(e.rates[:, comparison.known], axis=1) for e in m.evaluations if e.rates is not None])
     seconds = comparison.definition["horizon"] * comparison.definition["dt"]
     return (np.arange(rates.shape[2]) + 0.5) * seconds / rates.shape[2], rates
 
@@ -148,10 +148,10 @@ def learning_curves(comparison: Comparison) -> Figure:
             if not runs:
                 continue
             for steps, values in runs:
-                axes.plot(steps, values, alpha=0.3, **line(i) | {"lw": 0.8})
+                axes.plot(steps, values, alpha=0.3, **line(i, lw=0.8))
             grid = np.linspace(max(s[0] for s, _ in runs), min(s[-1] for s, _ in runs), 200)
             average = np.mean([np.interp(grid, steps, values) for steps, values in runs], axis=0)
-            axes.plot(grid, average, label=m.name, **line(i) | {"lw": 2.2})
+            axes.plot(grid, average, label=m.name, **line(i, lw=2.2))
         axes.set_xlabel("environment steps of meta-training")
         axes.set_ylabel("mean return on training tasks")
         axes.xaxis.set_major_formatter(EngFormatter(sep=" "))

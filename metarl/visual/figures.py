@@ -21,6 +21,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from metarl.evaluation.result import Evaluation, Step
@@ -32,7 +33,7 @@ INK, GREY = "#222222", "#8a8a8a"
 TITLE_WIDTH = 68
 FEW_VALUES = 5
 """A parameter with at most so many values among the tasks gets a legend, one with more a colour bar."""
-STYLE = {
+STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 11,
     "axes.titlesize": 13,
@@ -152,8 +153,7 @@ def save_figure(figure: Figure, stem: Path) -> list[Path]:
 
 
 def empty():
-    figure = Figure(figsize=(7.6, 4.8), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.08)
+    figure = Figure(figsize=(7.6, 4.8), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08))
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.grid(axis="y", color="#e4e4e4", lw=0.8)

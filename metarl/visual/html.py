@@ -73,9 +73,11 @@ def _scene(replay: Replay, server: viser.ViserServer) -> str:
     _aim(server, places, low, high, replay.follows)
 
     # with mjviser's own light the player loads it anew, and flashes, at each repetition
-    server.scene.configure_environment_map = lambda **_: None
+    server.scene.configure_environment_map = lambda **_: None  # pyright: ignore[reportAttributeAccessIssue]
     scenes = [
-        ViserMujocoScene(_Under(f"/task {m}", server), _moving_parts(model), 2) for m, model in enumerate(replay.models)
+        # _Under stands in for the server
+        ViserMujocoScene(_Under(f"/task {m}", server), _moving_parts(model), 2)  # pyright: ignore[reportArgumentType]
+        for m, model in enumerate(replay.models)
     ]
     for scene in scenes:
         scene.camera_tracking_enabled = False

@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -37,8 +39,8 @@ def colour(i: int) -> str:
     return OKABE_ITO[i % len(OKABE_ITO)]
 
 
-def line(i: int) -> dict[str, str]:
-    return {"color": colour(i), "ls": "-" if i < len(OKABE_ITO) else "--"}
+def line(i: int, **more: Any) -> dict[str, Any]:
+    return {"color": colour(i), "ls": "-" if i < len(OKABE_ITO) else "--"} | more
 
 
 def family(comparison: Comparison) -> str:

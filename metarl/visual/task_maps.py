@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import matplotlib
 import numpy as np
 import scipy.stats
@@ -97,7 +99,9 @@ def _sides(parameter: Parameter, values: np.ndarray) -> list[np.ndarray]:
 
 def _fails(m: Measured) -> np.ndarray:
     """(M,) where a method that adapts returns no more after it than before, on average over its runs."""
-    return (m.final <= m.returns[:, 0]).all(0) if len(m.episodes) > 1 else np.zeros(m.final.shape[1], bool)
+    if len(m.episodes) <= 1:
+        return np.zeros(m.final.shape[1], bool)
+    return np.logical_and.reduce(m.final <= m.returns[:, 0])
 
 
 def shown_parameters(comparison: Comparison, more_than: int = 1) -> list[int]:
@@ -106,8 +110,9 @@ def shown_parameters(comparison: Comparison, more_than: int = 1) -> list[int]:
     columns = [d for d in range(values.shape[1]) if len(np.unique(values[:, d])) > more_than]
 
     def strength(d: int) -> float:
-        ranks = [abs(scipy.stats.spearmanr(values[:, d], m.final.mean(0)).statistic) for m in comparison.measured
-                 if np.ptp(m.final.mean(0)) > 0]  # fmt: skip
+        means = [m.final.mean(0) for m in comparison.measured]
+        found: list[Any] = [scipy.stats.spearmanr(values[:, d], mean) for mean in means if np.ptp(mean) > 0]
+        ranks = [abs(rank.statistic) for rank in found]
         return -max(ranks, default=0.0)
 
     return sorted(columns, key=strength)[:PANELS] or ([0] if more_than == 1 else [])

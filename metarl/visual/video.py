@@ -76,13 +76,14 @@ def run_on(backend: str, arguments: list[str], timeout: float) -> str | None:
             command, pipe = [sys.executable, *arguments], subprocess.PIPE
             process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=pipe, text=True)
         _, said = process.communicate(timeout=timeout)
+        code = process.returncode
     except subprocess.TimeoutExpired:
         return f"it took longer than {timeout} s"
     finally:
         if process is not None and process.poll() is None:
             process.kill()
             process.communicate()
-    return None if process.returncode == 0 else (said.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
+    return None if code == 0 else (said.strip().splitlines() or [f"exit code {code}"])[-1]
 
 
 def _save(replay: Replay, folder: Path) -> None:

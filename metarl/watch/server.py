@@ -132,10 +132,13 @@ class Viewer:
         gui.configure_theme(dark_mode=False, show_logo=False)
         gui.add_markdown(f"**{session.space.family}**, {session.config.algorithm.name}, `{session.run.path.name}`")
         self._status = gui.add_markdown("")
-        curve = {"stroke": "#0072B2", "width": 2, "label": "reward per second"}
-        self._curve = gui.add_uplot((np.array([0.0, 1.0]), np.zeros(2)), ({"label": "s"}, curve), aspect=1.8,
-                                    scales={"x": {"time": False, "auto": True}, "y": {"auto": True}})  # fmt: skip
-        self.controls: dict[str, viser.GuiInputHandle] = {}
+        self._curve = gui.add_uplot(
+            (np.array([0.0, 1.0]), np.zeros(2)),
+            ({"label": "s"}, {"stroke": "#0072B2", "width": 2, "label": "reward per second"}),
+            aspect=1.8,
+            scales={"x": {"time": False, "auto": True}, "y": {"auto": True}},
+        )
+        self.controls: dict[str, Any] = {}  # viser's handles
         with gui.add_folder("Task"):
             labels = ["default", *(f"{m}: {self.tasks.describe(m)}" for m in range(len(self.tasks)))]
             self.controls["task"] = gui.add_dropdown("choose", labels)
@@ -229,8 +232,9 @@ class Viewer:
         ]
         self._status.content = "\n\n".join(lines)
         if len(session.rewards) > 1:
-            rewards = np.array(session.rewards)
-            self._curve.data = (self._seconds + np.arange(1 - len(rewards), 1) * session.env.dt, rewards)
+            rewards = np.array(session.rewards, np.float64)
+            seconds = self._seconds + np.arange(1 - len(rewards), 1, dtype=np.float64) * session.env.dt
+            self._curve.data = (seconds, rewards)
 
     # ---- the scene
 
