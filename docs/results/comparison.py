@@ -33,7 +33,7 @@ def main(name: str, folders: list[Path]) -> None:
     HERE.mkdir(exist_ok=True)
     ends = {}
     for split in splits(folders[0]):
-        comparison = compare_runs(folders, split, baseline="domain-randomised", say=say)
+        comparison = compare_runs(folders, split, baseline="domain-randomized", say=say)
         (HERE / f"{name}-{split}.json").write_text(json.dumps(comparison.to_json()) + "\n", encoding="utf-8")
         figures = {"adaptation": adaptation_curves(comparison, "episodes")}
         if len(set(comparison.tasks.digests)) > 1:

@@ -1,6 +1,6 @@
 """Put the evaluations of several seeds of one config into one small JSON file, with what it takes to repeat them.
 
-    python docs/results/summarize.py "metarl train half_cheetah_dir/promp seed=SEED" runs/s0 runs/s1 ... > promp.json
+    python docs/results/summarise.py "metarl train half_cheetah_dir/promp seed=SEED" runs/s0 runs/s1 ... > promp.json
 
 With `--mean-actions` it takes what `metarl evaluate --mean-actions` measured. A file that this made before may stand
 among the runs: its seeds are kept, if it is of the same command, settings, tasks and versions.

@@ -114,6 +114,46 @@ def _adapter_of_live_weights(self):
     return self.inner.adapter({name: value.detach() for name, value in self.meta.items()}, self.normalizer)
 
 
+def _moved(self, by):
+    with torch.no_grad():
+        next(iter(self.meta.values())).add_(by)
+
+
+def _counts_in_secret(self, env, iteration):
+    self.secret = getattr(self, "secret", 0) + 1
+    _moved(self, self.secret)
+    return {"env_steps": 1, "diverged": 0}
+
+
+def _names_nothing(self, state):
+    if {name: value.shape for name, value in state.items()} != {name: x.shape for name, x in self.state_dict().items()}:
+        raise ValueError("no")
+    _HONEST_LOAD(self, state)
+
+
+def _adds_once_used(self, state):
+    _HONEST_LOAD(self, state)
+    if hasattr(self, "used"):
+        _moved(self, 1.0)
+
+
+def _marks_as_used(self, env, iteration):
+    self.used = True
+    return {"env_steps": 1, "diverged": 0}
+
+
+def _adapter_that_trains(self):
+    learner = self
+
+    class Trains(Honest):
+        def act(self, state, observations, rng):
+            _moved(learner, 0.01)
+            return self.inner.act(state, observations, rng)
+
+    return Trains(MetaGradientLearner.adapter(self))
+
+
+_HONEST_LOAD = ProMP.load_state_dict
 BROKEN_LEARNERS = {
     "changing what state_dict gave changes the learner": {"state_dict": _live},
     "state_dict: got list, expected a dict of tensors": {"state_dict": lambda self: []},
@@ -128,6 +168,10 @@ BROKEN_LEARNERS = {
         "load_state_dict": _takes_anything, "iterate": lambda self, env, i: {"env_steps": 1, "diverged": 0},
     },
     "a log-probability differs by 0.1": {"inner_loops": _shifted_log_probs},
+    "differs between a training that was resumed in each iteration": {"iterate": _counts_in_secret},
+    "and the ValueError does not name it: no": {"load_state_dict": _names_nothing},
+    "differs after load_state_dict of its own": {"load_state_dict": _adds_once_used, "iterate": _marks_as_used},
+    "changed while the adapter acted and adapted": {"adapter": _adapter_that_trains, "iterate": _marks_as_used},
     "adapter() must copy the weights": {"adapter": _adapter_of_live_weights},
 }  # fmt: skip
 
@@ -137,6 +181,14 @@ def test_a_broken_learner_is_told(message, monkeypatch):
     for name, part in BROKEN_LEARNERS[message].items():
         monkeypatch.setattr(ProMP, name, part)
     assert message in breach(check_learner, config())
+
+
+def test_too_little_to_check_with_is_told():
+    assert "got iterations=1, expected at least 2" in breach(check_learner, config(), iterations=1)
+    adapter = make_learner(config()).adapter()
+    assert "got 4 simulations, expected at least 2 tasks" in breach(
+        check_adapter, adapter, make_env(config(), 4), num_episodes=4
+    )
 
 
 @pytest.mark.parametrize(("name", "value", "message"), [
@@ -229,7 +281,27 @@ class AdaptsByChance(Honest):
         return state._replace(params={name: x + torch.rand(()) for name, x in state.params.items()})
 
 
+class AdaptsToNothing(Honest):
+    def adapt(self, state, rollout):
+        state = self.inner.adapt(state, rollout)
+        return state._replace(params={name: x * float("nan") for name, x in state.params.items()})
+
+
+class OtherShapeInTheNextEpisode(Honest):
+    cut = None
+
+    def act(self, state, observations, rng):
+        decision = self.inner.act(state, observations, rng)
+        return decision._replace(actions=decision.actions[: self.cut])
+
+    def next_episode(self, state):
+        self.cut = 1
+        return state
+
+
 BROKEN_ADAPTERS = {
+    "act after adapt: got actions (3, 4, 2), expected finite": AdaptsToNothing,
+    "next_episode: got actions (1, 4, 2), expected (3, 4, 2)": OtherShapeInTheNextEpisode,
     "expected (3, 4, 2): (M, K, A)": _acting(lambda d: d._replace(actions=d.actions[:, :, :1])),
     "got actions of float64, expected float32": _acting(lambda d: d._replace(actions=d.actions.astype(float))),
     "an action is not finite": _acting(lambda d: d._replace(actions=d.actions * np.float32("nan"))),
@@ -317,7 +389,19 @@ class WrongShape(GRU):
         return state, ys[:, :, :1]
 
 
+class DoubleWeights(GRU):
+    def init(self, rng):
+        return {name: value.double() for name, value in super().init(rng).items()}
+
+
+class OneStateForAll(GRU):
+    def start(self, batch, dtype=torch.float32):
+        return super().start(1, dtype)
+
+
 BROKEN_MEMORIES = {
+    "init: expected a dict of float32 tensors": DoubleWeights,
+    "start: part 0 has shape (1, 4), expected (3, ...)": OneStateForAll,
     "is not zero; a trial begins with zeros": StartsElsewhere,
     "init: draws from elsewhere than its rng": DrawsFromElsewhere,
     "a reset does not clear the memory of its row": NeverForgets,
