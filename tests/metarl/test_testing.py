@@ -399,7 +399,23 @@ class OneStateForAll(GRU):
         return super().start(1, dtype)
 
 
+class EndsElsewhere(GRU):
+    def sequence(self, params, state, xs, resets=None):
+        (h,), ys = super().sequence(params, state, xs, resets)
+        return (h + 1,), ys
+
+
+class InfiniteGradient(GRU):
+    def run(self, params, state, xs):
+        state, ys = super().run(params, state, xs)
+        return state, ys + 0 * torch.sqrt(params["b_input"].sum() * 0)
+
+    step = Memory.step
+
+
 BROKEN_MEMORIES = {
+    "the state after the last step differs": EndsElsewhere,
+    "its gradient is not finite": InfiniteGradient,
     "init: expected a dict of float32 tensors": DoubleWeights,
     "start: part 0 has shape (1, 4), expected (3, ...)": OneStateForAll,
     "is not zero; a trial begins with zeros": StartsElsewhere,
@@ -456,7 +472,39 @@ class OneNameTwice(CartOnSlope):
         return 2 * super().observation_names()[:1]
 
 
+class Nameless(CartOnSlope):
+    name = ""
+
+
+class RewardsInAColumn(CartOnSlope):
+    def reward_terms(self, sim, derived, qpos_before, ctrl, values):
+        return {"distance": -np.abs(sim.bind("qpos")[:, :1] - values[:, 1:])}
+
+
+class EndsByNumbers(CartOnSlope):
+    def terminated(self, sim, values):
+        return (sim.bind("qpos")[:, 0] > 9).astype(int)
+
+
+class SeesNothing(CartOnSlope):
+    def observe(self, sim, derived):
+        return super().observe(sim, derived) * np.nan
+
+
+class SeesMoreLater(CartOnSlope):
+    seen = 0
+
+    def observe(self, sim, derived):
+        self.seen += 1
+        return np.tile(super().observe(sim, derived), 1 + (self.seen > 8))
+
+
 BROKEN_FAMILIES = {
+    "Nameless.name: expected the family's name": Nameless,
+    "step 0: got rewards (4, 1), expected (4,)": RewardsInAColumn,
+    "step 0: terminated is int64, expected bool": EndsByNumbers,
+    "an observation is not finite": SeesNothing,
+    "got observations (4, 4), expected (4, 2)": SeesMoreLater,
     "both need one name": OtherName,
     "the same seed and actions give another episode": DrawsItsOwnStart,
     "nothing may be shared between simulations": FeelsItsNeighbours,
