@@ -163,7 +163,10 @@ def _resolve(parameter: Parameter, write: Write, wanted: Sequence, model: mujoco
             raise ValueError(f"parameter {parameter.name}: {write.quantity} is of the whole world; name no elements")
         return np.array([0])
     of = "joint" if kind == "dof" else kind
-    count = {"body": model.nbody, "geom": model.ngeom, "joint": model.njnt, "actuator": model.nactuator}[of]
+    count = {"body": model.nbody, "geom": model.ngeom, "pair": model.npair, "joint": model.njnt,
+             "tendon": model.ntendon, "actuator": model.nactuator}[of]  # fmt: skip
+    if not wanted and not count:
+        raise ValueError(f"parameter {parameter.name}: {write.quantity} is of {of}s; the model has none")
     names = {i: getattr(model, of)(i).name for i in range(count)}
     found = [] if wanted else [i for i in range(of == "body", count) if of != "joint" or model.jnt_type[i] != _FREE]
     for name in wanted:

@@ -108,6 +108,39 @@ def _gain(fields, sims, elements, values, write):
     fields["actuator_biasprm"][sims[:, None], servo, 1] = -new[:, np.isin(elements, servo)]
 
 
+def _kd(fields, sims, elements, values, write):
+    _only_servos(fields.model, elements, write)
+    at = (sims[:, None], elements, 2)
+    fields["actuator_biasprm"][at] = -apply_mode(-fields["actuator_biasprm"][at], values, write.mode)
+
+
+def _encoder_offset(fields, sims, elements, values, write):
+    """A servo at q + offset: kp (u - q - offset), with biasprm[1] = -kp as it then is."""
+    _only_servos(fields.model, elements, write)
+    at, bias = (sims[:, None], elements), fields["actuator_biasprm"]
+    bias[(*at, 0)] += bias[(*at, 1)] * values[:, None]
+
+
+def _only_servos(model, elements, write):
+    """Position servos: kp (u - q) - kd dq/dt."""
+    for i in elements:
+        gain, bias = model.actuator_gainprm[i], model.actuator_biasprm[i]
+        if not (gain[0] > 0 and bias[1] == -gain[0] and model.actuator_gaintype[i] == int(mujoco.mjtGain.mjGAIN_FIXED)
+                and model.actuator_biastype[i] == int(mujoco.mjtBias.mjBIAS_AFFINE)):  # fmt: skip
+            raise ValueError(f"{write.quantity} is of position servos, actuator {model.actuator(int(i)).name or i!r} is"
+                             " none")  # fmt: skip
+
+
+def _solref(fields, sims, elements, values, write, *, column):
+    stiff = elements[(fields.model.geom_solref[elements] <= 0).any(axis=1)]
+    if len(stiff):
+        raise ValueError(f"geom {fields.model.geom(int(stiff[0])).name or stiff[0]!r} has its solref as stiffness and"
+                         " damping (negative); write it as time constant and damping ratio")  # fmt: skip
+    _plain(fields, sims, elements, values, write, name="geom_solref", column=column)
+    if (fields["geom_solref"][sims[:, None], elements] <= 0).any():
+        raise ValueError(f"{write.quantity} would not be positive: narrow the range")
+
+
 def _geom_size(fields, sims, elements, values, write, *, types, column=None):
     """Of all geoms those of the types, of named ones each: what would change nothing is refused."""
     model = fields.model
@@ -218,18 +251,20 @@ def limb_axis(model: mujoco.MjModel, body: int) -> np.ndarray:
     return _axes_of(model, max(geoms, key=lambda g: model.geom_size[g, 1]))[2]
 
 
-def _plainly(name: str, quantity: Quantity, column: int | None) -> Callable:
+def _plainly(name: str, quantity: Quantity, column: int | slice | None) -> Callable:
     """The change of a quantity that is a field, or one column of it, and nothing else."""
     return partial(_option if quantity.kind == "option" else _plain, name=quantity.fields[0],
                    **({} if quantity.kind == "option" else {"column": column}))  # fmt: skip
 
 
-_COLUMNS = {"friction": 0, "torsional_friction": 1, "rolling_friction": 2}
+_COLUMNS = {"friction": 0, "torsional_friction": 1, "rolling_friction": 2, "pair_friction": slice(2)}
 CHANGES: dict[str, Callable] = {
     name: _plainly(name, quantity, _COLUMNS.get(name))
     for name, quantity in QUANTITIES.items() if len(quantity.fields) == 1
 } | {
     "mass": _mass, "payload": _payload, "strength": _strength, "gain": _gain,
+    "kd": _kd, "encoder_offset": _encoder_offset,
+    "solref_time": partial(_solref, column=0), "solref_damping": partial(_solref, column=1),
     "radius": partial(_geom_size, column=0, types=_ROUND), "half_length": partial(_geom_size, column=1, types=_LONG),
     "half_size": partial(_geom_size, types=_EDGED),
     "geom_length": _geom_length, "limb_length": _limb_length, "size": _size,

@@ -20,8 +20,8 @@ class Quantity:
 
     Attributes:
         unit: of the value in modes "add" and "set"; a "scale" is a ratio.
-        kind: what its elements are: body, geom, joint, dof (of named joints), actuator, option (there is one), sensor
-            (entries of the observation, by index) or command (there is one).
+        kind: what its elements are: body, geom, pair (of geoms), joint, dof (of named joints), tendon, actuator, option
+            (there is one), sensor (entries of the observation, by index) or command (there is one).
         modes: what a value may do, the usual one first.
         fields: what is written.
         meaning: for people, with what follows.
@@ -61,16 +61,27 @@ QUANTITIES: dict[str, Quantity] = {
     "friction": _field("1", "geom", "geom_friction", "sliding friction; of two touching geoms the larger counts"),
     "torsional_friction": _field("m", "geom", "geom_friction", "friction against spinning, at condim 4 and 6"),
     "rolling_friction": _field("m", "geom", "geom_friction", "friction against rolling, at condim 6"),
+    "pair_friction": _field("1", "pair", "pair_friction", "sliding friction of an explicit pair (`<contact><pair>`), "
+                            "which goes before that of its geoms"),
+    "solref_time": _field("s", "geom", "geom_solref", "time constant of contacts (`solref`): larger is softer"),
+    "solref_damping": _field("1", "geom", "geom_solref", "damping ratio of contacts (`solref`): 1 is critical, less "
+                             "bounces"),
     "damping": _field("N m s/rad, N s/m", "dof", "dof_damping", "damping of a joint"),
     "frictionloss": _field("N m, N", "dof", "dof_frictionloss", "dry friction of a joint"),
     "armature": _field("kg m², kg", "dof", "dof_armature", "inertia of a motor's rotor, seen from the joint"),
     "stiffness": _field("N m/rad, N/m", "joint", "jnt_stiffness", "spring of a joint, about its springref"),
+    "tendon_stiffness": _field("N/m", "tendon", "tendon_stiffness", "spring of a tendon, about its springlength"),
+    "tendon_damping": _field("N s/m", "tendon", "tendon_damping", "damping of a tendon"),
     "strength": Quantity("1", "actuator", (SCALE,),
                          ("actuator_gainprm", "actuator_biasprm", "actuator_forcerange", "jnt_actfrcrange"),
                          "force of a motor or servo at the same control, and the limit (actuatorfrcrange) of a joint "
                          "that no other drives; 0 is a dead motor"),
     "gain": Quantity("N m, N per control", "actuator", _ALL, ("actuator_gainprm", "actuator_biasprm"),
                      "gain of an actuator, the stiffness kp of a position servo"),
+    "kd": _field("N m s/rad, N s/m", "actuator", "actuator_biasprm", "damping kd (`kv`) of a position servo"),
+    "encoder_offset": _field("rad, m", "actuator", "actuator_biasprm", "what the encoder of a position servo reads too "
+                             "much, as the servo feels it; let the parameter write `observation_bias` as well",
+                             modes=(ADD,)),
     "gear": _field("1", "actuator", "actuator_gear", "gear ratio", modes=(SCALE,)),
     "gravity": _field("m/s²", "option", "opt.gravity", "gravity: the vector, or its component along `axis`",
                       axes=True),

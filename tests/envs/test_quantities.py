@@ -12,6 +12,7 @@ VALUES = {
     "mass": 2.0, "inertia": (0.03, 0.02, 0.015), "com": (0.0, 0.0, 0.0), "friction": 0.5, "torsion": 0.02,
     "rolling": 0.01, "damping": 0.3, "frictionloss": 0.05, "armature": 0.02, "stiffness": 4.0, "gain": 1.5, "kp": 3.0,
     "gear": 2.0, "gravity": (0.3, 0.0, -5.0), "wind": (0.5, 0.0, 0.0), "density": 1.2, "viscosity": 0.01,
+    "kd": 0.5, "zero": 0.0, "rub": 0.01, "time": 0.02, "ratio": 1.0, "cord": 3.0, "cord_kd": 0.2,
     "radius": 0.1, "length": 0.2, "shin": 1.0, "paw": 0.1, "terrain": 0, "edge": 0.04, "load": "", "limb": 1.0,
 }  # fmt: skip
 
@@ -37,17 +38,25 @@ def mjcf(**changes) -> str:
         </body></body>
       <body name="ball" pos=".3 4 .45"><freejoint/>
         <geom name="ball" size="{v["radius"]}" friction="{v["friction"]} {v["torsion"]} {v["rolling"]}" condim="6"
-          mass="0"/><inertial pos="0 0 0" mass=".5" diaginertia=".002 .002 .002"/></body>
+          mass="0" solref="{v["time"]} {v["ratio"]}"/>
+        <inertial pos="0 0 0" mass=".5" diaginertia=".002 .002 .002"/></body>
       <body name="thigh" pos="4 0 2"><joint name="hip" axis="0 1 0"/>
         <geom name="thigh" type="cylinder" size=".05 {0.2 * s!r}" pos="0 0 {-0.2 * s!r}"/>
         <body name="shin" pos="0 0 {-0.4 * s!r}"><joint name="knee" axis="0 1 0" pos="0 0 {0.05 * f!r}"/>
           <geom name="shin" size="{0.08 * f!r}" pos="0 0 {-0.1 * f!r}"/>
           <body name="paw" pos="0 0 {-0.3 * f!r}"><joint axis="1 0 0"/><geom size=".04" pos=".1 0 0"/>
             <geom name="paw" type="capsule" size=".03 {v["paw"]}" pos="0 .1 -.1" euler="20 30 0"/></body></body></body>
+      <geom name="table" type="plane" size="1 1 .1" pos="8 0 0" contype="0" conaffinity="0"/>
+      <body pos="8 0 .05"><joint type="slide" axis="1 0 0"/><joint type="slide" axis="0 0 1"/>
+        <geom name="puck" size=".05" contype="0" conaffinity="0"/></body>
     </worldbody>
     <actuator><motor name="push" joint="slide" gear="{v["gear"]}" ctrlrange="-1 1"/>
       <general name="twist" joint="hip" gainprm="{v["gain"]}" ctrlrange="-1 1"/>
-      <position name="hold" joint="hinge" kp="{v["kp"]}" ctrlrange="-1 1"/></actuator></mujoco>"""
+      <general name="hold" joint="hinge" gainprm="{v["kp"]}" biastype="affine" ctrlrange="-1 1"
+        biasprm="{v["zero"]} -{v["kp"]} -{v["kd"]}"/></actuator>
+    <contact><pair name="rub" geom1="table" geom2="puck" friction="{v["rub"]} {v["rub"]} .005 .0001 .0001"/></contact>
+    <tendon><fixed name="cord" stiffness="{v["cord"]}" damping="{v["cord_kd"]}" springlength=".1">
+      <joint joint="slide" coef="1"/></fixed></tendon></mujoco>"""
 
 
 # quantity: (write, value, what the MJCF says then)
@@ -67,6 +76,13 @@ CASES = {
     "stiffness": (Write("stiffness", "hinge"), 3.0, {"stiffness": 4.0 * 3.0}),
     "strength": (Write("strength", "twist"), 0.4, {"gain": 1.5 * 0.4}),
     "gain": (Write("gain", "hold", "set"), 7.0, {"kp": 7.0}),
+    "pair_friction": (Write("pair_friction", "rub"), 3.0, {"rub": 0.01 * 3.0}),
+    "solref_time": (Write("solref_time", "ball", "set"), 0.05, {"time": 0.05}),
+    "solref_damping": (Write("solref_damping", "ball"), 0.3, {"ratio": 0.3}),
+    "tendon_stiffness": (Write("tendon_stiffness", "cord"), 3.0, {"cord": 3.0 * 3.0}),
+    "tendon_damping": (Write("tendon_damping"), 4.0, {"cord_kd": 0.2 * 4.0}),
+    "kd": (Write("kd", "hold", "add"), 0.25, {"kd": 0.75}),
+    "encoder_offset": (Write("encoder_offset", "hold"), 0.1, {"zero": -3.0 * 0.1}),
     "gear": (Write("gear", "push"), 1.5, {"gear": 2.0 * 1.5}),
     "gravity": (Write("gravity", (), "set", "z"), -1.6, {"gravity": (0.3, 0.0, -1.6)}),
     "wind": (Write("wind", (), "add", "x"), 20.0, {"wind": (20.5, 0.0, 0.0)}),
@@ -92,7 +108,7 @@ BALL_SPIN = 7  # about the vertical, so that it is felt how it is braked
 def default_of(write: Write) -> float:
     """The value that leaves the model above as it is."""
     set_to = {"mass_only": 2.0, "centre_of_mass": 0.0, "torsional_friction": 0.02, "damping": 0.3, "gain": 3.0,
-              "gravity": -5.0, "density": 1.2, "terrain": 0.0, "control_period": 1.0}  # fmt: skip
+              "solref_time": 0.02, "gravity": -5.0, "density": 1.2, "terrain": 0.0, "control_period": 1.0}  # fmt: skip
     return {"scale": 1.0, "add": 0.0, "pick": -1.0}.get(write.mode, set_to.get(write.quantity, 0.0))
 
 
@@ -208,3 +224,21 @@ def test_the_default_restores_the_model_bit_for_bit(name):
     assert any(not np.array_equal(getattr(written, n), getattr(stock, n)) for n in arrays) or any(
         not np.array_equal(getattr(written.opt, n), getattr(stock.opt, n)) for n in options
     )
+
+
+@pytest.mark.parametrize(
+    ("write", "refusal"),
+    [
+        (Write("kd", "push"), "kd is of position servos, actuator 'push' is none"),
+        (Write("encoder_offset", "twist"), "encoder_offset is of position servos, actuator 'twist' is none"),
+        (Write("pair_friction", "rubb"), r"the model has no pair 'rubb' \(did you mean 'rub'\?\)"),
+    ],
+)
+def test_what_is_no_servo_or_pair_is_refused(write, refusal):
+    with pytest.raises(ValueError, match=refusal):
+        BatchEnv(Bench(parameter(write, 2.0)), 1)
+
+
+def test_a_contact_given_as_stiffness_has_no_time_constant():
+    with pytest.raises(ValueError, match="geom 'ball' has its solref as stiffness and damping"):
+        BatchEnv(Bench(parameter(Write("solref_time", "ball"), 2.0), time=-500, ratio=-20), 1)
