@@ -103,6 +103,8 @@ class RecurrentAdapter(Adapter):
         seen = self.normalizer.onnx(graph, graph.input("observation", policy.observation_dim, np.float64))
         reward = self.reward_normalizer.onnx(graph, graph.input("reward", 1, np.float64))
         start, before = graph.input("start", 1), graph.state("action", policy.action_dim)
+        if not policy.memory.sees_last_step:
+            before, reward = (graph.op("ConstantOfShape", graph.op("Shape", x)) for x in (before, reward))
         action = policy.onnx(graph, params, graph.op("Concat", seen, before, reward, start, axis=-1))
         if noise:
             action = onnx_sample(graph, action, policy.std(params))

@@ -1,7 +1,8 @@
 """A policy with a memory, whose weights and state are values.
 
 At each step it is given what a robot knows of itself: the observation, the action and the reward of the step before,
-and whether an episode begins (Duan et al. 2016, sec. 2.2).
+and whether an episode begins (Duan et al. 2016, sec. 2.2). Without memory ("none") action and reward are zeros: from
+them alone a policy may know its task.
 
     policy = RecurrentPolicy(observation_dim=20, action_dim=6, cell="gru")
     params = policy.init(np.random.default_rng(0))
@@ -115,6 +116,8 @@ class RecurrentPolicy:
         self, observations: torch.Tensor, actions: torch.Tensor, rewards: torch.Tensor, starts: torch.Tensor
     ) -> torch.Tensor:
         """(..., O) observations, of the step before (..., A) actions and (...) rewards, (...) starts -> (..., X)."""
+        if not self.memory.sees_last_step:
+            actions, rewards = torch.zeros_like(actions), torch.zeros_like(rewards)
         return torch.cat([observations, actions, rewards.unsqueeze(-1), starts.unsqueeze(-1)], dim=-1)
 
     def remember(self, params: Params, state: State, x: torch.Tensor) -> tuple[State, torch.Tensor]:

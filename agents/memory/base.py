@@ -37,6 +37,7 @@ class Memory:
 
     Attributes:
         name: under which it is registered.
+        sees_last_step: whether its policy is given the action and the reward of the step before; else zeros.
         input_dim: size X of the input.
         size: units H of the output.
 
@@ -45,6 +46,7 @@ class Memory:
     """
 
     name: ClassVar[str]
+    sees_last_step: ClassVar[bool] = True
     input_dim: int
     size: int
 

@@ -1,28 +1,14 @@
 """No memory: the feed-forward reference."""
 
-import numpy as np
-import torch
-
-from metarl.util.onnx_graph import Graph
-
-from ..nn.initialization import glorot
-from ..nn.params import Params
-from .base import Memory, State
+from .one_step import OneStep
 
 
-class NoMemory(Memory):
-    """A tanh layer in the place of a memory: the reference that cannot adapt. State: nothing."""
+class NoMemory(OneStep):
+    """A tanh layer over the observation alone: the reference that cannot adapt. State: nothing.
+
+    The policy's inputs have the same places; those of the last action and reward hold zeros, for the policy and the
+    value too.
+    """
 
     name = "none"
-
-    def init(self, rng: np.random.Generator) -> Params:
-        return {"w_input": glorot(rng, self.size, self.input_dim), "b_input": torch.zeros(self.size)}
-
-    def start(self, batch: int, dtype: torch.dtype = torch.float32) -> State:
-        return ()
-
-    def run(self, params: Params, state: State, xs: torch.Tensor) -> tuple[State, torch.Tensor]:
-        return (), torch.tanh(torch.nn.functional.linear(xs, params["w_input"], params["b_input"]))
-
-    def onnx(self, graph: Graph, params: Params, x: str) -> str:
-        return graph.op("Tanh", graph.linear(x, params["w_input"].T, params["b_input"]))
+    sees_last_step = False

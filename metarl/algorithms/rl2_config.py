@@ -29,7 +29,7 @@ class RL2Config(AlgorithmConfig):
 
     name: Literal["rl2"] = Field(default="rl2", description="Which meta-learner this is.")
     memory: Name = Field(
-        default="gru", description="Memory cell, as `metarl list memories` shows them; none: feed-forward."
+        default="gru", description="Memory cell, as `metarl list memories` shows them; none: of the observation alone."
     )
     memory_size: Width = Field(default=128, description="Units of the memory.")
     memory_options: dict[str, Any] = Field(default={}, description="Options of the memory cell, by its own names.")
@@ -98,7 +98,7 @@ class RL2Config(AlgorithmConfig):
         return value
 
     def variant(self, config: Config) -> str:
-        return super().variant(config) + {"gru": "", "none": " without memory"}.get(self.memory, f" ({self.memory})")
+        return super().variant(config) + {"gru": "", "none": " without memory", "one_step": " with one step of memory"}.get(self.memory, f" ({self.memory})")
 
     def rounds(self, config: Config) -> int:
         return self.trial_episodes

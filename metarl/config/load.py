@@ -95,7 +95,7 @@ def changed(config: Config, values: Mapping[str, Any]) -> Config:
         UserError: a line for each problem.
     """
     data = config.model_dump(mode="json", exclude_unset=True)
-    data["algorithm"]["name"] = config.algorithm.name
+    data["algorithm"]["name"], data["revision"] = config.algorithm.name, config.revision
     for key, value in values.items():
         *sections, last = key.split(".")
         part = data

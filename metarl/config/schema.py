@@ -30,6 +30,11 @@ from metarl.util.plugins import ALGORITHMS
 from metarl.util.text import nearest, show
 
 MAX_SIMULATIONS = 1_000_000
+WRITTEN_OUT = frozenset({
+    "env", "policy", "inner", "algorithm", "meta_batch", "episodes", "iterations", "discount", "gae_lambda",
+    "bootstrap_at_horizon", "seed", "threads", "evaluation", "checkpoint_every", "keep_checkpoints", "wandb",
+})  # fmt: skip
+"""What is in each config that metarl wrote before there was `revision`, and together in none that a person wrote."""
 
 Split = Literal["held_out", "extrapolation", "train"]
 Conflict = tuple[str, Any, str]
@@ -299,11 +304,26 @@ class Config(Section):
         description="Bootstrap from the value function at the time limit; false: the limit is a terminal state.",
     )
     seed: Int = Field(default=0, ge=0, le=2**63 - 1, description="Everything random in the run follows from it.")
+    revision: Int = Field(
+        default=2, ge=1, le=2,
+        description="Definition of references and of the linear baseline; 1: as in runs that do not have this setting.",
+    )
     threads: Int = Field(default=0, ge=0, le=1024, description="Threads for physics and for PyTorch; 0: all cores.")
     evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="Evaluation.")
     checkpoint_every: Int = Field(default=10, ge=1, le=10**9, description="Iterations between checkpoints.")
     keep_checkpoints: Int = Field(default=3, ge=1, le=10**6, description="Newest checkpoints that are kept.")
     wandb: WandbConfig = Field(default=WandbConfig(), description="Weights & Biases.")
+
+    @classmethod
+    def renamed(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """A run that was written out before there was `revision` keeps what it was trained with."""
+        data = super().renamed(data)
+        if "revision" in data or not data.keys() >= WRITTEN_OUT:
+            return data
+        algorithm = data["algorithm"]
+        if isinstance(algorithm, dict) and algorithm.get("memory") == "none":  # which saw the step before
+            algorithm = algorithm | {"memory": "one_step"}
+        return data | {"revision": 1, "algorithm": algorithm}
 
     @property
     def adaptation_steps(self) -> int:

@@ -104,6 +104,23 @@ def test_former_settings_of_a_transformer_are_options_of_the_memory(write):
     assert "algorithm.memory: got \"lsdm\", expected a memory cell (did you mean 'lstm'?)" in wrong
 
 
+def test_a_run_of_before_keeps_what_it_was_trained_with(write):
+    """Without `revision` are a person's file, which means the present one, and the config of an old run."""
+    rl2 = "env: {family: HalfCheetahVel}\nalgorithm: {name: rl2, memory: none}\n"
+    new = load_config(write(rl2))
+    assert (new.revision, new.algorithm.memory) == (2, "none")
+    written = yaml.safe_load(to_yaml(new))
+    assert load_config(write(yaml.safe_dump(written))) == new
+    del written["revision"]
+    file = write(yaml.safe_dump(written))
+    old = load_config(file)
+    assert (old.revision, old.algorithm.memory) == (1, "one_step")
+    assert load_config(file, ["revision=2", "algorithm.memory=none"]) == new
+    with pytest.raises(UserError, match="command line: revision: got 3, expected less than or equal to 2"):
+        load_config(file, ["revision=3"])
+    assert load_config(write(to_yaml(old))) == old == changed(old, {"seed": old.seed})
+
+
 def test_random_takes_the_inner_loop_of_any_config_and_reads_none(write):
     text = "algorithm: {name: random}\ninner: {steps: 2, lr: 0.3, learn_lr: true}"
     assert load_config(write(HALF_CHEETAH + text)).inner.steps == 2

@@ -114,8 +114,8 @@ def test_a_thousand_steps_in_closed_loop_are_those_of_the_adapted_policy(run, no
 @pytest.mark.parametrize(
     ("cell", "noisy"),
     [
-        ("gru", False), ("gru", True), ("lstm", False), ("none", True), ("hebbian", False), ("neuromodulated", False),
-        ("transformer", False), ("gru with a hypernetwork", True),
+        ("gru", False), ("gru", True), ("lstm", False), ("none", True), ("one_step", False), ("hebbian", False),
+        ("neuromodulated", False), ("transformer", False), ("gru with a hypernetwork", True),
     ],
 )  # fmt: skip
 def test_a_thousand_recurrent_steps_are_those_of_the_policy(cell, noisy):

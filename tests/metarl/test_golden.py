@@ -84,7 +84,7 @@ def test_there_is_one_of_each_kind():
         "promp", "maml-trpo", "rl2", "reptile", "scratch", "random",
     }
     memories = {config.algorithm.memory for config in configs if config.algorithm.name == "rl2"}
-    assert memories == {"gru", "lstm", "transformer", "hebbian", "neuromodulated", "none"}
+    assert memories == {"gru", "lstm", "transformer", "hebbian", "neuromodulated", "one_step"}  # then called "none"
     assert {config.inner.sb3.algorithm for config in configs} == {None, "PPO", "RecurrentPPO", "SAC"}
 
 
