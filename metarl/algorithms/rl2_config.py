@@ -12,6 +12,7 @@ from metarl.util.plugins import MEMORIES
 from metarl.util.text import nearest, show
 
 _FORMER_OPTIONS = ("context", "layers", "heads")  # settings of their own once; a transformer's
+_WORDS = {"gru": "", "none": " without memory", "one_step": " with a memory of one step"}
 
 
 class RL2Config(AlgorithmConfig):
@@ -98,7 +99,7 @@ class RL2Config(AlgorithmConfig):
         return value
 
     def variant(self, config: Config) -> str:
-        return super().variant(config) + {"gru": "", "none": " without memory", "one_step": " with one step of memory"}.get(self.memory, f" ({self.memory})")
+        return super().variant(config) + _WORDS.get(self.memory, f" ({self.memory})")
 
     def rounds(self, config: Config) -> int:
         return self.trial_episodes
