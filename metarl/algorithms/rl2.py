@@ -18,25 +18,25 @@ units of their own running scale, kept when that scale moves (PopArt, van Hassel
 
 import time
 from collections.abc import Iterator
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 
-from metarl.agents import Normalizer, Params, RecurrentAdapter, RecurrentPolicy, Rollout
+from metarl.agents import Adapter, Normalizer, Params, RecurrentAdapter, RecurrentPolicy, Rollout
 from metarl.agents.memory.base import State
 from metarl.algorithms.base import Spec
 from metarl.algorithms.rl2_config import RL2Config
 from metarl.algorithms.sampling import collect
+from metarl.algorithms.sequence_gradient import CHUNK_NUMBERS, S, mean_gradient
 from metarl.algorithms.state import adam_state, check_state, load_adam_state, normalizer_state, restored
 from metarl.algorithms.surrogate import clipped_surrogate, likelihood_ratio
-from metarl.algorithms.trials import Trials, pack, trial_advantages
+from metarl.algorithms.trials import Trials, Windows, pack, trial_advantages
+from metarl.algorithms.trials_config import TrialsConfig
 from metarl.config import Config
 from metarl.envs import BatchEnv
 from metarl.util.rng import stream
 from metarl.util.torch_runtime import ONE_BY_ONE, Work, side_by_side
-
-CHUNK_NUMBERS = 2**25  # what a memory keeps for the gradient at once
 
 
 class Batch(NamedTuple):
@@ -79,34 +79,48 @@ class RL2:
 
     def __init__(self, config: Config, spec: Spec):
         self.config, self.spec = config, spec
+        self.iterations = config.iterations  # over which the step size falls
         settings = self.settings
-        observation_dim = spec.observation_dim
-        self.policy = RecurrentPolicy(
-            observation_dim,
-            spec.action_dim,
-            settings.memory,
-            settings.memory_size,
-            config.policy.hidden,
-            config.policy.activation,
-            config.policy.init_std,
-            config.policy.min_std,
-            settings.memory_options,
-            settings.hypernetwork,
-            {"nothing": 0, "task": spec.task_space.dim, "next_observation": observation_dim}[settings.predict],
-            settings.predict == "next_observation",
-        )
+        self.policy = self.make_policy()
         self.params = self.policy.init(np.random.default_rng(stream(config.seed, "init")))
         for value in self.params.values():
             value.requires_grad_(True)
         self.optimizer = torch.optim.Adam(self.params.values(), lr=settings.lr, fused=True)
         self.entropy = settings.entropy_coef  # its weight in this iteration
-        self.normalizer = Normalizer.identity(observation_dim, config.policy.normalize_observations)
+        self.normalizer = Normalizer.identity(self.policy.observation_dim, config.policy.normalize_observations)
         self.reward_normalizer = Normalizer.identity(1)
         self.return_normalizer = Normalizer.identity(1)
 
     @property
-    def settings(self) -> RL2Config:
-        return cast(RL2Config, self.config.algorithm)
+    def settings(self) -> TrialsConfig:
+        return cast(TrialsConfig, self.config.algorithm)
+
+    def make_policy(self) -> RecurrentPolicy:
+        """What is trained."""
+        settings, observation_dim = cast(RL2Config, self.settings), self.spec.observation_dim
+        return RecurrentPolicy(
+            observation_dim,
+            self.spec.action_dim,
+            settings.memory,
+            settings.memory_size,
+            **self.perceptrons(),
+            memory_options=settings.memory_options,
+            hypernetwork=settings.hypernetwork,
+            predictions={"nothing": 0, "task": self.spec.task_space.dim, "next_observation": observation_dim}[
+                settings.predict
+            ],
+            predict_from_action=settings.predict == "next_observation",
+        )
+
+    def perceptrons(self) -> dict[str, Any]:
+        """What the config says of any policy's perceptrons and of its noise."""
+        config = self.config.policy
+        return {
+            "hidden": config.hidden,
+            "activation": config.activation,
+            "init_std": config.init_std,
+            "min_std": config.min_std,
+        }
 
     def adapter(self) -> RecurrentAdapter:
         """Acts with the present weights."""
@@ -130,25 +144,34 @@ class RL2:
         self, env: BatchEnv, iteration: int
     ) -> tuple[Trials, np.ndarray | None, dict[str, float]]:
         """A trial in every simulation; (N, E) values behind its episodes, if they are wanted; metrics."""
+        adapter = self.adapter()
+        rollouts, metrics = self.collect_episodes(env, adapter, iteration)
+        trials = pack(rollouts, self.policy, self.reward_normalizer, env.tasks)
+        behind = None
+        if self.config.bootstrap_at_horizon:
+            values = [self.returns(adapter.values(r.state, r.last_observations)) for r in rollouts]
+            behind = np.stack([each.reshape(-1) for each in values], axis=1)
+        self._normalize_with(rollouts)
+        return trials, behind, metrics
+
+    def collect_episodes(
+        self, env: BatchEnv, adapter: Adapter, iteration: int
+    ) -> tuple[list[Rollout], dict[str, float]]:
+        """The episodes of a trial in every simulation, in new tasks, in which `adapter` acts; metrics."""
         config = self.config
         rng = np.random.default_rng(stream(config.seed, "tasks", iteration))
         tasks = env.space.sample(config.meta_batch, "train", rng)
         env.set_tasks(tasks.repeat(config.episodes))
-        adapter = self.adapter()
-        state, rollouts, behind = adapter.start(config.meta_batch), [], []
+        state, rollouts = adapter.start(config.meta_batch), []
         for e in range(self.settings.trial_episodes):
             rollout = collect(env, adapter, state, config.episodes, stream(config.seed, "rollouts", iteration, e))
-            if config.bootstrap_at_horizon:
-                behind.append(self.returns(adapter.values(rollout.state, rollout.last_observations)).reshape(-1))
             state = adapter.adapt(state, rollout)
             rollouts.append(rollout)
-        trials = pack(rollouts, self.policy, self.reward_normalizer, env.tasks)
         metrics = {f"return_{e}": float(np.nanmean(rollout.returns)) for e, rollout in enumerate(rollouts)}
         metrics["env_steps"] = sum(rollout.num_steps for rollout in rollouts)
         metrics["diverged"] = sum(int(rollout.diverged.sum()) for rollout in rollouts)
         metrics["std"] = float(self.params["log_std"].detach().exp().mean())
-        self._normalize_with(rollouts)
-        return trials, np.stack(behind, axis=1) if behind else None, metrics
+        return rollouts, metrics
 
     def _normalize_with(self, rollouts: list[Rollout]) -> None:
         """For the next iteration: this one is all collected."""
@@ -160,19 +183,11 @@ class RL2:
     def prepare(self, trials: Trials, bootstrap: np.ndarray | None) -> Batch:
         """Values and advantages of the trials, and the trials in windows."""
         config, length = self.config, len(trials.inputs)
-        window = min(self.settings.window or length, length)
-        burn_in = self.settings.burn_in
-        count = -(-length // window)
+        windows = self.windows(trials)
+        inputs, resets = windows.padded(trials.inputs), windows.resets(trials.inputs.shape[1])
+        edges, log_probs, values = self.replay(inputs, resets, windows.padded(trials.actions), windows.steps)
 
-        def padded(x: torch.Tensor) -> torch.Tensor:  # (L, N, ...) -> (B + count * W, N, ...)
-            before, after = (x.new_zeros(n, *x.shape[1:]) for n in (burn_in, count * window - length))
-            return torch.cat([before, x, after])
-
-        inputs, resets = padded(trials.inputs), torch.zeros(burn_in + count * window, trials.inputs.shape[1]) > 0
-        resets[burn_in] = True
-        edges, log_probs, values = self.replay(inputs, resets, padded(trials.actions), window)
-
-        values = self.returns(values[burn_in : burn_in + length].T.numpy())
+        values = self.returns(values[windows.burn_in : windows.burn_in + length].T.numpy())
         advantages = trial_advantages(
             trials,
             values,
@@ -187,34 +202,35 @@ class RL2:
         lived = advantages[trials.valid]
         advantages = np.where(trials.valid, (advantages - lived.mean()) / (lived.std() + 1e-8), 0.0)
 
-        def rows(x: torch.Tensor, lead: int) -> torch.Tensor:  # (B + count * W, N, ...) -> (lead + W, count * N, ...)
-            first = burn_in - lead
-            return torch.cat([x[first + i * window : burn_in + (i + 1) * window] for i in range(count)], dim=1)
-
         def learned(x: np.ndarray) -> torch.Tensor:
-            return rows(padded(torch.from_numpy(x.T.astype(np.float32))), 0)
+            return windows.rows(windows.padded(torch.from_numpy(x.T.astype(np.float32))))
 
         hidden, has_hidden = self._hidden(trials)
 
         return Batch(
             memory=tuple(torch.cat(parts) for parts in zip(*edges)),
-            inputs=rows(inputs, burn_in),
-            resets=rows(resets, burn_in),
-            actions=rows(padded(trials.actions), 0),
-            log_probs=rows(log_probs, 0),
+            inputs=windows.rows(inputs, windows.burn_in),
+            resets=windows.rows(resets, windows.burn_in),
+            actions=windows.rows(windows.padded(trials.actions)),
+            log_probs=windows.rows(log_probs),
             advantages=learned(advantages),
             targets=learned(targets),
             weights=learned(trials.valid),
-            hidden=rows(padded(hidden), 0),
+            hidden=windows.rows(windows.padded(hidden)),
             has_hidden=learned(has_hidden),
         )
+
+    def windows(self, trials: Trials) -> Windows:
+        """How the trials are cut for the gradient."""
+        length = len(trials.inputs)
+        return Windows(length, min(self.settings.window or length, length), self.settings.burn_in)
 
     def _hidden(self, trials: Trials) -> tuple[torch.Tensor, np.ndarray]:
         """What the memory is asked for at each step, (L, N, P), and where that is known, (N, L) bool."""
         length, count = trials.inputs.shape[:2]
-        if self.settings.predict == "task":
+        if self.policy.predictions and not self.policy.predict_from_action:  # the task
             return torch.from_numpy(trials.tasks).expand(length, -1, -1), trials.valid
-        if self.settings.predict == "next_observation":
+        if self.policy.predictions:  # the next observation
             following = trials.inputs[1:, :, : self.policy.observation_dim]
             return torch.cat([following, torch.zeros_like(following[:1])]), trials.valid & ~trials.ends
         return trials.inputs.new_zeros(length, count, 0), np.zeros_like(trials.valid)
@@ -244,7 +260,7 @@ class RL2:
     def update(self, batch: Batch, iteration: int) -> dict[str, float]:
         """Adam steps on minibatches of trials, until the policy has gone too far; returns means over them."""
         settings, totals = self.settings, []
-        left = 1 - iteration / self.config.iterations
+        left = 1 - iteration / self.iterations
         if settings.anneal:
             self.optimizer.param_groups[0]["lr"] = settings.lr * left
         if settings.anneal_entropy:
@@ -262,7 +278,7 @@ class RL2:
                 self.optimizer.step()
         return {name: float(np.mean([row[name] for row in totals])) for name in totals[0]}
 
-    def minibatches(self, batch: Batch, iteration: int, epoch: int) -> Iterator[Batch]:
+    def minibatches(self, batch: S, iteration: int, epoch: int) -> Iterator[S]:
         """All trials once, in random order, each with all of its windows."""
         rng = np.random.default_rng(stream(self.config.seed, "minibatches", iteration, epoch))
         num_trials = self.config.meta_batch * self.config.episodes
@@ -278,25 +294,7 @@ class RL2:
 
         FloatingPointError names the first gradient that is not finite, before it reaches the weights.
         """
-        total, count = max(float(batch.weights.sum()), 1.0), batch.weights.shape[1]
-        most = max(1, chunk // (self.policy.memory.footprint * len(batch.weights)))
-
-        def part(rows: slice) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
-            loss, measured = self.loss(self.params, batch.rows(rows))
-            return torch.autograd.grad(loss / total, list(self.params.values())), measured
-
-        gradients = {name: torch.zeros_like(value, requires_grad=False) for name, value in self.params.items()}
-        sums: dict[str, float] = {}
-        size = min(most, -(-count // work.count))
-        for parts, measured in work.map(part, [slice(i, i + size) for i in range(0, count, size)]):
-            for name, g in zip(gradients, parts):
-                gradients[name] += g
-            for name, value in measured.items():
-                sums[name] = sums.get(name, 0.0) + float(value.detach()) / total
-        for name, gradient in gradients.items():
-            if not torch.isfinite(gradient).all():
-                raise FloatingPointError(f"the gradient of {name} is not finite; the weights are unchanged")
-        return gradients, sums
+        return mean_gradient(self.loss, self.params, batch, self.policy.memory.footprint, work, chunk)
 
     def loss(self, params: Params, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Negative of J, summed over the steps; sums of the value's loss, the KL and the steps that were clipped."""
@@ -316,10 +314,10 @@ class RL2:
         entropy = weights.sum() * std.log().sum()  # but for a constant
         loss = settings.value_loss_coef * value_loss - surrogate - self.entropy * entropy
         asked = {}
-        if settings.predict != "nothing":
+        if self.policy.predictions:
             error = self.policy.predict(params, ys, batch.actions) - batch.hidden
             asked["prediction_loss"] = 0.5 * (batch.has_hidden * error.square().sum(-1)).sum()
-            loss = loss + settings.predict_weight * asked["prediction_loss"]
+            loss = loss + cast(RL2Config, settings).predict_weight * asked["prediction_loss"]
         with torch.no_grad():
             measured = {
                 "value_loss": value_loss,

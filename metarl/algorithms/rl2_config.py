@@ -1,27 +1,22 @@
 """Settings of RL²; see `metarl.algorithms.rl2`."""
 
-from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
-from metarl.config.schema import AlgorithmConfig, Config, Conflict, SearchSpace
-from metarl.config.section import Float, Int, Name, Width
-from metarl.util.plugins import MEMORIES
-from metarl.util.text import nearest, show
+from metarl.algorithms.trials_config import TrialsConfig
+from metarl.config.schema import Config
+from metarl.config.section import Float, Int
 
 _FORMER_OPTIONS = ("context", "layers", "heads")  # settings of their own once; a transformer's
 _WORDS = {"gru": "", "none": " without memory", "one_step": " with a memory of one step"}
 
 
-class RL2Config(AlgorithmConfig):
+class RL2Config(TrialsConfig):
     """RL²: a policy with a memory that is kept over a trial of several episodes, trained by PPO."""
 
     learner: ClassVar[str] = "metarl.algorithms.rl2:RL2"
     label: ClassVar[str] = "RL²"
-    inner_loop: ClassVar[Literal["none"]] = "none"
-    one_trial_per_episode: ClassVar[bool] = True
     weights: ClassVar[tuple[str, ...]] = ("params.",)
     old_names: ClassVar[dict[str, str]] = {
         "clip": "clip_range", "value_weight": "value_loss_coef", "entropy": "entropy_coef",
@@ -29,11 +24,6 @@ class RL2Config(AlgorithmConfig):
     }  # fmt: skip
 
     name: Literal["rl2"] = Field(default="rl2", description="Which meta-learner this is.")
-    memory: Name = Field(
-        default="gru", description="Memory cell, as `metarl list memories` shows them; none: of the observation alone."
-    )
-    memory_size: Width = Field(default=128, description="Units of the memory.")
-    memory_options: dict[str, Any] = Field(default={}, description="Options of the memory cell, by its own names.")
     hypernetwork: Int = Field(
         default=0, ge=0, le=1000,
         description="Latent of the memory that the policy's weights are made of; 0: the memory is an input instead.",
@@ -43,38 +33,6 @@ class RL2Config(AlgorithmConfig):
     )
     predict_weight: Float = Field(
         default=1.0, ge=0, le=1000, description="Weight of the squared error of that prediction."
-    )
-    trial_episodes: Int = Field(
-        default=2, ge=1, le=1000, description="Episodes of a trial, over which the memory is kept."
-    )
-    across_episodes: bool = Field(
-        default=True, description="Returns go on to the end of the trial; false: to the end of the episode."
-    )
-    lr: Float = Field(default=1e-3, gt=0, le=1000, description="Adam's step size.")
-    anneal: bool = Field(default=True, description="Let lr fall linearly, to zero after the last of the iterations.")
-    epochs: Int = Field(default=2, ge=1, le=1000, description="Passes over the trials of an iteration.")
-    minibatches: Int = Field(
-        default=20, ge=1, le=100_000, description="Adam steps in a pass, on as many parts of the trials."
-    )
-    clip_range: Float = Field(
-        default=0.1, gt=0, le=100, description="Likelihood ratios are clipped to [1 - clip_range, 1 + clip_range]."
-    )
-    target_kl: Float = Field(
-        default=0.0, ge=0, le=1_000_000,
-        description="The passes end where a minibatch's mean KL from the collecting policy exceeds this; 0: never.",
-    )
-    value_loss_coef: Float = Field(default=0.5, ge=0, le=1000, description="Weight of the value's squared error.")
-    entropy_coef: Float = Field(default=0.01, ge=0, le=1000, description="Weight of the actions' entropy, in nats.")
-    anneal_entropy: bool = Field(
-        default=False, description="Let the entropy's weight fall linearly, to zero, as lr does."
-    )
-    max_grad_norm: Float = Field(default=1.0, gt=0, le=1_000_000, description="Clip the gradient to this global norm.")
-    window: Int = Field(
-        default=100, ge=0, le=1_000_000,
-        description="Steps that gradients run back through the memory; 0: the whole trial.",
-    )
-    burn_in: Int = Field(
-        default=0, ge=0, le=1_000_000, description="Steps before a window that warm the memory up without gradients."
     )
 
     @classmethod
@@ -90,44 +48,5 @@ class RL2Config(AlgorithmConfig):
             return data
         return data | {"memory_options": options | former}
 
-    @field_validator("memory", mode="after")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        if value not in MEMORIES:
-            expected = f"a memory cell{nearest(value, MEMORIES.names())}"
-            raise PydanticCustomError("memory", "Input should be {expected}", {"expected": expected})
-        return value
-
     def variant(self, config: Config) -> str:
         return super().variant(config) + _WORDS.get(self.memory, f" ({self.memory})")
-
-    def rounds(self, config: Config) -> int:
-        return self.trial_episodes
-
-    def adaptation_steps(self, config: Config) -> int:
-        """Episodes of a trial after its first."""
-        return self.trial_episodes - 1
-
-    def conflicts(self, config: Config) -> Iterator[Conflict]:
-        if self.burn_in and not self.window:
-            yield "algorithm.burn_in", self.burn_in, "0 with algorithm.window = 0: nothing stands before it"
-
-    def problems(self, config: Config) -> Iterator[tuple[str, str]]:
-        try:
-            found = MEMORIES.load(self.memory).problems(self.memory_size, self.memory_options)
-        except ValueError as error:  # it cannot be imported
-            yield "algorithm.memory", str(error)
-            return
-        for name, got, expected in found:
-            yield f"algorithm.memory_options.{name}", f"got {show(got)}, expected {expected}"
-
-    def search_space(self, config: Config) -> SearchSpace:
-        return {
-            "algorithm.memory": {"choice": ["gru", "lstm"]},
-            "algorithm.lr": {"log_uniform": [1e-4, 3e-3]},
-            "algorithm.epochs": {"int": [1, 6]},
-            "algorithm.minibatches": {"choice": [5, 10, 20]},
-            "algorithm.window": {"choice": [20, 50, 100]},
-            "discount": {"uniform": [0.95, 0.995]},
-            "gae_lambda": {"uniform": [0.85, 1.0]},
-        }

@@ -9,6 +9,7 @@ first: L steps, N = M * K trials.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -41,6 +42,42 @@ class Trials(NamedTuple):
     terminated: np.ndarray
     valid: np.ndarray
     tasks: np.ndarray
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How trials of L steps are cut into windows of W steps, each with B steps of burn-in before it, as rows.
+
+    Window i of trial n becomes row ``i * N + n``. Before the first step stand B steps of padding.
+
+    Attributes:
+        length, steps, burn_in: L, W and B.
+    """
+
+    length: int
+    steps: int
+    burn_in: int
+
+    @property
+    def count(self) -> int:
+        return -(-self.length // self.steps)
+
+    def padded(self, x: torch.Tensor) -> torch.Tensor:
+        """(L, N, ...) -> (B + count * W, N, ...)."""
+        ends = self.burn_in, self.count * self.steps - self.length
+        before, after = (x.new_zeros(n, *x.shape[1:]) for n in ends)
+        return torch.cat([before, x, after])
+
+    def resets(self, num_trials: int) -> torch.Tensor:
+        """(B + count * W, N) bool, where a trial begins, padded."""
+        resets = torch.zeros(self.burn_in + self.count * self.steps, num_trials) > 0
+        resets[self.burn_in] = True
+        return resets
+
+    def rows(self, x: torch.Tensor, lead: int = 0) -> torch.Tensor:
+        """(B + count * W, N, ...) -> (lead + W, count * N, ...), each window with the ``lead`` steps before it."""
+        first, steps = self.burn_in - lead, self.steps
+        return torch.cat([x[first + i * steps : self.burn_in + (i + 1) * steps] for i in range(self.count)], dim=1)
 
 
 def pack(

@@ -1,0 +1,62 @@
+"""The gradient of a loss over windows of trials, in parts that fit in memory and run side by side."""
+
+from collections.abc import Callable
+from typing import Protocol, Self, TypeVar
+
+import torch
+
+from metarl.agents import Params
+from metarl.util.torch_runtime import ONE_BY_ONE, Work
+
+CHUNK_NUMBERS = 2**25  # what a memory keeps for the gradient at once
+
+
+class Sequences(Protocol):
+    """Windows of trials as rows, such as a :class:`Batch`, with weights (W, R)."""
+
+    @property
+    def weights(self) -> torch.Tensor: ...
+
+    def rows(self, index: torch.Tensor | slice) -> Self: ...
+
+
+S = TypeVar("S", bound=Sequences)
+
+
+def mean_gradient(
+    loss: Callable[[Params, S], tuple[torch.Tensor, dict[str, torch.Tensor]]],
+    params: Params,
+    batch: S,
+    footprint: int,
+    work: Work = ONE_BY_ONE,
+    chunk: int = CHUNK_NUMBERS,
+) -> tuple[Params, dict[str, float]]:
+    """Gradient of a loss that is a sum over steps, as their weighted mean, and means of what else was measured.
+
+    Args:
+        loss: of weights and some rows -> the sum over their steps, and other such sums.
+        footprint: numbers that a step of the memory keeps for the gradient.
+        work, chunk: parts at a time, and numbers that are kept at once.
+
+    Raises:
+        FloatingPointError: names the first gradient that is not finite, before it reaches the weights.
+    """
+    total, count = max(float(batch.weights.sum()), 1.0), batch.weights.shape[1]
+    most = max(1, chunk // (footprint * len(batch.weights)))
+
+    def part(rows: slice) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
+        value, measured = loss(params, batch.rows(rows))
+        return torch.autograd.grad(value / total, list(params.values())), measured
+
+    gradients = {name: torch.zeros_like(value, requires_grad=False) for name, value in params.items()}
+    sums: dict[str, float] = {}
+    size = min(most, -(-count // work.count))
+    for parts, measured in work.map(part, [slice(i, i + size) for i in range(0, count, size)]):
+        for name, g in zip(gradients, parts):
+            gradients[name] += g
+        for name, value in measured.items():
+            sums[name] = sums.get(name, 0.0) + float(value.detach()) / total
+    for name, gradient in gradients.items():
+        if not torch.isfinite(gradient).all():
+            raise FloatingPointError(f"the gradient of {name} is not finite; the weights are unchanged")
+    return gradients, sums
