@@ -1,16 +1,17 @@
-"""How a robot from YAML is controlled, and where its episodes start: the sections `control` and `start`.
+"""How a robot from YAML is controlled: the section `control`.
 
-    control: {kind: position, rate: 50, kp: 40, kd: 1, limit: {hip: 8, knee: 60}, action_range: 0.2}
-    start: {keyframe: home, position_noise: {hip: 0.1}, velocity_noise: 0.2}
+    control: {kind: position, rate: 50, kp: 40, kd: 1, limit: {"*_hip": 8, "*_knee": 60}, action_range: 0.2,
+              keep: gripper}
 """
 
 from typing import Annotated, Any, ClassVar, Literal
 
 import mujoco
 import numpy as np
-from pydantic import AfterValidator, ValidationInfo, field_validator
+from pydantic import AfterValidator, ValidationInfo, field_validator, model_validator
 
-from ..actuators import controls
+from ..actuators import controls, outputs
+from ..variation.elements import find
 from .entries import Entry, Expected, Named, Names, NotNegative, Positive, Share, elements, mistaken, option
 
 MOST_STEPS = 10_000  # of physics in an environment step
@@ -29,6 +30,40 @@ def _divides(rate: float, info: ValidationInfo[Names]) -> float:
     return rate
 
 
+class _Matching:
+    """In Annotated: a number, or {name or pattern: number} of elements of a kind."""
+
+    def __init__(self, kind: str):
+        self.kind = Named(kind)
+
+    def __call__(self, value: Any, info: ValidationInfo[Names]) -> Any:
+        for name in value if isinstance(value, dict) else ():
+            self.kind.check([name], info)
+        return value
+
+
+_EACH = "{name or pattern: number}"
+_OfActuators = Annotated[Positive | dict[str, Positive], Expected(f"a number above 0, or {_EACH}"),
+                         AfterValidator(_Matching("actuators of the MJCF"))]  # fmt: skip
+_OfJoints = Annotated[Positive | dict[str, Positive], Expected(f"a number above 0, or {_EACH}"),
+                      AfterValidator(_Matching("joints"))]  # fmt: skip
+_Damping = Annotated[NotNegative | dict[str, NotNegative], Expected(f"a number of at least 0, or {_EACH}"),
+                     AfterValidator(_Matching("joints"))]  # fmt: skip
+_Limit = Annotated[
+    Positive | dict[str, Positive],
+    Expected(f"the largest torque, N m (force, N), of each motor: a number above 0, or {_EACH}"),
+    AfterValidator(_Matching("joints")),
+]
+
+
+def each(value: Any, names: list[str]) -> dict[str, Any]:
+    """What a number or {name or pattern: number} says of names: the last that matches; nothing of the others."""
+    if not isinstance(value, dict):
+        return dict.fromkeys(names, value)
+    known = dict(enumerate(names))
+    return {names[i]: number for pattern, number in value.items() for i in find(pattern, known)}
+
+
 class Control(Entry):
     """Whose actuators there are, and what actions from -1 to 1 mean to them."""
 
@@ -37,7 +72,9 @@ class Control(Entry):
     rate: Annotated[Positive, AfterValidator(_divides)] = option(
         50.0, "Control rate, Hz; a whole number of physics steps each.", validate_default=True
     )
-    action_range: Positive = option(None, "An action of 1 moves a control this far from home, rad or m of a servo.")
+    action_range: _OfActuators = option(
+        None, "An action of 1 moves a control this far from home, rad or m of a servo; {name or pattern: number}."
+    )
 
     def frame_skip(self, model: mujoco.MjModel) -> int:
         return max(1, round(1 / (self.rate * model.opt.timestep)))
@@ -45,16 +82,38 @@ class Control(Entry):
     def edit(self, model: mujoco.MjModel) -> dict[str, Any] | None:
         """The actuators that the compiler puts in place of the MJCF's; None to keep those."""
 
+    def start(self, model: mujoco.MjModel, keyframe: int, qpos: np.ndarray) -> np.ndarray:
+        """Controls (A,) with which an episode starts at positions qpos (nq,) other than the keyframe's.
+
+        Of position servos those that hold them; of all others the keyframe's, of the MJCF's model.
+        """
+        home = model.key_ctrl[keyframe].copy() if keyframe >= 0 else np.zeros(model.nu)
+        data = mujoco.MjData(model)
+        data.qpos[:] = qpos
+        mujoco.mj_forward(model, data)
+        for i, (actuator, _) in enumerate(controls(model)):
+            gain, bias = model.actuator_gainprm[actuator], model.actuator_biasprm[actuator]
+            if model.actuator_ctrlnum[actuator] == 1 and gain[0] > 0 and bias[1] == -gain[0]:
+                home[i] = data.actuator_length[outputs(model, actuator)[0]] - bias[0] / gain[0]
+        return home
+
     def home(self, model: mujoco.MjModel, keyframe: int) -> np.ndarray:
         """Controls of the start, (A,)."""
         return model.key_ctrl[keyframe].copy() if keyframe >= 0 else np.zeros(model.nu)
 
+    def _moved(self, model: mujoco.MjModel) -> list[str]:
+        """Actuators that action_range is of."""
+        return [*elements(model, "actuators").values()]
+
     def range(self, model: mujoco.MjModel, keyframe: int) -> tuple[np.ndarray, np.ndarray]:
         """Controls (A,) that actions -1 and 1 stand for, of the final model."""
-        if self.action_range is not None:
-            home = self.home(model, keyframe)
-            return home - self.action_range, home + self.action_range
         low, high = model.actuator_ctrlrange.T.copy()
+        if self.action_range is not None:
+            far, home = each(self.action_range, self._moved(model)), self.home(model, keyframe)
+            for i, (actuator, _) in enumerate(controls(model)):
+                reach = far.get(model.actuator(actuator).name)
+                if reach is not None:
+                    low[i], high[i] = home[i] - reach, home[i] + reach
         unlimited = [name for (_, name), free in zip(controls(model), low >= high, strict=True) if free]
         if unlimited:
             raise ValueError(f"actuators {', '.join(unlimited)} have no ctrlrange in the MJCF, expected one, or"
@@ -86,44 +145,92 @@ class ModelControl(Control):
 class TorqueControl(Control):
     """Motors on joints, in place of the actuators of the MJCF."""
 
-    kind: Literal["torque"] = option(..., "Motors on `joints`, in place of all actuators.")
+    kind: Literal["torque"] = option(..., "Motors on `joints`, in place of all actuators but `keep`.")
     joints: Annotated[list[str], Named("joints")] = option("*", "Hinges and slides; all by default.")
-    limit: Annotated[
-        Positive | dict[str, Positive],
-        Expected("the largest torque, N m (force, N), of each motor: a number above 0, or {joint: number}"),
-    ] = option(..., "Largest torque, N m (force, N): one number, or one for each joint.")
+    keep: Annotated[list[str], Named("actuators of the MJCF")] = option(
+        [], "Actuators of the MJCF that stay as they are, such as a gripper's; actions span their ctrlrange."
+    )
+    action_range: _OfJoints = option(
+        None, "An action of 1 moves a control this far from home; {joint or pattern: number}."
+    )
+    limit: _Limit = option(
+        ..., "Largest torque, N m (force, N): one number, or {joint or pattern: number}."
+    )
 
-    @field_validator("limit")
-    @classmethod
-    def _one_each(cls, value: Any, info: ValidationInfo[Names]) -> Any:
-        joints = info.data.get("joints")
-        if isinstance(value, dict) and joints and info.context.model and set(value) != set(joints):
-            raise ValueError(f"a number above 0, or one for each of {', '.join(joints)}")
-        return value
+    @model_validator(mode="after")
+    def _one_each(self, info: ValidationInfo[Names]) -> "TorqueControl":
+        for key in self._needed if info.context.model else ():
+            value = getattr(self, key)
+            missing = [joint for joint in self.joints if joint not in each(value, self.joints)]
+            if missing and value is not None:
+                raise mistaken(f"a number for each joint, got none for {', '.join(missing)}", key, got=value)
+        twice = sorted({*self.keep} & {*self.joints})
+        if twice:
+            raise mistaken(f"actuators of other names than the joints that get a new one ({', '.join(twice)})", "keep",
+                           got=self.keep)  # fmt: skip
+        return self
+
+    _needed: ClassVar[tuple[str, ...]] = ("limit", "action_range")
 
     def edit(self, model: mujoco.MjModel) -> dict[str, Any]:
-        limits = self.limit if isinstance(self.limit, dict) else dict.fromkeys(self.joints, self.limit)
+        limits = each(self.limit, self.joints)
         joints = [{"name": j, "limit": limits[j], "home": [0.0] * model.nkey} for j in self.joints]
-        return {"kind": self.kind, "joints": joints}
+        return {"kind": self.kind, "joints": joints, "keep": [*self.kept(model)],
+                "kept_home": model.key_ctrl[:, [*self._kept_controls(model)]].tolist()}  # fmt: skip
+
+    def start(self, model: mujoco.MjModel, keyframe: int, qpos: np.ndarray) -> np.ndarray:
+        kept = super().start(model, keyframe, qpos)[self._kept_controls(model)]
+        return np.concatenate([kept, self._holding(model, qpos)])
+
+    def _holding(self, model: mujoco.MjModel, qpos: np.ndarray) -> np.ndarray:
+        """Controls of the new actuators, at positions qpos (nq,)."""
+        return np.zeros(len(self.joints))
+
+    def kept(self, model: mujoco.MjModel) -> list[str]:
+        """The kept actuators in the order of the model."""
+        return [name for name in elements(model, "actuators").values() if name in self.keep]
+
+    def _kept_controls(self, model: mujoco.MjModel) -> list[int]:
+        """Their controls."""
+        return [i for i, (actuator, _) in enumerate(controls(model)) if model.actuator(actuator).name in self.keep]
+
+    def _moved(self, model: mujoco.MjModel) -> list[str]:
+        return self.joints
 
 
 class PositionControl(TorqueControl):
     """PD servos on joints, in place of the actuators of the MJCF."""
 
-    kind: Literal["position"] = option(..., "PD servos on `joints`, in place of all actuators.")
-    action_range: Positive = option(..., "An action of 1 sends a servo this far from home, rad (m).")
-    kp: Positive = option(..., "Stiffness, N m/rad (N/m).")
-    kd: NotNegative = option(0.0, "Damping, N m s/rad (N s/m).")
+    kind: Literal["position"] = option(..., "PD servos on `joints`, in place of all actuators but `keep`.")
+    action_range: _OfJoints = option(
+        ..., "An action of 1 sends a servo this far from home, rad (m); {joint or pattern: number}."
+    )
+    kp: _OfJoints = option(
+        ..., "Stiffness, N m/rad (N/m): one number, or {joint or pattern: number}."
+    )
+    kd: _Damping = option(
+        0.0, "Damping, N m s/rad (N s/m): one number, or {joint or pattern: number}."
+    )
+
+    _needed: ClassVar[tuple[str, ...]] = ("limit", "action_range", "kp")
 
     def edit(self, model: mujoco.MjModel) -> dict[str, Any]:
-        edit: dict[str, Any] = super().edit(model) | {"kp": self.kp, "kd": self.kd}
+        edit, kp, kd = super().edit(model), each(self.kp, self.joints), each(self.kd, self.joints)
         for joint in edit["joints"]:
-            joint["home"] = model.key_qpos[:, model.joint(joint["name"]).qposadr[0]].tolist()
+            name = joint["name"]
+            joint |= {"kp": kp[name], "kd": kd.get(name, 0.0)}
+            joint["home"] = model.key_qpos[:, model.joint(name).qposadr[0]].tolist()
         return edit
 
+    def _holding(self, model: mujoco.MjModel, qpos: np.ndarray) -> np.ndarray:
+        return qpos[[int(model.joint(name).qposadr[0]) for name in self.joints]]
+
     def home(self, model: mujoco.MjModel, keyframe: int) -> np.ndarray:
-        joints = model.actuator_trnid[:, 0]
-        return super().home(model, keyframe) if keyframe >= 0 else model.qpos0[model.jnt_qposadr[joints]]
+        home = super().home(model, keyframe)
+        if keyframe < 0:
+            joints = model.actuator_trnid[:, 0][-len(self.joints) :]  # behind those that are kept
+            home[-len(self.joints) :] = model.qpos0[model.jnt_qposadr[joints]]
+        return home
 
 
 CONTROLS = {"model": ModelControl, "torque": TorqueControl, "position": PositionControl}
@@ -133,33 +240,10 @@ def with_actuators(value: Any, handler: Any, info: ValidationInfo[Names]) -> Con
     """A control, whose actuators the rest of the file may name from here on."""
     control, names = handler(value), info.context
     if isinstance(control, TorqueControl):
-        names.actuators = dict(enumerate(control.joints)) if names.model else None
+        kept = control.kept(names.model) if names.model else []
+        names.actuators = dict(enumerate([*kept, *control.joints])) if names.model else None
     elif names.model:
         names.actuators = elements(names.model, "actuators")
         if not names.model.nu:
             raise mistaken("got model, expected torque or position: the MJCF has no actuators", "kind")
     return control
-
-
-class Start(Entry):
-    """Where episodes start."""
-
-    keyframe: Annotated[str, Named("keyframes", many=False)] = option("", "Of the MJCF; by default its qpos0.")
-    position_noise: Annotated[
-        NotNegative | dict[str, NotNegative], Expected("a number of at least 0, or {joint: number}")
-    ] = option(0.0, "Half width of uniform noise on hinges (rad) and slides (m): a number, or {joint: number}.")
-    velocity_noise: NotNegative = option(0.0, "Half width of uniform noise on all velocities, rad/s, m/s.")
-
-    @field_validator("position_noise")
-    @classmethod
-    def _joints(cls, value: Any, info: ValidationInfo[Names]) -> Any:
-        joint = Named("joints", many=False)
-        return {joint.check(name, info): n for name, n in value.items()} if isinstance(value, dict) else value
-
-    def noise(self, model: mujoco.MjModel) -> tuple[np.ndarray, np.ndarray]:
-        """Half widths of the noise of positions (nq,) and velocities (nv,)."""
-        noise, position = self.position_noise, np.zeros(model.nq)
-        each = noise if isinstance(noise, dict) else dict.fromkeys(elements(model, "joints").values(), noise)
-        for joint, amount in each.items():
-            position[model.joint(joint).qposadr[0]] = amount
-        return position, np.full(model.nv, self.velocity_noise)

@@ -56,6 +56,8 @@ class Names:
         """Names of all elements of a kind by index."""
         if kind in ("parameters", "actuators"):
             return getattr(self, kind)
+        if kind == "actuators of the MJCF":  # not those that the control adds
+            return elements(self.model, "actuators") if self.model else None
         if kind == "bodies or sites":
             return dict(enumerate(self.frames)) or None
         return elements(self.model, kind) if self.model else None

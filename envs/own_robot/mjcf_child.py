@@ -8,8 +8,10 @@ its own size. Imports nothing of metarl, and MuJoCo only under the limits.
 
 Edits (all may be missing) are what the YAML of a robot asks for:
 
-    {"actuators": {"kind": "torque" | "position", "kp": K, "kd": D, "joints": [{"name", "limit", "home": [one a key]}]},
-     "sensors": [{"name", "type", "kind", "of"}], "numeric": {"name", "data"}, "camera": {...}}
+    {"actuators": {"kind": "torque" | "position", "joints": [{"name", "limit", "kp", "kd", "home": [one a key]}],
+                   "keep": [names], "kept_home": [a list a key]},
+     "keyframe": {"name", "qpos", "qvel", "ctrl"}, "sensors": [{"name", "type", "kind", "of"}],
+     "numeric": {"name", "data"}, "camera": {...}}
 """
 
 import json
@@ -48,6 +50,8 @@ def compile_model(job: dict):
     edits = job["edits"]
     if "actuators" in edits:
         _replace_actuators(spec, edits["actuators"])
+    if "keyframe" in edits:
+        spec.add_key(**edits["keyframe"])
     for sensor in edits.get("sensors", ()):
         kind = mujoco.mjtObj.mjOBJ_XBODY if sensor["kind"] == "body" else mujoco.mjtObj.mjOBJ_SITE
         type_ = getattr(mujoco.mjtSensor, f"mjSENS_{sensor['type'].upper()}")
@@ -92,22 +96,23 @@ def _name_all(spec) -> None:
 
 
 def _replace_actuators(spec, wanted: dict) -> None:
-    """Motors or position servos on the named joints instead of all actuators; keyframes hold their home controls."""
+    """Motors or position servos on the named joints instead of all other actuators; keyframes hold their controls."""
     import mujoco
 
     for actuator in list(spec.actuators):
-        spec.delete(actuator)
+        if actuator.name not in wanted["keep"]:
+            spec.delete(actuator)
     for joint in wanted["joints"]:
         actuator = spec.add_actuator(name=joint["name"], target=joint["name"], trntype=mujoco.mjtTrn.mjTRN_JOINT)
         if wanted["kind"] == "position":
-            actuator.set_to_position(kp=wanted["kp"], kv=wanted["kd"])
+            actuator.set_to_position(kp=joint["kp"], kv=joint["kd"])
             actuator.forcelimited, actuator.forcerange = True, [-joint["limit"], joint["limit"]]
         else:
             actuator.set_to_motor()
             actuator.ctrllimited, actuator.ctrlrange = True, [-joint["limit"], joint["limit"]]
     for i, key in enumerate(spec.keys):
         key.act = []
-        key.ctrl = [joint["home"][i] for joint in wanted["joints"]]
+        key.ctrl = [*wanted["kept_home"][i], *(joint["home"][i] for joint in wanted["joints"])]
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ it (docs/own_robot.md). It becomes a `Family` like any other: batched, with spli
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from .parameters import ParameterEntry, check_space, check_use, check_writes
 from .reward_terms import RewardTerm
 from .schema import RobotFile
 from .signals import TASK, Built, Sense, Signal, field_of
+from .start import KEYFRAME
 
 FILE = "robot.yaml"  # in the folder of a robot
 CAMERA = "metarl_track"
@@ -109,8 +111,10 @@ class OwnRobot(Family):
         self.state_limit, self.camera = told.state_limit, told.camera or CAMERA
         self.frame_skip = told.control.frame_skip(model)
         keyframes = [*elements(model, "keyframes").values()]
-        self.keyframe = keyframes.index(told.start.keyframe) if told.start.keyframe else -1
+        start = KEYFRAME if told.start.edited else told.start.keyframe
+        self.keyframe = keyframes.index(start) if start else -1
         self._noise, self._told = told.start.noise(model), bool(names.used)
+        self._spread = told.start.spread(model)
         try:
             self._control_range = told.control.range(model, self.keyframe)
         except ValueError as error:
@@ -155,6 +159,8 @@ class OwnRobot(Family):
             sim.expand("numeric_data")[ids, first : first + self.space.dim] = values
 
     def reset_state(self, rngs: Sequence[np.random.Generator], qpos: np.ndarray, qvel: np.ndarray) -> None:
+        if not self._spread.fixed:
+            self._spread.write(uniform(rngs, self._spread.draws, 1.0), qpos, qvel)
         for state, noise in zip((qpos, qvel), self._noise, strict=True):
             noisy = np.flatnonzero(noise)
             if len(noisy):
@@ -229,6 +235,8 @@ def _edits(told: RobotFile, model: mujoco.MjModel, senses: set[Sense], task: boo
     actuators = told.control.edit(model)
     if actuators:
         edits["actuators"] = actuators
+    if told.start.edited:
+        edits["keyframe"] = told.start.edit(model, partial(told.control.start, model))
     if task:
         edits["numeric"] = {"name": TASK, "data": [p.default for p in told.parameters.values()]}
     if not told.camera:

@@ -11,11 +11,12 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, WrapValidator
 
-from .control import CONTROLS, Control, Start, with_actuators
+from .control import CONTROLS, Control, with_actuators
 from .entries import Entry, Expected, Named, OneOf, Positive, Text, Word, key_name, option
 from .parameters import ParameterEntry
 from .reward_terms import RewardPart, TerminationPart
 from .signals import RENAMED, SignalEntry, entries
+from .start import Start
 
 
 def _printable(value: Any) -> Any:

@@ -291,7 +291,7 @@ def test_every_fault_is_told_at_once(folder):
     data["parameters"]["load"]["writes"]["quantity"] = "paylod"
     data["parameters"]["legs"].pop("default")
     assert sorted(refused(write(folder, data))) == [
-        "control.kp: got -1, expected a number above 0",
+        "control.kp: got -1, expected a number above 0, or {name or pattern: number}",
         "control.rate: got 60, expected a rate that divides the 200 physics steps a second, such as 50, 66.6667",
         "horizont: unknown key \"horizont\"; known keys: name, mjcf, description, horizon, state_limit, camera, "
         "control, start, parameters, observation, reward, termination (did you mean 'horizon'?)",
