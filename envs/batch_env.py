@@ -25,6 +25,7 @@ from mujoco.batch import Batch
 
 from metarl.util.rng import Seed
 
+from .actuators import fix_muscle_forces
 from .autoreset import Transition
 from .divergence import BAD_STATE, beyond, quiet
 from .family import Family
@@ -68,6 +69,7 @@ class BatchEnv(TaskVectorEnv):
     ):
         super().__init__(family, num_envs, horizon, action_scale, autoreset_mode, num_threads)
         self.model = family.build()
+        fix_muscle_forces(self.model)
         self.batch = Batch(self.model, num_envs, 1 if num_envs == 1 else num_threads, family.persistent)
         self.dt = self.model.opt.timestep * family.frame_skip
         self._qpos, self._qvel = self.batch.bind("qpos"), self.batch.bind("qvel")
@@ -76,6 +78,7 @@ class BatchEnv(TaskVectorEnv):
         if not (self._low < self._high).all():
             names = [self.model.actuator(int(i)).name for i in np.flatnonzero(self._low >= self._high)]
             raise ValueError(f"{family.name}: actuators {names} have no ctrlrange for actions to be mapped to")
+        self._start = family.start_controls(self.model)
         self._gain = 0.5 * (self._high - self._low) / action_scale
         self._bias = 0.5 * (self._high + self._low)
         self._active = self._values.copy()  # (N, D), the tasks with what is not active yet at its default
@@ -83,9 +86,8 @@ class BatchEnv(TaskVectorEnv):
         self._writer = Writer(self.space, self.model)  # refuses what the model does not have, before the first task
 
         size = self._observe().shape[1]
-        idle = np.clip(self._bias, self._low, self._high)
         needed = SensorActuatorModel.needed(self.space)
-        self._latency_noise = SensorActuatorModel(self.space, size, idle, num_envs) if needed else None
+        self._latency_noise = SensorActuatorModel(self.space, size, self.model.nu, num_envs) if needed else None
         # more is divergence, and never observed
         limit = float(mujoco.mjMAXVAL)
         self._set_spaces(np.full(self.model.nu, action_scale, np.float32), -limit, limit, size)
@@ -158,12 +160,14 @@ class BatchEnv(TaskVectorEnv):
     def _begin(self, ids: np.ndarray) -> None:
         self._values[ids] = self._next_values[ids]
         self._apply_active(ids)
-        if self._latency_noise:
-            self._latency_noise.start(ids)
         self.batch.reset(ids, self.family.keyframe, int(mujoco.mjtStage.mjSTAGE_NONE))
+        if self._start is not None:
+            self.batch.bind("ctrl")[ids] = self._start
         qpos, qvel = self._qpos[ids], self._qvel[ids]
         self.family.reset_state([self._rngs[i] for i in ids], qpos, qvel)
         self._qpos[ids], self._qvel[ids] = qpos, qvel
+        if self._latency_noise:
+            self._latency_noise.start(ids, self.batch.bind("ctrl")[ids])
         if self.family.reset_stage:
             self.batch.forward(ids, self.family.reset_stage)
 

@@ -92,6 +92,9 @@ class Family:
         low, high = model.actuator_ctrlrange.T.copy()
         return low, high
 
+    def start_controls(self, model: mujoco.MjModel) -> np.ndarray | None:
+        """Controls (A,) in force when an episode begins, before its first action; the keyframe's if None."""
+
     def write(self, sim: Simulator, ids: np.ndarray, values: np.ndarray) -> None:
         """Write into simulations ids (n,) what the parameters of tasks values (n, D) do not say that they write.
 

@@ -6,8 +6,8 @@
 A `BatchEnv` has a `SensorActuatorModel` if a parameter of its family is of this kind. Rewards are of the true state and
 of the controls that reach the motors; only observations are changed. Entries are first biased, then noisy, then
 dropped: with one draw for all, a dropped observation repeats the last one, and the first of an episode always arrives.
-Controls are first held for a period, counted from the start of the episode, and then delayed; the idle control is
-applied until the first arrives.
+Controls are first held for a period, counted from the start of the episode, and then delayed; until the first arrives,
+those of the state that the episode begins with hold.
 """
 
 from collections.abc import Sequence
@@ -21,6 +21,7 @@ from .task import TaskSpace
 from .variation.write import Write
 
 _PURPOSE = 0x6368616E6E656C  # of the random streams, apart from those of the resets
+_DROPOUT = np.uint64(1 << 32)  # a parameter may write both, and what arrives must be as noisy as what does not
 _COMMANDS = ("action_delay", "control_period")
 
 
@@ -30,11 +31,11 @@ class SensorActuatorModel:
     Args:
         space: task space with at least one parameter that writes a quantity of kind "command" or "sensor".
         observation_size: O.
-        idle: (A,), the control before the first one arrives.
+        actions: A.
         num_envs: N.
     """
 
-    def __init__(self, space: TaskSpace, observation_size: int, idle: np.ndarray, num_envs: int):
+    def __init__(self, space: TaskSpace, observation_size: int, actions: int, num_envs: int):
         self._columns: dict[str, list[tuple[int, np.ndarray]]] = {}
         for column, p in enumerate(space.parameters):
             for write in p.writes:
@@ -42,9 +43,8 @@ class SensorActuatorModel:
                     entries = _entries(p, write, observation_size)
                     self._columns.setdefault(write.quantity, []).append((column, entries))
         longest = _most_steps(space, "action_delay")
-        self._history = np.tile(idle, (num_envs, longest + 1, 1))  # controls by elapsed step modulo its length
-        self._held = np.tile(idle, (num_envs, 1))
-        self._idle = idle.copy()
+        self._history = np.zeros((num_envs, longest + 1, actions))  # controls by elapsed step modulo its length
+        self._held = np.zeros((num_envs, actions))
         self._size = observation_size
         self._key = np.zeros(num_envs, np.uint64)
         self._draws = np.zeros(num_envs, np.uint64)
@@ -57,9 +57,9 @@ class SensorActuatorModel:
         """New random streams for simulations ids, beside their generators."""
         self._key[ids], self._draws[ids] = keys(generators, _PURPOSE), 0
 
-    def start(self, ids: np.ndarray) -> None:
-        """Simulations ids begin an episode."""
-        self._history[ids], self._held[ids] = self._idle, self._idle
+    def start(self, ids: np.ndarray, ctrl: np.ndarray) -> None:
+        """Simulations ids (n,) begin an episode, with controls (n, A) in force."""
+        self._history[ids], self._held[ids] = ctrl[:, None], ctrl
 
     def command(self, ctrl: np.ndarray, elapsed: np.ndarray, values: np.ndarray) -> np.ndarray:
         """The controls (N, A) that reach the motors in step elapsed (N,) of each episode; ctrl is what is sent."""
@@ -87,7 +87,7 @@ class SensorActuatorModel:
             observation[:, entries] += values[:, column, None] * noise[:, entries]
         if last is not None:
             for column, entries in self._columns.get("observation_dropout", ()):
-                lost = uniforms(key + np.uint64(1 + column), draw, 1)[:, 0] < values[:, column]
+                lost = uniforms(key + np.uint64(1 + column) + _DROPOUT, draw, 1)[:, 0] < values[:, column]
                 rows = np.flatnonzero(lost)[:, None]
                 observation[rows, entries] = last[rows, entries]
         return observation

@@ -4,7 +4,8 @@
     names[0]        # Observed("rootz position", "m", "joint rootz", "qpos[1]")
     print(table(names))                                          # Markdown, as in docs/observations.md
 
-`source` is an expression over the fields of an MjData, with NumPy's functions: "clip(qvel[0], -10, 10)". At the state
+`source` is an expression over the fields of an MjData and, where they vary, of its MjModel, with NumPy's functions:
+"clip(qvel[0], -10, 10)", "opt.gravity[2]". At the state
 that an episode begins with it is the observation; derived fields (xpos, cvel, ...) are one stage behind after a step,
 as in Gymnasium.
 """

@@ -241,6 +241,7 @@ def with_actuators(value: Any, handler: Any, info: ValidationInfo[Names]) -> Con
     control, names = handler(value), info.context
     if isinstance(control, TorqueControl):
         kept = control.kept(names.model) if names.model else []
+        names.kept = kept
         names.actuators = dict(enumerate([*kept, *control.joints])) if names.model else None
     elif names.model:
         names.actuators = elements(names.model, "actuators")

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, ClassVar, TypeVar
 
 import mujoco
+import numpy as np
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
@@ -40,12 +41,14 @@ class Names:
 
     Attributes:
         actuators: name of each actuator that there will be, by index; the control says so.
+        kept: those of the MJCF's among them; None for all.
         used: names of the parameters that signals and targets read.
     """
 
     def __init__(self, model: mujoco.MjModel | None, data: dict[str, Any]):
         self.model, self.used = model, set[str]()
         self.actuators: dict[int, str] | None = None
+        self.kept: list[str] | None = None
         written = data.get("parameters")
         self.parameters = dict(enumerate(written)) if isinstance(written, dict) else None
         sites, bodies = (elements(model, kind).values() if model else () for kind in ("sites", "bodies"))
@@ -58,9 +61,23 @@ class Names:
             return getattr(self, kind)
         if kind == "actuators of the MJCF":  # not those that the control adds
             return elements(self.model, "actuators") if self.model else None
+        if kind == "actuators with an activation" and self.model:
+            there = {i: self.model.actuator(int(i)).name for i in np.flatnonzero(self.model.actuator_actnum)}
+            return {int(i): name for i, name in there.items() if self.kept is None or name in self.kept}
+        if kind == "sensors" and self.model:
+            return {i: name for i, name in elements(self.model, kind).items() if name not in self.gone()}
         if kind == "bodies or sites":
             return dict(enumerate(self.frames)) or None
         return elements(self.model, kind) if self.model else None
+
+    def gone(self) -> list[str]:
+        """Sensors of the MJCF whose actuators the control replaces, none of the same name."""
+        model, actuators = self.model, (self.actuators or {}).values()
+        if model is None or self.kept is None:
+            return []
+        of_actuators = np.flatnonzero(model.sensor_objtype == int(mujoco.mjtObj.mjOBJ_ACTUATOR))
+        return [model.sensor(int(i)).name for i in of_actuators
+                if model.actuator(int(model.sensor_objid[i])).name not in actuators]  # fmt: skip
 
 
 def elements(model: mujoco.MjModel, kind: str) -> dict[int, str]:
@@ -149,13 +166,14 @@ class Named:
         wanted = value if isinstance(value, list) and self.many else [value]
         if known is None and wanted and all(isinstance(name, str | int) for name in wanted):
             return wanted if self.many else wanted[0]
-        found = dict.fromkeys((known or {})[i] for name in wanted or [""] for i in self._find(name, known or {}))
+        gone = names.gone() if self.kind == "sensors" else []
+        found = dict.fromkeys((known or {})[i] for name in wanted or [""] for i in self._find(name, known or {}, gone))
         if self.kind == "parameters":
             names.used.update(found)
         result = [(names.frames[name], name) if self.kind == "bodies or sites" else name for name in found]
         return result if self.many else result[0]
 
-    def _find(self, name: Any, known: dict[int, str]) -> list[int]:
+    def _find(self, name: Any, known: dict[int, str], gone: list[str]) -> list[int]:
         expected = f"names of {self.kind}" if self.many else f"one of the {self.kind}"
         if isinstance(name, int) and self.kind in ("bodies or sites", "parameters"):
             name = str(name)  # their order means nothing
@@ -165,6 +183,8 @@ class Named:
             raise ValueError(f"{expected}: {error}") from error
         if matches and (self.many or str(name) in known.values() or isinstance(name, int)):
             return matches
+        if name in gone:
+            raise ValueError(f"{expected}: {name!r} is of an actuator that control replaces")
         there = [n for n in known.values() if n][:40]
         raise ValueError(expected + (nearest(str(name), there) or f" (the MJCF has no {self.kind})"))
 

@@ -96,9 +96,13 @@ def _name_all(spec) -> None:
 
 
 def _replace_actuators(spec, wanted: dict) -> None:
-    """Motors or position servos on the named joints instead of all other actuators; keyframes hold their controls."""
+    """Motors or position servos on the named joints instead of all other actuators; with those go their sensors."""
     import mujoco
 
+    names = {*wanted["keep"], *(joint["name"] for joint in wanted["joints"])}
+    for sensor in list(spec.sensors):
+        if sensor.objtype == mujoco.mjtObj.mjOBJ_ACTUATOR and sensor.objname not in names:
+            spec.delete(sensor)
     for actuator in list(spec.actuators):
         if actuator.name not in wanted["keep"]:
             spec.delete(actuator)

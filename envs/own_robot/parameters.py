@@ -147,7 +147,7 @@ def check_space(space: TaskSpace, observations: int, actions: int, found: list[M
     try:
         Schedule(space)
         if SensorActuatorModel.needed(space):
-            SensorActuatorModel(space, observations, np.zeros(actions), 1)
+            SensorActuatorModel(space, observations, actions, 1)
         for split in SPLITS[: 3 if any(p.extrapolation for p in space.parameters) else 2]:
             space.sample(1, split, np.random.default_rng(0))
     except ValueError as error:

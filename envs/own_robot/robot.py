@@ -18,6 +18,7 @@ import numpy as np
 
 from metarl.util.safe_yaml import parse_mapping, read_bytes
 
+from ..actuators import robot_body
 from ..families.gymnasium_robot import uniform
 from ..family import Family
 from ..observation import Observed
@@ -34,7 +35,7 @@ from .start import KEYFRAME
 
 FILE = "robot.yaml"  # in the folder of a robot
 CAMERA = "metarl_track"
-_OF_THE_STATE = ("qpos", "qvel", "time", "ctrl", "numeric_data")  # needs no stage of the physics to be known
+_OF_THE_STATE = ("qpos", "qvel", "act", "time", "ctrl", "numeric_data")  # needs no stage of the physics to be known
 
 
 class OwnRobot(Family):
@@ -115,6 +116,7 @@ class OwnRobot(Family):
         self.keyframe = keyframes.index(start) if start else -1
         self._noise, self._told = told.start.noise(model), bool(names.used)
         self._spread = told.start.spread(model)
+        self._home = told.control.home(model, self.keyframe)
         try:
             self._control_range = told.control.range(model, self.keyframe)
         except ValueError as error:
@@ -152,6 +154,9 @@ class OwnRobot(Family):
     def control_range(self, model: mujoco.MjModel) -> tuple[np.ndarray, np.ndarray]:
         low, high = self._control_range
         return low.copy(), high.copy()
+
+    def start_controls(self, model: mujoco.MjModel) -> np.ndarray:
+        return self._home.copy()
 
     def write(self, sim: Simulator, ids: np.ndarray, values: np.ndarray) -> None:
         if self._told:
@@ -240,18 +245,19 @@ def _edits(told: RobotFile, model: mujoco.MjModel, senses: set[Sense], task: boo
     if task:
         edits["numeric"] = {"name": TASK, "data": [p.default for p in told.parameters.values()]}
     if not told.camera:
-        edits["camera"] = _camera(model)
+        joints = getattr(told.control, "joints", None)
+        driven = None if joints is None else [int(model.jnt_bodyid[model.joint(name).id]) for name in joints]
+        edits["camera"] = _camera(model, robot_body(model, driven))
     return edits
 
 
-def _camera(model: mujoco.MjModel) -> dict[str, Any]:
-    """A camera at the right of the robot that goes with it, or looks at it where it is fixed to the world."""
+def _camera(model: mujoco.MjModel, body: int) -> dict[str, Any]:
+    """A camera at the right of the robot, whose first body is given: goes with it if it is free, else looks at it."""
     data = mujoco.MjData(model)
     if model.nkey:
         mujoco.mj_resetDataKeyframe(model, data, 0)
     mujoco.mj_forward(model, data)
-    body = int(model.jnt_bodyid[0])
-    free = int(model.jnt_type[0]) not in MOVABLE
+    free = int(model.jnt_type[model.body_jntadr[body]]) not in MOVABLE
     solid = (model.geom_rbound > 0) & (model.geom_bodyid > 0)
     centre = data.subtree_com[body]
     reach = np.linalg.norm(data.geom_xpos[solid] - centre, axis=1) + model.geom_rbound[solid]

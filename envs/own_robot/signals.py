@@ -22,7 +22,7 @@ import numpy as np
 from pydantic import Field, create_model
 
 from ..actuators import controls, outputs
-from ..families.servo_robot import gravity_direction, to_body
+from ..families.servo_robot import to_body
 from ..observation import Observed
 from ..simulator import Simulator
 from ..task import TaskSpace
@@ -60,22 +60,25 @@ class Signal:
         columns: of that field.
         names: what each of the k numbers is.
         compute: from the columns (N, len(columns)) to the numbers (N, k); None if they are the numbers.
+        beside: a field of the model that compute gets as well, whole.
     """
 
     field: str
     columns: np.ndarray
     names: tuple[Observed, ...]
-    compute: Callable[[np.ndarray], np.ndarray] | None = None
+    compute: Callable[..., np.ndarray] | None = None
+    beside: str = ""
 
     def read(self, sim: Simulator) -> np.ndarray:
         """The numbers, a new contiguous array (N, k)."""
         values = np.take(field_of(sim, self.field), self.columns, axis=1)
-        return values if self.compute is None else self.compute(values)
+        more = [field_of(sim, self.beside)] if self.beside else []
+        return values if self.compute is None else self.compute(values, *more)
 
 
 def field_of(sim: Simulator, name: str) -> np.ndarray:
     """A field of all simulations, (N, size)."""
-    found = sim.expand(name) if name == "numeric_data" else sim.bind(name)
+    found = sim.expand(name) if name == "numeric_data" or name.startswith("opt.") else sim.bind(name)
     return found.reshape(len(found), -1)
 
 
@@ -110,6 +113,8 @@ OPTIONS: dict[str, tuple[Any, Any]] = {  # name of the attribute to type and fie
     "joints": (Annotated[list[str], Named("joints")], option("*", f"Hinges and slides: {_SOME}")),
     "sensors": (Annotated[list[str], Named("sensors")], option("*", f"Sensors of the MJCF: {_SOME}")),
     "actuators": (Annotated[list[str], Named("actuators")], option("*", f"Actuators: {_SOME}")),
+    "activated": (Annotated[list[str], Named("actuators with an activation")],
+                  Field("*", alias="actuators", validate_default=True, description=f"Of those with one: {_SOME}")),
     "of": (Annotated[list[Frame], _FRAMES], option(..., "Bodies or sites.")),
     "axes": (Axes, option("xyz", "Axes, such as x, xy or xyz.")),
     "frame": (Annotated[str, Choice(("world", "body"))], option("world", "Whose axes: the world's or its own.")),
@@ -255,27 +260,29 @@ def _to_body_text(quat: list[str], vector: list[str]) -> tuple[str, str, str]:
 _velocity, _spin = _motion("framelinvel", "m/s", "velocity"), _motion("frameangvel", "rad/s", "spin")
 
 
-def _tilt(words: tuple[str, ...], of_quaternion: Callable[[np.ndarray], np.ndarray]) -> Callable:
-    def build(entry: Any, built: Built) -> Signal:
-        turned = _orientation[1](entry, built)
+def _gravity(entry: Any, built: Built) -> Signal:
+    turned, direction = _orientation[1](entry, built), [f"opt.gravity[{i}]" for i in range(3)]
+    size = f"sqrt({' + '.join(f'{axis}**2' for axis in direction)})"
+    names = []
+    for i, frame in enumerate(entry.of):
+        quat = [f"sensordata[{column}]" for column in turned.columns[4 * i : 4 * i + 4]]
+        names += [Observed(f"{frame[1]} gravity {axis}", "1", " ".join(frame), f"({text}) / {size}")
+                  for axis, text in zip(_AXES, _to_body_text(quat, direction), strict=True)]  # fmt: skip
 
-        def compute(columns: np.ndarray) -> np.ndarray:
-            return np.concatenate([of_quaternion(columns[:, i : i + 4]) for i in range(0, columns.shape[1], 4)], axis=1)
+    def compute(quats: np.ndarray, gravity: np.ndarray) -> np.ndarray:
+        size = length(gravity)
+        direction = gravity / np.where(size > 0, size, 1.0)  # without gravity, an IMU feels none
+        return np.concatenate([to_body(quats[:, i : i + 4], direction) for i in range(0, quats.shape[1], 4)], axis=1)
 
-        names = []
-        for i, frame in enumerate(entry.of):
-            w, x, y, z = (f"sensordata[{column}]" for column in turned.columns[4 * i : 4 * i + 4])
-            down = (f"2 * ({w} * {y} - {x} * {z})", f"-2 * ({w} * {x} + {y} * {z})", f"2 * ({x}**2 + {y}**2) - 1")
-            sources = down if len(words) == 3 else (f"1 - 2 * ({x}**2 + {y}**2)",)
-            names += [Observed(f"{frame[1]} {word}", "1", " ".join(frame), source)
-                      for word, source in zip(words, sources, strict=True)]  # fmt: skip
-        return Signal("sensordata", turned.columns, tuple(names), compute)
-
-    return build
+    return Signal("sensordata", turned.columns, tuple(names), compute, "opt.gravity")
 
 
-def _upright(quat: np.ndarray) -> np.ndarray:
-    return (1 - 2 * (np.square(quat[:, 1]) + np.square(quat[:, 2])))[:, None]
+def _upright(entry: Any, built: Built) -> Signal:
+    turned, names = _orientation[1](entry, built), []
+    for frame, x, y in zip(entry.of, turned.columns[1::4], turned.columns[2::4], strict=True):
+        source = f"1 - 2 * (sensordata[{x}]**2 + sensordata[{y}]**2)"
+        names.append(Observed(f"{frame[1]} upright", "1", " ".join(frame), source))
+    return Signal("sensordata", turned.columns, tuple(names), lambda q: 1 - 2 * (q[:, 1::4] ** 2 + q[:, 2::4] ** 2))
 
 
 def _two_frames(entry: Any) -> list[Sense]:
@@ -315,6 +322,15 @@ def _actuator_fields(field: str, word: str, unit: str) -> Callable[[Any, Built],
         return Signal(field, np.array(columns), tuple(names))
 
     return build
+
+
+def _activation(entry: Any, built: Built) -> Signal:
+    names = []
+    for actuator in map(built.model.actuator, entry.activated):
+        first, count = int(actuator.actadr[0]), int(actuator.actnum[0])
+        names += [Observed(f"{actuator.name} activation" + (f" {i}" if count > 1 else ""), "1",
+                           f"actuator {actuator.name}", f"act[{first + i}]") for i in range(count)]  # fmt: skip
+    return Signal("act", np.array([int(name.source[4:-1]) for name in names]), tuple(names))
 
 
 def _action(entry: Any, built: Built) -> Signal:
@@ -359,10 +375,10 @@ SIGNALS: dict[str, Kind] = {
     "body_angular_velocity": Kind(("of", "axes", "frame"), "1 an axis", "rad/s", "angular velocity, likewise",
                       _spin[1], _spin[0]),
     "body_orientation": Kind(("of",), "4 a body", "1", "unit quaternion, w first", _orientation[1], _orientation[0]),
-    "body_gravity": Kind(("of",), "3 a body", "1", "unit vector of gravity (downwards) in its frame, what a tilted IMU "
-                         "senses", _tilt(("gravity x", "gravity y", "gravity z"), gravity_direction), _orientation[0]),
-    "body_upright": Kind(("of",), "1 a body", "1", "cosine of the angle between its z axis and upwards",
-                         _tilt(("upright",), _upright), _orientation[0]),
+    "body_gravity": Kind(("of",), "3 a body", "1", "unit vector of gravity, as the task has it, in its frame: what a "
+                         "tilted IMU senses", _gravity, _orientation[0]),
+    "body_upright": Kind(("of",), "1 a body", "1", "cosine of the angle between its z axis and the world's",
+                         _upright, _orientation[0]),
     "offset": Kind(("start", "end"), "3", "m", "from one body or site to another, along the axes of the world", _offset,
                    _two_frames),
     "distance": Kind(("start", "end"), "1", "m", "length of that", _distance, _two_frames),
@@ -370,6 +386,8 @@ SIGNALS: dict[str, Kind] = {
     "action_change": Kind((), "1 an actuator", "1", "their change in this step", _action, where="reward"),
     "actuator_force": Kind(("actuators",), "1 an actuator", "N m, N", "force of actuators in the last physics step",
                            _actuator_fields("actuator_force", "force", "N m, N")),
+    "actuator_activation": Kind(("activated",), "1 an actuator", "1", "activation of muscles and other actuators that "
+                                "have one", _activation),
     "actuator_velocity": Kind(("actuators",), "1 an actuator", "rad/s, m/s", "velocity of actuators, with their "
                               "gear, in the last physics step",
                               _actuator_fields("actuator_velocity", "velocity", "rad/s, m/s")),

@@ -81,15 +81,31 @@ def _payload(fields, sims, elements, values, write):
 
 
 def _strength(fields, sims, elements, values, write):
-    fixed_or_affine = fields.model.actuator_gaintype[elements] <= int(mujoco.mjtGain.mjGAIN_AFFINE)
-    if not fixed_or_affine.all():
-        raise ValueError("strength is of motors and servos; for a muscle, scale its gear")
+    model = fields.model
+    muscle = _of_type(model.actuator_gaintype, elements, mujoco.mjtGain.mjGAIN_MUSCLE)
+    proportional = model.actuator_gaintype[elements] <= int(mujoco.mjtGain.mjGAIN_AFFINE)
+    _refuse(model, elements[~(muscle | proportional)], "strength is of motors, servos and muscles")
+    # of a muscle its peak force, and what that is computed from if negative
+    for some, columns in ((elements[~muscle], slice(0, 3)), (elements[muscle], slice(2, 4))):
+        at = (sims[:, None], some, columns)
+        for name in ("actuator_gainprm", "actuator_biasprm"):
+            fields[name][at] = apply_mode(fields[name][at], values, SCALE)
     at = (sims[:, None], elements)
-    for name, columns in (("actuator_gainprm", slice(0, 3)), ("actuator_biasprm", slice(0, 3)),
-                          ("actuator_forcerange", slice(None))):
-        fields[name][(*at, columns)] = apply_mode(fields[name][(*at, columns)], values, SCALE)
-    for joint in _driven_by(fields.model, elements):  # without a limit the range is 0 to 0
+    fields["actuator_forcerange"][at] = apply_mode(fields["actuator_forcerange"][at], values, SCALE)
+    for joint in _driven_by(model, elements):  # without a limit the range is 0 to 0
         fields["jnt_actfrcrange"][sims, joint] = apply_mode(fields["jnt_actfrcrange"][sims, joint], values, SCALE)
+
+
+def _of_type(types, elements, kind) -> np.ndarray:
+    return types[elements] == int(kind)
+
+
+def _refuse(model, actuators, expected: str) -> None:
+    """ValueError for the first of some actuators, of which a quantity is not."""
+    if len(actuators):
+        odd = int(actuators[0])
+        kind = mujoco.mjtGain(int(model.actuator_gaintype[odd])).name.removeprefix("mjGAIN_").lower()
+        raise ValueError(f"{expected}; actuator {model.actuator(odd).name or odd!r} is of gaintype {kind}")
 
 
 def _driven_by(model, actuators) -> list[int]:
@@ -102,10 +118,26 @@ def _driven_by(model, actuators) -> list[int]:
 
 
 def _gain(fields, sims, elements, values, write):
-    model, at = fields.model, (sims[:, None], elements, 0)
-    fields["actuator_gainprm"][at] = new = apply_mode(fields["actuator_gainprm"][at], values, write.mode)
-    servo = elements[model.actuator_biasprm[elements, 1] == -model.actuator_gainprm[elements, 0]]
-    fields["actuator_biasprm"][sims[:, None], servo, 1] = -new[:, np.isin(elements, servo)]
+    """The force for each control; what a servo is sent to stays the same control, so its bias goes with the gain."""
+    model, (gain, bias) = fields.model, (fields[f"actuator_{name}prm"] for name in ("gain", "bias"))
+    fixed = _of_type(model.actuator_gaintype, elements, mujoco.mjtGain.mjGAIN_FIXED)
+    bound = _of_type(model.actuator_biastype, elements, mujoco.mjtBias.mjBIAS_AFFINE)
+    free = _of_type(model.actuator_biastype, elements, mujoco.mjtBias.mjBIAS_NONE)
+    _refuse(model, elements[~(fixed & (bound | free))], "gain is of motors and servos; use strength for muscles")
+    at = (sims[:, None], elements, 0)
+    old = gain[at]
+    gain[at] = new = apply_mode(old, values, write.mode)
+    ratio = np.divide(new, old, out=np.zeros_like(old), where=old != 0)
+    for i in np.flatnonzero(bound):
+        actuator = elements[i]
+        _, stiffness, damping = model.actuator_biasprm[actuator, :3]
+        if not (stiffness or damping):
+            continue
+        if not model.actuator_gainprm[actuator, 0]:
+            raise ValueError(f"gain: actuator {model.actuator(int(actuator)).name or actuator!r} has a gain of 0")
+        for column in [0, 1] if stiffness else [0, 2]:
+            was = bias[sims, actuator, column]
+            bias[sims, actuator, column] = np.where(was == -old[:, i], -new[:, i], was * ratio[:, i])
 
 
 def _kd(fields, sims, elements, values, write):

@@ -74,10 +74,10 @@ QUANTITIES: dict[str, Quantity] = {
     "tendon_damping": _field("N s/m", "tendon", "tendon_damping", "damping of a tendon"),
     "strength": Quantity("1", "actuator", (SCALE,),
                          ("actuator_gainprm", "actuator_biasprm", "actuator_forcerange", "jnt_actfrcrange"),
-                         "force of a motor or servo at the same control, and the limit (actuatorfrcrange) of a joint "
-                         "that no other drives; 0 is a dead motor"),
+                         "force of a motor, servo or muscle at the same control, and the limit (actuatorfrcrange) of a "
+                         "joint that no other drives; 0 is a dead motor"),
     "gain": Quantity("N m, N per control", "actuator", _ALL, ("actuator_gainprm", "actuator_biasprm"),
-                     "gain of an actuator, the stiffness kp of a position servo"),
+                     "gain of a motor; of a servo its stiffness kp, or of a velocity servo kv, at the same target"),
     "kd": _field("N m s/rad, N s/m", "actuator", "actuator_biasprm", "damping kd (`kv`) of a position servo"),
     "encoder_offset": _field("rad, m", "actuator", "actuator_biasprm", "what the encoder of a position servo reads too "
                              "much, as the servo feels it; let the parameter write `observation_bias` as well",

@@ -22,6 +22,7 @@ from scipy.spatial.distance import cdist
 from metarl.agents import Adapter
 from metarl.algorithms.sampling import collect, episode
 from metarl.envs import BatchEnv, Tasks
+from metarl.envs.actuators import robot_body
 from metarl.evaluation.statistics import format_number
 from metarl.util.rng import stream
 
@@ -83,8 +84,8 @@ class Replay:
         )
 
     def root(self, task: int) -> int:
-        """The first body that joints move."""
-        return int(np.flatnonzero(self.models[task].body_dofnum > 0)[0])
+        """The first body of the robot that joints move."""
+        return robot_body(self.models[task])
 
     @property
     def frames(self) -> list[int]:

@@ -63,7 +63,7 @@ def test_delayed_and_held_controls_are_those_of_a_plain_loop(period):
         data.qpos[:], sent = start[i, 0], []
         for step, move in enumerate(moves[:, i, 0]):
             sent.append(np.clip(1 + 2 * move, -1, 3) if step % period == 0 else sent[-1])
-            control = sent[step - delay] if step >= delay else 1.0  # the control of action 0 until the first arrives
+            control = sent[step - delay] if step >= delay else 0.0  # that of the reset until the first arrives
             data.ctrl[:] = control
             mujoco.mj_step(model, data, nstep=2)
             np.testing.assert_array_equal(observed[step, i], [data.qpos[0], data.qvel[0]])
@@ -216,3 +216,19 @@ def test_a_change_in_mid_episode_comes_at_its_step(mode):
 def test_a_channel_that_cannot_be_is_refused(parameters, message):
     with pytest.raises(ValueError, match=message):
         BatchEnv(Pendulum(*parameters), 2)
+
+
+def test_what_arrives_is_as_noisy_as_what_is_lost():
+    """One parameter may write both noise and dropout."""
+    both = Parameter("p", "1", "", 0.0, "uniform", 0.0, 0.9,
+                     writes=(Write("observation_noise", (0,)), Write("observation_dropout", (0,))))  # fmt: skip
+    env = BatchEnv(Pendulum(both), 4000, autoreset_mode="Disabled")
+    env.reset(seed=0, options={"tasks": env.space.tasks(p=[0.3] * 4000)})
+    last, moved = None, []
+    for _ in range(3):
+        observation = env.step(np.zeros((4000, 1)))[0][:, 0]
+        noise = observation - env.batch.bind("qpos")[:, 0]
+        moved.append(noise if last is None else noise[observation != last])
+        last = observation
+    assert len(moved[1]) == pytest.approx(0.7 * 4000, rel=0.05)
+    assert np.std(np.concatenate(moved[1:])) == pytest.approx(0.3, rel=0.03)

@@ -198,7 +198,8 @@ def test_it_is_a_loop_of_single_simulations(folder):
         data.sensordata[:] = env.batch.bind("sensordata")[i]
         fields = {name: getattr(data, name) for name in ("qpos", "qvel", "ctrl", "sensordata", "time")}
         fields |= {name: env.batch.bind(name)[i] for name in ("actuator_force", "actuator_velocity")}
-        fields |= {"numeric_data": model.numeric_data} | {n: getattr(np, n) for n in ("cos", "sin", "sqrt")}
+        fields |= {"numeric_data": model.numeric_data, "opt": model.opt}
+        fields |= {n: getattr(np, n) for n in ("cos", "sin", "sqrt")}
         expected = [eval(entry.source, {}, fields) for entry in env.family.observation_names()]
         np.testing.assert_allclose(observation[i], expected, rtol=1e-14, atol=1e-15)
 

@@ -55,7 +55,7 @@ class PlainRobot:
         self.data.qpos[:], self.data.qvel[:] = env.batch.bind("qpos")[i], env.batch.bind("qvel")[i]
         self.reach = {"Go1Velocity": 0.5, "PandaReach": 1.0, "LeapSpin": 0.6}[self.name]
         self.low, self.high = self.model.key_ctrl[0] - self.reach, self.model.key_ctrl[0] + self.reach
-        self.sent = [0.5 * (self.low + self.high)] * 3
+        self.sent = [self.model.key_ctrl[0].copy()] * 3
 
     def step(self, action):
         low, high, reach = self.low, self.high, self.reach
