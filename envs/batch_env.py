@@ -82,6 +82,7 @@ class BatchEnv(TaskVectorEnv):
         self._gain = 0.5 * (self._high - self._low) / action_scale
         self._bias = 0.5 * (self._high + self._low)
         self._active = self._values.copy()  # (N, D), the tasks with what is not active yet at its default
+        self._begun = np.ones(self._values.shape, bool)
         self._schedule = Schedule(self.space)
         self._writer = Writer(self.space, self.model)  # refuses what the model does not have, before the first task
 
@@ -96,6 +97,11 @@ class BatchEnv(TaskVectorEnv):
     def parameters(self) -> np.ndarray:
         """Task values active at this step (N, D), a copy; a parameter that starts later is still at its default."""
         return self._active.copy()
+
+    @property
+    def begun(self) -> np.ndarray:
+        """Which parameters are active at this step (N, D) bool, a copy."""
+        return self._begun.copy()
 
     def change_tasks(self, tasks: Tasks) -> None:
         """Give simulation i the task tasks[i] at once, in mid-episode, and from its next resets on.
@@ -179,7 +185,8 @@ class BatchEnv(TaskVectorEnv):
 
     def _apply_active(self, ids: np.ndarray) -> None:
         """Write what is active of the tasks of simulations ids (sorted) at their present step, where it is new."""
-        values = self._schedule.active(self._values[ids], self._elapsed[ids])
+        self._begun[ids] = self._schedule.begun(self._values[ids], self._elapsed[ids])
+        values = self._schedule.active(self._values[ids], self._begun[ids])
         new = (values != self._active[ids]).any(axis=1)
         if new.any():
             self._active[ids[new]] = values[new]

@@ -4,7 +4,8 @@
         Parameter("motor", "1", "which motor dies", -1, "choice", choices=(-1, 0, 1), writes=..., onset="step"),
         Parameter("step", "steps", "when", 50, "choice", choices=tuple(range(20, 80))),
     ))
-    Schedule(space).active(values, elapsed)               # (n, 2): before its step, motor is at its default
+    schedule = Schedule(space)
+    schedule.active(values, schedule.begun(values, elapsed))    # (n, 2): before its step, motor is at its default
 
 An onset of t means: steps 0 to t - 1 of an episode happen at the default, step t and all later ones at the task's
 value.
@@ -35,12 +36,16 @@ class Schedule:
         """Which simulations, of tasks values (N, D), come to an onset with the step after elapsed (N,) others."""
         return np.logical_or.reduce([elapsed == np.ceil(step(values)) for _, step in self._late])
 
-    def active(self, values: np.ndarray, elapsed: np.ndarray) -> np.ndarray:
-        """The values (n, D) that hold in the step after elapsed (n,) others, a new array."""
-        values, tasks = values.copy(), values
+    def begun(self, values: np.ndarray, elapsed: np.ndarray) -> np.ndarray:
+        """Which parameters are active in the step after elapsed (n,) others, (n, D) bool."""
+        begun = np.ones(values.shape, bool)
         for column, step in self._late:
-            values[elapsed < step(tasks), column] = self._defaults[column]
-        return values
+            begun[:, column] = elapsed >= step(values)
+        return begun
+
+    def active(self, values: np.ndarray, begun: np.ndarray) -> np.ndarray:
+        """The values (n, D) that hold where those `begun` (n, D) are active, a new array."""
+        return np.where(begun, values, self._defaults)
 
     @staticmethod
     def _step_of(space: TaskSpace, parameter: Parameter) -> Callable[[np.ndarray], np.ndarray | int]:

@@ -79,6 +79,11 @@ class TaskVectorEnv(Autoreset):
         """Task values active at this step (N, D), a copy."""
         return self._values.copy()
 
+    @property
+    def begun(self) -> np.ndarray:
+        """Which parameters are active at this step (N, D) bool, a copy."""
+        return np.ones(self._values.shape, bool)
+
     def model_of(self, i: int, model: mujoco.MjModel | None = None) -> mujoco.MjModel:
         """The model with simulation i's task in it, written into model, one that this returned before, if it fits."""
         raise NotImplementedError

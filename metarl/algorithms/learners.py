@@ -40,7 +40,8 @@ def make_env(config: Config, num_envs: int) -> BatchEnv:
         autoreset_mode=AutoresetMode.DISABLED,
         num_threads=config.threads,
     )
-    return cast(BatchEnv, OracleEnv(made)) if config.algorithm.oracle else made  # all of a BatchEnv is there
+    # all of a BatchEnv is there
+    return cast(BatchEnv, OracleEnv(made, config.revision)) if config.algorithm.oracle else made
 
 
 def training_env(config: Config) -> BatchEnv:

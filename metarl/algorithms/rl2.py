@@ -35,6 +35,7 @@ from metarl.algorithms.trials import Trials, Windows, pack, trial_advantages
 from metarl.algorithms.trials_config import TrialsConfig
 from metarl.config import Config
 from metarl.envs import BatchEnv
+from metarl.envs.oracle import told_names
 from metarl.util.rng import stream
 from metarl.util.torch_runtime import ONE_BY_ONE, Work, side_by_side
 
@@ -98,6 +99,7 @@ class RL2:
     def make_policy(self) -> RecurrentPolicy:
         """What is trained."""
         settings, observation_dim = cast(RL2Config, self.settings), self.spec.observation_dim
+        task = told_names(self.spec.task_space, self.config.revision)
         return RecurrentPolicy(
             observation_dim,
             self.spec.action_dim,
@@ -106,9 +108,7 @@ class RL2:
             **self.perceptrons(),
             memory_options=settings.memory_options,
             hypernetwork=settings.hypernetwork,
-            predictions={"nothing": 0, "task": self.spec.task_space.dim, "next_observation": observation_dim}[
-                settings.predict
-            ],
+            predictions={"nothing": 0, "task": len(task), "next_observation": observation_dim}[settings.predict],
             predict_from_action=settings.predict == "next_observation",
         )
 
@@ -146,7 +146,7 @@ class RL2:
         """A trial in every simulation; (N, E) values behind its episodes, if they are wanted; metrics."""
         adapter = self.adapter()
         rollouts, metrics = self.collect_episodes(env, adapter, iteration)
-        trials = pack(rollouts, self.policy, self.reward_normalizer, env.tasks)
+        trials = pack(rollouts, self.policy, self.reward_normalizer, env.tasks, self.config.revision)
         behind = None
         if self.config.bootstrap_at_horizon:
             values = [self.returns(adapter.values(r.state, r.last_observations)) for r in rollouts]

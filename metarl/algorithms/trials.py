@@ -17,7 +17,7 @@ import torch
 
 from metarl.agents import Normalizer, RecurrentPolicy, Rollout, generalized_advantages
 from metarl.envs import Tasks
-from metarl.envs.oracle import scaled
+from metarl.envs.oracle import told
 
 
 class Trials(NamedTuple):
@@ -31,7 +31,7 @@ class Trials(NamedTuple):
         ends: (N, L) bool, the last step of an episode.
         terminated: (N, L) bool, it ended in a terminal state and not by the time limit.
         valid: (N, L) bool.
-        tasks: (N, D) float32, the task of each trial, each parameter's training range being [-1, 1].
+        tasks: (N, C) float32, the task of each trial as an oracle is told it.
     """
 
     inputs: torch.Tensor
@@ -81,9 +81,13 @@ class Windows:
 
 
 def pack(
-    rollouts: Sequence[Rollout], policy: RecurrentPolicy, reward_normalizer: Normalizer, tasks: Tasks
+    rollouts: Sequence[Rollout],
+    policy: RecurrentPolicy,
+    reward_normalizer: Normalizer,
+    tasks: Tasks,
+    revision: int = 2,
 ) -> Trials:
-    """The trials whose episode e is ``rollouts[e]``, in N tasks."""
+    """The trials whose episode e is ``rollouts[e]``, in N tasks, told as an OracleEnv of that revision does."""
     lived = np.logical_and.reduce([~rollout.diverged for rollout in rollouts])  # (M, K)
     valid = _rows([rollout.valid & lived[:, None] for rollout in rollouts])  # (N, E * T)
     length = max(1, int(valid.sum(1).max()))
@@ -114,7 +118,7 @@ def pack(
         ends=packed([r.terminated | r.truncated for r in rollouts]),
         terminated=packed([r.terminated for r in rollouts]),
         valid=np.take_along_axis(valid, order, axis=1),
-        tasks=scaled(tasks.space, tasks.values).astype(np.float32),
+        tasks=told(tasks.space, tasks.values, revision=revision).astype(np.float32),
     )
 
 

@@ -6,6 +6,7 @@ Plain data, see docs/export.md. It stands beside the ONNX file as JSON, and in t
 key of the document, its value in JSON.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import mujoco
@@ -13,6 +14,7 @@ import numpy as np
 
 from metarl.envs import BatchEnv, Parameter, Tasks
 from metarl.envs.actuators import controls
+from metarl.envs.oracle import told_names
 from metarl.runs import versions
 from metarl.runs.checkpoint import Checkpoint
 from metarl.runs.run import Run, threads
@@ -34,6 +36,7 @@ def describe(
         adaptation: how.
     """
     low, high = env.family.control_range(env.model)
+    oracle = getattr(run.config.algorithm, "oracle", False)
     return {
         "format": FORMAT,
         "run": run.id,
@@ -43,7 +46,7 @@ def describe(
         "options": dict(run.config.env.options),
         "control_rate": 1.0 / env.dt,
         "action_scale": run.config.env.action_scale,
-        "observation": _observation(env, getattr(run.config.algorithm, "oracle", False)),
+        "observation": _observation(env, told_names(env.space, run.config.revision) if oracle else ()),
         "joints": _joints(env.model),
         "actuators": [_actuator(env.model, i, float(low[i]), float(high[i])) for i in range(env.model.nu)],
         "task_space": [_parameter(parameter) for parameter in env.space.parameters],
@@ -53,11 +56,11 @@ def describe(
     }
 
 
-def _observation(env: BatchEnv, oracle: bool) -> list[dict[str, Any]]:
+def _observation(env: BatchEnv, told: Sequence[str]) -> list[dict[str, Any]]:
     """Name, unit and element of each number; of a family that does not say, the number's index alone."""
     entries = [{"name": x.name, "unit": x.unit, "element": x.element} for x in env.family.observation_names()]
-    if entries and oracle:  # training ranges are -1 to 1
-        entries += [{"name": name, "unit": "1", "element": "task"} for name in env.space.names]
+    if entries:  # of an oracle: training ranges are -1 to 1, categories have a column for each choice
+        entries += [{"name": name, "unit": "1", "element": "task"} for name in told]
     return entries or [{"name": str(i)} for i in range(env.single_observation_space.shape[0])]
 
 

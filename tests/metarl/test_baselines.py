@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from metarl.algorithms.learners import make_env, make_learner, training_env
-from metarl.config import changed, load_config
+from metarl.config import changed, config_names, load_config
 from metarl.evaluation.adaptation_curve import measure
 from metarl.runs.checkpoint import save
 from metarl.runs.run import open_run, start
@@ -57,9 +57,11 @@ def test_a_policy_that_is_told_the_task_acts_on_it(name):
 
 def test_it_is_told_the_parameters_in_force():
     env = make_env(changed(load_config("half_cheetah_disabled_joint/oracle"), SMALL), 7)
-    env.set_tasks(env.space.tasks(disabled_joint=[-1, 0, 1, 2, 3, 4, 5]))
+    env.set_tasks(env.space.tasks(disabled_joint=[-1, 1, 2, 3, 4, 5, 0]))
     observation, _ = env.reset(seed=0)
-    np.testing.assert_allclose(observation[:, -1], np.linspace(-1, 1, 7))
+    np.testing.assert_array_equal(observation[:, -6:], np.eye(7, 6))  # the back thigh is held out
+    before = make_env(changed(load_config("half_cheetah_disabled_joint/oracle"), SMALL | {"revision": 1}), 1)
+    assert before.single_observation_space.shape == (17 + 1,)
 
 
 def test_both_budgets_are_in_the_files(tmp_path):
@@ -75,3 +77,16 @@ def test_both_budgets_are_in_the_files(tmp_path):
     result = evaluate_run(open_run(tmp_path / "run"))
     assert result.origin["training_env_steps"] == 3 * 2 * 3 * 2 * 4  # iterations, rounds, tasks, episodes, horizon
     assert result.env_steps.tolist() == [[8, 8], [8, 8]]  # rounds, tasks; episodes times horizon
+
+
+REFERENCES = {"rl2_no_memory": "rl2", "rl2_oracle": "rl2", "oracle": "promp"}
+
+
+@pytest.mark.parametrize("name", [name for name in config_names() if name.partition("/")[2] in REFERENCES])
+def test_a_reference_has_as_many_weights_as_what_it_is_a_reference_for(name):
+    folder, _, reference = name.partition("/")
+    counts = [
+        sum(value.numel() for value in make_learner(load_config(of)).adapter().params.values())
+        for of in (name, f"{folder}/{REFERENCES[reference]}")
+    ]
+    assert counts[0] == pytest.approx(counts[1], rel=0.006)
