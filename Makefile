@@ -26,7 +26,7 @@ test: lint rendering browser
 	$(BIN)/python -m pytest -n 2 -q
 
 quick: lint
-	$(BIN)/python -m pytest -n 2 -q -m "not (slow or gl or metaworld or sb3 or browser)"
+	$(BIN)/python -m pytest -n 2 -q -m "not (slow or gl or metaworld or sb3 or browser or whole)"
 
 lint: install
 	$(BIN)/ruff check

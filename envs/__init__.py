@@ -24,7 +24,7 @@ from .registry import FAMILIES, family_class, make, make_family, register
 if TYPE_CHECKING:
     from .batch_env import BatchEnv
     from .family import Family
-    from .metaworld.env import MetaWorldEnv
+    from .mixed_env import MixedEnv, Mixture
     from .oracle import OracleEnv
     from .own_robot.robot import OwnRobot
     from .parameter import Parameter
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
     from .variation.write import Write
 
 __all__ = [
-    "FAMILIES", "QUANTITIES", "SPLITS", "BatchEnv", "Family", "MetaWorldEnv", "MissingExtra", "OracleEnv", "OwnRobot",
-    "Parameter", "Simulator", "SingleEnv", "TaskSpace", "TaskVectorEnv", "Tasks", "TrialEnv", "TrialVectorEnv", "Write",
-    "family_class", "make", "make_family", "register",
+    "FAMILIES", "QUANTITIES", "SPLITS", "BatchEnv", "Family", "MissingExtra", "MixedEnv", "Mixture", "OracleEnv",
+    "OwnRobot", "Parameter", "Simulator", "SingleEnv", "TaskSpace", "TaskVectorEnv", "Tasks", "TrialEnv",
+    "TrialVectorEnv", "Write", "family_class", "make", "make_family", "register",
 ]
 _HOMES = {
-    "batch_env": ["BatchEnv"], "family": ["Family"], "metaworld.env": ["MetaWorldEnv"], "oracle": ["OracleEnv"],
+    "batch_env": ["BatchEnv"], "family": ["Family"], "mixed_env": ["MixedEnv", "Mixture"], "oracle": ["OracleEnv"],
     "own_robot.robot": ["OwnRobot"], "parameter": ["Parameter"], "simulator": ["Simulator"],
     "single_env": ["SingleEnv"], "task": ["SPLITS", "Tasks", "TaskSpace"], "task_env": ["TaskVectorEnv"],
     "trial": ["TrialEnv", "TrialVectorEnv"], "variation.quantities": ["QUANTITIES"], "variation.write": ["Write"],

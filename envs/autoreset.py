@@ -27,12 +27,14 @@ class Transition:
         terms: parts of the reward, (N,) each.
         terminated: (N,) bool, ended by itself; None for nobody.
         diverged: (N,) bool, the physics broke down; None for nobody.
+        solved: (N,) bool, the task is done at this step; None if the environment does not say.
     """
 
     observation: np.ndarray
     terms: dict[str, np.ndarray] = field(default_factory=dict)
     terminated: np.ndarray | None = None
     diverged: np.ndarray | None = None
+    solved: np.ndarray | None = None
 
 
 class Autoreset(VectorEnv):
@@ -46,6 +48,7 @@ class Autoreset(VectorEnv):
         self._everyone, self._nobody = np.ones(num_envs, bool), np.zeros(num_envs, bool)
         self._everyone.flags.writeable = self._nobody.flags.writeable = False
         self._observation: np.ndarray | None = None
+        self._success: np.ndarray | None = None  # (N,) solved at any step so far, of environments that say so
 
     def _chosen(self, seed: Seed, options: dict[str, Any] | None) -> np.ndarray:
         """The simulations (n,), sorted, that a reset's arguments mean."""
@@ -65,10 +68,6 @@ class Autoreset(VectorEnv):
 
     def _discard(self, ids: np.ndarray) -> None:
         """The physics of simulations ids has broken down: nothing of their state is of use."""
-
-    def _flags(self, mask: np.ndarray) -> dict[str, np.ndarray]:
-        """What info has of the simulations in the mask, beside terms and divergence."""
-        return {}
 
     def _describe(self, i: int) -> str:
         """Simulation i in words."""
@@ -126,6 +125,9 @@ class Autoreset(VectorEnv):
         terminated = self._nobody if now.terminated is None else now.terminated
         diverged = self._nobody if now.diverged is None else stepped & now.diverged
         terminated, truncated = stepped & terminated, stepped & (self._elapsed >= self.horizon)
+        if now.solved is not None:
+            before = self._nobody if self._success is None else self._success
+            self._success = before | (now.solved & stepped & ~diverged)
         broken = now.diverged is not None and diverged.any()
         if left is not self._nobody:
             observation[left] = self._observation[left]
@@ -159,12 +161,15 @@ class Autoreset(VectorEnv):
     def _restart(self, ids: np.ndarray) -> None:
         """Begin an episode in simulations ids."""
         self._elapsed[ids], self._terminated[ids], self._truncated[ids] = 0, False, False
+        if self._success is not None:
+            self._success[ids] = False
         self._begin(ids)
 
     def _info(self, terms: dict[str, np.ndarray], diverged: np.ndarray, mask: np.ndarray) -> dict[str, Any]:
         """Gymnasium's vector info: each key with a mask _key of the simulations it holds for."""
         nested = dict(terms) | {f"_{name}": mask for name in terms}
-        info = {"reward_terms": nested, **self._flags(mask), "diverged": diverged}
+        success = {} if self._success is None else {"success": self._success & mask}
+        info = {"reward_terms": nested, **success, "diverged": diverged}
         return info | {f"_{name}": mask for name in info}
 
     def _final(self, observation, terms, diverged, ended) -> dict[str, Any]:

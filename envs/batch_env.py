@@ -91,7 +91,7 @@ class BatchEnv(TaskVectorEnv):
         self._latency_noise = SensorActuatorModel(self.space, size, self.model.nu, num_envs) if needed else None
         # more is divergence, and never observed
         limit = float(mujoco.mjMAXVAL)
-        self._set_spaces(np.full(self.model.nu, action_scale, np.float32), -limit, limit, size)
+        self._set_spaces(np.full(len(self._low), action_scale, np.float32), -limit, limit, size)
 
     @property
     def parameters(self) -> np.ndarray:
@@ -158,7 +158,8 @@ class BatchEnv(TaskVectorEnv):
             diverged = np.logical_or.reduce([self._warnings.any(axis=1), *found])
         if self._latency_noise:
             observation = self._latency_noise.step(observation, self._active, stepped, restart, self._observation)
-        return Transition(observation, terms, terminated, diverged)
+        solved = self.family.solved(self.batch, derived, self._active)
+        return Transition(observation, terms, terminated, diverged, solved)
 
     def _discard(self, ids: np.ndarray) -> None:
         self.batch.reset(ids)
@@ -174,8 +175,7 @@ class BatchEnv(TaskVectorEnv):
         self._qpos[ids], self._qvel[ids] = qpos, qvel
         if self._latency_noise:
             self._latency_noise.start(ids, self.batch.bind("ctrl")[ids])
-        if self.family.reset_stage:
-            self.batch.forward(ids, self.family.reset_stage)
+        self.family.begin(self.batch, ids, self._active[ids])
 
     def _first(self, ids: np.ndarray) -> np.ndarray:
         observation = self._observe()

@@ -50,6 +50,7 @@ class Family:
     Attributes:
         name: family name, the key in FAMILIES.
         batched: whether BatchEnv steps it, in a mujoco.batch.Batch; False for what brings an environment of its own.
+        actuated: whether actions are controls of the model's actuators, so that a policy can be exported to a robot.
         space: TaskSpace of the family.
         frame_skip: physics steps per environment step.
         horizon: default episode length in environment steps.
@@ -58,6 +59,8 @@ class Family:
         keyframe: keyframe of the model that episodes start from, before reset noise; -1 for qpos0 and zero controls.
         reset_stage: what is computed of the state that an episode begins with. A family that binds derived fields
             needs their stage, or they are those of the last episode; mjSTAGE_ACC is Gymnasium's mj_forward.
+        step_stage: what is computed of the state after each step; at mjSTAGE_NONE derived fields are one physics step
+            behind it, as after mj_step.
         persistent: keep an MjData for each simulation, for what only data_of can tell; see mujoco.batch.Batch.
         camera: name of the camera that SingleEnv renders with.
         extra: what must be installed besides metarl for build to work; None if nothing.
@@ -66,11 +69,13 @@ class Family:
     name: str
     space: TaskSpace
     batched: bool = True
+    actuated: bool = True
     frame_skip: int = 1
     horizon: int = 100
     state_limit: float = 1e4
     keyframe: int = -1
     reset_stage: int = int(mujoco.mjtStage.mjSTAGE_NONE)
+    step_stage: int = int(mujoco.mjtStage.mjSTAGE_NONE)
     persistent: bool = False
     camera: str
     extra: Extra | None = None
@@ -104,21 +109,33 @@ class Family:
     def reset_state(self, rngs: Sequence[np.random.Generator], qpos: np.ndarray, qvel: np.ndarray) -> None:
         """Add reset noise in place to qpos (n, nq) and qvel (n, nv), one generator a row."""
 
+    def begin(self, sim: Simulator, ids: np.ndarray, values: np.ndarray) -> None:
+        """What else an episode of simulations ids (n,) in tasks values (n, D) begins with, after reset_state.
+
+        Computes reset_stage of the state if not overridden.
+        """
+        if self.reset_stage:
+            sim.forward(ids, self.reset_stage)
+
     def before(self, sim: Simulator) -> Array:
         """What the reward needs of the state before a step, a new array; the positions (N, nq) if not overridden."""
         qpos = sim.bind("qpos")
         return namespace(qpos).asarray(qpos, copy=True)
 
+    def command(self, sim: Simulator, ctrl: Array, ids: np.ndarray | None) -> None:
+        """Give simulations ids (all if None) the controls ctrl (N, A) for their next step."""
+        sim.bind("ctrl")[...] = ctrl
+
     def advance(self, sim: Simulator, ctrl: Array, ids: np.ndarray | None) -> None:
         """One environment step of simulations ids (all if None) under controls ctrl (N, A)."""
-        sim.bind("ctrl")[...] = ctrl
+        self.command(sim, ctrl, ids)
         chunk = max(1, _SUBSTEPS_PER_CALL // self.frame_skip)
         if sim.nsim <= chunk:
-            sim.step(ids, nstep=self.frame_skip)
+            sim.step(ids, nstep=self.frame_skip, stage=self.step_stage)
             return
         ids = np.arange(sim.nsim) if ids is None else ids
         for start in range(0, len(ids), chunk):
-            sim.step(ids[start : start + chunk], nstep=self.frame_skip)
+            sim.step(ids[start : start + chunk], nstep=self.frame_skip, stage=self.step_stage)
 
     def derive(self, sim: Simulator) -> Any:
         """What both observation and reward need of the present state, computed once a step."""
@@ -142,6 +159,10 @@ class Family:
 
     def terminated(self, sim: Simulator, values: Array) -> Array | None:
         """Which simulations have ended by themselves, (N,) bool; None if episodes of this family never do."""
+        return None
+
+    def solved(self, sim: Simulator, derived: Any, values: Array) -> Array | None:
+        """In which simulations the task is done at this step, (N,) bool; None if this family does not say."""
         return None
 
 

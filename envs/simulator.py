@@ -33,8 +33,8 @@ class Simulator(Protocol):
         """A field of MjModel with values of its own in each simulation, (N, ...); options as "opt.<name>"."""
         ...
 
-    def step(self, ids: np.ndarray | None = None, nstep: int = 1) -> None:
-        """nstep physics steps."""
+    def step(self, ids: np.ndarray | None = None, nstep: int = 1, stage: int = 0) -> None:
+        """nstep physics steps, and at the new state what is computed up to a stage."""
         ...
 
     def reset(self, ids: np.ndarray | None = None, keyframe: int = -1, stage: int = 0) -> None:

@@ -106,6 +106,9 @@ class TaskSpace:
                 " draw them from different splits"
             )
 
+    def check(self, tasks: "Tasks") -> None:
+        """Raise ValueError for tasks within the ranges that no environment can have; none if not overridden."""
+
     def to_json(self) -> dict[str, Any]:
         """{"family", "parameters"}: plain data, without what the parameters write in a robot."""
         return {"family": self.family, "parameters": [p.to_json() for p in self.parameters]}

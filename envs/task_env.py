@@ -4,7 +4,7 @@
         def _begin(self, ids): ...                       # puts simulations at the start of an episode
         def _simulate(self, actions, stepped): ...       # one step of them, as a Transition
 
-`BatchEnv` steps in `mujoco.batch.Batch`, `MetaWorldEnv` in worker processes. Steps and resets are those of
+`BatchEnv` steps in `mujoco.batch.Batch`, `MixedEnv` in one for each of several models. Steps and resets are those of
 `Autoreset`, what an episode's end means.
 """
 
@@ -106,11 +106,8 @@ class TaskVectorEnv(Autoreset):
             )
         if tasks.space is not self.space and tasks.space != self.space:
             tasks = Tasks(self.space, tasks.values)  # the ranges of two spaces of a family may differ
-        self._check(tasks)
+        self.space.check(tasks)
         self._next_values = tasks.values
-
-    def _check(self, tasks: Tasks) -> None:
-        """ValueError for tasks that the family's space lets through and the environment cannot have."""
 
     @property
     def random_streams(self) -> tuple[np.random.Generator | None, ...]:

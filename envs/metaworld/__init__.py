@@ -1,1 +1,1 @@
-"""Meta-World's benchmarks: the environment, its tasks, and what steps its simulations in worker processes."""
+"""Meta-World's benchmarks: their families, their tasks, and the definitions of their 50 environments."""

@@ -181,6 +181,11 @@ class GoalSpace(TaskSpace):
         return np.where(np.isin(self._keys(values), trained), 0, 1)
 
 
+def name_of(number: float) -> str:
+    """The environment of that number in Meta-World's list."""
+    return _TABLE[int(number)][0]
+
+
 def environment_of(row: np.ndarray) -> tuple[str, Box, np.ndarray]:
     """Name and box of the environment of one task (D,), and its position (3,) or (6,)."""
     name, box = _TABLE[int(row[0])]

@@ -66,12 +66,12 @@ def record(env: BatchEnv, act: Callable[[], object]) -> Recording:
 
 def replay(env: BatchEnv, recording: Recording) -> float:
     """Seconds that the physics alone takes from the same states under the same controls."""
-    batch, ctrl, substeps = env.batch, env.batch.bind("ctrl"), env.family.frame_skip
+    batch, family = env.batch, env.family
     batch.state[:] = recording.initial
     start = time.perf_counter()
     for control, ids in recording.steps:
-        ctrl[:] = control
-        batch.step(ids, nstep=substeps)
+        family.command(batch, control, ids)
+        batch.step(ids, nstep=family.frame_skip)
     return time.perf_counter() - start
 
 
@@ -86,7 +86,7 @@ def steps_vs_physics(env: BatchEnv, rounds: int, seconds: float) -> tuple[float,
     ratios, speeds, steps = [], [], 3
     for i in range(rounds + 1):
         env.reset(seed=stream(0, "bench", i))
-        actions = rng.uniform(-1, 1, (steps, env.num_envs, env.model.nu))
+        actions = rng.uniform(-1, 1, (steps, env.num_envs, len(env.single_action_space.low)))
 
         def walk(actions=actions):
             for action in actions:

@@ -10,8 +10,7 @@ call during a whole meta-iteration.
     result["families"]["AntDir"]           # 1 would be observations, rewards and bookkeeping that cost nothing
 
 The ratios of the families are those of 200 simulations with tasks of training under random actions, without a policy,
-without resets and without ends of episodes. Left out are Meta-World, which does not run in a Batch, and extras that are
-not installed.
+without resets and without ends of episodes. Left out are Meta-World and extras that are not installed.
 """
 
 import contextlib
@@ -120,7 +119,7 @@ def families(
     ratios = {}
     for name in FAMILIES.names() if names is None else names:
         family = make_family(name)
-        if not family.batched:
+        if not (family.batched and family.actuated):  # Meta-World is measured apart
             continue
         try:
             env = BatchEnv(endless(family), SIMULATIONS, horizon=2**31, autoreset_mode=AutoresetMode.DISABLED)

@@ -108,7 +108,7 @@ def export_run(
     _require_packages()
     target = None if out is None else _target(Path(out), force)
     config = run.config
-    if not config.env.load_family().batched:
+    if not config.env.load_family().actuated:
         raise UserError(f"export: the actions of {config.env.family} are not controls of actuators; it has no export")
     with torch_threads(threads(config)):
         saved = run.checkpoint()

@@ -81,8 +81,8 @@ def find_family(subject: str) -> Family:
     """The family of a robot's file or folder, or the shipped one of that name."""
     if subject in FAMILIES:
         family = make_family(subject)
-        if not family.batched:
-            raise UserError(f"check: {subject} is simulated by its own package, which has tests of its own")
+        if not family.actuated:
+            raise UserError(f"check: the actions of {subject} are not controls of actuators; check is for robots")
         return family
     if not Path(subject).exists():
         raise UserError(f"check: got {subject!r}, expected a robot's YAML file, its folder, or a family"

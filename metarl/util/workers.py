@@ -1,9 +1,9 @@
 """Objects in worker processes, with arrays in memory that all of them share.
 
-    with Workers("metarl.envs.metaworld.sim:Simulations", FIELDS, n=800, count=2) as workers:
-        workers.arrays["todo"][:] = RESET        # (800,); worker w has rows w, w + 2, w + 4, ...
-        workers.call("run")                      # simulations.run() in each worker at once; waits for all
-        workers.arrays["observation"]            # (800, 39)
+    with Workers("my_module:Counter", {"total": ((3,), "f8")}, n=800, count=2) as workers:
+        workers.arrays["total"][:] = 0.0         # (800, 3); worker w has rows w, w + 2, w + 4, ...
+        workers.call("count", 10)                # counter.count(10) in each worker at once; waits for all
+        workers.arrays["total"]                  # (800, 3)
 
 Each worker is a fresh Python, so it inherits neither threads nor locks, and does not run the caller's script again;
 the caller's plugins (`metarl.util.plugins`) are imported there too.
@@ -94,10 +94,6 @@ class Workers:
             self._unanswered.add(number)
         answers = self._answers(chosen)
         return [answers[number] for number in chosen]
-
-    def place(self, row: int) -> tuple[int, int]:
-        """The worker that has a row, and its number there."""
-        return row % self.count, row // self.count
 
     @property
     def pids(self) -> list[int]:

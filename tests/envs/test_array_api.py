@@ -60,7 +60,7 @@ def test_a_family_computes_the_same_with_the_arrays_of_another_library(name, opt
         np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
 
     for _ in range(STEPS):
-        ctrl = rng.uniform(low, high, (N, env.model.nu))
+        ctrl = rng.uniform(low, high, (N, len(low)))
         before, before_there = family.before(sim), family.before(other)
         family.advance(other, convert(ctrl), None)
         derived, derived_there = family.derive(sim), family.derive(other)
@@ -71,6 +71,9 @@ def test_a_family_computes_the_same_with_the_arrays_of_another_library(name, opt
         for term, expected in terms.items():
             assert expected.shape == (N,)
             agree(terms_there[term], expected)
+        solved = family.solved(sim, derived, values)
+        if solved is not None:
+            agree(family.solved(other, derived_there, convert(values)), solved)
         ended = family.terminated(sim, values)
         if ended is None:
             assert family.terminated(other, convert(values)) is None

@@ -116,7 +116,7 @@ def test_what_is_over_is_not_stepped_and_stays_until_it_is_reset():
     reference = BatchEnv(endless(env.family), 20, autoreset_mode="Disabled", horizon=60)
     rng, over, length = np.random.default_rng(0), np.zeros(20, bool), np.zeros(20, int)
     stepped, step = [], env.batch.step
-    env.batch.step = lambda ids, nstep: (stepped.append(20 if ids is None else len(ids)), step(ids, nstep=nstep))
+    env.batch.step = lambda ids, **how: (stepped.append(20 if ids is None else len(ids)), step(ids, **how))
     last, _ = env.reset(seed=0)
     reference.reset(seed=0)
     state = env.state()

@@ -1,14 +1,9 @@
-"""Meta-World: equal to its own environments bit for bit, its goals and splits; and what becomes of worker processes."""
+"""Meta-World: every environment equal to its own, its goals and splits; and several models in one environment."""
 
 import importlib.util
 import json
-import os
 import pickle
 import re
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import gymnasium
@@ -23,14 +18,17 @@ from metaworld.policies import ENV_POLICY_MAP
 from metaworld.sawyer_xyz_env import SawyerMocapBase
 
 from metarl import cli
-from metarl.envs import MetaWorldEnv, MissingExtra, Tasks, make, make_family
+from metarl.envs import BatchEnv, MissingExtra, MixedEnv, Tasks, make, make_family
 from metarl.envs.metaworld import tasks as table
-from metarl.envs.metaworld.tasks import INDICES, environment_of, ml1, ml10, ml45
-from metarl.util.workers import WorkerDied, Workers
+from metarl.envs.metaworld.tasks import ENVIRONMENTS, INDICES, environment_of, ml1, ml10, ml45
 
 pytestmark = pytest.mark.metaworld
 
 MIXED = ("reach-v3", "push-v3", "peg-insert-side-v3", "drawer-close-v3", "sweep-v3", "basketball-v3")
+# one or two of each file of definitions, and those that remember more than the others
+SOME = ("reach-v3", "push-v3", "sweep-into-v3", "bin-picking-v3", "box-close-v3", "button-press-v3", "door-unlock-v3",
+        "window-close-v3", "dial-turn-v3", "handle-pull-side-v3", "plate-slide-back-side-v3", "peg-insert-side-v3",
+        "assembly-v3")  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +45,7 @@ def _metaworld_on_mujoco_4(monkeypatch):
 
 @pytest.fixture(scope="module")
 def ten():
-    """ML10, 12 simulations in 2 processes; a different number of steps is in each test's own hands."""
+    """ML10, 12 simulations; a different number of steps is in each test's own hands."""
     env = make("MetaWorldML10", 12, autoreset_mode="Disabled", num_threads=2, action_scale=2.0)
     yield env
     env.close()
@@ -63,53 +61,106 @@ class Published:
     """One environment of Meta-World in one task, by Meta-World's own set_task."""
 
     def __init__(self, row):
-        name, _, position = environment_of(row)
-        kind = env_dict.ALL_V3_ENVIRONMENTS[name]
+        self.name, _, position = environment_of(row)
+        kind = env_dict.ALL_V3_ENVIRONMENTS[self.name]
         data = {"rand_vec": position.copy(), "env_cls": kind, "partially_observable": True}
         self.env = kind()
-        self.env.set_task(metaworld.Task(env_name=name, data=pickle.dumps(data)))
+        self.env.set_task(metaworld.Task(env_name=self.name, data=pickle.dumps(data)))
+        self.policy = ENV_POLICY_MAP[self.name]()
 
     def reset(self):
         return self.env.reset()[0]
 
     def step(self, action):
         observation, reward, _, _, info = self.env.step(action)
-        return observation, reward, info["success"]
+        return observation, reward, bool(info["success"])
+
+    def scripted(self, observation):
+        """What Meta-World's own policy does, which is told the goal."""
+        return np.clip(self.policy.get_action(np.concatenate([observation[:36], self.env._target_pos])), -1, 1)
+
+
+def agrees(name: str, goals: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Hold goals tasks, under the scripted policy and under random actions, against Meta-World's own environments.
+
+    Returns:
+        Which of them were solved at any step, and the greatest reward of each, (2 goals,).
+    """
+    space, rng = ml1(name), np.random.default_rng(0)
+    rows = np.repeat(space.goals["train"][0, :goals], 2, axis=0)
+    env = make("MetaWorldML1", len(rows), env_name=name, autoreset_mode="Disabled", horizon=10**6)
+    alone = [Published(row) for row in rows]
+    observation, _ = env.reset(seed=0, options={"tasks": Tasks(space, rows)})
+    np.testing.assert_allclose(observation, [one.reset() for one in alone], atol=1e-9, rtol=0)
+    solved, most = np.zeros(len(rows), bool), np.zeros(len(rows))
+    for t in range(steps):
+        actions = rng.uniform(-1, 1, (len(rows), 4))
+        actions[::2] = [one.scripted(seen) for one, seen in zip(alone[::2], observation[::2], strict=True)]
+        observation, reward, _, _, info = env.step(actions)
+        theirs = [one.step(action) for one, action in zip(alone, actions, strict=True)]
+        np.testing.assert_allclose(observation, [o for o, _, _ in theirs], atol=1e-9, rtol=0, err_msg=f"step {t}")
+        np.testing.assert_allclose(reward, [r for _, r, _ in theirs], atol=1e-9, rtol=0, err_msg=f"step {t}")
+        solved |= [success for _, _, success in theirs]
+        assert np.array_equal(info["success"], solved), t
+        most = np.maximum(most, reward)
+    env.close()
+    return solved, most
 
 
 @pytest.mark.slow
-def test_workers_equal_single_environments_after_any_history_and_partial_resets(ten):
+@pytest.mark.parametrize("name", SOME)
+def test_an_environment_equals_metaworld_s_own(name):
+    _, most = agrees(name, goals=2, steps=90)
+    assert most.max() > 0.5
+
+
+@pytest.mark.whole
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_every_environment_equals_metaworld_s_own(name):
+    solved, most = agrees(name, goals=10, steps=500)
+    assert solved[::2].any() and most.max() > 5
+
+
+@pytest.mark.slow
+def test_many_models_in_one_environment_equal_single_ones_after_any_history_and_partial_resets(ten):
     rng = np.random.default_rng(0)
     ten.set_tasks(mixed(ten.space, 2, 3))
     ten.reset(seed=1)
     ten.step(rng.uniform(-2, 2, (12, 4)))
-    tasks = mixed(ten.space, 0, 1)  # simulations i and i + 6 are in one worker and share a model
+    tasks = mixed(ten.space, 0, 1)
+    tasks = tasks[np.r_[6:12, [0, 0, 0, 3, 4, 5]]]  # more of one model than before
     alone = [Published(row) for row in tasks.values]
     observation, _ = ten.reset(seed=0, options={"tasks": tasks})
     assert np.array_equal(observation, [env.reset() for env in alone])
     solved = np.zeros(12, bool)
     again = np.arange(12) % 5 == 0
     for t in range(24):
-        if t == 15:
+        if t == 15:  # some go on to another model
+            changed = tasks.values.copy()
+            changed[again] = changed[[4, 2, 9]]
+            for i in np.flatnonzero(again):
+                alone[i] = Published(changed[i])
             solved[again] = False
-            observation, _ = ten.reset(options={"reset_mask": again})
+            observation, _ = ten.reset(options={"reset_mask": again, "tasks": Tasks(ten.space, changed)})
             assert np.array_equal(observation[again], [alone[i].reset() for i in np.flatnonzero(again)])
         actions = rng.uniform(-2.5, 2.5, (12, 4))
         observation, reward, terminated, truncated, info = ten.step(actions)
-        expected = [env.step(np.clip(a / 2, -1, 1).astype(np.float32)) for env, a in zip(alone, actions, strict=True)]
-        assert np.array_equal(observation, [e[0] for e in expected])
-        assert np.array_equal(reward, [e[1] for e in expected])
+        expected = [env.step(np.clip(a / 2, -1, 1)) for env, a in zip(alone, actions, strict=True)]
+        np.testing.assert_allclose(observation, [e[0] for e in expected], atol=1e-9, rtol=0)
+        np.testing.assert_allclose(reward, [e[1] for e in expected], atol=1e-9, rtol=0)
         assert np.array_equal(info["reward_terms"]["metaworld"], reward)
         solved |= np.array([e[2] for e in expected], bool)
         assert np.array_equal(info["success"], solved)
         assert not (terminated.any() or truncated.any() or info["diverged"].any())
     assert reward.std() > 0
     for i in (0, 5, 11):  # what a renderer sees
-        own = alone[i].env
-        assert np.array_equal(ten.state()[i, : own.model.nq], own.data.qpos)
+        own, state = alone[i].env, ten.state()[i]
+        assert np.array_equal(state[: own.model.nq], own.data.qpos)
+        assert np.array_equal(state[own.model.nq :][: own.model.nv], own.data.qvel)
         assert np.array_equal(ten.data_of(i).qvel, own.data.qvel)
         assert np.array_equal(ten.model_of(i).body_pos, own.model.body_pos)
-        assert np.array_equal(ten.model_of(i).site_pos, own.model.site_pos)
+        assert ten.model_of(i, ten.model_of(i)).nbody == own.model.nbody
 
 
 @pytest.mark.slow
@@ -125,10 +176,27 @@ def test_the_goal_is_hidden_and_decides_the_reward():
         assert env.single_observation_space.contains(observation[0])
         observation, reward, *_ = env.step(np.full((2, 4), 0.3))
     assert reward[0] != reward[1]
+    assert not np.array_equal(env.model_of(0).site("goal").pos, env.model_of(1).site("goal").pos)
     env.close()
-    own = env_dict.ALL_V3_ENVIRONMENTS["reach-v3"]().sawyer_observation_space
-    assert np.array_equal(env.single_observation_space.low, own.low)
-    assert np.array_equal(env.single_observation_space.high, own.high)
+
+
+def test_the_hand_goes_to_its_place_once_for_each_task(monkeypatch):
+    env = make("MetaWorldML1", 6, env_name="door-open-v3", autoreset_mode="Disabled", num_threads=1)
+    tasks = Tasks(env.space, env.space.goals["train"][0, [0, 1, 0, 2, 1, 0]])
+    counted, simulate = [], env.family._simulate_start
+
+    def count(sim, ids, values):
+        counted.append(len(ids))
+        simulate(sim, ids, values)
+
+    monkeypatch.setattr(env.family, "_simulate_start", count)
+    first, _ = env.reset(seed=0, options={"tasks": tasks})
+    env.step(np.ones((6, 4)))
+    again, _ = env.reset()
+    assert counted == [3]
+    assert np.array_equal(first, again) and np.array_equal(first[[0, 0, 1]], first[[2, 5, 4]])
+    assert not np.array_equal(first[0], first[1])
+    env.close()
 
 
 @pytest.mark.slow
@@ -207,22 +275,27 @@ def test_tasks_that_metaworld_would_not_accept_are_refused(ten):
         make_family("MetaWorldML1", env_name="reach")
 
 
-def test_divergence_and_nan_actions_end_an_episode_and_only_that():
-    env = make("MetaWorldML1", 1, autoreset_mode="Disabled")
+@pytest.mark.parametrize("family", ["MetaWorldML1", "MetaWorldML10"])
+def test_divergence_and_nan_actions_end_an_episode_and_only_that(family):
+    env = make(family, 2, autoreset_mode="Disabled", num_threads=1)
     before, _ = env.reset(seed=0)
-    env.workers._local._simulations[0].env.data.qvel[:] = 1e12
-    observation, reward, terminated, truncated, info = env.step(np.zeros((1, 4)))
-    assert (terminated[0], truncated[0], info["diverged"][0], reward[0]) == (True, False, True, 0.0)
-    assert np.array_equal(observation, before)
+    part, row = (env, 0) if family == "MetaWorldML1" else env.place(0)
+    part.batch.bind("qvel")[row] = 1e12
+    observation, reward, terminated, truncated, info = env.step(np.zeros((2, 4)))
+    assert terminated.tolist() == [True, False] and info["diverged"].tolist() == [True, False]
+    assert not truncated.any() and reward[0] == 0.0 < reward[1]
+    assert np.array_equal(observation[0], before[0])
     env.reset()
-    assert not env.step(np.zeros((1, 4)))[-1]["diverged"][0]
-    info = env.step(np.array([[0.0, np.nan, 0.0, 0.0]]))[-1]
-    assert info["diverged"][0]
+    assert not env.step(np.zeros((2, 4)))[-1]["diverged"].any()
+    info = env.step(np.array([[0.0] * 4, [0.0, np.nan, 0.0, 0.0]]))[-1]
+    assert info["diverged"].tolist() == [False, True]
+    env.close()
 
 
+@pytest.mark.parametrize("family", ["MetaWorldML1", "MetaWorldML10"])
 @pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
-def test_autoreset(mode):
-    env = make("MetaWorldML1", 1, horizon=2, autoreset_mode=mode)
+def test_autoreset(mode, family):
+    env = make(family, 1, horizon=2, autoreset_mode=mode)
     first, _ = env.reset(seed=0)
     other = env.space.sample(1, "held_out", np.random.default_rng(0))
     env.set_tasks(other)
@@ -236,6 +309,7 @@ def test_autoreset(mode):
         assert not truncated[0] and reward[0] == 0 and not info["_success"][0]
     assert env.tasks == other and not np.array_equal(observation, first)
     assert np.array_equal(observation, env.reset()[0])
+    env.close()
 
 
 def test_a_single_environment():
@@ -244,55 +318,12 @@ def test_a_single_environment():
     assert observation.shape == (39,)
     _, reward, _, _, info = env.step(env.action_space.sample())
     assert reward == info["reward_terms"]["metaworld"] and info["success"] is False
+    assert isinstance(env.unwrapped.batch_env, BatchEnv)
     env.close()
-    assert isinstance(env.unwrapped.batch_env, MetaWorldEnv)
-
-
-@pytest.mark.slow
-def test_a_dead_worker_is_named_with_its_task_and_seed():
-    env = make("MetaWorldML1", 4, autoreset_mode="Disabled", num_threads=2)
-    env.reset(seed=5)
-    worker = env.workers.pids[1]
-    os.kill(worker, signal.SIGKILL)
-    message = (
-        rf"worker 1 of 2 \(process {worker}\) ended by signal 9 \(SIGKILL\), last at simulation 3: reach-v3, task "
-    )
-    with pytest.raises(WorkerDied, match=message + r"environment=43, object_x=.* m, seed 5;"):
-        env.step(np.zeros((4, 4)))
-    assert not any(alive(pid) for pid in env.workers.pids)
-
-
-def test_an_error_in_a_worker_comes_with_its_traceback_and_ends_nothing(ten):
-    with pytest.raises(RuntimeError, match=r"(?s)worker 0 of 2 failed at simulation .*AttributeError.*'nonsense'"):
-        ten.workers.call("nonsense")
-    ten.reset(seed=0)
-    with pytest.raises(RuntimeError, match=r"(?s)worker 0 of 1 failed at row 0.*ModuleNotFoundError"):
-        Workers("metarl.nowhere:X", {"x": ((), "f8")}, n=2, count=1)
-
-
-@pytest.mark.slow
-def test_workers_end_with_their_parent_however_that_ends():
-    script = (
-        "from metarl.envs import make\n"
-        "env = make('MetaWorldML1', 2, num_threads=2); env.reset()\n"
-        "print(*env.workers.pids, flush=True); input()\n"
-        "env.step(env.action_space.sample()); print('stepped', flush=True); input()"
-    )
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen([sys.executable, "-c", script], **pipes) as parent:
-        pids = [int(pid) for pid in parent.stdout.readline().split()]
-        assert len(pids) == 2 and all(alive(pid) for pid in pids)
-        for pid in pids:
-            os.kill(pid, signal.SIGINT)  # Ctrl-C reaches the whole group; it is the parent's to handle
-        parent.stdin.write("\n")
-        parent.stdin.flush()
-        assert parent.stdout.readline() == "stepped\n"
-        assert all(alive(pid) for pid in pids)
-        parent.kill()
-    deadline = time.monotonic() + 60
-    while any(alive(pid) for pid in pids) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(alive(pid) for pid in pids)
+    env = gymnasium.make("metarl.envs:metarl/MetaWorldML10-v0")
+    assert isinstance(env.unwrapped.batch_env, MixedEnv)
+    assert env.unwrapped.batch_env.model.nq == 16
+    env.close()
 
 
 def test_without_the_package_the_command_line_says_what_to_install(monkeypatch, tmp_path, capsys):
@@ -314,11 +345,3 @@ def test_the_documented_example_runs():
     namespace = {}
     exec(compile(example, "docs/metaworld.md", "exec"), namespace)
     assert namespace["success"].shape == (2,) and namespace["truncated"].all()
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and whom nobody has waited for does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False

@@ -158,7 +158,7 @@ def test_a_family_is_found_by_name():
     assert find_family("HalfCheetahMass").name == "HalfCheetahMass"
     with pytest.raises(UserError, match="expected a robot's YAML file, its folder, or a family.*'HalfCheetahMass'"):
         find_family("HalfCheetaMass")
-    with pytest.raises(UserError, match="MetaWorldML1 is simulated by its own package"):
+    with pytest.raises(UserError, match="the actions of MetaWorldML1 are not controls"):
         find_family("MetaWorldML1")
 
 
