@@ -20,6 +20,8 @@ import numpy as np
 from metarl.util.text import nearest
 
 DISTRIBUTIONS = ("uniform", "log_uniform", "normal", "choice")
+DIGITS = 8
+"""Significant digits of what is drawn: far more than any robot is built to, and the same with every processor's exp."""
 _LEAST_SHARE = 0.01  # of a normal inside its range, so that redrawing what falls outside comes to an end
 
 
@@ -127,24 +129,42 @@ class Parameter:
             return ok
         return ok | np.isin(values, self.extrapolation)
 
-    def draw(self, n: int, split: str, rng: np.random.Generator) -> np.ndarray:
-        """n values for a split, (n,); a continuous one knows nothing of held_out (see TaskSpace.sample)."""
+    def edges(self, cells: int) -> np.ndarray:
+        """The inner edges (cells - 1,) of so many cells of the range, equal on its scale; with DIGITS digits."""
+        share = np.arange(1, cells) / cells
+        if self.distribution == "log_uniform":
+            return rounded(self.low * (self.high / self.low) ** share)
+        return rounded(self.low + (self.high - self.low) * share)
+
+    def place(self, values: np.ndarray) -> np.ndarray:
+        """Where in its range each value is, on its scale: 0 at low, 1 at high."""
+        if self.distribution == "log_uniform":
+            return np.log(values / self.low) / math.log(self.high / self.low)
+        return (values - self.low) / (self.high - self.low)
+
+    def draw(self, n: int, split: str, rng: np.random.Generator, exact: bool = False) -> np.ndarray:
+        """n values for a split, (n,), with DIGITS digits unless exact.
+
+        A continuous parameter knows nothing of splits within its range: see TaskSpace.sample.
+        """
         beyond = split == "extrapolation" and self.extrapolation
         if not self.continuous:
             pool = [c for c in self.choices if c not in self.held_out]
             if split == "held_out" and self.held_out:
                 pool = list(self.held_out)
             return rng.choice(np.array(self.extrapolation if beyond else pool, np.float64), size=n)
-        if self.distribution == "normal" and not beyond:
-            return self._draw_normal(n, rng)
-        log = self.distribution == "log_uniform"
         bounds = np.array(self.extrapolation if beyond else [(self.low, self.high)], np.float64)
-        scaled = np.log(bounds) if log else bounds
-        width = scaled[:, 1] - scaled[:, 0]
-        pick = rng.choice(len(bounds), size=n, p=width / width.sum())
-        values = scaled[pick, 0] + width[pick] * rng.random(n)
-        # exp(log(x)) may leave the interval by a rounding error
-        return np.clip(np.exp(values), bounds[pick, 0], bounds[pick, 1]) if log else values
+        if self.distribution == "normal" and not beyond:
+            pick, values = np.zeros(n, int), self._draw_normal(n, rng)
+        else:
+            log = self.distribution == "log_uniform"
+            scaled = np.log(bounds) if log else bounds
+            width = scaled[:, 1] - scaled[:, 0]
+            pick = rng.choice(len(bounds), size=n, p=width / width.sum())
+            values = scaled[pick, 0] + width[pick] * rng.random(n)
+            values = np.exp(values) if log else values
+        # exp(log(x)), and rounding, may leave the interval
+        return np.clip(values if exact else rounded(values), bounds[pick, 0], bounds[pick, 1])
 
     def _draw_normal(self, n: int, rng: np.random.Generator) -> np.ndarray:
         values = rng.normal(self.mean, self.std, n)
@@ -158,3 +178,8 @@ class Parameter:
             return math.nan
         z = [(bound - self.mean) / (self.std * math.sqrt(2)) for bound in (self.low, self.high)]
         return 0.5 * (math.erf(z[1]) - math.erf(z[0]))
+
+
+def rounded(values: np.ndarray) -> np.ndarray:
+    """The nearest numbers with DIGITS significant decimal digits, of the same shape; exact with every processor."""
+    return np.array([float(f"{value:.{DIGITS - 1}e}") for value in values.flat], np.float64).reshape(values.shape)

@@ -7,7 +7,7 @@
 
 import inspect
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from metarl.config import config_names, find_config, read_config
@@ -32,8 +32,7 @@ def families() -> str:
             state = "installed" if family.extra.installed() else f"missing: {family.extra.command}"
             lines.append(f"    extra: {family.extra.name} ({state})")
         space = family().space
-        if space.exhaustive:
-            lines.append("    every task is trained on: held_out means new episodes")
+        lines += [f"    {line}" for line in _splits(space)]
         rows = [(p.name, p.unit, _range(p), _beyond(p), p.description) for p in space.parameters]
         lines += _table([("parameter", "unit", "training", "extrapolation", "meaning"), *rows], "    ")
     lines += ["", "  A robot of your own: env: {robot: PATH} in a config, see docs/own_robot.md"]
@@ -93,6 +92,21 @@ def _origin(registry: Registry, name: str) -> str:
 
 def _summary(thing: object) -> str:
     return (inspect.getdoc(thing) or "").partition("\n")[0]
+
+
+def _splits(space: Any) -> Iterator[str]:
+    """What validation and held-out tasks are, and how far from training."""
+    if space.exhaustive:
+        yield "every task is trained on: held_out and validation mean new episodes"
+        return
+    apart = space.apart()
+    if apart is not None:
+        yield f"held out: a fifth of the ranges, in whole cells; median distance to training {apart:.1%} of a range"
+    for p in space.parameters:
+        if p.held_out and len(p.held_out) <= _MOST_SHOWN:
+            yield f"held out: {p.name} {', '.join(f'{c:g}' for c in p.held_out)}"
+    if space.validates_on_training:
+        yield "validation: the training tasks, in new episodes"
 
 
 def _range(parameter: Any) -> str:

@@ -33,9 +33,8 @@ RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder that 
 MeanActions = Annotated[
     bool, typer.Option("--mean-actions", help="Act without exploration: the mean of each action.")
 ]
-TaskSet = Annotated[
-    str, typer.Option(metavar="held_out|extrapolation|FILE", help="Which split, or a file of tasks.")
-]
+_SETS = "held_out|extrapolation|validation|FILE"
+TaskSet = Annotated[str, typer.Option(metavar=_SETS, help="Which split, or a file of tasks.")]
 Steps = Annotated[int | None, typer.Option(min=0, max=100, help="Adaptation steps; the config's if not given.")]
 Episodes = Annotated[
     int | None, typer.Option(min=1, max=100_000, help="Episodes in a task at each step; the config's if not given.")
@@ -148,7 +147,10 @@ def tune(
 @app.command()
 def evaluate(
     run: RunFolder,
-    tasks: TaskSet = "held_out",
+    tasks: Annotated[
+        str | None,
+        typer.Option(metavar=_SETS, help="Which split, or a file of tasks; the config's if not given."),
+    ] = None,
     steps: Steps = None,
     episodes: Episodes = None,
     average: Annotated[
@@ -200,7 +202,7 @@ def report(
     out: Annotated[Path, typer.Option(metavar="FILE", help="The page.")] = Path("report.html"),
     tasks: Annotated[
         list[str] | None,
-        typer.Option(metavar="held_out|extrapolation|FILE", help="Which tasks; may be given several times."),
+        typer.Option(metavar=_SETS, help="Which tasks; may be given several times."),
     ] = None,
     baseline: Baseline = None,
     oracle: Oracle = None,
@@ -227,8 +229,8 @@ def visualise(run: RunFolder) -> None:
 def watch(
     run: RunFolder,
     tasks: Annotated[
-        str, typer.Option(metavar="held_out|extrapolation|FILE", help="Tasks to choose from; others by hand.")
-    ] = "held_out",
+        str | None, typer.Option(metavar=_SETS, help="Tasks to choose from, by hand all; the config's if not given.")
+    ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 takes a free one.")] = 8080,
     host: Annotated[str, typer.Option(help="Address to serve at; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
 ) -> None:

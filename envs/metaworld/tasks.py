@@ -5,13 +5,15 @@
     space.goals["held_out"].shape                                # (1, 50, 7): environments, goals, parameters
 
 The goals are those of Meta-World's own benchmarks with seed `goal_seed`, number for number: 50 for training and 50 for
-testing in ML1; 50 in each environment of ML10 and ML45, which keep five environments for testing. Nothing here needs
-the metaworld package; the table is of its version 3.0.0.
+testing in ML1; 50 in each environment of ML10 and ML45, which keep five environments for testing. Validation goals are
+those of another seed in the training environments. Nothing here needs the metaworld package; the table is of its
+version 3.0.0.
 
 In Meta-World an object nearer to its goal than `Box.separation` is drawn again, for ever where the position is given;
 `GoalSpace.check` refuses such a task.
 """
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -20,7 +22,7 @@ import numpy as np
 from metarl.util.text import nearest
 
 from ..parameter import Parameter
-from ..task import Tasks, TaskSpace
+from ..task import SPLITS, Tasks, TaskSpace
 
 GOALS = 50  # of each environment, in training and in testing
 NAMES = ("object_x", "object_y", "object_z", "goal_x", "goal_y", "goal_z")
@@ -126,22 +128,24 @@ ML45_TRAIN = (
 
 @dataclass(frozen=True)
 class GoalSpace(TaskSpace):
-    """A task space of which a fixed list is trained on, and another fixed list tested on.
+    """A task space of which a fixed list is trained on, and two others are for validation and for testing.
 
-    A task in neither list, such as one that a person writes down, was not trained on and counts as held out.
+    Validation is in the training environments, with other goals. A task in no list, such as one that a person writes
+    down, was not trained on and counts as held out.
 
     Attributes:
-        goals: the tasks (C, G, D) of "train" and of "held_out": C environments with G goals each.
+        goals: the tasks (C, G, D) of "train", "validation" and "held_out": C environments with G goals each.
     """
 
     goals: dict[str, np.ndarray] = field(repr=False, compare=False)
 
     def __post_init__(self):
         super().__post_init__()
-        train, held_out = (Tasks(self, self.goals[split].reshape(-1, self.dim)) for split in ("train", "held_out"))
-        self.check(train)
-        self.check(held_out)
-        self.assert_disjoint(train, held_out)
+        sets = [Tasks(self, goals.reshape(-1, self.dim)) for goals in self.goals.values()]
+        for tasks in sets:
+            self.check(tasks)
+        for one, other in itertools.combinations(sets, 2):
+            self.assert_disjoint(one, other)
 
     def sample(self, n: int, split: str, rng: np.random.Generator) -> Tasks:
         """Draw n tasks of a split: all its environments in turn, in random order, and of each all its goals likewise.
@@ -177,8 +181,10 @@ class GoalSpace(TaskSpace):
                 )
 
     def _split_index(self, values: np.ndarray) -> np.ndarray:
-        trained = self._keys(self.goals["train"].reshape(-1, self.dim))
-        return np.where(np.isin(self._keys(values), trained), 0, 1)
+        keys, found = self._keys(values), np.full(len(values), SPLITS.index("held_out"))
+        for split, goals in self.goals.items():
+            found[np.isin(keys, self._keys(goals.reshape(-1, self.dim)))] = SPLITS.index(split)
+        return found
 
 
 def name_of(number: float) -> str:
@@ -196,23 +202,28 @@ def ml1(env_name: str, goal_seed: int = 0) -> GoalSpace:
     """One environment, 50 goals for training and 50 others for testing: metaworld.ML1(env_name, seed=goal_seed)."""
     if env_name not in ENVIRONMENTS:
         raise ValueError(f"unknown Meta-World environment {env_name!r}" + nearest(env_name, ENVIRONMENTS))
-    return _space("MetaWorldML1", (env_name,), (env_name,), goal_seed, goal_seed + 1)
+    return _space("MetaWorldML1", (env_name,), (env_name,), goal_seed, goal_seed + 2, goal_seed + 1)
 
 
 def ml10(goal_seed: int = 0) -> GoalSpace:
     """Ten environments for training and five others for testing: metaworld.ML10(seed=goal_seed)."""
-    return _space("MetaWorldML10", ML10_TRAIN, ML10_HELD_OUT, goal_seed, goal_seed)
+    return _space("MetaWorldML10", ML10_TRAIN, ML10_HELD_OUT, goal_seed, goal_seed + 1, goal_seed)
 
 
 def ml45(goal_seed: int = 0) -> GoalSpace:
     """Forty-five environments for training and five others for testing: metaworld.ML45(seed=goal_seed)."""
-    return _space("MetaWorldML45", ML45_TRAIN, ML45_HELD_OUT, goal_seed, goal_seed)
+    return _space("MetaWorldML45", ML45_TRAIN, ML45_HELD_OUT, goal_seed, goal_seed + 1, goal_seed)
 
 
-def _space(family: str, train: Sequence[str], held_out: Sequence[str], train_seed: int, test_seed: int) -> GoalSpace:
-    if not 0 <= train_seed < 2**32 - 1:
-        raise ValueError(f"goal_seed must be from 0 to {2**32 - 2}, got {train_seed}")
-    goals = {"train": _goals(train, train_seed), "held_out": _goals(held_out, test_seed)}
+def _space(
+    family: str, train: Sequence[str], held_out: Sequence[str], train_seed: int, validation_seed: int, test_seed: int
+) -> GoalSpace:
+    if not 0 <= train_seed < 2**32 - 2:
+        raise ValueError(f"goal_seed must be from 0 to {2**32 - 3}, got {train_seed}")
+    goals = {
+        "train": _goals(train, train_seed), "validation": _goals(train, validation_seed),
+        "held_out": _goals(held_out, test_seed),
+    }  # fmt: skip
     names = sorted({*train, *held_out}, key=INDICES.__getitem__)
     first = goals["train"][0, 0]
     reserved = tuple(float(INDICES[name]) for name in held_out if name not in train)

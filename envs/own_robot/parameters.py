@@ -19,7 +19,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, WrapValidator, field
 from ..latency_noise import SensorActuatorModel
 from ..parameter import DISTRIBUTIONS, Parameter
 from ..schedule import Schedule
-from ..task import SPLITS, TaskSpace
+from ..task import TaskSpace
 from ..variation.quantities import QUANTITIES
 from ..variation.write import Write
 from ..writer import Unwritable, Writer
@@ -148,7 +148,7 @@ def check_space(space: TaskSpace, observations: int, actions: int, found: list[M
         Schedule(space)
         if SensorActuatorModel.needed(space):
             SensorActuatorModel(space, observations, actions, 1)
-        for split in SPLITS[: 3 if any(p.extrapolation for p in space.parameters) else 2]:
+        for split in space.splits:
             space.sample(1, split, np.random.default_rng(0))
     except ValueError as error:
         found.append(("parameters", str(error)))

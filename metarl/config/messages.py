@@ -21,6 +21,7 @@ from pydantic.fields import FieldInfo
 
 from metarl.config.schema import Config, EnvConfig, keys, section
 from metarl.envs.registry import FAMILIES, OWN_ROBOT, family_class
+from metarl.envs.task import SPLITS
 from metarl.util.errors import UserError
 from metarl.util.plugins import ALGORITHMS
 from metarl.util.text import close, cut, first_line, nearest, show
@@ -90,9 +91,9 @@ def family_problems(data: dict) -> Iterator[tuple[str, str]]:
         return
     evaluation = data.get("evaluation")
     split = evaluation.get("split") if isinstance(evaluation, dict) else None
-    if split == "extrapolation" and not any(parameter.extrapolation for parameter in space.parameters):
-        text = f'got "extrapolation", expected held_out: {name} declares no extrapolation tasks'
-        yield "evaluation.split", text
+    splits = [one for one in space.splits if one != "validation" or env.get("splits") != 1]
+    if split in SPLITS and split not in splits:
+        yield "evaluation.split", f'got "{split}", expected one of {", ".join(splits)}: {name} declares no others'
 
 
 def sb3_problems(data: dict) -> Iterator[tuple[str, str]]:

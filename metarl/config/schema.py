@@ -16,6 +16,7 @@ An algorithm is named by its entry point in the group `metarl.algorithms`, which
 says all that the rest of metarl must know of it, and names the learner, which is imported when one is made.
 """
 
+import dataclasses
 import json
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
@@ -36,7 +37,7 @@ WRITTEN_OUT = frozenset({
 })  # fmt: skip
 """What is in each config that metarl wrote before there was `revision`, and together in none that a person wrote."""
 
-Split = Literal["held_out", "extrapolation", "train"]
+Split = Literal["validation", "held_out", "extrapolation", "train"]
 Conflict = tuple[str, Any, str]
 """(key, what was got, what was expected) of a setting that contradicts another one, or that nothing would read."""
 SearchSpace = dict[str, dict[str, Any]]
@@ -61,6 +62,9 @@ class EnvConfig(Section):
         description="Actions of +-action_scale span the actuator range; an inner.lr of 0.1 goes with 10.",
     )
     options: dict[str, Any] = Field(default={}, description="Options of the family, as `metarl list` shows them.")
+    splits: Literal[1, 2] = Field(
+        default=2, description="Version of the task splits; 1 repeats runs of before, which have no validation tasks."
+    )
 
     def load_family(self) -> Any:
         """The `metarl.envs.Family`, made once in a process: a robot's files are read once.
@@ -72,7 +76,10 @@ class EnvConfig(Section):
 
         if self._identity not in _FAMILIES:
             try:
-                self.share_family(make_family(self.family, **self.options))
+                family = make_family(self.family, **self.options)
+                if self.splits != family.space.version:
+                    family.space = dataclasses.replace(family.space, version=self.splits)
+                self.share_family(family)
             except (TypeError, ValueError) as error:
                 where = "env.robot" if "robot" in self.options else "env.options"
                 raise UserError("\n".join(f"{where}: {line}" for line in str(error).splitlines())) from error
@@ -91,7 +98,7 @@ class EnvConfig(Section):
         # a robot's digest says what is in its files, wherever they are
         known = "sha256" in self.options
         options = {key: value for key, value in self.options.items() if not (known and key == "robot")}
-        return json.dumps([self.family, options], sort_keys=True, default=str)
+        return json.dumps([self.family, self.splits, options], sort_keys=True, default=str)
 
 
 class PolicyConfig(Section):
@@ -267,7 +274,9 @@ class EvaluationConfig(Section):
     episodes: Int = Field(default=20, ge=1, le=100_000, description="Episodes in a task for each adaptation step.")
     steps: Int = Field(default=3, ge=0, le=100, description="Adaptation steps; measured after 0, 1, ... of them.")
     every: Int = Field(default=0, ge=0, le=10**9, description="Iterations between evaluations; 0: only at the end.")
-    split: Split = Field(default="held_out", description="Which tasks: held_out, extrapolation or train.")
+    split: Split = Field(
+        default="validation", description="Which tasks; held_out, the test set, is for results: see `metarl compare`."
+    )
 
 
 class WandbConfig(Section):
@@ -323,7 +332,8 @@ class Config(Section):
         algorithm = data["algorithm"]
         if isinstance(algorithm, dict) and algorithm.get("memory") == "none":  # which saw the step before
             algorithm = algorithm | {"memory": "one_step"}
-        return data | {"revision": 1, "algorithm": algorithm}
+        env = {"splits": 1} | data["env"] if isinstance(data["env"], dict) else data["env"]
+        return data | {"revision": 1, "algorithm": algorithm, "env": env}
 
     @property
     def adaptation_steps(self) -> int:

@@ -43,6 +43,7 @@ def compare_runs(
     episodes: int | None = None,
     deterministic: bool = False,
     say: Callable[[str], None] | None = None,
+    by: str = "compare",
 ) -> Comparison:
     """Compare the runs, evaluating those that were not yet evaluated in these tasks.
 
@@ -55,6 +56,7 @@ def compare_runs(
         steps, episodes: of each method's own config if None.
         deterministic: mean actions.
         say: gets a line for each run that is evaluated.
+        by: what looks at these tasks, for the runs' looks.jsonl.
     """
     runs = open_runs(paths)
     methods = group(runs)
@@ -67,7 +69,7 @@ def compare_runs(
             if say:
                 say(f"{run.path} ({method.name}, seed {run.config.seed}): {tasks} tasks")
             k = method.config.evaluation.episodes if episodes is None else episodes
-            evaluations.append(evaluation_of(run, tasks, frozen, steps, k, deterministic=deterministic))
+            evaluations.append(evaluation_of(run, tasks, frozen, steps, k, deterministic=deterministic, by=by))
     known = np.logical_and.reduce([np.isfinite(e.per_task).all(0) for evaluations in results for e in evaluations])
     if not known.any():
         raise UserError(f"{tasks}: in every task the physics diverged in all episodes of a method; nothing to compare")

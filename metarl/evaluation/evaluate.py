@@ -1,7 +1,8 @@
 """Evaluating a run: which checkpoint, which tasks, measured how, and where the result is kept.
 
     from metarl.evaluation import evaluate_run
-    result = evaluate_run("runs/first")                          # held-out tasks, the config's steps and episodes
+    result = evaluate_run("runs/first")                          # validation tasks, the config's steps and episodes
+    result = evaluate_run("runs/first", "held_out")              # the test set, for results; see Run.looked
     result = evaluate_run("runs/first", "my_tasks.json", steps=5, episodes=10)
     result.curve[1].mean, result.path      # return after one step; runs/first/evaluations/...json
 
@@ -20,7 +21,7 @@ from typing import Any
 
 from metarl.algorithms.learners import make_env
 from metarl.algorithms.restore import load_adapter
-from metarl.envs import SPLITS, Tasks
+from metarl.envs import SPLITS, Tasks, TaskSpace
 from metarl.evaluation.adaptation_curve import measure
 from metarl.evaluation.fingerprint import definition
 from metarl.evaluation.result import Evaluation
@@ -35,29 +36,32 @@ from metarl.util.torch_runtime import torch_threads
 
 def evaluate_run(
     run: Run | str | Path,
-    tasks: str = "held_out",
+    tasks: str | None = None,
     steps: int | None = None,
     episodes: int | None = None,
     *,
     seed: int | None = None,
     deterministic: bool = False,
     average: int = 1,
+    by: str = "evaluate",
 ) -> Evaluation:
     """Evaluate the newest intact checkpoint of a run, and keep the result in its folder.
 
     Args:
         run: a run folder.
-        tasks: a split, or a JSON file {"family": ..., "tasks": [{parameter: value}, ...]}.
+        tasks: a split, the config's evaluation.split if None, or a JSON file
+            {"family": ..., "tasks": [{parameter: value}, ...]}.
         steps, episodes, seed: the config's if None.
         deterministic: mean actions.
         average: how many of the newest checkpoints, whose weights are averaged.
+        by: what looks at these tasks, for the run's looks.jsonl.
 
     Raises:
         UserError: no such run, checkpoint or tasks, or the run folder cannot be written.
     """
     run = run if isinstance(run, Run) else open_run(Path(run))
     evaluation = measure_run(run, tasks, steps, episodes, seed=seed, deterministic=deterministic, average=average)
-    return _keep(run, evaluation)
+    return _keep(run, evaluation, by)
 
 
 def evaluation_of(
@@ -69,6 +73,7 @@ def evaluation_of(
     *,
     deterministic: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    by: str = "compare",
 ) -> Evaluation:
     """The evaluation of a run in given tasks: the one in its folder, or measured now and kept there.
 
@@ -81,15 +86,15 @@ def evaluation_of(
     if path.is_file():
         kept = Evaluation.load(path)
         if kept.origin.get("definition", {}).get("digest") == definition(run.config.env)["digest"]:
+            _looked(run, kept, by)
             return kept
-    return _keep(
-        run, measure_run(run, split, steps, episodes, deterministic=deterministic, frozen=tasks, progress=progress)
-    )
+    measured = measure_run(run, split, steps, episodes, deterministic=deterministic, frozen=tasks, progress=progress)
+    return _keep(run, measured, by)
 
 
 def measure_run(
     run: Run,
-    tasks: str = "held_out",
+    tasks: str | None = None,
     steps: int | None = None,
     episodes: int | None = None,
     *,
@@ -100,10 +105,10 @@ def measure_run(
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """As `evaluate_run`, but nothing is written; of `frozen` tasks `tasks` says what they are."""
-    config = run.config
-    run.load_family()  # what is wrong with it is told with the run's name, and before anything is measured
+    config, tasks = run.config, run.config.evaluation.split if tasks is None else tasks
+    space = run.load_family().space  # what is wrong is told with the run's name, and before anything is measured
     chosen = named_tasks(run, tasks) if frozen is None else frozen
-    disjoint, reason = _disjoint(chosen, tasks)
+    disjoint, reason = _disjoint(space, chosen, tasks)
     saved = averaged(run.checkpoints, average, config.algorithm.weights)
     with torch_threads(threads(config)):
         return measure(
@@ -141,16 +146,18 @@ def tasks_from_file(path: Path, run: Run) -> Tasks:
     return tasks
 
 
-def _disjoint(tasks: Tasks, source: str) -> tuple[bool, str]:
+def _disjoint(space: TaskSpace, tasks: Tasks, source: str) -> tuple[bool, str]:
     """Whether none of the tasks can have been trained on, and the reason in words."""
-    if tasks.space.exhaustive:
+    if space.exhaustive:
         return False, "the family has no other tasks than those trained on; the episodes are new"
-    trained = int((tasks.space.split_of(tasks) == "train").sum())
-    if source in ("held_out", "extrapolation") and trained:
+    if source == "validation" and space.validates_on_training:
+        return False, "the family has too few tasks to keep some for validation; the episodes are new"
+    trained = int((space.split_of(tasks) == "train").sum())
+    if source in ("held_out", "extrapolation", "validation") and trained:
         raise UserError(f"tasks {source!r}: {trained} of {len(tasks)} are training tasks; restore the run's task set")
     if trained:
         return False, f"{trained} of {len(tasks)} belong to the training split"
-    return True, "by content digest, none belongs to the training split"
+    return True, "none belongs to the training split"
 
 
 def _origin(run: Run, saved: Checkpoint, tasks: Tasks) -> dict[str, Any]:
@@ -174,11 +181,17 @@ def tasks_digest(tasks: Tasks) -> str:
     return hashlib.sha256("\n".join(tasks.digests).encode()).hexdigest()
 
 
-def _keep(run: Run, evaluation: Evaluation) -> Evaluation:
+def _looked(run: Run, evaluation: Evaluation, by: str) -> None:
+    run.looked(by, evaluation.split, evaluation.origin["tasks_sha256"], evaluation.origin["checkpoint"]["iteration"])
+
+
+def _keep(run: Run, evaluation: Evaluation, by: str) -> Evaluation:
     e = evaluation
     name = _file_name(e.split, e.origin["checkpoint"], e.tasks, e.steps, e.episodes, e.seed, e.deterministic)
     try:
-        return evaluation.save(run.path / "evaluations" / name)
+        kept = evaluation.save(run.path / "evaluations" / name)
+        _looked(run, kept, by)
+        return kept
     except OSError as error:
         advice = "make room, or copy the run to a folder of yours"
         raise UserError(f"{run.path}/evaluations cannot be written: {error.strerror}; {advice}") from error

@@ -5,10 +5,11 @@
     about = definition(EnvConfig(family="HalfCheetahMass"))
     about["digest"], about["parameters"][0]["name"]         # 64 hexadecimal digits; "mass_scale"
 
-The digest covers the family and its options, the time step and horizon, every parameter's range and distribution, and
-what the environment *does*: observations and rewards of a few steps in a few fixed tasks, rounded so far that another
-processor gives the same. So an edited comment changes nothing and an edited reward or robot does. The scale of the
-actions is not part of it: that is how a method speaks to the environment, and methods differ in it.
+The digest covers the family and its options, the version of its splits, the time step and horizon, every parameter's
+range and distribution, and what the environment *does*: observations and rewards of a few steps in a few fixed tasks,
+rounded so far that another processor gives the same. So an edited comment changes nothing and an edited reward or robot
+does. The scale of the actions is not part of it: that is how a method speaks to the environment, and methods differ in
+it.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ TASKS = 4  # of the probe
 
 
 def definition(env: EnvConfig) -> dict[str, Any]:
-    """{"family", "options", "dt", "horizon", "parameters", "behaviour", "digest"} of the environment of a config."""
-    return json.loads(_definition(env.model_dump_json(include={"family", "horizon", "options"})))
+    """{"family", "options", "dt", "horizon", "parameters", "behaviour", "splits", "digest"} of an environment."""
+    return json.loads(_definition(env.model_dump_json(include={"family", "horizon", "options", "splits"})))
 
 
 @functools.lru_cache(maxsize=64)
@@ -50,6 +51,7 @@ def _definition(key: str) -> str:
             "horizon": env.horizon,
             "parameters": plain(env.space.parameters),
             "behaviour": _behaviour(env),
+            **({"splits": config.splits} if config.splits > 1 else {}),  # the first ones had no number
         }
     finally:
         env.close()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from metarl.config import Config, flat
+from metarl.envs.task import VERSION
 from metarl.evaluation.fingerprint import definition
 from metarl.runs.run import Run, open_run
 from metarl.util.errors import UserError
@@ -124,4 +125,5 @@ def _describe(run: Run) -> str:
     env = run.config.env
     options = "".join(f", {key}={value}" for key, value in env.options.items())
     horizon = "" if env.horizon is None else f", horizon={env.horizon}"
-    return env.family + options + horizon
+    splits = "" if env.splits == VERSION else f", splits={env.splits}"
+    return env.family + options + horizon + splits

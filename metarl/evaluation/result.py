@@ -94,7 +94,7 @@ class Evaluation:
         returns: (S + 1, M, K) undiscounted return of each episode after s steps; NaN where the physics diverged.
         env_steps: (S + 1, M) environment steps in each task that step s + 1 learns from; of the last, those measured.
         dt: seconds in an environment step.
-        split: "held_out", "extrapolation" or "train", or the name of the file that the tasks came from.
+        split: "held_out", "validation", "extrapolation" or "train", or the file that the tasks came from.
         disjoint: whether none of the tasks was trained on, and why (not).
         pooled: whether the K episodes of a step are one experience (`metarl.agents.Adapter`).
         origin: the checkpoint (iteration, digest), versions and commit, where known.
@@ -298,7 +298,7 @@ class Evaluation:
 
     @classmethod
     def _of(cls, document: dict[str, Any], path: Path) -> Evaluation:
-        env = with_absolute_path(EnvConfig.model_validate(document["env"]), path.parent)
+        env = with_absolute_path(EnvConfig.model_validate({"splits": 1} | document["env"]), path.parent)
         known = {"pooled": True, "successes": None, "rates": None} | document  # what older files lack
         optional = {name: known[name] if known[name] is None else np.array(known[name], float)
                     for name in ("successes", "rates")}  # fmt: skip
@@ -317,11 +317,11 @@ def tasks_in_words(tasks: Tasks, split: str) -> str:
     """How many tasks of which kind: `40 held-out tasks`; `40 draws of 1 held-out task` where there is only one."""
     count = len(set(tasks.digests))
     draws_of = f"{_plural(len(tasks), 'draw')} of " if len(tasks) > count else ""
-    if tasks.space.exhaustive and split == "held_out":
+    if tasks.space.exhaustive and split in ("held_out", "validation"):
         return f"{draws_of}the family's only {_plural(count, 'task')}"
     plural = _plural(count, "task")
     kinds = {"held_out": _plural(count, "held-out task"), "extrapolation": f"{plural} outside the training range",
-             "train": _plural(count, "training task")}  # fmt: skip
+             "train": _plural(count, "training task"), "validation": _plural(count, "validation task")}  # fmt: skip
     return draws_of + kinds.get(split, f"{plural} from {split}")
 
 

@@ -177,10 +177,11 @@ def _task(run: Run, env: BatchEnv, text: str | None) -> Tasks:
             raise UserError(f"{path}: got {len(tasks)} tasks, expected one to adapt to")
         return tasks
     if not (text.isascii() and text.isdecimal()):
-        raise UserError(f"--task {text!r}: neither the number of a held-out task nor a file")
-    tasks = run.tasks("held_out")
+        raise UserError(f"--task {text!r}: neither the number of one of the run's tasks nor a file")
+    split = run.config.evaluation.split
+    tasks = run.tasks(split)
     if int(text) >= len(tasks):
-        raise UserError(f"--task: got {text}, expected 0 to {len(tasks) - 1}: the run has {len(tasks)} held-out tasks")
+        raise UserError(f"--task: got {text}, expected 0 to {len(tasks) - 1}: the run has {len(tasks)} {split} tasks")
     return tasks[int(text)]
 
 

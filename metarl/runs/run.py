@@ -13,12 +13,14 @@
     metrics.jsonl    one line per iteration i, measured with the weights after i updates; "env_steps" is the sum so
                      far. Wall-clock times stand in timings.jsonl, so that this file is the same in each repetition
     evaluations.jsonl   one line per evaluation during training
+    looks.jsonl      what looked at which tasks, and when: a test set that settings were chosen by is none
     checkpoints/, wandb/, lock; evaluations/, figures/, replays/: what other commands write
 
 Reading one runs no code and needs no lock; config, metrics, evaluations and tasks neither PyTorch nor MuJoCo.
 `metarl.algorithms.restore.load_adapter` makes what was trained out of it.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -112,6 +114,16 @@ class Run:
         if data.get("digests") != list(tasks.digests):
             raise UserError(f"{path}: its tasks do not fit their digests, so it was edited; restore it from a copy")
         return tasks
+
+    def looked(self, by: str, split: str, tasks: str, iteration: int) -> None:
+        """Write down that `by` has seen how a checkpoint does in tasks of that digest, where the folder is ours."""
+        look = {"time": _now(), "by": by, "split": split, "tasks_sha256": tasks, "iteration": iteration}
+        with contextlib.suppress(OSError), open(self.path / "looks.jsonl", "a") as file:
+            file.write(json.dumps(look) + "\n")
+
+    def looks(self) -> list[dict[str, Any]]:
+        """What looked at which tasks, and when; see `looked`."""
+        return read_lines(self.path / "looks.jsonl")
 
     def metrics(self) -> list[dict[str, Any]]:
         """A record for each iteration."""
@@ -255,12 +267,10 @@ def _write_tasks(path: Path, config: Config) -> None:
     """The task sets that evaluations use, drawn from the seed: the same ones whenever they are written."""
     folder, space = path / "tasks", config.env.load_family().space
     folder.mkdir(exist_ok=True)
-    for index, split in enumerate(SPLITS):
+    for split in space.splits:
         if split == "train" and config.evaluation.split != "train":
             continue
-        if split == "extrapolation" and not any(parameter.extrapolation for parameter in space.parameters):
-            continue
-        rng = np.random.default_rng(stream(config.seed, "evaluation_tasks", index))
+        rng = np.random.default_rng(stream(config.seed, "evaluation_tasks", SPLITS.index(split)))
         tasks = space.sample(config.evaluation.tasks, split, rng)
         digest = hashlib.sha256("\n".join(tasks.digests).encode()).hexdigest()
         document = {"split": split, "digest": digest, "digests": list(tasks.digests), **tasks.to_json()}

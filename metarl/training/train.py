@@ -227,7 +227,7 @@ def _finish(training: Training, progress: Progress, tracker: Tracker, interrupti
     run, split = training.run, training.config.evaluation.split
     progress.say(f"evaluating on {training.config.evaluation.tasks} {split} tasks")
     with interruption.droppable():
-        result = evaluate_run(run, split)
+        result = evaluate_run(run, split, by="train")
     training.result = result
     columns = ["step", "episodes", "seconds", "mean", "iqm"]
     rows = [row.to_json(result.confidence) for row in result.curve]

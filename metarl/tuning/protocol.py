@@ -1,6 +1,6 @@
 """What every strategy is given: validation tasks, environment steps in training, episodes in a new task.
 
-    tasks = validation_tasks(config, 20)              # of the training range; never held out, never extrapolation
+    tasks = validation_tasks(config, 20)              # never held out, never extrapolation
     config = fitted(config, chosen, base)             # as many iterations and adaptation steps as the budget buys
     score = measure(adapter, config, tasks)
 
@@ -24,8 +24,7 @@ from metarl.util.errors import UserError
 from metarl.util.rng import stream
 
 MAX_STEPS = 100  # of adaptation; the largest that a config may have
-_VALIDATION, _FROZEN_TRAIN = 0, 0
-_ROUNDS = 20
+_VALIDATION = 0
 
 
 class Score(NamedTuple):
@@ -43,24 +42,10 @@ class Score(NamedTuple):
 
 
 def validation_tasks(config: Config, count: int) -> Tasks:
-    """Tasks of the training range that are not in the frozen set of training tasks, and differ if there are enough."""
+    """Tasks of the validation split; of the training split where the config repeats runs of before it was there."""
     space = config.env.load_family().space
-    frozen = stream(config.seed, "evaluation_tasks", _FROZEN_TRAIN)
-    taken = set(space.sample(config.evaluation.tasks, "train", np.random.default_rng(frozen)).digests)
-    rng = np.random.default_rng(stream(config.seed, "tuning", _VALIDATION))
-    kept = np.empty((0, space.dim))
-    for _ in range(_ROUNDS):
-        drawn = space.sample(count, "train", rng)
-        new = [d not in taken for d in drawn.digests]
-        taken.update(drawn.digests)
-        # two of one draw may be the same task where there are few
-        _, first = np.unique(np.array(drawn.digests), return_index=True)
-        new = [m for m in sorted(first) if new[m]]
-        kept = np.concatenate([kept, drawn.values[new]])[:count]
-        if len(kept) == count:
-            return Tasks(space, kept)
-    # a space of few tasks: there are no others than those trained on
-    return space.sample(count, "train", rng)
+    split = "validation" if "validation" in space.splits else "train"
+    return space.sample(count, split, np.random.default_rng(stream(config.seed, "tuning", _VALIDATION)))
 
 
 def steps_per_iteration(config: Config) -> int:

@@ -9,8 +9,8 @@
     chosen.yaml      the best so far, for `metarl train`       search.png      the search in a picture
     trials/0003/     the run of a strategy that was trained     chosen/         of a run: its weights, adapting so
 
-Strategies are compared by their return after adaptation in validation tasks, which are drawn from the training range
-and are nobody's training tasks by name; those of held_out and extrapolation are never looked at. What all of them are
+Strategies are compared by their return after adaptation in tasks of the validation split; those of held_out and
+extrapolation are never looked at. What all of them are
 given alike stands in `metarl.tuning.protocol`. The search can be cut off at any moment, and resumed.
 """
 

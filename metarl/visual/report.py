@@ -70,7 +70,7 @@ def write_report(
     out = Path(out)
     if (out.exists() and not out.is_file()) or not out.parent.is_dir():  # a device would be replaced by a file
         raise UserError(f"--out: got {out}, expected a file such as report.html in a folder that exists")
-    options = {"baseline": baseline, "oracle": oracle, "deterministic": deterministic}
+    options = {"baseline": baseline, "oracle": oracle, "deterministic": deterministic, "by": "report"}
     comparisons = [compare_runs(paths, name, **options, say=say) for name in tasks]
     say = say or (lambda line: None)
     first = comparisons[0]
@@ -141,7 +141,7 @@ def _environment(page: Page, comparisons: Sequence[Comparison]) -> None:
 
 
 def _results(page: Page, comparison: Comparison, figures: dict[str, Figure]) -> None:
-    headings = {"held_out": "Held-out tasks", "extrapolation": "Extrapolation"}
+    headings = {"held_out": "Held-out tasks", "extrapolation": "Extrapolation", "validation": "Validation tasks"}
     page.heading(headings.get(comparison.split, _short(comparison)))
     for name in CURVES:
         page.figure(figures[name], CAPTIONS[name])

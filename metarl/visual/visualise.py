@@ -78,13 +78,13 @@ def _draw(run: Run, say: Callable[[str], None]) -> Iterator[Path]:
 
 
 def replay_run(run: Run) -> Replay:
-    """The two held-out tasks that differ most, before and after as many adaptation steps as the run trained with."""
+    """The two tasks of the config's split that differ most, before and after as many steps as the run trained with."""
     config = run.config
     with torch_threads(threads(config)):
         return record(
             load_adapter(run),
             lambda num_envs: make_env(config, num_envs),
-            extreme_tasks(run.tasks("held_out")),
+            extreme_tasks(run.tasks(config.evaluation.split)),
             steps=max(1, config.adaptation_steps),
             episodes=config.evaluation.episodes,
             seed=config.seed,
@@ -92,7 +92,7 @@ def replay_run(run: Run) -> Replay:
 
 
 def newest_evaluations(run: Run) -> dict[str, Evaluation]:
-    """The evaluation of the newest checkpoint for each set of tasks; held-out tasks are evaluated if there is none."""
+    """The evaluation of the newest checkpoint for each set of tasks; the config's is evaluated if there is none."""
     folder = run.path / "evaluations"
     if not any(folder.glob("*.json")):
         evaluate_run(run)

@@ -45,15 +45,16 @@ _SHAPE = ("geom_size", "geom_pos", "geom_quat", "geom_rgba", "body_pos", "body_q
 _FOLLOWING = {int(mujoco.mjtCamLight.mjCAMLIGHT_TRACK), int(mujoco.mjtCamLight.mjCAMLIGHT_TRACKCOM)}
 
 
-def watch(folder: str | Path, tasks: str = "held_out", port: int = PORT, host: str = "127.0.0.1") -> None:
+def watch(folder: str | Path, tasks: str | None = None, port: int = PORT, host: str = "127.0.0.1") -> None:
     """Serve the robot of a run until SIGTERM or Ctrl-C, which end with SystemExit 143 and 130.
 
     Args:
         folder: of the run.
-        tasks: to choose from: a split, or a file of tasks. Any other task can be made by hand.
+        tasks: to choose from: a split, that of the config if None, or a file of tasks. Others can be made by hand.
         port, host: of the server; port 0 takes a free one. 0.0.0.0 lets other machines in.
     """
     run = open_run(Path(folder))
+    tasks = run.config.evaluation.split if tasks is None else tasks
     offered = tasks_from_file(Path(tasks), run) if Path(tasks).is_file() else run.tasks(tasks)
     say = Console(file=sys.stdout, highlight=False).out  # to this one also while viser's is redirected
     with Interruption(lambda _: say("ending")) as interruption, Viewer(Session(run), offered, port, host) as viewer:
@@ -219,7 +220,8 @@ class Viewer:
 
     def _tell(self) -> None:
         session = self.session
-        split = {"train": "as in training", "held_out": "held out", "extrapolation": "beyond training"}
+        split = {"train": "as in training", "validation": "for validation", "held_out": "held out",
+                 "extrapolation": "beyond training"}  # fmt: skip
         kind = split[str(session.space.split_of(session.task)[0])]
         how = f"{session.adaptations} steps of adaptation" if session.pooled else "its memory goes on"
         ended = ", ".join(f"{episode.score:.4g}" for episode in session.episodes) or "none yet"
