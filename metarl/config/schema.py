@@ -62,8 +62,9 @@ class EnvConfig(Section):
         description="Actions of +-action_scale span the actuator range; an inner.lr of 0.1 goes with 10.",
     )
     options: dict[str, Any] = Field(default={}, description="Options of the family, as `metarl list` shows them.")
-    splits: Literal[1, 2] = Field(
-        default=2, description="Version of the task splits; 1 repeats runs of before, which have no validation tasks."
+    splits: Int = Field(
+        default=2, ge=1, le=2,
+        description="Version of the task splits; 1 repeats runs of before, which have no validation tasks.",
     )
 
     def load_family(self) -> Any:

@@ -124,7 +124,9 @@ def test_every_parameter_has_an_effect(kind):
 def test_one_joint_and_four_terrains_are_kept_for_testing(kind, reserved, others):
     space = kind().space
     drawn = {s: set(space.sample(2000, s, np.random.default_rng(0)).values[:, 0]) for s in ("train", "held_out")}
-    assert drawn == {"train": others, "held_out": reserved}
+    spared = {float(c) for c in space.sample(2000, "validation", np.random.default_rng(0)).values[:, 0]}
+    trained = others if space.validates_on_training else others - spared
+    assert drawn == {"train": trained, "held_out": reserved} and spared <= others
 
 
 def test_the_default_body_is_that_of_mass_tasks():

@@ -93,7 +93,7 @@ def test_watch_serves_at_home_unless_told_otherwise(capsys, calls):
     assert run(capsys, "watch", "runs/x")[0] == 0
     assert run(capsys, "watch", "runs/x", "--tasks", "my.json", "--port", "0", "--host", "0.0.0.0")[0] == 0
     assert calls == [
-        ("watch", Path("runs/x"), "held_out", 8080, "127.0.0.1"), ("watch", Path("runs/x"), "my.json", 0, "0.0.0.0"),
+        ("watch", Path("runs/x"), None, 8080, "127.0.0.1"), ("watch", Path("runs/x"), "my.json", 0, "0.0.0.0"),
     ]  # fmt: skip
 
 
@@ -109,7 +109,7 @@ def test_evaluate_prints_a_table(capsys, calls):
     options = "--tasks my.json --steps 0 --episodes 7 --average 3 --mean-actions"
     run(capsys, "evaluate", "runs/x", *options.split())
     assert calls == [
-        ("evaluate", Path("runs/x"), "held_out", None, None, False, 1),
+        ("evaluate", Path("runs/x"), None, None, None, False, 1),
         ("evaluate", Path("runs/x"), "my.json", 0, 7, True, 3),
     ]
 

@@ -111,11 +111,12 @@ def test_a_run_of_before_keeps_what_it_was_trained_with(write):
     assert (new.revision, new.algorithm.memory) == (2, "none")
     written = yaml.safe_load(to_yaml(new))
     assert load_config(write(yaml.safe_dump(written))) == new
-    del written["revision"]
+    del written["revision"], written["env"]["splits"]
+    written["evaluation"]["split"] = "held_out"
     file = write(yaml.safe_dump(written))
     old = load_config(file)
-    assert (old.revision, old.algorithm.memory) == (1, "one_step")
-    assert load_config(file, ["revision=2", "algorithm.memory=none"]) == new
+    assert (old.revision, old.algorithm.memory, old.env.splits) == (1, "one_step", 1)
+    assert load_config(file, ["revision=2", "algorithm.memory=none", "env.splits=2", "evaluation.split=validation"]) == new
     with pytest.raises(UserError, match="command line: revision: got 3, expected less than or equal to 2"):
         load_config(file, ["revision=3"])
     assert load_config(write(to_yaml(old))) == old == changed(old, {"seed": old.seed})
@@ -172,10 +173,10 @@ ONE_FAULT = [
     ("policy: {hidden: 64}", "policy.hidden: got 64, expected a list"),
     ("policy: {hidden: [64, 0]}", "policy.hidden.1: got 0, expected greater than or equal to 1"),
     ("policy: {activation: tan}", "policy.activation: got \"tan\", expected one of tanh, relu (did you mean 'tanh'?)"),
-    ("evaluation: {split: heldout}", "evaluation.split: got \"heldout\", expected one of held_out, extrapolation, "
-     "train (did you mean 'held_out'?)"),
-    ("evaluation: {split: extrapolation}", 'evaluation.split: got "extrapolation", expected held_out: HalfCheetahDir '
-     "declares no extrapolation tasks"),
+    ("evaluation: {split: heldout}", "evaluation.split: got \"heldout\", expected one of validation, held_out, "
+     "extrapolation, train (did you mean 'held_out'?)"),
+    ("evaluation: {split: extrapolation}", 'evaluation.split: got "extrapolation", expected one of train, held_out, '
+     "validation: HalfCheetahDir declares no others"),
     ("seed: 1e400", "seed: got Infinity, expected a finite number"),
     ("wandb: {name: \"a\\nb\"}", 'wandb.name: got "a\\nb", expected one line of printable characters'),
     ("wandb: {api_key: abc}", "wandb.api_key: got ***, expected no such key (secrets come from the environment, never "

@@ -22,7 +22,8 @@ from metarl.config import Config, EnvConfig, EvaluationConfig, WandbConfig
 from metarl.envs import BatchEnv, make_family
 from metarl.evaluation import adaptation_curve
 from metarl.evaluation.adaptation_curve import measure
-from metarl.evaluation.evaluate import evaluate_run, evaluation_of
+from metarl.evaluation.compare import compare_runs, frozen_tasks
+from metarl.evaluation.evaluate import evaluate_run, evaluation_of, tasks_digest
 from metarl.evaluation.fingerprint import _definition, definition
 from metarl.evaluation.result import Evaluation, document_digest
 from metarl.evaluation.tables import print_evaluation
@@ -91,8 +92,8 @@ def test_experience_counts_what_was_lived_before_each_measurement():
 
 
 def test_adaptation_to_the_experience_of_another_task_does_not_help():
-    result = measure(Navigator(confuse=True), make_env, tasks(8), steps=1, episodes=3, seed=0)
-    oracle = measure(Navigator(), make_env, tasks(8), steps=1, episodes=3, seed=0)
+    result = measure(Navigator(confuse=True), make_env, tasks(40), steps=1, episodes=3, seed=0)
+    oracle = measure(Navigator(), make_env, tasks(40), steps=1, episodes=3, seed=0)
     assert result.curve[1].mean.value < result.curve[0].mean.value
     assert oracle.curve[1].mean.interval[0] > oracle.curve[0].mean.interval[1]
 
@@ -348,13 +349,13 @@ def run(tmp_path):
 
 def test_a_run_is_evaluated_and_the_result_kept(run):
     result = evaluate_run(run.path)
-    path = run.path / "evaluations" / "held_out-0-"
+    path = run.path / "evaluations" / "validation-0-"
     assert str(result.path).startswith(str(path)) and result.path.suffix == ".json"
     assert (result.steps, result.episodes, len(result.tasks)) == (2, 2, 6)
     assert result.disjoint is True
     assert result.origin["checkpoint"] == {"iteration": 0, "sha256": run.checkpoint().meta["sha256"]}
     assert result.origin["versions"]["mujoco"]
-    assert list(result.tasks.digests) == list(run.tasks("held_out").digests)
+    assert list(result.tasks.digests) == list(run.tasks("validation").digests)
 
     loaded = Evaluation.load(result.path)
     assert loaded.to_json() == result.to_json()  # every row computed again from the episodes
@@ -381,7 +382,7 @@ def test_a_result_is_only_replaced_by_itself(run):
     learner.iterate(training_env(learner.config), 0)
     checkpoint.save(run.checkpoints, learner.state_dict(), {"iteration": 1, "env_steps": 0})
     others.append(evaluate_run(run.path))
-    assert others[-1].path.name.startswith("held_out-1-")
+    assert others[-1].path.name.startswith("validation-1-")
     shutil.rmtree(run.checkpoints)  # other weights of the same iteration
     checkpoint.save(run.checkpoints, learner.state_dict(), {"iteration": 0, "env_steps": 0})
     others.append(evaluate_run(run.path))
@@ -504,7 +505,23 @@ def test_training_tasks_among_the_held_out_ones_are_noticed(run):
     document = json.loads(path.read_text()) | train.to_json() | {"digests": list(train.digests)}
     path.write_text(json.dumps(document))
     with pytest.raises(UserError, match="3 of 3 are training tasks"):
-        evaluate_run(run.path)
+        evaluate_run(run.path, "held_out")
+
+
+def test_a_run_says_who_looked_at_which_tasks(run):
+    assert run.looks() == []
+    evaluate_run(run.path)
+    evaluate_run(run.path, "held_out", steps=0)
+    for _ in range(2):  # the second time of the files
+        compare_runs([run.path], steps=0)
+    looks = run.looks()
+    assert [(look["by"], look["split"], look["iteration"]) for look in looks] == [
+        ("evaluate", "validation", 0), ("evaluate", "held_out", 0), *[("compare", "held_out", 0)] * 2,
+    ]
+    digests = [tasks_digest(run.tasks(split)) for split in ("validation", "held_out")]
+    assert [look["tasks_sha256"] for look in looks[:2]] == digests
+    assert looks[2]["tasks_sha256"] == tasks_digest(frozen_tasks([run], "held_out"))
+    assert looks[0]["time"] <= looks[-1]["time"]
 
 
 # ---- more of what is kept
@@ -630,7 +647,9 @@ def test_a_file_of_before_says_the_same(path):
     assert now.keys() - {"path"} == then.keys()
     said = {"sentence", "caption", "interval_method", "digest", "curve"}
     moved = {key for key in then if now[key] != then[key]} - said
-    assert moved <= ({"env"} if path.parts[-3] == "own_robot" else set())  # the place of the robot's file
+    assert moved == {"env"}
+    assert now["env"].pop("splits") == 1
+    assert now["env"] == then["env"] or path.parts[-3] == "own_robot"  # the place of the robot's file
     for before, after in zip(then["curve"], now["curve"], strict=True):
         ends = {name: (before.pop(name), after.pop(name)) for name in ("mean_interval", "iqm_interval")}
         assert after == before

@@ -85,7 +85,7 @@ def command(capsys, *args) -> tuple[int, str, str]:
 def test_a_thousand_steps_in_closed_loop_are_those_of_the_adapted_policy(run, noisy, tmp_path):
     file = export_run(run, "1", noise=noisy, out=tmp_path / "policy.onnx")
     session, adapter = _session(file.read_bytes()), load_adapter(run)
-    task = run.tasks("held_out")[1]
+    task = run.tasks("validation")[1]
     env = make_env(run.config, 2)
     env.set_tasks(task.repeat(2))
     rollout = collect(env, adapter, adapter.start(1), 2, stream(run.config.seed, "export", 0, 0))
@@ -251,7 +251,7 @@ def weights(file: Path) -> list[np.ndarray]:
 
 
 def test_it_is_adapted_to_its_task(run, policy):
-    held_out = run.tasks("held_out")
+    held_out = run.tasks("validation")
     other = next(i for i in range(4) if held_out[i] != held_out[1])
     start, opposite = export_run(run, steps=0), export_run(run, str(other))
     initial = {name: value.numpy() for name, value in load_adapter(run).params.items()}
@@ -263,7 +263,7 @@ def test_it_is_adapted_to_its_task(run, policy):
 
 def test_a_task_of_one_s_own(run, policy, tmp_path):
     file = tmp_path / "task.json"
-    file.write_text(json.dumps(run.tasks("held_out")[1].to_json()))
+    file.write_text(json.dumps(run.tasks("validation")[1].to_json()))
     assert export_run(run, str(file)) == policy
     assert json.loads(export_run(run).with_suffix(".json").read_text())["task"] == {"direction": 1.0}
 
@@ -285,7 +285,7 @@ def test_the_file_says_what_must_be_known(run, policy):
     thigh = {"name": "bthigh", "low": -1.0, "high": 1.0, "joint": "bthigh", "kind": "motor", "unit": "120 N m"}
     assert about["actuators"][0] == thigh
     assert about["task_space"][0]["choices"] == [-1.0, 1.0]
-    assert about["task"] == run.tasks("held_out")[1].to_json()["tasks"][0]
+    assert about["task"] == run.tasks("validation")[1].to_json()["tasks"][0]
     # two episodes of 100 steps of 0.05 s
     assert about["adaptation"] == {"kind": "gradient", "steps": 1, "episodes": 2, "seconds": 10.0, "seed": 0}
     assert about["inputs"] == {"observation": {"shape": ["robots", 17], "type": "float64"}}
@@ -359,7 +359,7 @@ BAD = [
 @pytest.mark.parametrize(("args", "line"), BAD)
 def test_bad_input_is_one_line_and_nothing_is_written(capsys, run, tmp_path, monkeypatch, args, line):
     monkeypatch.chdir(tmp_path)
-    tasks = run.tasks("held_out")
+    tasks = run.tasks("validation")
     Path("two.json").write_text(json.dumps(tasks[:2].to_json()))
     Path("none.json").write_text(json.dumps(tasks[:0].to_json()))
     Path("strange.json").write_text(json.dumps({"family": "Navigation2D", "tasks": [{}]}))

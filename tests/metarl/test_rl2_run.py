@@ -79,7 +79,7 @@ def test_the_commands_speak_of_episodes(run, capsys):
     text = " ".join(capsys.readouterr().out.split())
     assert "After 1 episode (1 s of experience in each task)" in text
     assert "an episode in each of 2 trials per task" in text
-    document = json.loads(next((run / "evaluations").glob("held_out-6-*.json")).read_text())
+    document = json.loads(next((run / "evaluations").glob("validation-6-*.json")).read_text())
     assert [(p["step"], p["episodes"], p["seconds"]) for p in document["curve"]] == [(0, 0, 0), (1, 1, 1), (2, 2, 2)]
     assert document["pooled"] is False
     with pytest.raises(SystemExit) as caught:
@@ -90,7 +90,7 @@ def test_the_commands_speak_of_episodes(run, capsys):
 
 
 def test_the_figure_s_axis_is_episodes(run):
-    evaluation = Evaluation.load(next((run / "evaluations").glob("held_out-6-*.json")))
+    evaluation = Evaluation.load(next((run / "evaluations").glob("validation-6-*.json")))
     assert not evaluation.pooled
     axes = adaptation_figure(evaluation).axes[0]
     assert axes.get_xlabel() == "episodes in the task before"

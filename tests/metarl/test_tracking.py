@@ -65,7 +65,7 @@ def test_a_run_is_tracked_offline_and_keeps_its_id_and_its_secrets(tmp_path):
     first, second = sorted((tmp_path / "run" / "wandb").glob("offline-run-*"))
     assert first.name.split("-")[-1] == second.name.split("-")[-1]
     log = next(first.glob("*.wandb")).read_bytes()
-    for text in (b"return_0", b"env_steps", b"adaptation", b"tasks-held_out", b"Navigation2D"):
+    for text in (b"return_0", b"env_steps", b"adaptation", b"tasks-validation", b"Navigation2D"):
         assert text in log, text
     assert list(first.glob("files/media/table/adaptation*.json"))
     assert CANARY.encode() not in contents(tmp_path)

@@ -137,7 +137,7 @@ def test_evaluating_does_not_alter_training_and_repeats_itself(tmp_path, referen
     evaluations = read_lines(reference / "evaluations.jsonl")
     assert [line["iteration"] for line in evaluations] == [7, 14, 21, 28]
     assert [len(line["curve"]) for line in evaluations] == [2] * 4
-    assert len(list((reference / "evaluations").glob("held_out-30-*.json"))) == 1
+    assert len(list((reference / "evaluations").glob("validation-30-*.json"))) == 1
 
 
 @pytest.mark.slow

@@ -153,7 +153,7 @@ def relative(run, files):
     return [str(Path(file).relative_to(run.path)) for file in files]
 
 
-FIGURES = [f"figures/{name}.{kind}" for name in ("learning", "adaptation-held_out") for kind in ("png", "svg")]
+FIGURES = [f"figures/{name}.{kind}" for name in ("learning", "adaptation-validation") for kind in ("png", "svg")]
 
 
 @pytest.mark.slow
@@ -184,12 +184,12 @@ def test_the_newest_evaluation_of_each_set_of_tasks_is_drawn(run, tmp_path):
     folder = run.path / "evaluations"
     (old,) = folder.iterdir()
     old.rename(folder / old.name.replace("-10-", "-9-"))  # 9 comes after 10 in the alphabet
-    (tmp_path / "mine.json").write_text(json.dumps(run.tasks("held_out")[:2].to_json()))
+    (tmp_path / "mine.json").write_text(json.dumps(run.tasks("validation")[:2].to_json()))
     evaluate_run(run.path, str(tmp_path / "mine.json"))
     evaluate_run(run.path)
     found = newest_evaluations(run)
-    assert list(found) == ["file-mine", "held_out"]
-    assert (found["held_out"].steps, len(found["file-mine"].tasks)) == (1, 2)
+    assert list(found) == ["file-mine", "validation"]
+    assert (found["validation"].steps, len(found["file-mine"].tasks)) == (1, 2)
 
 
 @pytest.mark.slow
