@@ -116,7 +116,8 @@ def test_a_run_of_before_keeps_what_it_was_trained_with(write):
     file = write(yaml.safe_dump(written))
     old = load_config(file)
     assert (old.revision, old.algorithm.memory, old.env.splits) == (1, "one_step", 1)
-    assert load_config(file, ["revision=2", "algorithm.memory=none", "env.splits=2", "evaluation.split=validation"]) == new
+    now = ["revision=2", "algorithm.memory=none", "env.splits=2", "evaluation.split=validation"]
+    assert load_config(file, now) == new
     with pytest.raises(UserError, match="command line: revision: got 3, expected less than or equal to 2"):
         load_config(file, ["revision=3"])
     assert load_config(write(to_yaml(old))) == old == changed(old, {"seed": old.seed})
