@@ -37,6 +37,7 @@ from metarl.algorithms.state import adam_state, check_state, load_adam_state
 from metarl.algorithms.trials import Trials, pack
 from metarl.config import Config
 from metarl.envs import BatchEnv, OracleEnv
+from metarl.envs.oracle import told_names
 from metarl.util.rng import stream
 from metarl.util.torch_runtime import side_by_side
 
@@ -45,7 +46,7 @@ class Teacher(RL2):
     """RL² with mu(e) in the place of a memory: the first phase. Its environment is an `OracleEnv`."""
 
     def __init__(self, config: Config, spec: Spec):
-        self.told = spec.task_space.dim  # size of e
+        self.told = len(told_names(spec.task_space, config.revision))  # size of e
         self.own = spec.observation_dim - self.told * config.algorithm.oracle  # size of the observation without it
         super().__init__(config, spec)
         self.iterations = self.settings.teacher_iterations(config)
@@ -128,7 +129,7 @@ class RMA:
 
     def iterate(self, env: BatchEnv, iteration: int) -> dict[str, float]:
         """One of the first phase, in which the teacher learns, or of the second, in which the student does."""
-        told = env if self.settings.oracle else cast(BatchEnv, OracleEnv(env))
+        told = env if self.settings.oracle else cast(BatchEnv, OracleEnv(env, self.config.revision))
         if iteration < self.teacher.iterations:
             phase, metrics = "teacher", self.teacher.iterate(told, iteration)
         else:
