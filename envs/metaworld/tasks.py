@@ -225,7 +225,7 @@ def _space(
         "held_out": _goals(held_out, test_seed),
     }  # fmt: skip
     names = sorted({*train, *held_out}, key=INDICES.__getitem__)
-    first = goals["train"][0, 0]
+    first = goals["train"][0, 0].tolist()
     reserved = tuple(float(INDICES[name]) for name in held_out if name not in train)
     number = Parameter(
         "environment", "1", "number of the environment in Meta-World's list", first[0], "choice",

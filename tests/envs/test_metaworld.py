@@ -18,7 +18,7 @@ from metaworld.policies import ENV_POLICY_MAP
 from metaworld.sawyer_xyz_env import SawyerMocapBase
 
 from metarl import cli
-from metarl.envs import BatchEnv, MissingExtra, MixedEnv, Tasks, make, make_family
+from metarl.envs import BatchEnv, MissingExtra, MixedEnv, Tasks, TaskSpace, make, make_family
 from metarl.envs.metaworld import tasks as table
 from metarl.envs.metaworld.tasks import ENVIRONMENTS, INDICES, environment_of, ml1, ml10, ml45
 
@@ -240,6 +240,7 @@ def test_splits_are_disjoint_and_reserve_environments(make_space):
         assert (np.unique(drawn.values[:, 0], return_counts=True)[1] == 4).all()
         assert (space.split_of(drawn) == split).all()
         assert Tasks.from_json(json.loads(json.dumps(drawn.to_json())), space).digests == drawn.digests
+    assert TaskSpace.from_json(json.loads(json.dumps(space.to_json()))) == TaskSpace(space.family, space.parameters)
     with pytest.raises(ValueError, match="both in the training and in the test set"):
         space.assert_disjoint(train, train[:1])
 
@@ -324,6 +325,18 @@ def test_a_single_environment():
     assert isinstance(env.unwrapped.batch_env, MixedEnv)
     assert env.unwrapped.batch_env.model.nq == 16
     env.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", ["metaworld/ml1_reach", "metaworld/ml10"])
+def test_it_can_be_trained_on_and_evaluated(config, tmp_path, capsys):
+    small = ["env.horizon=5", "meta_batch=2", "episodes=2", "iterations=2", "evaluation={tasks: 2, episodes: 1}"]
+    run = str(tmp_path / "run")
+    assert cli.main(["train", config, *small, "threads=1", "--run", run]) in (None, 0)
+    capsys.readouterr()
+    assert cli.main(["evaluate", run, "--json"]) in (None, 0)
+    curve = json.loads(capsys.readouterr().out)["curve"]
+    assert [row["success"] for row in curve] == [0.0, 0.0] and all(row["mean"] > 0 for row in curve)
 
 
 def test_without_the_package_the_command_line_says_what_to_install(monkeypatch, tmp_path, capsys):
