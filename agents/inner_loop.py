@@ -14,7 +14,7 @@ there: little bias, without the variance of likelihood ratios of whole trajector
     adapted, _ = loop.adapt(params, step_sizes, samples)    # every parameter gets a leading task axis M
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -24,6 +24,9 @@ from .policy import GaussianMLP, GaussianStatistics
 
 StepSizes = Mapping[str, torch.Tensor | float]
 """For each parameter a scalar, or a tensor of its shape (Meta-SGD, Li et al. 2017)."""
+
+Initial = Params | Callable[[int], Params]
+"""Weights to start from in any task, without a task axis; or from M to those of M tasks, (M, ...)."""
 
 
 class Samples(NamedTuple):
@@ -98,6 +101,8 @@ class InnerLoop:
         return {**kept, **{name: p - step_sizes[name] * gradients[name] for name, p in adapting.items()}}, statistics
 
 
-def per_task(params: Params, num_tasks: int) -> Params:
-    """Give shared weights a leading task axis M, without copying."""
+def per_task(params: Initial, num_tasks: int) -> Params:
+    """Give shared weights a leading task axis M, without copying; or ask for those of M tasks."""
+    if callable(params):
+        return params(num_tasks)
     return {name: p.expand(num_tasks, *p.shape) for name, p in params.items()}

@@ -21,7 +21,7 @@ from metarl.util.onnx_graph import Graph
 
 from .adapter import Adapter, Decision
 from .baseline import fit_values
-from .inner_loop import InnerLoop, Samples, StepSizes, per_task
+from .inner_loop import Initial, InnerLoop, Samples, StepSizes, per_task
 from .nn.params import Params, part
 from .normalizer import Normalizer
 from .policy import GaussianStatistics, onnx_sample, sample
@@ -115,13 +115,13 @@ class GradientAdapter(Adapter):
 
     Args:
         inner: what adapts.
-        params: the initialization, without a task axis.
+        params: the initialization.
         step_sizes: of each inner step, see :meth:`InnerLoop.adapt`; the last ones also for every further step.
         normalizer: of the observations.
     """
 
     def __init__(
-        self, inner: PolicyGradientInner, params: Params, step_sizes: Sequence[StepSizes], normalizer: Normalizer
+        self, inner: PolicyGradientInner, params: Initial, step_sizes: Sequence[StepSizes], normalizer: Normalizer
     ):
         self.inner = inner
         self.policy = inner.inner_loop.policy

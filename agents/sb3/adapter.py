@@ -28,7 +28,7 @@ from stable_baselines3.common.type_aliases import TrainFrequencyUnit
 
 from ..adapter import Adapter, Decision
 from ..global_random import global_generators
-from ..inner_loop import per_task
+from ..inner_loop import Initial, per_task
 from ..nn.params import Params
 from ..normalizer import Normalizer
 from ..policy import standard_normal
@@ -117,7 +117,7 @@ class SB3Adapter(Adapter):
     Args:
         model: an algorithm without an environment, see :func:`metarl.agents.sb3.model.build`; a tool, whose own weights
             mean nothing between calls.
-        params: the weights to start from, without a task axis.
+        params: the weights to start from.
         normalizer: of the observations.
         seed: of what the training draws; it is the same in each repetition.
         action_noise: deviation of Gaussian noise on actions scaled to [-1, 1], for TD3 and DDPG.
@@ -127,7 +127,7 @@ class SB3Adapter(Adapter):
     def __init__(
         self,
         model: BaseAlgorithm,
-        params: Params,
+        params: Initial,
         normalizer: Normalizer,
         seed: np.random.SeedSequence,
         action_noise: float = 0.0,

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from metarl.agents import Adapter, Decision, Normalizer
+from metarl.agents import Adapter, Decision, Normalizer, Params
+from metarl.agents.nn.params import part
 from metarl.algorithms.base import Spec
 from metarl.algorithms.inner_learners import make_inner
 from metarl.algorithms.state import check_state
@@ -20,27 +21,38 @@ from metarl.util.rng import stream
 
 
 class Scratch:
-    """The inner learner alone, from the weights that the seed draws."""
+    """The inner learner alone. Of the tasks that an adapter starts together, each has a draw of weights of its own."""
 
     def __init__(self, config: Config, spec: Spec):
         self.config, self.spec = config, spec
         self.inner = make_inner(config, spec)
+        init = stream(config.seed, "init")
+        if config.revision == 1:  # one draw for all tasks
+            self.start = {f"params.{name}": value for name, value in self.inner.draw(init).items()}
+        else:
+            self.start = {"draws": torch.from_numpy(init.generate_state(4).astype(np.int64))}
 
     def iterate(self, env: BatchEnv, iteration: int) -> dict[str, float]:
         """Nothing: there is nothing to learn before the task."""
         return {"env_steps": 0, "diverged": 0}
 
     def adapter(self) -> Adapter:
-        seed = stream(self.config.seed, "minibatches")
-        return self.inner.adapter(self.inner.params, Normalizer.identity(self.spec.observation_dim, False), seed)
+        seed, start = stream(self.config.seed, "minibatches"), self.state_dict()
+
+        def fresh(num_tasks: int) -> Params:
+            seeds = [np.random.SeedSequence(start["draws"].tolist(), spawn_key=(m,)) for m in range(num_tasks)]
+            each = [self.inner.draw(seed) for seed in seeds]
+            return {name: torch.stack([params[name] for params in each]) for name in each[0]}
+
+        params = fresh if "draws" in start else part(start, "params.")
+        return self.inner.adapter(params, Normalizer.identity(self.spec.observation_dim, False), seed)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        return {f"params.{name}": value.clone() for name, value in self.inner.params.items()}
+        return {name: value.clone() for name, value in self.start.items()}
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
-        check_state(self.state_dict(), state)
-        for name, value in self.inner.params.items():
-            value.copy_(state[f"params.{name}"])
+        check_state(self.start, state)
+        self.start = {name: state[name].clone() for name in self.start}
 
 
 class Random(Scratch):

@@ -26,6 +26,11 @@ class ScratchConfig(Untrained):
 
     name: Literal["scratch"] = Field(default="scratch", description="Which meta-learner this is.")
 
+    def conflicts(self, config: Config) -> Iterator[Conflict]:
+        if config.policy.normalize_observations and config.revision > 1:
+            expected = "false with scratch: nothing was seen before the task to normalize by"
+            yield "policy.normalize_observations", "true", expected
+
     def variant(self, config: Config) -> str:
         return f"{config.inner.sb3.algorithm or 'policy gradient'} from scratch"
 

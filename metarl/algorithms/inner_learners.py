@@ -1,7 +1,8 @@
 """What adapts inside a task, for outer loops that need no more of it than weights before and after.
 
     inner = make_inner(config, spec)
-    adapter = inner.adapter(inner.params, normalizer, seed)      # starts every task from these weights
+    params = inner.draw(stream(0, "init"))
+    adapter = inner.adapter(params, normalizer, seed)            # starts every task from these weights
     state = adapter.adapt(adapter.start(40), rollout)
     state.params                                                 # each with a leading task axis
 
@@ -23,6 +24,7 @@ from metarl.agents import (
     Params,
     PolicyGradientInner,
 )
+from metarl.agents.inner_loop import Initial
 from metarl.algorithms.base import Spec
 from metarl.config import Config
 from metarl.util.errors import UserError
@@ -30,10 +32,10 @@ from metarl.util.rng import stream
 
 
 class Inner(NamedTuple):
-    """Freshly drawn weights, and what makes an adapter: of weights, a normalizer, and the seed of what it draws."""
+    """What draws fresh weights, and what makes an adapter: of weights, a normalizer, and the seed of what it draws."""
 
-    params: Params
-    adapter: Callable[[Params, Normalizer, np.random.SeedSequence], Adapter]
+    draw: Callable[[np.random.SeedSequence], Params]
+    adapter: Callable[[Initial, Normalizer, np.random.SeedSequence], Adapter]
 
 
 def make_inner(config: Config, spec: Spec) -> Inner:
@@ -44,12 +46,16 @@ def make_inner(config: Config, spec: Spec) -> Inner:
 
 def _gradient(config: Config, spec: Spec) -> Inner:
     inner = policy_gradient_inner(config, spec)
-    params, step_sizes = inner.split(inner.init(np.random.default_rng(stream(config.seed, "init"))))
 
-    def adapter(params: Params, normalizer: Normalizer, seed: np.random.SeedSequence) -> GradientAdapter:
+    def draw(seed: np.random.SeedSequence) -> Params:
+        return inner.split(inner.init(np.random.default_rng(seed)))[0]
+
+    _, step_sizes = inner.split(inner.init(np.random.default_rng(0)))  # the same whatever is drawn
+
+    def adapter(params: Initial, normalizer: Normalizer, seed: np.random.SeedSequence) -> GradientAdapter:
         return GradientAdapter(inner, params, step_sizes, normalizer)
 
-    return Inner(params, adapter)
+    return Inner(draw, adapter)
 
 
 def policy_gradient_inner(config: Config, spec: Spec) -> PolicyGradientInner:
@@ -71,14 +77,21 @@ def _sb3(config: Config, spec: Spec, algorithm: str) -> Inner:
 
     sb3 = config.inner.sb3
     spaces = spec.observation_space, spec.action_space
-    try:
-        model = build(algorithm, sb3.settings, *spaces, stream(config.seed, "init"))
-    except ValueError as error:
-        raise UserError(f"inner.sb3: {error}") from error
+
+    def made(seed: np.random.SeedSequence):
+        try:
+            return build(algorithm, sb3.settings, *spaces, seed)
+        except ValueError as error:
+            raise UserError(f"inner.sb3: {error}") from error
+
+    model = made(stream(config.seed, "init"))
     noise = float(sb3.settings.get("action_noise") or 0.0)
     spread = Processes(sb3.processes, algorithm, sb3.settings, spaces) if sb3.processes else None
 
-    def adapter(params: Params, normalizer: Normalizer, seed: np.random.SeedSequence) -> SB3Adapter:
+    def draw(seed: np.random.SeedSequence) -> Params:
+        return weights(made(seed))
+
+    def adapter(params: Initial, normalizer: Normalizer, seed: np.random.SeedSequence) -> SB3Adapter:
         return SB3Adapter(model, params, normalizer, seed, noise, spread)
 
-    return Inner(weights(model), adapter)
+    return Inner(draw, adapter)

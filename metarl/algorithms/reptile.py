@@ -40,7 +40,7 @@ class Reptile:
     def __init__(self, config: Config, spec: Spec):
         self.config, self.spec = config, spec
         self.inner = make_inner(config, spec)
-        self.params = {name: value.clone() for name, value in self.inner.params.items()}
+        self.params = self.inner.draw(stream(config.seed, "init"))
         self.velocity = {name: torch.zeros_like(value) for name, value in self.params.items()}
         self.average = {name: value.clone() for name, value in self.params.items()}
         self.normalizer = Normalizer.identity(spec.observation_dim, config.policy.normalize_observations)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from metarl.algorithms.learners import make_env, make_learner, training_env
 from metarl.config import changed, config_names, load_config
@@ -90,3 +91,25 @@ def test_a_reference_has_as_many_weights_as_what_it_is_a_reference_for(name):
         for of in (name, f"{folder}/{REFERENCES[reference]}")
     ]
     assert counts[0] == pytest.approx(counts[1], rel=0.006)
+
+
+@pytest.mark.parametrize("sb3", [None, "PPO", "SAC"])
+def test_from_scratch_every_task_has_weights_of_its_own(sb3):
+    config = changed(load_config("navigation/promp"), {
+        "algorithm": {"name": "scratch"}, "inner": {"sb3": {"algorithm": sb3}}, "policy": {}, "gae_lambda": 1.0,
+    })  # fmt: skip
+    learner = make_learner(config)
+    adapter, again, other = (
+        make_learner(c).adapter() for c in (config, config, changed(config, {"seed": 1}))
+    )
+    params, same, others = (a.start(3).params for a in (adapter, again, other))
+    for name, value in params.items():
+        assert torch.equal(value, same[name])  # whoever starts them
+        if value.std() > 0 and value.dim() == 3:  # no bias
+            assert not torch.equal(value[0], value[1]) and not torch.equal(value[0], others[name][0])
+            assert torch.allclose(value[0].std(), value[1].std(), rtol=0.5)
+    saved = make_learner(changed(config, {"seed": 1})).state_dict()
+    learner.load_state_dict(saved)
+    assert all(torch.equal(value, others[name]) for name, value in learner.adapter().start(3).params.items())
+    old = make_learner(changed(config, {"revision": 1})).adapter().start(3).params
+    assert all(torch.equal(value[0], value[2]) for value in old.values())

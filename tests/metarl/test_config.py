@@ -211,6 +211,9 @@ INNER_LEARNERS = [
      "inner.lr: got 0.2, expected no such setting: PPO has its own in inner.sb3.settings"),
     ("algorithm: {name: scratch}\ninner: {sb3: {algorithm: PPO}}\npolicy: {hidden: [3]}",
      "policy.hidden: got (3,), expected no such setting: PPO has its own in inner.sb3.settings"),
+    ("algorithm: {name: scratch}\npolicy: {normalize_observations: true}",
+     "policy.normalize_observations: got true, expected false with scratch: nothing was seen before the task to "
+     "normalize by"),
     ("algorithm: {name: scratch}\ninner: {sb3: {algorithm: PPO}}\ndiscount: 0.9",
      "discount: got 0.9, expected no such setting: PPO has its own"),
     ("algorithm: {name: reptile}\ninner: {sb3: {algorithm: SAK}}",

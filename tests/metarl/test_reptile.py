@@ -30,7 +30,7 @@ def config(inner=None, **changes):
     steps = changes.pop("steps", 2)
     if inner:
         changes["inner"] = InnerConfig(steps=steps, sb3=SB3Config(algorithm=inner, settings=SB3[inner]))
-        changes["policy"] = PolicyConfig(normalize_observations=True)
+        changes["policy"] = PolicyConfig(normalize_observations=algorithm.name != "scratch")
     else:
         if algorithm.name != "random":
             changes["inner"] = InnerConfig(steps=steps)
