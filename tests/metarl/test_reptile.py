@@ -34,7 +34,7 @@ def config(inner=None, **changes):
     else:
         if algorithm.name != "random":
             changes["inner"] = InnerConfig(steps=steps)
-        changes.setdefault("policy", PolicyConfig(hidden=(8,), normalize_observations=True))
+        changes.setdefault("policy", PolicyConfig(hidden=(8,), normalize_observations=algorithm.name != "scratch"))
     env = changes.pop("env", EnvConfig(family="Navigation2D", horizon=10, action_scale=2.0))
     return Config(**{"env": env, "algorithm": algorithm, "meta_batch": 3, "episodes": 5, "threads": 1} | changes)
 
