@@ -21,7 +21,7 @@ class Rollout:
 
     Attributes:
         observations: (M, T, K, O) float32, as the policy saw them (normalized, if it normalizes).
-        raw_moments: (3, O) float64: count, sum and sum of squares of the raw observations of valid steps.
+        raw_moments: (3, O) float64: count, mean and summed squared deviations of the raw observations of valid steps.
         actions: (M, T, K, A) float32, in the environment's action units.
         rewards: (M, T, K) float64.
         terminated: (M, T, K) bool, the step ended the episode in a terminal state (no value follows it).

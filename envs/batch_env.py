@@ -70,7 +70,9 @@ class BatchEnv(TaskVectorEnv):
         super().__init__(family, num_envs, horizon, action_scale, autoreset_mode, num_threads)
         self.model = family.build()
         fix_muscle_forces(self.model)
-        self.batch = Batch(self.model, num_envs, 1 if num_envs == 1 else num_threads, family.persistent)
+        # what sleeps is not in the state of a simulation
+        persistent = family.persistent or bool(self.model.opt.enableflags & int(mujoco.mjtEnableBit.mjENBL_SLEEP))
+        self.batch = Batch(self.model, num_envs, 1 if num_envs == 1 else num_threads, persistent)
         self.dt = self.model.opt.timestep * family.frame_skip
         self._qpos, self._qvel = self.batch.bind("qpos"), self.batch.bind("qvel")
         self._warnings = self.batch.warning[:, BAD_STATE, 1]
@@ -85,6 +87,10 @@ class BatchEnv(TaskVectorEnv):
         self._begun = np.ones(self._values.shape, bool)
         self._schedule = Schedule(self.space)
         self._writer = Writer(self.space, self.model)  # refuses what the model does not have, before the first task
+        simple = [self.model.body(i).name or i for i in self._writer.moved_inertias if self.model.body_simple[i]]
+        if simple:
+            raise ValueError(f"{family.name}: tasks move the centre of mass of {simple}, bodies that MuJoCo compiled as"
+                             " simple; give them simple='false' in the MJCF")  # fmt: skip
 
         size = self._observe().shape[1]
         needed = SensorActuatorModel.needed(self.space)

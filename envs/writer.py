@@ -55,7 +55,7 @@ class Writer:
     """
 
     def __init__(self, space: TaskSpace, model: mujoco.MjModel):
-        self._space = space
+        self._space, self._model = space, model
         self._steps: list[_Step] = []
         problems = []
         for column, parameter in enumerate(space.parameters):
@@ -68,6 +68,17 @@ class Writer:
         if problems:
             raise Unwritable(problems)
         self._fields = _fields(self._steps)
+
+    @property
+    def moved_inertias(self) -> list[int]:
+        """Bodies whose centre of mass or axes of inertia it moves."""
+        bodies: set[int] = set()
+        for step in self._steps:
+            row = step.write.quantity_row
+            if not {"body_ipos", "body_iquat"}.isdisjoint(row.fields):
+                of = self._model.geom_bodyid[step.elements] if row.kind == "geom" else step.elements
+                bodies.update(map(int, of))
+        return sorted(bodies)
 
     def write(self, sim: Simulator, ids: np.ndarray, values: np.ndarray) -> None:
         """Write tasks values (n, D) into simulations ids (n,)."""

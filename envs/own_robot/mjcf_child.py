@@ -20,7 +20,7 @@ import time
 
 MOST_OF_A_SIMULATION = 256 << 20  # bytes
 _LARGEST = {
-    "narena": (MOST_OF_A_SIMULATION, "<size memory> or njmax, nconmax"), "nq": (10_000, "joints"),
+    "nq": (10_000, "joints"),
     "nv": (10_000, "joints"), "nu": (10_000, "actuators"), "nbody": (20_000, "bodies"), "ngeom": (50_000, "geoms"),
     "nuserdata": (100_000, "<size nuserdata>"), "ntexdata": (256 << 20, "width and height of its textures, bytes"),
     "nhfielddata": (1 << 24, "nrow times ncol of its height fields"),
@@ -46,8 +46,11 @@ def compile_model(job: dict):
     import mujoco
 
     spec = mujoco.MjSpec.from_file(job["file"])
+    _limit_arena(spec)
     _name_all(spec)
     edits = job["edits"]
+    if "not_simple" in edits:
+        _spell_out(spec, edits["not_simple"])
     if "actuators" in edits:
         _replace_actuators(spec, edits["actuators"])
     if "keyframe" in edits:
@@ -80,6 +83,29 @@ def compile_model(job: dict):
         raise ValueError(f"one physics step took {seconds:.1f} s of processor time, expected at most {_MOST_SECONDS:g}:"
                          " lower <option iterations>, or use fewer bodies and contacts")  # fmt: skip
     return model
+
+
+def _limit_arena(spec) -> None:
+    """No more memory for contacts than a simulation may take: MJCFs ask for gigabytes that they never touch."""
+    sizes = (spec.memory, spec.njmax, spec.nconmax, spec.nstack)
+    if max(sizes) < 0:
+        return
+    spec.memory = min(spec.memory, MOST_OF_A_SIMULATION)
+    try:
+        too_large = spec.memory < 0 and spec.compile().narena > MOST_OF_A_SIMULATION
+    except (ValueError, MemoryError):  # what else is wrong is found later
+        too_large = True
+    if too_large:
+        spec.memory = MOST_OF_A_SIMULATION
+
+
+def _spell_out(spec, bodies: list) -> None:
+    """Bodies, by name or index, get a full inertia, whatever that is at first."""
+    if any(isinstance(body, int) for body in bodies):
+        spec.compile()  # gives out the indices
+    for body in spec.bodies:
+        if body.name in bodies or body.id in bodies:
+            body.simple = 0
 
 
 def _name_all(spec) -> None:

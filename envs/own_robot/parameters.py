@@ -9,6 +9,7 @@ The keys are the attributes of `metarl.envs.Parameter` and `metarl.envs.Write`, 
 their words. A range without a distribution is uniform, choices without one are a choice.
 """
 
+import contextlib
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -127,6 +128,15 @@ def check_writes(parameters: Sequence[Parameter], model: mujoco.MjModel, found: 
             Writer(TaskSpace("robot", tuple(parameters)), model)
     except Unwritable as error:
         found += [(f"parameters.{name}.writes", t.removeprefix(f"parameter {name}: ")) for name, t in error.problems]
+
+
+def moved_inertias(parameters: Sequence[Parameter], model: mujoco.MjModel) -> list[int]:
+    """Bodies whose centre of mass or axes of inertia some parameter moves; of those that the model can take."""
+    moved: set[int] = set()
+    for parameter in parameters:
+        with contextlib.suppress(Unwritable):  # it is reported later, of the final model
+            moved.update(Writer(TaskSpace("robot", (parameter,)), model).moved_inertias)
+    return sorted(moved)
 
 
 def check_use(parameters: Sequence[Parameter], used: set[str], found: list[Mistake]) -> None:

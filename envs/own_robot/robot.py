@@ -27,7 +27,7 @@ from ..task import TaskSpace
 from ..variation.quantities import QUANTITIES
 from . import mjcf
 from .entries import MOVABLE, Mistake, Names, elements, is_line, read_entry
-from .parameters import ParameterEntry, check_space, check_use, check_writes
+from .parameters import ParameterEntry, check_space, check_use, check_writes, moved_inertias
 from .reward_terms import RewardTerm
 from .schema import RobotFile
 from .signals import TASK, Built, Sense, Signal, field_of
@@ -100,7 +100,8 @@ class OwnRobot(Family):
         parameters = [entry.parameter(name) for name, entry in told.parameters.items()]
         check_use(parameters, names.used, found)
         entries = [*told.observation, *told.reward.values(), *told.termination.values()]
-        edits = _edits(told, model, {sense for entry in entries for sense in entry.senses()}, bool(names.used))
+        senses = {sense for entry in entries for sense in entry.senses()}
+        edits = _edits(told, model, senses, bool(names.used), moved_inertias(parameters, model))
         try:
             self._content = mjcf.compile_mjcf(parts, edits, self.limits)
         except ValueError as error:
@@ -234,14 +235,19 @@ def _impossible_writes(data: dict[str, Any], names: Names) -> list[Mistake]:
     return found
 
 
-def _edits(told: RobotFile, model: mujoco.MjModel, senses: set[Sense], task: bool) -> dict[str, Any]:
-    """What the compiler adds to the MJCF."""
+def _edits(
+    told: RobotFile, model: mujoco.MjModel, senses: set[Sense], task: bool, moved: Sequence[int]
+) -> dict[str, Any]:
+    """What the compiler adds to the MJCF; moved: bodies whose inertia is moved."""
     edits: dict[str, Any] = {"sensors": [sense.edit() for sense in sorted(senses, key=lambda sense: sense.name)]}
     actuators = told.control.edit(model)
     if actuators:
         edits["actuators"] = actuators
     if told.start.edited:
         edits["keyframe"] = told.start.edit(model, partial(told.control.start, model))
+    simple = [model.body(i).name or i for i in moved if model.body_simple[i]]
+    if simple:
+        edits["not_simple"] = simple
     if task:
         edits["numeric"] = {"name": TASK, "data": [p.default for p in told.parameters.values()]}
     if not told.camera:

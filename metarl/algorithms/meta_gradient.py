@@ -20,6 +20,7 @@ from torch.distributions import kl_divergence
 
 from metarl.agents import GaussianMLP, GradientAdapter, Normalizer, Params, Samples
 from metarl.agents.inner_loop import per_task
+from metarl.agents.normalizer import merged
 from metarl.agents.policy import GaussianStatistics
 from metarl.algorithms.base import Spec
 from metarl.algorithms.inner_learners import policy_gradient_inner
@@ -100,7 +101,7 @@ class MetaGradientLearner:
         adapter = self.adapter()
         state, rounds = adapter.start(config.meta_batch), []
         metrics: dict[str, float] = {"env_steps": 0, "diverged": 0}
-        moments = np.zeros(())
+        moments = []
         for k in range(config.inner.steps + 1):
             seed = stream(config.seed, "rollouts", iteration, k)
             rollout = collect(env, adapter, state, config.episodes, seed)
@@ -110,8 +111,8 @@ class MetaGradientLearner:
             metrics[f"return_{k}"] = float(np.nanmean(rollout.returns))
             metrics["env_steps"] += rollout.num_steps
             metrics["diverged"] += int(rollout.diverged.sum())
-            moments = moments + rollout.raw_moments
-        self.normalizer = self.normalizer.update(moments)  # for the next iteration: this one is all collected
+            moments.append(rollout.raw_moments)
+        self.normalizer = self.normalizer.update(merged(moments))  # for the next iteration: this one is all collected
         metrics["std"] = float(self.meta["params.log_std"].detach().exp().mean())
         metrics["seconds_sampling"] = time.perf_counter() - start
         return rounds, metrics

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from metarl.agents import Adapter, Normalizer, Params
+from metarl.agents.normalizer import merged
 from metarl.algorithms.base import Spec
 from metarl.algorithms.inner_learners import make_inner
 from metarl.algorithms.reptile_config import ReptileConfig
@@ -58,7 +59,7 @@ class Reptile:
         """One iteration of algorithm 2; returns its metrics."""
         config = self.config
         metrics: dict[str, float] = {"env_steps": 0, "diverged": 0}
-        start, sampling, moments = time.perf_counter(), 0.0, np.zeros(())
+        start, sampling, moments = time.perf_counter(), 0.0, []
         rng = np.random.default_rng(stream(config.seed, "tasks", iteration))
         env.set_tasks(env.space.sample(config.meta_batch, "train", rng).repeat(config.episodes))
 
@@ -73,10 +74,10 @@ class Reptile:
             metrics[f"return_{k}"] = float(np.nanmean(rollout.returns))
             metrics["env_steps"] += rollout.num_steps
             metrics["diverged"] += int(rollout.diverged.sum())
-            moments = moments + rollout.raw_moments
+            moments.append(rollout.raw_moments)
 
         metrics["moved"] = self.step(state.params, iteration)
-        self.normalizer = self.normalizer.update(moments)  # for the next iteration: this one is all collected
+        self.normalizer = self.normalizer.update(merged(moments))  # for the next iteration: this one is all collected
         metrics |= {"seconds_sampling": sampling, "seconds_update": time.perf_counter() - start - sampling}
         return metrics
 

@@ -25,6 +25,7 @@ import torch
 
 from metarl.agents import Adapter, Normalizer, Params, RecurrentAdapter, RecurrentPolicy, Rollout
 from metarl.agents.memory.base import State
+from metarl.agents.normalizer import moments_of
 from metarl.algorithms.base import Spec
 from metarl.algorithms.rl2_config import RL2Config
 from metarl.algorithms.sampling import collect
@@ -177,7 +178,7 @@ class RL2:
         """For the next iteration: this one is all collected."""
         for rollout in rollouts:
             self.normalizer = self.normalizer.update(rollout.raw_moments)
-            self.reward_normalizer = self.reward_normalizer.update(_moments(rollout.rewards[rollout.valid]))
+            self.reward_normalizer = self.reward_normalizer.update(moments_of(rollout.rewards[rollout.valid][:, None]))
 
     @torch.no_grad()
     def prepare(self, trials: Trials, bootstrap: np.ndarray | None) -> Batch:
@@ -197,7 +198,7 @@ class RL2:
             bootstrap=bootstrap,
         )
         targets = values + advantages
-        self._rescale_values(_moments(targets[trials.valid]))
+        self._rescale_values(moments_of(targets[trials.valid][:, None]))
         targets = (targets - self.return_normalizer.mean) / self.return_normalizer.std
         lived = advantages[trials.valid]
         advantages = np.where(trials.valid, (advantages - lived.mean()) / (lived.std() + 1e-8), 0.0)
@@ -366,8 +367,3 @@ class RL2:
 
 
 _NORMALIZERS = ("normalizer", "reward_normalizer", "return_normalizer")
-
-
-def _moments(x: np.ndarray) -> np.ndarray:
-    """(3, 1) count, sum and sum of squares of (n,) numbers."""
-    return np.array([[len(x)], [x.sum()], [np.square(x).sum()]], np.float64)

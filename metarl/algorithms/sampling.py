@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from metarl.agents import Adapter, Decision, Rollout
+from metarl.agents.normalizer import moments_of
 from metarl.envs import BatchEnv
 from metarl.util.torch_runtime import torch_threads
 
@@ -111,8 +112,8 @@ def collect(
     """
     num_tasks, steps = env.num_envs // num_episodes, env.horizon
     shape = (num_tasks, steps, num_episodes)
-    raw = np.empty((*shape, env.single_observation_space.shape[0]), np.float32)
-    seen = np.empty_like(raw)
+    raw = np.empty((*shape, env.single_observation_space.shape[0]))
+    seen = np.empty(raw.shape, np.float32)
     actions = np.empty((*shape, env.single_action_space.shape[0]), np.float32)
     rewards = np.empty(shape)
     terminated, truncated, valid = (np.zeros(shape, bool) for _ in range(3))
@@ -146,7 +147,7 @@ def collect(
         array[~valid] = 0.0  # after its end, or diverged: a weight of zero does not make a NaN harmless
     return Rollout(
         observations=seen,
-        raw_moments=_moments(raw, valid),
+        raw_moments=moments_of(raw[valid]),
         actions=actions,
         rewards=rewards,
         terminated=terminated,
@@ -158,15 +159,3 @@ def collect(
         steps=taken,
         successes=np.where(diverged & ~np.isnan(successes), 0.0, successes),
     )
-
-
-def _moments(observations: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """(3, O) count, sum and sum of squares of the valid steps of (M, T, K, O) observations."""
-    flat = observations.reshape(-1, observations.shape[-1])
-    if not valid.all():
-        flat = flat[valid.reshape(-1)]
-    return np.stack([
-        np.full(flat.shape[-1], len(flat), np.float64),
-        flat.sum(0, dtype=np.float64),
-        np.square(flat).sum(0, dtype=np.float64),
-    ])

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from metarl.envs import BatchEnv, Tasks
+from metarl.visual.replay import with_mocap
 from metarl.visual.stills import write_stills
 from metarl.visual.video import ADVICE, VideoError, find_backend
 
@@ -66,7 +67,8 @@ def draw_start(
     last = int(seen["length"][:ROWS].min()) - 1
     moments = np.unique(np.linspace(0, min(last, round(1.0 / env.dt)), COLUMNS).astype(int))
     qpos = seen["poses"][moments][:, :ROWS].swapaxes(0, 1)
-    models = [env.model_of(i) for i in range(ROWS)]
+    env.reset(options={"tasks": tasks})
+    models = [with_mocap(env.model_of(i), env.data_of(i)) for i in range(ROWS)]
     span = f"{moments[0] * env.dt:.2f} to {moments[-1] * env.dt:.2f} s"
     texts = [f"{span}   {tasks.describe(i)}" for i in range(ROWS)]
     try:

@@ -3,8 +3,8 @@
     write_html(replay, "replay.html")
 
 Rows are tasks; left is before, right is after adaptation. viser and mjviser write the scene; neither needs OpenGL here.
-A robot that runs far is kept on the spot, and the ground beneath it moves: stripes half a metre apart pass under it at
-its speed. A robot whose camera stands still is shown in its arena, with the path that it takes.
+A robot that runs far is kept on the spot, and the floor beneath it moves, a plane of the model: stripes half a metre
+apart pass under it at its speed. A robot whose camera stands still is shown in its arena, with the path that it takes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import copy
 import html
 import io
 import math
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ import viser
 from mjviser import ViserMujocoScene
 from mjviser.conversions import merge_geoms, merge_sites
 
-from metarl.util.files import replace
+from metarl.util import files
 from metarl.visual.replay import Replay
 
 COLOURS = ((86, 110, 140), (213, 94, 0))  # before: slate, after: vermilion; the colour-blind can tell them apart
@@ -32,6 +33,7 @@ PAUSE = 1.0  # s at the end, before it starts again
 FIELD_OF_VIEW = math.radians(38.0)  # upright
 HIDDEN_GROUP, HIDDEN_GEOMS = 5, 3  # MuJoCo's viewers leave out groups from 3 on
 BOX, PLANE = int(mujoco.mjtGeom.mjGEOM_BOX), int(mujoco.mjtGeom.mjGEOM_PLANE)
+LEVEL = 0.5  # of the normal's z: what is steeper is a wall
 LABEL_PERIOD = 0.2  # s between updates of the numbers
 
 _HEADER = """<div style="position:fixed;top:0;left:0;right:0;z-index:5;pointer-events:none;padding:8px 16px;
@@ -50,7 +52,7 @@ def write_html(replay: Replay, path: str | Path) -> Path:
             document = _scene(replay, server)
         finally:
             server.stop()
-    replace(path, _with_header(document, replay).encode())
+    files.replace(path, _with_header(document, replay).encode())
     return path
 
 
@@ -66,9 +68,18 @@ def _scene(replay: Replay, server: viser.ViserServer) -> str:
     cells = list(replay.cells())
     xpos, xmat = zip(*(replay.poses(*cell) for cell in cells), strict=True)  # N of (T + 1, nbody, 3), (..., 3, 3)
     root = np.stack([x[:, replay.root(task)] for x, (_, task) in zip(xpos, cells, strict=True)])  # (N, T + 1, 3)
-    centre = root * [1.0, 1.0, 0.0] if replay.follows else np.zeros_like(root)  # what each cell's origin is kept at
+    # a robot that flies has no floor, one that stands has one at least to look at
+    ground = None if replay.follows else min(0.0, *(float(x[..., 2].min()) for x in xpos))
+    floors = [_floor(model, ground) for model in replay.models]
+    # what each cell's origin is kept at: of a robot that runs the point of the floor below it, (N, T + 1, 3)
+    centre = root * [1.0, 1.0, 0.0] if replay.follows else np.zeros_like(root)
+    for n, (_, task) in enumerate(cells):
+        floor = floors[task]
+        centre[n] = floor.foot(root[n]) if replay.follows and floor else centre[n]
     boxes = [_bounds(replay.models[task], x - c[:, None]) for x, c, (_, task) in zip(xpos, centre, cells, strict=True)]
-    low, high = np.min([low for low, _ in boxes], axis=0), np.max([high for _, high in boxes], axis=0)
+    low, high = _roomy(np.min([low for low, _ in boxes], axis=0), np.max([high for _, high in boxes], axis=0))
+    if all(floor and floor.axes[2, 2] > 0.999 for floor in floors):  # spheres about the geoms reach below it
+        low[2] = 0.0 if replay.follows else min(floor.point[2] for floor in floors if floor)
     places = _places(cells, low, high)
     _aim(server, places, low, high, replay.follows)
 
@@ -81,14 +92,15 @@ def _scene(replay: Replay, server: viser.ViserServer) -> str:
     ]
     for scene in scenes:
         scene.camera_tracking_enabled = False
-    stripes, labels = [], []
+    stripes, worlds, labels = [], [], []
     for n, ((column, task), place) in enumerate(zip(cells, places, strict=True)):
         cell = f"/{'before' if column == 0 else 'after'} {task}"
-        stripes.append(_ground(server, cell, COLOURS[column], place, low, high, replay.follows))
-        _standing_parts(server, cell, replay.models[task], place)
+        stripes.append(_ground(server, cell, COLOURS[column], place, floors[task], (low, high), replay.follows))
+        worlds.append(server.scene.add_frame(f"{cell}/world", show_axes=False, position=place))
+        _standing_parts(server, f"{cell}/world", COLOURS[column], replay.models[task], floors[task], high - low)
         if not replay.follows:
             _path(server, cell, COLOURS[column], root[n] + place)
-        front = place + [(low[0] + high[0]) / 2, low[1] - 0.1 * (high[0] - low[0]), 0.0]
+        front = place + [(low[0] + high[0]) / 2, low[1] - 0.1 * (high[0] - low[0]), low[2]]
         labels.append(server.scene.add_label(f"{cell}/label", "", position=front, anchor="top-center"))
 
     pairs = [[n for n, cell in enumerate(cells) if cell[1] == task] for task in range(len(scenes))]
@@ -103,12 +115,82 @@ def _scene(replay: Replay, server: viser.ViserServer) -> str:
             )
         for n, cell in enumerate(cells):
             if replay.follows:
-                stripes[n].position = places[n] - [centre[n, t, 0] % STRIPE, 0.0, 0.0]
+                floor, worlds[n].position = floors[cell[1]], shift[n]
+                if floor:
+                    stripes[n].position = places[n] - (centre[n, t] @ floor.axes[0] % STRIPE) * floor.axes[0]
             if i % every == 0 or t == frames[-1]:
                 labels[n].text = replay.text(*cell, t, centre[n, t, 0])
         server.flush()
         recording.insert_sleep((frames[i + 1] - t) * replay.dt if t < frames[-1] else PAUSE)
     return recording.as_html()
+
+
+@dataclass(frozen=True)
+class _Plane:
+    """A plane that is fixed to the world, as its model has it.
+
+    Attributes:
+        point: of the plane, m.
+        axes: its x, y and normal, as rows.
+        half: sizes along x and y, m; 0 for an endless one.
+        rgba: its colour, 0 to 1.
+    """
+
+    geom: int
+    point: np.ndarray
+    axes: np.ndarray
+    half: np.ndarray
+    rgba: np.ndarray
+
+    @property
+    def quaternion(self) -> np.ndarray:
+        quat = np.empty(4)
+        mujoco.mju_mat2Quat(quat, self.axes.T.ravel())
+        return quat
+
+    def foot(self, points: np.ndarray) -> np.ndarray:
+        """The points of the plane nearest to points (..., 3)."""
+        return points - ((points - self.point) @ self.axes[2])[..., None] * self.axes[2]
+
+
+def _planes(model: mujoco.MjModel) -> list[_Plane]:
+    """The planes that can be seen, those first that are the most like a floor: level, and large."""
+    data = mujoco.MjData(model)
+    mujoco.mj_kinematics(model, data)
+    seen = (model.geom_type == PLANE) & (model.geom_rgba[:, 3] > 0) & (model.geom_group < HIDDEN_GEOMS)
+    planes = []
+    for geom in map(int, np.flatnonzero(seen & _standing(model)[model.geom_bodyid])):
+        material = int(model.geom_matid[geom])
+        rgba = model.mat_rgba[material] if material >= 0 else model.geom_rgba[geom]
+        axes, half = data.geom_xmat[geom].reshape(3, 3).T.copy(), model.geom_size[geom, :2].copy()
+        planes.append(_Plane(geom, data.geom_xpos[geom].copy(), axes, half, rgba.copy()))
+
+    def order(plane: _Plane) -> tuple[float, float]:
+        return -round(float(plane.axes[2, 2]), 1), -float(np.prod(plane.half)) if plane.half.all() else -math.inf
+
+    return sorted(planes, key=order)
+
+
+def _floor(model: mujoco.MjModel, ground: float | None = None) -> _Plane | None:
+    """What the robot stands on, its x axis along the world's: a plane that faces upwards, not a mark on the ground.
+
+    Args:
+        ground: height, m, of what is drawn where there is no plane at all.
+    """
+    planes = _planes(model)
+    for plane in planes:
+        normal = plane.axes[2]
+        if normal[2] > LEVEL and _large(model, plane):
+            x = np.array([1.0, 0.0, 0.0]) - normal[0] * normal
+            x /= np.linalg.norm(x)
+            return replace(plane, axes=np.stack([x, np.cross(normal, x), normal]))
+    if planes or ground is None:
+        return None
+    return _Plane(-1, np.array([0.0, 0.0, ground]), np.eye(3), np.zeros(2), np.ones(4))
+
+
+def _large(model: mujoco.MjModel, plane: _Plane) -> bool:
+    return not plane.half.all() or plane.half.min() > model.stat.extent / 4
 
 
 class _Under:
@@ -141,19 +223,40 @@ def _standing(model: mujoco.MjModel) -> np.ndarray:
     return (model.body_weldid == 0) & (model.body_mocapid < 0)
 
 
-def _standing_parts(server: viser.ViserServer, cell: str, model: mujoco.MjModel, place: np.ndarray) -> None:
-    """What belongs to the world in one task: obstacles and marked places, but no planes."""
+def _standing_parts(
+    server: viser.ViserServer, world: str, colour: tuple, model: mujoco.MjModel, floor: _Plane | None, room: np.ndarray
+) -> None:
+    """What belongs to the world in one task: obstacles, marked places, and the planes that are not the floor."""
     data = mujoco.MjData(model)
     mujoco.mj_kinematics(model, data)
     seen = (model.geom_type != PLANE) & (model.geom_rgba[:, 3] > 0) & (model.geom_group < HIDDEN_GEOMS)
     for body in np.flatnonzero(_standing(model)):
         geoms = np.flatnonzero((model.geom_bodyid == body) & seen)
         sites = np.flatnonzero((model.site_bodyid == body) & (model.site_group < HIDDEN_GEOMS))
-        where = {"position": place + data.xpos[body], "wxyz": data.xquat[body]}
+        where = {"position": data.xpos[body], "wxyz": data.xquat[body]}
         if len(geoms):
-            server.scene.add_mesh_trimesh(f"{cell}/geoms {body}", merge_geoms(model, geoms.tolist()), **where)
+            server.scene.add_mesh_trimesh(f"{world}/geoms {body}", merge_geoms(model, geoms.tolist()), **where)
         if len(sites):
-            server.scene.add_mesh_trimesh(f"{cell}/sites {body}", merge_sites(model, sites.tolist()), **where)
+            server.scene.add_mesh_trimesh(f"{world}/sites {body}", merge_sites(model, sites.tolist()), **where)
+    for plane in _planes(model):
+        if floor is None or plane.geom != floor.geom:
+            wall, most = _large(model, plane), 0.6 * float(room[:2].max())
+            half = np.where(plane.half > 0, np.minimum(plane.half, most), most)
+            own = tuple(round(255 * float(part)) for part in plane.rgba[:3])
+            name, tint, opacity = f"{world}/plane {plane.geom}", colour if wall else own, 0.25 if wall else 0.9
+            _slab(server, name, tint, 2 * half, plane, plane.point, opacity)
+
+
+def _slab(
+    server: viser.ViserServer, name: str, colour: tuple, size: np.ndarray, plane: _Plane, middle: np.ndarray,
+    opacity: float,
+) -> None:  # fmt: skip
+    """A part of a plane about a point of it, of a size (2,) along its axes, as a thin box below it."""
+    thick = 0.02 * float(size[0])
+    server.scene.add_box(
+        name, colour, (float(size[0]), float(size[1]), thick), opacity=opacity, cast_shadow=False,
+        position=middle - (thick / 2 + 1e-3) * plane.axes[2], wxyz=plane.quaternion,
+    )  # fmt: skip
 
 
 def _bounds(model: mujoco.MjModel, xpos: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -164,7 +267,13 @@ def _bounds(model: mujoco.MjModel, xpos: np.ndarray) -> tuple[np.ndarray, np.nda
     sites = model.site_pos[model.site_bodyid == 0]
     low = np.minimum((centres - radius).min((0, 1)), sites.min(0, initial=np.inf))
     high = np.maximum((centres + radius).max((0, 1)), sites.max(0, initial=-np.inf))
-    return low * [1.0, 1.0, 0.0], high
+    return low, high
+
+
+def _roomy(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A box wide enough for the words in front of it."""
+    more = max(0.0, 1.2 * float(high[2] - low[2]) - float(high[0] - low[0])) / 2
+    return low - [more, 0.0, 0.0], high + [more, 0.0, 0.0]
 
 
 def _places(cells: list[tuple[int, int]], low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -179,19 +288,23 @@ def _ground(
     cell: str,
     colour: tuple[int, int, int],
     place: np.ndarray,
-    low: np.ndarray,
-    high: np.ndarray,
+    floor: _Plane | None,
+    box: tuple[np.ndarray, np.ndarray],
     moves: bool,
 ) -> viser.FrameHandle:
-    """A slab under one robot with stripes across it; returns the frame that the stripes hang on."""
-    length, depth, _ = high - low
-    x, y, _ = (low + high) / 2
-    length, depth, thick = 1.15 * length, max(1.15 * depth, 0.3 * length), 0.02 * length
-    slab = place + [x, y, -thick / 2 - 1e-3]
-    server.scene.add_box(
-        f"{cell}/ground", colour, (length, depth, thick), opacity=0.25, cast_shadow=False, position=slab
-    )
-    frame = server.scene.add_frame(f"{cell}/stripes", show_axes=False, position=place)
+    """The floor under one robot, if it has one, with stripes across it; returns the frame that the stripes hang on."""
+    low, high = box
+    length, depth, _ = 1.15 * (high - low)
+    depth = max(depth, 0.3 * length)
+    quat = floor.quaternion if floor else (1.0, 0.0, 0.0, 0.0)
+    frame = server.scene.add_frame(f"{cell}/stripes", show_axes=False, position=place, wxyz=quat)
+    if floor is None:
+        return frame
+    if moves:  # the origin of the cell is on the floor
+        floor = replace(floor, point=np.zeros(3))
+    middle = floor.foot((low + high) / 2)
+    _slab(server, f"{cell}/ground", colour, np.array([length, depth]), floor, place + middle, 0.25)
+    x, y, _ = floor.axes @ middle
     for k in range(int(length // STRIPE) if moves else 0):
         at = (x + (k + 1 - (length // STRIPE) / 2) * STRIPE, y, 0.0)
         server.scene.add_box(f"{cell}/stripes/{k}", colour, (0.04, depth, 1e-3), cast_shadow=False, position=at)

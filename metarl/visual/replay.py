@@ -150,7 +150,8 @@ def record(
     env.set_tasks(tasks)
     shown = [_episode(env, adapter, state, seed, deterministic) for state in (before, after)]
     states, rewards, lengths = (np.stack(parts) for parts in zip(*shown, strict=True))
-    models = tuple(env.model_of(i) for i in range(len(tasks)))
+    env.reset(seed=stream(seed, "replay", SHOWN))
+    models = tuple(with_mocap(env.model_of(i), env.data_of(i)) for i in range(len(tasks)))
     end, nq = int(lengths.max()), max(model.nq for model in models)
     return Replay(
         tasks=tasks,
@@ -165,6 +166,14 @@ def record(
         deterministic=deterministic,
         pooled=adapter.shares_experience,
     )
+
+
+def with_mocap(model: mujoco.MjModel, data: mujoco.MjData) -> mujoco.MjModel:
+    """The model, with its mocap bodies where a simulation has them: a keyframe may say where, positions do not."""
+    for body in np.flatnonzero(model.body_mocapid >= 0):
+        model.body_pos[body] = data.mocap_pos[model.body_mocapid[body]]
+        model.body_quat[body] = data.mocap_quat[model.body_mocapid[body]]
+    return model
 
 
 def _episode(

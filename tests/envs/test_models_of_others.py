@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from mujoco.batch import Batch
 
-from metarl.envs import BatchEnv, Parameter, TaskSpace, Write
+from metarl.envs import BatchEnv, Family, Parameter, TaskSpace, Write
 from metarl.envs.actuators import fix_muscle_forces, robot_body
 from metarl.envs.own_robot.robot import OwnRobot
 from metarl.envs.writer import Writer
@@ -196,3 +196,74 @@ def test_what_an_actuator_does_not_have_is_refused(quantity, actuator):
     kind = {"damper": "affine"}.get(actuator, actuator)
     with pytest.raises(ValueError, match=f"^{quantity} is of .*; actuator 'm' is of gaintype {kind}$"):
         Writer(TaskSpace("P", (p,)), model)
+
+
+DRONE = "<body name='drone' pos='0 0 1'><freejoint/><geom size='.1 .1 .02' type='box' mass='1'/>{}</body>"
+THRUST = "<actuator><motor site='s' gear='0 0 1 0 0 0' ctrlrange='0 20'/></actuator>"
+
+
+@pytest.mark.parametrize(("name", "element"), [("name='drone' ", "drone"), ("", 1)])
+def test_a_load_is_put_on_a_body_that_was_simple(tmp_path, name, element):
+    body = DRONE.format("<site name='s'/>").replace("name='drone' ", name)
+    parameters = GOAL | {"load": parameter("payload", 0, 2, 0, elements=element, at=[0.1, 0, 0])}
+    path = small(tmp_path, body, THRUST, parameters=parameters, observation=[{"signal": "action"}],
+                 reward={"a": {"signal": "action", "weight": 1, "target": "goal"}})  # fmt: skip
+    env = BatchEnv(OwnRobot(path), 2)
+    env.reset(seed=0, options={"tasks": env.space.tasks(goal=0, load=[0, 1])})
+    for _ in range(5):
+        env.step(np.ones((2, 1)))
+    heavy = DRONE.format("<site name='s'/><geom size='1e-3' pos='.1 0 0' mass='1'/>")
+    model = mujoco.MjModel.from_xml_string(f"<mujoco><worldbody>{heavy}</worldbody>{THRUST}</mujoco>")
+    data = mujoco.MjData(model)
+    data.ctrl[:] = 20
+    mujoco.mj_step(model, data, nstep=5 * env.family.frame_skip)
+    np.testing.assert_allclose(env.state()[1], [*data.qpos, *data.qvel], rtol=1e-4, atol=1e-9)
+
+
+def test_a_simple_body_of_a_family_is_named():
+    class Drone(Family):
+        name, space = "Drone", TaskSpace("Drone", (
+            Parameter("load", "kg", "", 0.0, "uniform", 0.0, 1.0, writes=Write("payload", "drone", at=(0.1, 0, 0))),
+        ))  # fmt: skip
+
+        def build(self):
+            return mujoco.MjModel.from_xml_string(f"<mujoco><worldbody>{DRONE.format('')}</worldbody></mujoco>")
+
+    with pytest.raises(ValueError, match=r"^Drone: tasks move .* of \['drone'\].* simple='false' in the MJCF$"):
+        BatchEnv(Drone(), 1)
+
+
+def test_memory_that_is_asked_for_and_never_touched_is_not_taken(tmp_path):
+    falling = LINK.format("a", "") + "<geom type='plane' size='1 1 .1' pos='0 0 -.2'/>"
+    states = []
+    for size in ("", "<size njmax='8000' nconmax='4000'/>", "<size memory='3G'/>", "<size nstack='500000000'/>"):
+        env = BatchEnv(OwnRobot(small(tmp_path, falling, MOTOR + size)), 1)
+        assert env.model.narena <= 256 << 20
+        env.reset(seed=0)
+        states.append([env.step(np.ones((1, 1)))[0][0, 0] for _ in range(20)])
+    assert all(state == states[0] for state in states)
+
+
+def test_a_robot_that_may_sleep_is_a_loop_of_single_simulations(tmp_path):
+    box = "<body pos='1 0 .11'><freejoint/><geom type='box' size='.1 .1 .1'/></body>"
+    body = "<geom type='plane' size='5 5 .1'/>" + box + LINK.format("a", "")
+    rest = "<option><flag sleep='enable'/></option>" + MOTOR
+    env = BatchEnv(OwnRobot(small(tmp_path, body, rest, horizon=60)), 2)
+    actions = np.random.default_rng(0).uniform(-1, 1, (130, 2, 1))
+    env.reset(seed=0)
+    states = [env.state()]
+    for action in actions:
+        env.step(action)
+        states.append(env.state())
+    slept = 0
+    for i in range(2):
+        data = mujoco.MjData(env.model)
+        for t, action in enumerate(actions):
+            np.testing.assert_array_equal(states[t][i], [*data.qpos, *data.qvel])
+            if t % 61 == 60:  # NEXT_STEP
+                mujoco.mj_resetData(env.model, data)
+                continue
+            data.ctrl[:] = action[i]
+            mujoco.mj_step(env.model, data, nstep=env.family.frame_skip)
+            slept += int(data.ntree_awake < env.model.ntree)
+    assert slept

@@ -367,7 +367,6 @@ DEEP = "<mujoco><worldbody>" + "<body>" * 5000 + "</body>" * 5000 + "</worldbody
         (DEEP, {}, "bad.xml: XML parse error"),
         ("<robot name='urdf'/>", {}, "bad.xml: got URDF, expected MJCF"),
         ("<mujoco/>", {}, "bad.xml: got a model without joints"),
-        ("<mujoco><size memory='1G'/></mujoco>", {}, "bad.xml: got narena = 1073741824, expected at most 268435456"),
         ("<mujoco><size nuserdata='999999'/></mujoco>", {}, "bad.xml: got nuserdata = 999999, expected at most 100000"),
         ("<!DOCTYPE x [<!ENTITY a 'b'>]><mujoco/>", {}, "bad.xml: got a document type declaration"),
         ("<mujoco><asset><mesh file='no.stl'/></asset></mujoco>", {}, "bad.xml: Error: Error opening file 'no.stl'"),

@@ -20,7 +20,7 @@ from gymnasium.vector import AutoresetMode
 from PIL import Image
 
 from metarl.agents import Adapter, Decision
-from metarl.envs import make, make_family
+from metarl.envs import BatchEnv, make, make_family
 from metarl.visual import draw as replay_draw
 from metarl.visual import video as replay_video
 from metarl.visual.html import write_html
@@ -228,7 +228,76 @@ def test_robots_may_differ_in_their_bodies_from_task_to_task(tmp_path, two_robot
     place = {message["name"]: message["position"] for message in messages if {"name", "position"} <= message.keys()}
     for task, x in enumerate((0.5, 0.25)):  # an obstacle stands in each cell, in its task's place
         for when in ("before", "after"):
-            assert place[f"/{when} {task}/geoms 1"][0] - place[f"/{when} {task}/stripes"][0] == pytest.approx(x)
+            assert place[f"/{when} {task}/world"] == place[f"/{when} {task}/stripes"]
+            assert place[f"/{when} {task}/world/geoms 1"][0] == pytest.approx(x)
+
+
+PLANES = """<mujoco><worldbody>{}<camera name="c" pos="0 -3 0" xyaxes="1 0 0 0 0 1" mode="{}"/>
+  <body name="cube"><joint name="c"/><geom size=".1"/></body>
+  <body name="robot"><freejoint/><geom size=".1"/><site name="s"/></body></worldbody>
+  <actuator><motor site="s"/></actuator></mujoco>"""
+
+
+def scene_on(planes: str, mode: str, path, qpos=(0.0, 1.0, 0.0, 2.0, 1.0, 0.0, 0.0, 0.0)):
+    """What is drawn of a robot at qpos on planes: name to position, orientation and other properties."""
+    model = mujoco.MjModel.from_xml_string(PLANES.format(planes, mode))
+    replay = navigation()
+    still = np.tile(np.array(qpos), (*replay.qpos.shape[:3], 1))
+    replay = dataclasses.replace(replay, models=(model,) * 2, qpos=still, camera="c")
+    found: dict[str, dict] = {}
+    for _, message in scene_of(write_html(replay, path / "replay.html").read_text())["messages"]:
+        if "name" in message:
+            found.setdefault(message["name"], {}).update(message | message.get("props", {}))
+    assert replay.root(0) == model.body("robot").id  # not the cube, whose joint comes first
+    return found
+
+
+def test_a_floor_is_drawn_where_the_model_has_it(tmp_path):
+    low = scene_on("<geom type='plane' size='0 0 1' pos='0 0 -.7'/>", "fixed", tmp_path)
+    cell = np.array(low["/before 0/world"]["position"])
+    upper = low["/before 0/ground"]["position"][2] + low["/before 0/ground"]["dimensions"][2] / 2
+    assert upper == pytest.approx(-0.7, abs=0.01) and cell[2] == 0
+    tilted = scene_on("<geom type='plane' size='0 0 1' euler='0 20 0'/>", "fixed", tmp_path)
+    slab = tilted["/before 0/ground"]
+    np.testing.assert_allclose(slab["wxyz"], [np.cos(np.pi / 18), 0, np.sin(np.pi / 18), 0], atol=1e-6)
+    normal = np.array([np.sin(np.pi / 9), 0, np.cos(np.pi / 9)])
+    above = (np.array(slab["position"]) - tilted["/before 0/world"]["position"]) @ normal
+    assert above + slab["dimensions"][2] / 2 == pytest.approx(0, abs=0.01)
+
+
+@pytest.mark.parametrize(("plane", "foot"), [("pos='0 0 -.7'", [1, 0, -0.7]), ("euler='0 20 0'", None)])
+def test_a_robot_that_runs_is_kept_above_the_point_of_the_floor_below_it(tmp_path, plane, foot):
+    found = scene_on(f"<geom type='plane' size='0 0 1' {plane}/>", "trackcom", tmp_path)
+    normal = np.array([np.sin(np.pi / 9), 0, np.cos(np.pi / 9)])
+    point = np.array([1.0, 0, 2])
+    foot = np.array(foot or point - point @ normal * normal)
+    origin = np.array(found["/before 0/stripes"]["position"])
+    place = np.array(found["/before 0/world"]["position"]) + foot  # where the foot is drawn
+    assert np.linalg.norm(origin - place) < 0.5 + 1e-6  # a stripe from there
+    slab = found["/before 0/ground"]
+    turned = np.array([0, 0, 1.0]) if foot[2] == -0.7 else normal
+    assert (np.array(slab["position"]) - place) @ turned == pytest.approx(-slab["dimensions"][2] / 2, abs=0.01)
+
+
+def test_small_planes_are_marks_and_a_robot_that_flies_has_no_floor(tmp_path):
+    mark = "<geom name='target' type='plane' size='.05 .02 1' pos='.2 .1 .3' rgba='1 0 0 1'/>"
+    floor = "<geom type='plane' size='5 5 1'/>"
+    found = scene_on(mark + floor, "fixed", tmp_path)
+    target = found["/before 0/world/plane 0"]
+    np.testing.assert_allclose(target["position"][:2], [0.2, 0.1])
+    assert target["position"][2] == pytest.approx(0.3, abs=0.01)
+    np.testing.assert_allclose(target["dimensions"][:2], [0.1, 0.04])
+    assert tuple(target["color"]) == (255, 0, 0) and "/before 0/ground" in found
+    assert "/before 0/ground" not in scene_on("", "trackcom", tmp_path)
+    assert "/before 0/ground" in scene_on("", "fixed", tmp_path)  # something to look at
+
+
+def test_the_words_of_neighbours_have_room_whatever_the_shape_of_a_robot(tmp_path):
+    """A robot that stands on the spot is narrow; its words are not."""
+    for qpos in ((0.0, 0.0, 0.0, 3.0, 1.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 0.1, 1.0, 0.0, 0.0, 0.0)):
+        found = scene_on("<geom type='plane' size='0 0 1'/>", "trackcom", tmp_path, qpos)
+        label = {name: np.array(found[f"/{name}/label"]["position"]) for name in ("before 0", "after 0", "before 1")}
+        assert label["after 0"][0] - label["before 0"][0] > 1.5 * (qpos[3] + 0.1)
 
 
 @pytest.mark.gl
@@ -236,6 +305,42 @@ def test_robots_may_differ_in_their_bodies_from_task_to_task(tmp_path, two_robot
 def test_a_video_of_robots_that_differ(tmp_path, two_robots):
     path = write_video(two_robots, tmp_path / "replay.mp4", find_backend())
     assert imageio_ffmpeg.count_frames_and_secs(str(path))[0] == len(two_robots.frames)
+
+
+MOCAP = """<mujoco><worldbody><body name="target" mocap="true"><geom size=".02"/></body>
+  <body name="b" pos="0 0 1"><joint name="a"/><geom size=".1"/></body></worldbody>
+  <actuator><motor name="m" joint="a" ctrlrange="-1 1"/></actuator>
+  <keyframe><key name="k" qpos="0" mpos="1 2 3" mquat="0 1 0 0"/></keyframe></mujoco>"""
+
+
+def test_a_mocap_body_is_where_the_keyframe_has_it():
+    class Pointer(type(make_family("HalfCheetahDir"))):
+        name, horizon, camera, keyframe = "HalfCheetahDir", 3, "none", 0
+
+        def build(self):
+            return mujoco.MjModel.from_xml_string(MOCAP)
+
+        def reset_state(self, rngs, qpos, qvel):
+            pass
+
+        def observe(self, sim, derived):
+            return np.tile(sim.bind("qpos"), (1, 9))
+
+        def reward_terms(self, sim, derived, before, ctrl, values):
+            return {"a": sim.bind("qpos")[:, 0].copy()}
+
+    class Still(Shaker):
+        def act(self, state, observations, rng):
+            return Decision(np.ones((*observations.shape[:2], 1), np.float32), observations.astype(np.float32), state)
+
+    def environment(num_envs):
+        return BatchEnv(Pointer(), num_envs, autoreset_mode=AutoresetMode.DISABLED)
+
+    tasks = Pointer().space.tasks(direction=[-1.0, 1.0])
+    replay = record(Still(), environment, tasks, steps=1, episodes=1, seed=0)
+    xpos, xmat = replay.poses(1, 0)
+    np.testing.assert_allclose(xpos[:, 1], np.tile([1, 2, 3], (4, 1)))
+    np.testing.assert_allclose(xmat[0, 1], np.diag([1, -1, -1]), atol=1e-12)
 
 
 def test_html_escapes_what_it_is_given(tmp_path, monkeypatch):

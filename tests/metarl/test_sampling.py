@@ -5,7 +5,7 @@ import pytest
 
 from metarl.agents import Adapter, Decision
 from metarl.algorithms.sampling import collect
-from metarl.envs import make
+from metarl.envs import BatchEnv, make, make_family
 from metarl.util.rng import PURPOSES, stream
 
 
@@ -54,9 +54,22 @@ def test_equals_the_environment_stepped_by_hand():
         assert (reward.reshape(2, 3) == rollout.rewards[:, t]).all()
     assert (rollout.last_observations == observation.astype(np.float32).reshape(2, 3, -1)).all()
     everything = np.concatenate(moments)
-    np.testing.assert_allclose(rollout.raw_moments[1], everything.sum(0), rtol=1e-5, atol=1e-4)
-    np.testing.assert_allclose(rollout.raw_moments[2], (everything**2).sum(0), rtol=1e-5)
+    np.testing.assert_allclose(rollout.raw_moments[1], everything.mean(0), rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(rollout.raw_moments[2], 120 * everything.var(0), rtol=1e-12)
     np.testing.assert_allclose(rollout.returns, rollout.rewards.sum(1))
+
+
+def test_observations_of_small_spread_about_a_large_mean_keep_it():
+    class Far(type(make_family("HalfCheetahDir"))):
+        def observe(self, sim, derived):
+            return 5000 + 0.01 * super().observe(sim, derived)
+
+    moments = []
+    for family in (make_family("HalfCheetahDir"), Far()):
+        env = BatchEnv(family, 4, autoreset_mode="Disabled", horizon=50)
+        moments.append(collect(env, Scripted(lambda m, o: np.full((4, 6), 0.3)), 0, 4, stream(0, "rollouts", 0)))
+    near, far = (np.sqrt(rollout.raw_moments[2] / 200) for rollout in moments)
+    np.testing.assert_allclose(far, 0.01 * near, rtol=1e-6)
 
 
 def test_an_episode_ends_where_it_ended():
