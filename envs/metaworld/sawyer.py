@@ -83,6 +83,10 @@ class Sawyer(Family):
         for name, position in self.definition.fixtures(sim.model, values[:, self._place]).items():
             body_pos[ids, sim.model.body(name).id] = position
 
+    def forget_starts(self) -> None:
+        """Forget the first states of tasks, so that they are simulated again; the results are the same."""
+        self._starts.clear()
+
     def begin(self, sim: Simulator, ids: np.ndarray, values: np.ndarray) -> None:
         keys = [row.tobytes() for row in values]
         new = {key: i for i, key in enumerate(keys) if key not in self._starts}

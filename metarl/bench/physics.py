@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from metarl.envs import BatchEnv
+from metarl.envs import BatchEnv, MixedEnv
 from metarl.util.rng import stream
 
 
@@ -75,7 +75,12 @@ def replay(env: BatchEnv, recording: Recording) -> float:
     return time.perf_counter() - start
 
 
-def steps_vs_physics(env: BatchEnv, rounds: int, seconds: float) -> tuple[float, float]:
+def parts_of(env: BatchEnv | MixedEnv) -> list[BatchEnv]:
+    """What an environment of several models is made of; one of one model is its own part."""
+    return list(env.parts.values()) if isinstance(env, MixedEnv) else [env]
+
+
+def steps_vs_physics(env: BatchEnv | MixedEnv, rounds: int, seconds: float) -> tuple[float, float]:
     """Time of open-loop physics over that of the environment's steps, and those steps a second: medians of rounds.
 
     Under random actions in training tasks, without resets: the family should be endless. Each round takes about seconds
@@ -92,10 +97,15 @@ def steps_vs_physics(env: BatchEnv, rounds: int, seconds: float) -> tuple[float,
             for action in actions:
                 env.step(action)
 
-        start = time.perf_counter()
-        recording = record(env, walk)
-        closed = time.perf_counter() - start
-        opened = replay(env, recording)
+        parts = parts_of(env)
+        recordings = [Recording() for _ in parts]
+        with contextlib.ExitStack() as stack:
+            for part, recording in zip(parts, recordings, strict=True):
+                stack.enter_context(recording.of(part))
+            start = time.perf_counter()
+            walk()
+            closed = time.perf_counter() - start
+        opened = sum(replay(part, recording) for part, recording in zip(parts, recordings, strict=True))
         if i:
             ratios.append(opened / closed)
             speeds.append(env.num_envs * steps / closed)

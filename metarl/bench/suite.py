@@ -33,6 +33,7 @@ from metarl.algorithms.maml_config import MAMLConfig
 from metarl.algorithms.promp_config import ProMPConfig
 from metarl.algorithms.sampling import collect
 from metarl.bench import evaluation as bench_evaluation
+from metarl.bench import metaworld as bench_metaworld
 from metarl.bench import recurrent as bench_recurrent
 from metarl.bench.physics import record, replay, steps_vs_physics, watched
 from metarl.config import Config, EnvConfig
@@ -64,7 +65,7 @@ def run(rounds: int = ROUNDS, config: Config | None = None) -> dict[str, Any]:
         result |= {f"{name}_seconds": seconds, f"{name}_physics_share": share}
     result["peak_memory_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     result |= families() | lived_physics_share() | sb3_vecenv_vs_subproc()
-    return result | bench_recurrent.run(rounds) | bench_evaluation.run()
+    return result | bench_metaworld.run() | bench_recurrent.run(rounds) | bench_evaluation.run()
 
 
 def collection_vs_physics(config: Config, env: BatchEnv, learner: Learner, rounds: int) -> dict[str, float]:
@@ -216,6 +217,9 @@ def print_table(result: dict[str, Any]) -> None:
         table.add_row(label, form.format(result[key]), promise)
     for name, ratio in result["families"].items():
         table.add_row(f"{name}, steps against open-loop physics", f"{ratio:.2f}", ">= 0.85")
+    for key, words in (("metaworld_vs_physics", "steps"), ("metaworld_with_resets_vs_physics", "episodes")):
+        for name, ratio in result.get(key, {}).items():
+            table.add_row(f"Meta-World's {name}, {words} against open-loop physics", f"{ratio:.2f}", ">= 0.70")
     for name, share in result.get("lived_physics_share", {}).items():
         table.add_row(f"{name}, share of physics in living episodes", f"{share:.3f}", ">= 0.99")
     console = Console()

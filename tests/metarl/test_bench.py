@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from metarl.bench import evaluation as bench_evaluation
+from metarl.bench import metaworld as bench_metaworld
 from metarl.bench import physics as bench_physics
 from metarl.bench import recurrent as bench_recurrent
 from metarl.bench import suite as bench
@@ -77,3 +78,13 @@ def test_an_evaluation_is_measured_beside_the_physics_of_its_own_steps(monkeypat
     assert [(steps, shape) for steps, shape, _ in rounds] == bench_evaluation.ROUNDS * [(6, (3 * 5, 6))]
     assert len({initial.tobytes() for *_, initial in rounds}) == bench_evaluation.ROUNDS  # each from its own states
     assert result["evaluation_vs_physics"] == result["evaluation_seconds"] / result["evaluation_physics_seconds"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.metaworld
+def test_meta_world_is_measured_with_and_without_resets():
+    result = bench_metaworld.run(rounds=1, seconds=0.01, simulations=11)
+    assert json.loads(json.dumps(result)) == result
+    steps, episodes = (result[f"metaworld_{key}vs_physics"] for key in ("", "with_resets_"))
+    assert list(steps) == list(episodes) == ["reach-v3", "push-v3", "pick-place-v3", "ML10"]
+    assert all(0 < episodes[case] < ratio for case, ratio in steps.items())
