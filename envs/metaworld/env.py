@@ -17,7 +17,7 @@ import numpy as np
 
 from ..family import Family
 from ..mixed_env import Mixture
-from .sawyer import CAMERA, METAWORLD, Sawyer
+from .sawyer import CAMERA, METAWORLD, Sawyer, checked_version
 from .tasks import GoalSpace, ml1, ml10, ml45, name_of
 
 
@@ -26,8 +26,8 @@ class MetaWorldML1(Sawyer):
 
     name = "MetaWorldML1"
 
-    def __init__(self, env_name: str = "reach-v3", goal_seed: int = 0):
-        super().__init__(env_name, ml1(env_name, goal_seed))
+    def __init__(self, env_name: str = "reach-v3", goal_seed: int = 0, reward_version: int = 2):
+        super().__init__(env_name, ml1(env_name, goal_seed), reward_version)
 
 
 class _Benchmark(Mixture):
@@ -40,11 +40,14 @@ class _Benchmark(Mixture):
     horizon = Sawyer.horizon
     camera = CAMERA
 
+    def __init__(self, space: GoalSpace, reward_version: int):
+        self.space, self._version = space, checked_version(reward_version)
+
     def kinds(self, values: np.ndarray) -> np.ndarray:
         return values[:, 0]
 
     def member(self, kind: float) -> Family:
-        return Sawyer(name_of(kind), self.space)
+        return Sawyer(name_of(kind), self.space, self._version)
 
 
 class MetaWorldML10(_Benchmark):
@@ -52,8 +55,8 @@ class MetaWorldML10(_Benchmark):
 
     name = "MetaWorldML10"
 
-    def __init__(self, goal_seed: int = 0):
-        self.space = ml10(goal_seed)
+    def __init__(self, goal_seed: int = 0, reward_version: int = 2):
+        super().__init__(ml10(goal_seed), reward_version)
 
 
 class MetaWorldML45(_Benchmark):
@@ -61,5 +64,5 @@ class MetaWorldML45(_Benchmark):
 
     name = "MetaWorldML45"
 
-    def __init__(self, goal_seed: int = 0):
-        self.space = ml45(goal_seed)
+    def __init__(self, goal_seed: int = 0, reward_version: int = 2):
+        super().__init__(ml45(goal_seed), reward_version)

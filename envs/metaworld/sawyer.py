@@ -24,8 +24,9 @@ from ..family import Family
 from ..simulator import Simulator
 from .definition import Start
 from .definitions import definition
-from .scene import BEFORE, GOAL, HAND_HIGH, HAND_LOW, MEMORY, NOW, SEEN, TCP, Scene
+from .scene import BEFORE, FORMER, GOAL, HAND_HIGH, HAND_LOW, MEMORY, NOW, SEEN, TCP, Scene
 from .tasks import ENVIRONMENTS, GoalSpace
+from .version1 import VERSION_1
 
 METAWORLD = Extra("metaworld", "metaworld")
 CAMERA = "corner2"
@@ -45,6 +46,7 @@ class Sawyer(Family):
     Args:
         env_name: one of the 50, "push-v3".
         space: of the tasks.
+        reward_version: 2, from 0 to 10 a step, or 1, the first published; each has its own idea of solved.
     """
 
     actuated = False
@@ -54,10 +56,11 @@ class Sawyer(Family):
     camera = CAMERA
     step_stage = int(mujoco.mjtStage.mjSTAGE_POS)
 
-    def __init__(self, env_name: str, space: GoalSpace):
+    def __init__(self, env_name: str, space: GoalSpace, reward_version: int = 2):
         self.name, self.space = space.family, space
         self.env_name = env_name
         self.definition = definition(env_name)
+        self._former = VERSION_1[env_name] if checked_version(reward_version) == 1 else None
         self._place = slice(1, 1 + len(ENVIRONMENTS[env_name].low))
         self._starts: dict[bytes, list[np.ndarray]] = {}
 
@@ -114,6 +117,9 @@ class Sawyer(Family):
         memory, start = sim.bind("userdata"), Start(sim, ids, values[:, self._place])
         memory[ids, TCP] = start.tcp
         self.definition.begin(start)
+        if self._former is not None:
+            noted = self._former.begin(Scene(sim, ids))
+            memory[ids, FORMER.start : FORMER.start + noted.shape[1]] = noted
         memory[ids, NOW] = memory[ids, BEFORE] = self._look(Scene(sim, ids))
 
     def command(self, sim: Simulator, ctrl: Array, ids: np.ndarray | None) -> None:
@@ -161,10 +167,11 @@ class Sawyer(Family):
     def reward_terms(
         self, sim: Simulator, derived: Scene, qpos_before: Any, ctrl: Array, values: Array
     ) -> dict[str, Array]:
-        return {"metaworld": self.definition.reward(derived, ctrl)}
+        rewarded = self._former or self.definition
+        return {"metaworld": rewarded.reward(derived, ctrl)}
 
     def solved(self, sim: Simulator, derived: Scene, values: Array) -> Array:
-        return self.definition.solved(derived)
+        return self._former.solved(derived, self.definition) if self._former else self.definition.solved(derived)
 
     def _look(self, scene: Scene) -> Array:
         """What is observed of the present state, (N, 18): hand, gripper's opening, one or two objects."""
@@ -181,3 +188,10 @@ class Sawyer(Family):
         """Ask for all that definitions read: a field that is first asked for after a step is zero there."""
         for name in ("xpos", "xquat", "xmat", "geom_xpos", "geom_xmat", "site_xpos", "site_xmat"):
             sim.bind(name)
+
+
+def checked_version(version: int) -> int:
+    """ValueError for a version of the reward that there is not."""
+    if version not in (1, 2):
+        raise ValueError(f"reward_version must be 1 or 2, got {version!r}")
+    return version

@@ -16,8 +16,8 @@ from ..simulator import Simulator
 
 SEEN = 18  # numbers that are observed of one state
 NOW, BEFORE = slice(0, SEEN), slice(SEEN, 2 * SEEN)
-TCP, START, GOAL, NOTE = slice(36, 39), slice(39, 42), slice(42, 45), slice(45, 54)
-MEMORY = 54
+TCP, START, GOAL, NOTE, FORMER = slice(36, 39), slice(39, 42), slice(42, 45), slice(45, 54), slice(54, 57)
+MEMORY = 57
 # bounds (m) that Meta-World clips the hand's position to, in what is observed
 HAND_LOW, HAND_HIGH = (-0.525, 0.348, -0.0525), (0.525, 1.025, 0.7)
 
@@ -131,6 +131,11 @@ class Scene:
     def note(self) -> Array:
         """Nine more numbers of the definition."""
         return self.memory[:, NOTE]
+
+    @property
+    def former(self) -> Array:
+        """Three numbers of version 1 of the reward."""
+        return self.memory[:, FORMER]
 
 
 def quaternion(matrix: Array) -> Array:

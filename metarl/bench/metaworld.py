@@ -9,12 +9,12 @@ on the same threads, in turn. Nothing where the metaworld package is not install
 """
 
 import time
-from typing import Any
+from typing import Any, cast
 
 from gymnasium.vector import AutoresetMode
 
 from metarl.bench.physics import parts_of, steps_vs_physics
-from metarl.envs import make, make_family
+from metarl.envs import BatchEnv, MixedEnv, make, make_family
 from metarl.envs.metaworld.sawyer import METAWORLD, Sawyer
 from metarl.util.rng import stream
 
@@ -34,7 +34,8 @@ def run(rounds: int = 5, seconds: float = 0.5, simulations: int = SIMULATIONS) -
     steps, resets, speeds = {}, {}, {}
     for label, (name, options) in CASES.items():
         family = make_family(name, **options)
-        env = make(family, simulations, horizon=2**31, autoreset_mode=AutoresetMode.DISABLED)
+        made = make(family, simulations, horizon=2**31, autoreset_mode=AutoresetMode.DISABLED)
+        env = cast(BatchEnv | MixedEnv, made)
         steps[label], speeds[label] = steps_vs_physics(env, rounds, seconds)
         for part in parts_of(env):
             if isinstance(part.family, Sawyer):

@@ -30,6 +30,11 @@ SOME = ("reach-v3", "push-v3", "sweep-into-v3", "bin-picking-v3", "box-close-v3"
         "window-close-v3", "dial-turn-v3", "handle-pull-side-v3", "plate-slide-back-side-v3", "peg-insert-side-v3",
         "assembly-v3")  # fmt: skip
 
+# one of each class of version 1 of the reward
+SOME_OF_VERSION_1 = ("reach-v3", "coffee-pull-v3", "sweep-v3", "peg-unplug-side-v3", "pick-place-v3", "bin-picking-v3",
+                     "peg-insert-side-v3", "assembly-v3", "disassemble-v3", "hammer-v3", "stick-push-v3",
+                     "pick-out-of-hole-v3", "hand-insert-v3", "window-close-v3", "dial-turn-v3")  # fmt: skip
+
 
 @pytest.fixture(autouse=True)
 def _metaworld_on_mujoco_4(monkeypatch):
@@ -60,11 +65,11 @@ def mixed(space, *goals: int) -> Tasks:
 class Published:
     """One environment of Meta-World in one task, by Meta-World's own set_task."""
 
-    def __init__(self, row):
+    def __init__(self, row, version: int = 2):
         self.name, _, position = environment_of(row)
         kind = env_dict.ALL_V3_ENVIRONMENTS[self.name]
         data = {"rand_vec": position.copy(), "env_cls": kind, "partially_observable": True}
-        self.env = kind()
+        self.env = kind(reward_function_version=f"v{version}")
         self.env.set_task(metaworld.Task(env_name=self.name, data=pickle.dumps(data)))
         self.policy = ENV_POLICY_MAP[self.name]()
 
@@ -80,7 +85,7 @@ class Published:
         return np.clip(self.policy.get_action(np.concatenate([observation[:36], self.env._target_pos])), -1, 1)
 
 
-def agrees(name: str, goals: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
+def agrees(name: str, goals: int, steps: int, version: int = 2) -> tuple[np.ndarray, np.ndarray]:
     """Hold goals tasks, under the scripted policy and under random actions, against Meta-World's own environments.
 
     Returns:
@@ -88,8 +93,9 @@ def agrees(name: str, goals: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """
     space, rng = ml1(name), np.random.default_rng(0)
     rows = np.repeat(space.goals["train"][0, :goals], 2, axis=0)
-    env = make("MetaWorldML1", len(rows), env_name=name, autoreset_mode="Disabled", horizon=10**6)
-    alone = [Published(row) for row in rows]
+    options = {"env_name": name, "reward_version": version}
+    env = make("MetaWorldML1", len(rows), autoreset_mode="Disabled", horizon=10**6, **options)
+    alone = [Published(row, version) for row in rows]
     observation, _ = env.reset(seed=0, options={"tasks": Tasks(space, rows)})
     np.testing.assert_allclose(observation, [one.reset() for one in alone], atol=1e-9, rtol=0)
     solved, most = np.zeros(len(rows), bool), np.zeros(len(rows))
@@ -114,12 +120,21 @@ def test_an_environment_equals_metaworld_s_own(name):
     assert most.max() > 0.5
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SOME_OF_VERSION_1)
+def test_version_1_of_the_reward_equals_metaworld_s_own(name):
+    _, most = agrees(name, goals=2, steps=90, version=1)
+    assert np.ptp(most) > 0
+
+
 @pytest.mark.whole
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", ENVIRONMENTS)
-def test_every_environment_equals_metaworld_s_own(name):
-    solved, most = agrees(name, goals=10, steps=500)
-    assert solved[::2].any() and most.max() > 5
+@pytest.mark.parametrize("version", [2, 1])
+def test_every_environment_equals_metaworld_s_own(name, version):
+    solved, most = agrees(name, goals=10, steps=500, version=version)
+    if version == 2:
+        assert solved[::2].any() and most.max() > 5
 
 
 @pytest.mark.slow
@@ -274,6 +289,8 @@ def test_tasks_that_metaworld_would_not_accept_are_refused(ten):
         Tasks(ml1("reach-v3"), ml10().goals["held_out"][2, :1])
     with pytest.raises(ValueError, match=r"unknown Meta-World environment 'reach' \(did you mean 'reach-v3'\?\)"):
         make_family("MetaWorldML1", env_name="reach")
+    with pytest.raises(ValueError, match="reward_version must be 1 or 2, got 3"):
+        make_family("MetaWorldML10", reward_version=3)
 
 
 @pytest.mark.parametrize("family", ["MetaWorldML1", "MetaWorldML10"])
