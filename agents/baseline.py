@@ -4,27 +4,23 @@ Features of step t in observation s: [s, s^2, t/100, (t/100)^2, (t/100)^3, 1], w
 regression on the discounted reward to go gives every task its own weights, from its own episodes, at each round:
 
     values, bootstrap = fit_values(rollout, targets)      # (M, T, K), (M, K)
+
+Features are standardized in each task, and the ridge is their number F: the best one where they explain half of the
+variance, which are F weights of variance 1/F against noise of variance 1. So it is small beside many steps, and strong
+where features outnumber them; rllab's 1e-5 follows the noise there, and what it took for value is missing from the
+advantages. docs/results.md has the agreement of gradients with this ridge and others.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
 
 from .rollout import Rollout
 
-RIDGE = 1e-5
+RIDGE = 1e-5  # of `fit_unscaled`
 
-
-def _features(observations: np.ndarray, steps: np.ndarray) -> torch.Tensor:
-    """(M, ..., O) observations and their step indices (M, ...) -> (M, N, 2 O + 4) float64, N steps of each task."""
-    num = observations.shape[-1]
-    features = np.empty((*observations.shape[:-1], 2 * num + 4))
-    np.clip(observations, -10.0, 10.0, out=features[..., :num])
-    np.square(features[..., :num], out=features[..., num : 2 * num])
-    time = steps / 100.0
-    for power in (1, 2, 3):
-        features[..., 2 * num + power - 1] = time**power
-    features[..., -1] = 1.0
-    return torch.from_numpy(features.reshape(len(features), -1, features.shape[-1]))
+Baseline = Callable[[Rollout, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 def fit_values(rollout: Rollout, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -36,20 +32,64 @@ def fit_values(rollout: Rollout, targets: np.ndarray) -> tuple[np.ndarray, np.nd
 
     Returns:
         (M, T, K) values of the observations and (M, K) values of the observations after the last valid step.
+
+    Raises:
+        ValueError: observations or targets are not finite.
     """
-    num_tasks, num_steps, num_episodes = rollout.shape
-    steps = np.broadcast_to(np.arange(num_steps)[None, :, None], rollout.shape)
-    features = _features(rollout.observations, steps)  # (M, T * K, F)
-    valid = torch.from_numpy(rollout.valid.reshape(num_tasks, -1, 1))
+    features, behind = _features_of(rollout)  # (M, N, F), (M, K, F), N steps of each task
+    valid = torch.from_numpy(rollout.valid.reshape(len(features), -1, 1))
+    wanted = torch.from_numpy(targets.reshape(valid.shape))
+    count = valid.sum(1, keepdim=True).clamp(min=1)  # (M, 1, 1)
+    mean, offset = ((x * valid).sum(1, keepdim=True) / count for x in (features, wanted))
+    std = (((features - mean) * valid).square().sum(1, keepdim=True) / count).sqrt()
+
+    def standardized(x: torch.Tensor) -> torch.Tensor:
+        return torch.where(std > 1e-8, (x - mean) / std.clamp(min=1e-8), 0.0)
+
+    z = standardized(features)
+    transposed, num = (z * valid).mT, z.shape[-1]
+    gram = transposed @ z + num * torch.eye(num, dtype=z.dtype)
+    weights = torch.linalg.solve_ex(gram, transposed @ (wanted - offset))[0]  # (M, F, 1)
+
+    values = (z @ weights + offset).reshape(rollout.shape)
+    bootstrap = (standardized(behind) @ weights + offset)[..., 0]
+    if not (values[torch.from_numpy(rollout.valid)].isfinite().all() and bootstrap.isfinite().all()):
+        raise ValueError("the baseline cannot be fitted: are the observations and rewards finite?")
+    return values.numpy(), bootstrap.numpy()
+
+
+def fit_unscaled(rollout: Rollout, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """rllab's fit, and that of runs of before: features as they are, and a ridge of 1e-5."""
+    features, behind = (_with_constant(x) for x in _features_of(rollout))
+    valid = torch.from_numpy(rollout.valid.reshape(len(features), -1, 1))
     transposed = (features if valid.all() else features * valid).transpose(1, 2)
     gram = transposed @ features
-    moment = transposed @ torch.from_numpy(targets.reshape(num_tasks, -1, 1))
+    moment = transposed @ torch.from_numpy(targets.reshape(len(features), -1, 1))
     weights = _solve(gram, moment)  # (M, F, 1)
+    return (features @ weights).reshape(rollout.shape).numpy(), (behind @ weights)[..., 0].numpy()
 
-    values = (features @ weights).reshape(rollout.shape).numpy()
+
+def _features_of(rollout: Rollout) -> tuple[torch.Tensor, torch.Tensor]:
+    """Features of all steps (M, T * K, F), and of the observations after the last ones (M, K, F)."""
+    steps = np.broadcast_to(np.arange(rollout.shape[1])[None, :, None], rollout.shape)
     lengths = rollout.valid.sum(axis=1)  # (M, K), the step index after the last one
-    bootstrap = _features(rollout.last_observations, lengths) @ weights
-    return values, bootstrap.reshape(num_tasks, num_episodes).numpy()
+    return _features(rollout.observations, steps).flatten(1, 2), _features(rollout.last_observations, lengths)
+
+
+def _features(observations: np.ndarray, steps: np.ndarray) -> torch.Tensor:
+    """(..., O) observations and their step indices (...) -> (..., 2 O + 3) float64."""
+    num = observations.shape[-1]
+    features = np.empty((*observations.shape[:-1], 2 * num + 3))
+    np.clip(observations, -10.0, 10.0, out=features[..., :num])
+    np.square(features[..., :num], out=features[..., num : 2 * num])
+    time = steps / 100.0
+    for power in (1, 2, 3):
+        features[..., 2 * num + power - 1] = time**power
+    return torch.from_numpy(features)
+
+
+def _with_constant(features: torch.Tensor) -> torch.Tensor:
+    return torch.cat([features, torch.ones_like(features[..., :1])], dim=-1)
 
 
 def _solve(gram: torch.Tensor, moment: torch.Tensor) -> torch.Tensor:

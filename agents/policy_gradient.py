@@ -20,7 +20,7 @@ import torch
 from metarl.util.onnx_graph import Graph
 
 from .adapter import Adapter, Decision
-from .baseline import fit_values
+from .baseline import Baseline, fit_values
 from .inner_loop import Initial, InnerLoop, Samples, StepSizes, per_task
 from .nn.params import Params, part
 from .normalizer import Normalizer
@@ -40,6 +40,7 @@ class PolicyGradientInner:
         discount, gae_lambda: of the advantages.
         learn_lr: whether the step sizes are meta-parameters.
         bootstrap_at_horizon: whether a value follows the last step of the time limit.
+        baseline: the values that advantages are taken over.
     """
 
     inner_loop: InnerLoop
@@ -49,6 +50,7 @@ class PolicyGradientInner:
     gae_lambda: float
     learn_lr: bool = False
     bootstrap_at_horizon: bool = False
+    baseline: Baseline = fit_values
 
     def init(self, rng: np.random.Generator) -> Params:
         """Meta-parameters at the start of training."""
@@ -84,7 +86,7 @@ class PolicyGradientInner:
             the last bit; and what the policy puts out at their observations.
         """
         valid, discount = rollout.valid, self.discount
-        values, bootstrap = fit_values(rollout, discounted_returns(rollout.rewards, valid, discount))
+        values, bootstrap = self.baseline(rollout, discounted_returns(rollout.rewards, valid, discount))
         if not self.bootstrap_at_horizon:
             bootstrap = np.zeros_like(bootstrap)
         advantages = generalized_advantages(

@@ -24,6 +24,7 @@ from metarl.agents import (
     Params,
     PolicyGradientInner,
 )
+from metarl.agents.baseline import fit_unscaled, fit_values
 from metarl.agents.inner_loop import Initial
 from metarl.algorithms.base import Spec
 from metarl.config import Config
@@ -66,7 +67,14 @@ def policy_gradient_inner(config: Config, spec: Spec) -> PolicyGradientInner:
     )
     loop = InnerLoop(network, inner.head_only, inner.first_order)
     return PolicyGradientInner(
-        loop, inner.lr, inner.steps, config.discount, config.gae_lambda, inner.learn_lr, config.bootstrap_at_horizon
+        loop,
+        inner.lr,
+        inner.steps,
+        config.discount,
+        config.gae_lambda,
+        inner.learn_lr,
+        config.bootstrap_at_horizon,
+        fit_unscaled if config.revision == 1 else fit_values,
     )
 
 
