@@ -156,7 +156,10 @@ class RecurrentPolicy:
 
     def onnx(self, graph: Graph, params: Params, x: str) -> str:
         """One step in a graph: the mean (N, A) at the inputs x (N, X); the memory's state is declared there."""
-        y = self.memory.onnx(graph, part(params, "memory."), x)
+        return self.onnx_act(graph, params, self.memory.onnx(graph, part(params, "memory."), x), x)
+
+    def onnx_act(self, graph: Graph, params: Params, y: str, x: str) -> str:
+        """The mean (N, A) of a memory's output y (N, H) and the inputs x (N, X)."""
         if self.hypernetwork:
             z = graph.op("Tanh", graph.linear(y, params["latent.w"], params["latent.b"]))
             row = graph.unsqueeze(z, 1)  # (N, 1, K)

@@ -85,8 +85,8 @@ class TrialsConfig(AlgorithmConfig):
             yield f"algorithm.memory_options.{name}", f"got {show(got)}, expected {expected}"
 
     def search_space(self, config: Config) -> SearchSpace:
-        return {
-            "algorithm.memory": {"choice": ["gru", "lstm"]},
+        cells: SearchSpace = {} if self.memory_options else {"algorithm.memory": {"choice": ["gru", "lstm"]}}
+        return cells | {
             "algorithm.lr": {"log_uniform": [1e-4, 3e-3]},
             "algorithm.epochs": {"int": [1, 6]},
             "algorithm.minibatches": {"choice": [5, 10, 20]},

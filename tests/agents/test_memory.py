@@ -15,7 +15,7 @@ NAMES = MEMORIES.names()
 
 
 def build(name, dtype=torch.float64, seed=0):
-    options = {"context": 6} if name == "transformer" else {}  # shorter than the sequences
+    options = {"transformer": {"context": 6}, "window": {"context": 12}}.get(name, {})  # shorter than the sequences
     memory = make_memory(name, INPUTS, SIZE, options)
     params = memory.init(np.random.default_rng(seed))
     rng = np.random.default_rng(seed + 1)

@@ -17,6 +17,7 @@ from metarl.algorithms.promp import ProMP
 from metarl.algorithms.promp_config import ProMPConfig
 from metarl.algorithms.reptile_config import ReptileConfig
 from metarl.algorithms.rl2_config import RL2Config
+from metarl.algorithms.rma_config import RMAConfig
 from metarl.config import Config, EnvConfig
 from metarl.config.schema import InnerConfig, PolicyConfig
 from metarl.envs import make_family
@@ -48,6 +49,7 @@ def breach(check, *args, **options) -> str:
 SHIPPED = [
     MAMLConfig(), ProMPConfig(epochs=2), ReptileConfig(lr=0.5), RandomConfig(), ScratchConfig(),
     RL2Config(memory="gru", memory_size=8, trial_episodes=2, minibatches=1),
+    RMAConfig(memory_size=8, trial_episodes=2, minibatches=1, student_share=0.99),  # one iteration is the teacher's
 ]  # fmt: skip
 
 
