@@ -1,6 +1,7 @@
 # make demo: install, train ProMP on HalfCheetahDir for a few minutes, evaluate on held-out tasks, draw
 # make test: install, check, test: everything, what CI runs
 # make quick: install, check, the quick tests: under a minute once installed
+# make mutants: changes the numerics in a thousand places and asks whether a test notices: hours; see CONTRIBUTING.md
 # make lint: ruff                       make install: what the others need          make clean: remove what they all made
 # make rendering, make browser: what the tests of MP4 replays and of pages need (as root on Debian; else said and left out)
 #
@@ -14,7 +15,7 @@ STAMP := $(VENV)/.installed
 GL := libegl1 libegl-mesa0 libgl1-mesa-dri
 
 .DELETE_ON_ERROR:
-.PHONY: demo test quick lint rendering browser install clean
+.PHONY: demo test quick lint mutants rendering browser install clean
 
 demo: RUN := $(RUN)
 demo: install
@@ -31,6 +32,10 @@ quick: lint
 lint: install
 	$(BIN)/ruff check
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python
+
+mutants: install
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt 'cosmic-ray>=8.7,<9'
+	OMP_NUM_THREADS=1 $(BIN)/python tests/mutants/run.py $(MUTANTS)
 
 # $(call debian,CONDITION,PACKAGES,WHAT IS LEFT OUT WITHOUT): installs Debian packages unless the condition holds
 define debian

@@ -79,3 +79,25 @@ def test_normalized_over_the_valid_steps_of_each_task():
         kept = advantages[m][valid[m]]
         np.testing.assert_allclose(got[m][valid[m]], (kept - kept.mean()) / kept.std(), rtol=1e-6)
     assert (got[~valid] == 0).all()
+
+
+def test_one_valid_step_has_no_advantage_over_itself_and_none_is_harmless():
+    valid = np.zeros((2, 3, 1), bool)
+    valid[0, 0] = True
+    got = normalize_advantages(np.full((2, 3, 1), 5.0), valid)
+    assert not got.any() and np.isfinite(got).all()
+    # a deviation of zero is not divided by: 1e-8 is added
+    small = normalize_advantages(np.array([[[1e-8], [-1e-8]]]), np.ones((1, 2, 1), bool))
+    np.testing.assert_allclose(small.ravel(), [0.5, -0.5])
+
+
+def test_an_episode_of_one_step():
+    one = np.ones((1, 1, 1))
+    assert discounted_returns(3 * one, one > 0, 0.9).tolist() == [[[3.0]]]
+    got = generalized_advantages(3 * one, one, np.array([[10.0]]), one < 0, one > 0, 0.9, 0.5)
+    assert got.tolist() == [[[3 + 0.9 * 10 - 1]]]
+
+
+def test_rewards_after_the_end_count_for_nothing():
+    rewards, valid = np.array([1.0, 2.0, 100.0]).reshape(1, 3, 1), np.array([True, True, False]).reshape(1, 3, 1)
+    assert discounted_returns(rewards, valid, 0.5).ravel().tolist() == [2.0, 2.0, 0.0]

@@ -168,6 +168,19 @@ def test_counted_numbers_are_uniform_normal_and_unlike_for_every_key_and_count()
     np.testing.assert_array_equal(uniforms(key[5:6], counter[5:6], 3)[0], u[5, :3])
 
 
+@pytest.mark.parametrize(("when", "step"), [(2.0, 2), (2.01, 3), (2.5, 3), (2.99, 3)])
+def test_an_onset_between_two_steps_comes_with_the_later_one(when, step):
+    """Drawn evenly over a range, nearly every onset is: rounded otherwise, the change would never be written."""
+    onset = Parameter("when", "steps", "of the change", 5.0, "uniform", 1.0, 9.0)
+    env = BatchEnv(Pendulum(choice("mass", "mass", 3.0, elements="pole", onset="when"), onset), 2, horizon=12)
+    env.reset(seed=0, options={"tasks": env.space.tasks(mass=[3.0, 1.0], when=when)})
+    plain, written = env.family.build().body_mass[1], []
+    for _ in range(6):
+        env.step(np.zeros((2, 1)))
+        written.append([env.model_of(i).body_mass[1] / plain for i in range(2)])
+    np.testing.assert_allclose(written, [[3.0 if t >= step else 1.0, 1.0] for t in range(6)])
+
+
 @pytest.mark.parametrize("mode", ["NextStep", "SameStep", "Disabled"])
 def test_a_change_in_mid_episode_comes_at_its_step(mode):
     """Mass and motor change at a step of each task's own; before and after it is the plain model and the edited one."""

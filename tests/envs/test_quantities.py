@@ -6,7 +6,16 @@ import pytest
 
 from metarl.envs import QUANTITIES, BatchEnv, Family, Parameter, TaskSpace, Write
 from metarl.envs.checks import assert_effective, assert_physical
-from metarl.envs.variation.changes import CHANGES
+from metarl.envs.variation.changes import CHANGES, FieldRows
+from metarl.envs.variation.inertia import (
+    inertia_matrix,
+    principal,
+    quaternion,
+    rotation,
+    second_moments,
+    stretched_inertia,
+    volume_and_moments,
+)
 
 VALUES = {
     "mass": 2.0, "inertia": (0.03, 0.02, 0.015), "com": (0.0, 0.0, 0.0), "friction": 0.5, "torsion": 0.02,
@@ -242,3 +251,63 @@ def test_what_is_no_servo_or_pair_is_refused(write, refusal):
 def test_a_contact_given_as_stiffness_has_no_time_constant():
     with pytest.raises(ValueError, match="geom 'ball' has its solref as stiffness and damping"):
         BatchEnv(Bench(parameter(Write("solref_time", "ball"), 2.0), time=-500, ratio=-20), 1)
+
+
+@pytest.mark.parametrize("capped", [False, True])
+def test_volume_and_moments_of_a_round_body_are_its_integrals(capped):
+    """Integrals over discs: of 1, x^2 and z^2, with the radius that the body has at each height."""
+    radius, half = np.array([0.3, 0.2]), np.array([0.5, 0.1])
+    volume, moments = volume_and_moments(radius, half, capped)
+    for i, (r, h) in enumerate(zip(radius, half)):
+        end = h + r * capped
+        z = (np.arange(200_000) + 0.5) / 200_000 * 2 * end - end
+        square = np.where(abs(z) <= h, r**2, r**2 - (abs(z) - h) ** 2)  # of the disc's radius
+        weight = np.pi * square * 2 * end / 200_000
+        assert volume[i] == pytest.approx(weight.sum(), rel=1e-6)
+        np.testing.assert_allclose(
+            moments[i], [(weight * square / 4).sum()] * 2 + [(weight * z**2).sum()], rtol=1e-6
+        )
+
+
+def test_inertia_there_and_back():
+    rng = np.random.default_rng(0)
+    quat = rng.normal(size=(200, 4))
+    quat /= np.linalg.norm(quat, axis=1, keepdims=True)
+    for q in quat[:5]:
+        want = np.empty(9)
+        mujoco.mju_quat2Mat(want, q)
+        np.testing.assert_allclose(rotation(q[None])[0].ravel(), want, atol=1e-12)
+    moments = np.sort(rng.uniform(1, 2, (200, 3)), axis=1)[:, ::-1]
+    matrix = inertia_matrix(moments, quat)
+    again, frame = principal(matrix)
+    np.testing.assert_allclose(again, moments, rtol=1e-10)
+    np.testing.assert_allclose(np.linalg.det(rotation(frame)), 1.0)
+    np.testing.assert_allclose(inertia_matrix(again, frame), matrix, atol=1e-10)
+    np.testing.assert_allclose(np.abs((quaternion(rotation(quat)) * quat).sum(1)), 1.0)  # up to the sign
+    half_turns = np.array([[0.0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1], [1, 0, 0, 0]])
+    np.testing.assert_allclose(np.abs(quaternion(rotation(half_turns))), half_turns, atol=1e-12)
+    # four point masses of 1 at (+-a, 0, 0) and (0, +-b, 0), stretched: S = diag(2 a^2, 2 b^2, 0) grows as the square
+    a, b, stretch = 0.3, 0.5, np.diag([2.0, 1.0, 1.0])[None]
+    plain = np.diag([2 * b**2, 2 * a**2, 2 * a**2 + 2 * b**2])[None]
+    np.testing.assert_allclose(second_moments(plain)[0], np.diag([2 * a**2, 2 * b**2, 0]), atol=1e-12)
+    grown = np.diag([2 * b**2, 8 * a**2, 8 * a**2 + 2 * b**2])
+    np.testing.assert_allclose(stretched_inertia(plain, stretch)[0], 2 * grown)  # twice as much of it, too
+
+
+def test_a_longer_limb_stretches_along_its_capsule_and_nothing_across():
+    """A capsule along x with a box, an ellipsoid and a ball about it, at twice the length."""
+    model = mujoco.MjModel.from_xml_string("""<mujoco><worldbody><body name="limb"><freejoint/>
+      <geom type="capsule" size=".05 .3" pos=".3 0 0" euler="0 90 0"/><geom type="box" size=".1 .2 .3" pos=".5 .1 0"/>
+      <geom type="ellipsoid" size=".1 .2 .3" euler="0 90 0"/><geom type="sphere" size=".1" pos=".2 0 .3"/>
+      <site name="end" pos=".6 .1 .2"/><body pos=".6 0 .1"><geom size=".1"/></body></body></worldbody></mujoco>""")
+    rows = FieldRows(model, QUANTITIES["limb_length"].fields, 2)
+    CHANGES["limb_length"](rows, np.array([1]), np.array([1]), np.array([2.0]), Write("limb_length", "limb"))
+    np.testing.assert_allclose(rows["geom_size"][1, :2], [[0.05, 0.6, 0], [0.2, 0.2, 0.3]], atol=1e-9)
+    np.testing.assert_allclose(rows["geom_size"][1, 2:4], [[0.1, 0.2, 0.6], [0.1, 0, 0]], atol=1e-9)
+    np.testing.assert_allclose(rows["geom_pos"][1, :4, 0], [0.6, 1.0, 0, 0.4], atol=1e-9)
+    np.testing.assert_allclose(rows["geom_pos"][1, :4, 1:], model.geom_pos[:4, 1:], atol=1e-9)
+    np.testing.assert_allclose(rows["site_pos"][1, 0], [1.2, 0.1, 0.2], atol=1e-9)
+    np.testing.assert_allclose(rows["body_pos"][1, 2], [1.2, 0, 0.1], atol=1e-9)
+    assert rows["body_mass"][1, 1] == pytest.approx(2 * model.body_mass[1])
+    for name in ("geom_size", "geom_pos", "site_pos", "body_pos", "body_mass", "body_inertia"):
+        np.testing.assert_array_equal(rows[name][0], getattr(model, name))  # the other simulation

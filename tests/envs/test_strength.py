@@ -53,3 +53,17 @@ def forces(elements, strength: float) -> list[float]:
 )
 def test_the_limit_of_a_joint_goes_with_its_motors(elements, strength, expected):
     assert forces(elements, strength) == pytest.approx(expected)
+
+
+def test_strength_scales_all_that_a_servo_does():
+    """kp (u - q) - kd dq/dt: stiffness, its bias and its damping, each by the same factor."""
+    servo = MJCF.replace('kp="100"/>', 'kp="100" kv="7"/>')
+    model = mujoco.MjModel.from_xml_string(servo)
+    weak = Parameter("s", "1", "", 1.0, "uniform", 0.0, 1.0, writes=Write("strength", "limited"))
+    batch = Batch(model, 2, 1)
+    Writer(TaskSpace("Weak", (weak,)), model).write(batch, np.array([1]), np.array([[0.25]]))
+    task = batch.get_model(1)
+    assert model.actuator_biasprm[0, :3].tolist() == [0, -100, -7]
+    assert task.actuator_gainprm[0, :3].tolist() == [25, 0, 0]
+    assert task.actuator_biasprm[0, :3].tolist() == [0, -25, -1.75]
+    assert task.actuator_gainprm[1:].tolist() == model.actuator_gainprm[1:].tolist()

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from metarl.algorithms.baselines import RandomAdapter
 from metarl.algorithms.learners import make_env, make_learner, training_env
-from metarl.config import changed, config_names, load_config
+from metarl.config import Config, EnvConfig, changed, config_names, load_config
 from metarl.evaluation.adaptation_curve import measure
 from metarl.runs.checkpoint import save
 from metarl.runs.run import open_run, start
 from metarl.tuning.protocol import steps_per_iteration
+from metarl.util.plugins import ALGORITHMS
 
 METHODS = ("promp", "maml", "reptile_ppo", "rl2")
 TRAINED = ("domain_randomised", "pretrained", "oracle")
@@ -26,6 +28,35 @@ def test_every_method_has_a_config_and_the_same_budget(robot):
         budgets["rl2"] *= 300 / 750  # its published run is longer
     assert {budgets[name] for name in (*METHODS, *TRAINED)} == {12_000_000}
     assert {budgets[name] for name in UNTRAINED} == {0}
+
+
+def test_random_actions_are_even_between_the_bounds():
+    low, high = np.array([-1.0, 2.0], np.float32), np.array([3.0, 2.5], np.float32)
+    adapter, observations = RandomAdapter(low, high), np.full((3, 4000, 5), 7.0)
+    decision = adapter.act(adapter.start(3), observations, np.random.default_rng(0))
+    drawn = np.random.default_rng(0).random((3, 4000, 2), np.float32)
+    np.testing.assert_allclose(decision.actions, low + (high - low) * drawn, rtol=1e-6)
+    np.testing.assert_array_equal(decision.observations, observations)
+    middle = adapter.act(None, observations, None).actions
+    np.testing.assert_array_equal(middle, np.broadcast_to([1.0, 2.25], (3, 4000, 2)))
+
+
+@pytest.mark.parametrize("name", ["scratch", "random"])
+def test_baselines_learn_nothing_before_the_task_and_it_costs_nothing(name):
+    config = Config(env=EnvConfig(family="Navigation2D", horizon=4), algorithm=ALGORITHMS.load(name)(), threads=1)
+    learner = make_learner(config)
+    before = learner.state_dict()
+    assert learner.iterate(training_env(config), 0) == {"env_steps": 0, "diverged": 0}
+    after = learner.state_dict()
+    assert before and all(torch.equal(after[key], value) for key, value in before.items())
+    adapter, observations = learner.adapter(), np.zeros((2, 3, 2))
+    state = adapter.start(2)
+    actions = adapter.act(state, observations, None).actions
+    assert actions.shape == (2, 3, 2)
+    again = make_learner(config.model_copy(update={"seed": 1}))
+    again.load_state_dict(before)
+    other = again.adapter()
+    np.testing.assert_array_equal(other.act(other.start(2), observations, None).actions, actions)
 
 
 LEARNERS = {

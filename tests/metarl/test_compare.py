@@ -218,6 +218,25 @@ def test_every_number_follows_from_the_files_of_the_episodes(folders, comparison
     assert row.training_steps == 2000 and comparison["random actions"].training_steps == 0
     steps = np.mean([np.sum(d["env_steps"][:STEPS], axis=0).mean() for d in promp])
     assert row.adaptation_steps == pytest.approx(steps)
+    assert row.improvement is None
+    everyone = [np.array(json.loads(path.read_text())["returns"]).mean(2) for path in files]
+    everyone = [np.mean(everyone[:2], axis=0), *everyone[2:]]  # of each method
+    worst, best = min(x[0].mean() for x in everyone), max(x[-1].mean() for x in everyone)
+    assert comparison.threshold == pytest.approx(worst + 0.9 * (best - worst))
+    for i, other in enumerate(comparison.rows[1:], start=1):
+        assert other.improvement == comparison.improvements[i][0] and comparison.improvements[i][i] is None
+
+
+def test_gains_and_areas_are_of_each_run_in_each_task_over_itself(comparison):
+    for row, m in zip(comparison.rows, comparison.measured, strict=True):
+        gains = m.returns[:, -1] - m.returns[:, 0]  # (R, M)
+        assert row.gain.value == pytest.approx(gains.mean())
+        if len(gains) == 1:  # an interval over tasks, of their gains: Student's, to within what the bootstrap takes
+            half = 2.57 * gains.std(ddof=1) / TASKS**0.5
+            assert row.gain.interval == pytest.approx((gains.mean() - half, gains.mean() + half), abs=0.5 * half)
+            assert np.ptp(row.gain.interval) < 2 * half * 1.3
+        else:  # the range of the two runs
+            assert row.gain.ends == pytest.approx((gains.mean(1).min(), gains.mean(1).max()))
 
 
 def test_a_memory_counts_the_episodes_of_its_trials(comparison):

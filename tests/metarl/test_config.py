@@ -16,6 +16,7 @@ from metarl.config import Config, EnvConfig, changed, config_names, find_config,
 from metarl.config import settings as config_settings
 from metarl.config.schema import present_key
 from metarl.util.errors import UserError
+from metarl.util.plugins import ALGORITHMS
 from metarl.util.safe_yaml import parse_yaml, write_yaml
 from metarl.util.text import close, nearest
 
@@ -410,6 +411,16 @@ def test_every_setting_is_documented_and_its_default_is_shown():
     assert by_key["policy.hidden"] == ("list of integer >= 1, <= 16384", "[64, 64]")
     assert by_key["policy.activation"] == ("tanh | relu", "tanh")
     assert by_key["inner.learn_lr"] == ("true | false", "false")
+
+
+def test_settings_and_what_tuning_searches_are_those_on_record():
+    record = yaml.safe_load((Path(__file__).parent / "settings.yaml").read_text())
+    today = [[key, text.partition(")")[0].lstrip("("), kind, default] for key, kind, default, text in config_settings()]
+    assert [row for row in record["settings"] if row not in today] == []
+    for name, searched in record["searched"].items():
+        algorithm = ALGORITHMS.load(name)()
+        config = Config(env=EnvConfig(family="Navigation2D"), algorithm=algorithm)
+        assert algorithm.search_space(config) == searched
 
 
 def test_a_config_is_frozen():

@@ -144,6 +144,22 @@ def test_mean_actions_are_measured_and_sampled_ones_learned_from(pooled):
     assert np.array_equal(mean.experience[0].returns, usual.returns[0] if pooled else result.returns[0])
 
 
+def test_progress_counts_the_rounds_of_episodes_of_all_chunks():
+    seen = []
+    measure(Navigator(), make_env, tasks(5), steps=2, episodes=2, seed=0, max_simulations=4,
+            progress=lambda *counts: seen.append(counts))  # fmt: skip
+    assert seen == [(i, 9) for i in range(1, 10)]  # 3 chunks of 2, 2 and 1 tasks, 3 rounds each
+
+
+def test_the_digest_of_an_environment_is_the_one_of_the_runs_of_before():
+    """Otherwise whatever was evaluated would count as measured in another environment, and be measured again."""
+    for name in ("reptile", "promp"):
+        [file] = (Path(__file__).parents[1] / "golden" / name / "evaluations").glob("*.json")
+        kept = json.loads(file.read_text())
+        env = EnvConfig(**{"splits": 1, **{key: kept["env"][key] for key in ("family", "horizon", "options")}})
+        assert definition(env)["behaviour"] == kept["origin"]["definition"]["behaviour"]
+
+
 def test_chunks_draw_different_noise():
     twice = SPACE.tasks(goal_x=[0.3, 0.3], goal_y=[0.1, 0.1])
     result = measure(Navigator(), make_env, twice, steps=0, episodes=2, seed=0, max_simulations=2)
@@ -205,6 +221,16 @@ def test_averages_are_of_the_mean_return_of_each_task():
         assert row.iqm.value == pytest.approx(sum(sorted(per_task)[2:-2]) / 5)
         assert row.worst_task == pytest.approx(min(per_task))
         assert row.count == 9
+
+
+def test_a_gain_is_of_each_task_over_itself():
+    """Tasks whose returns lie 100 apart, each of which gains 3: what tasks differ in is no doubt about the gain."""
+    before = 100.0 * np.arange(12)[:, None] + np.random.default_rng(0).normal(size=(12, 5))
+    result = made_up([before, before + 3, before - 2 + np.arange(12)[:, None] / 100])
+    assert result.gain(1).value == pytest.approx(3) and result.gain(1).interval == pytest.approx((3, 3))
+    low, high = result.gain(2).interval
+    assert -2 < low < -2 + 11 / 200 < high < -1.89 and result.gain(2).value == pytest.approx(-2 + 11 / 200)
+    assert "the return rose from" in result.sentence and result.curve[1].mean.holds(result.curve[0].mean.value)
 
 
 def test_diverged_episodes_are_counted_and_left_out():

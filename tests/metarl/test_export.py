@@ -15,7 +15,16 @@ import pytest
 import torch
 
 from metarl import cli
-from metarl.agents import Adapter, Decision, Normalizer, RecurrentAdapter, RecurrentPolicy
+from metarl.agents import (
+    Adapter,
+    Decision,
+    GaussianMLP,
+    InnerLoop,
+    Normalizer,
+    PolicyGradientInner,
+    RecurrentAdapter,
+    RecurrentPolicy,
+)
 from metarl.algorithms.baselines_config import RandomConfig, ScratchConfig
 from metarl.algorithms.learners import make_env, make_learner, training_env
 from metarl.algorithms.promp_config import ProMPConfig
@@ -115,7 +124,7 @@ def test_a_thousand_steps_in_closed_loop_are_those_of_the_adapted_policy(run, no
     ("cell", "noisy"),
     [
         ("gru", False), ("gru", True), ("lstm", False), ("none", True), ("one_step", False), ("hebbian", False),
-        ("neuromodulated", False), ("transformer", False), ("gru with a hypernetwork", True),
+        ("neuromodulated", False), ("transformer", False), ("window", False), ("gru with a hypernetwork", True),
     ],
 )  # fmt: skip
 def test_a_thousand_recurrent_steps_are_those_of_the_policy(cell, noisy):
@@ -158,6 +167,16 @@ def test_every_weight_of_a_memory_is_in_the_graph(cell):
             adapter.params[name] = value
 
 
+@pytest.mark.parametrize("cell", [*MEMORIES.names(), "gru with a hypernetwork"])
+def test_twenty_recurrent_steps_are_those_of_the_policy(cell):
+    env, adapter, scaling = remembering(cell, horizon=20)
+    model = exported(adapter, scaling, noise=True)
+    assert largest_difference(model, adapter, adapter.start(1), env, scaling, 0) < 1e-5
+    for name in ("policy.w0", "log_std"):  # and would not be of others
+        adapter.params[name] = adapter.params[name] + 0.3
+        assert largest_difference(model, adapter, adapter.start(1), env, scaling, 0) > 1e-3
+
+
 def exported(adapter: Adapter, scaling: Scaling, noise: bool = False) -> bytes:
     return policy_graph(adapter, adapter.start(1), scaling, noise=noise).serialize("a policy")
 
@@ -166,7 +185,7 @@ def remembering(cell: str, horizon: int = 200):
     """An environment with one simulation, and a policy with a memory that all of its inputs move."""
     env = make("HalfCheetahMass", 1, horizon=horizon, action_scale=2.0, autoreset_mode="Disabled", num_threads=1)
     cell, _, hypernetwork = cell.partition(" with a ")
-    options = {"context": 6, "heads": 2} if cell == "transformer" else {}
+    options = {"transformer": {"context": 6, "heads": 2}, "window": {"context": 6}}.get(cell, {})
     policy = RecurrentPolicy(
         20, 6, cell=cell, size=16, hidden=(8,), memory_options=options, hypernetwork=5 if hypernetwork else 0
     )
@@ -178,6 +197,29 @@ def remembering(cell: str, horizon: int = 200):
     normalizer = Normalizer(100.0, rng.normal(size=20), 100.0 * rng.uniform(0.5, 2.0, 20))
     adapter = RecurrentAdapter(policy, params, normalizer, Normalizer(100.0, np.array([0.5]), np.array([30.0])))
     return env, adapter, Scaling.of(*env.family.control_range(env.model), action_scale=2.0)
+
+
+@pytest.mark.parametrize("kind", ["gradient", "memory"])
+def test_sampled_actions_have_the_least_deviation_that_the_policy_allows(kind):
+    """Where training drove the deviation below `min_std`: the control moves by min_std for noise of one."""
+    scaling = Scaling(np.ones(2), np.zeros(2), np.full(2, -9.0), np.full(2, 9.0))
+    if kind == "gradient":
+        policy = GaussianMLP(3, 2, (4,), min_std=0.2)
+        inner = PolicyGradientInner(InnerLoop(policy), 0.1, 1, 0.99, 1.0)
+        meta = inner.init(np.random.default_rng(0)) | {"params.log_std": torch.tensor([-8.0, 0.5])}
+        adapter, feeds = inner.adapter(meta, Normalizer.identity(3)), {}
+    else:
+        policy = RecurrentPolicy(3, 2, size=4, hidden=(4,), min_std=0.2)
+        params = policy.init(np.random.default_rng(0)) | {"log_std": torch.tensor([-8.0, 0.5])}
+        adapter = RecurrentAdapter(policy, params, Normalizer.identity(3), Normalizer.identity(1))
+        feeds = {"reward": np.zeros((1, 1)), "start": np.ones((1, 1), np.float32)}
+        feeds |= {name: np.zeros((1, n), np.float32) for name, n in (("action", 2), ("memory", 4))}
+    session = _session(exported(adapter, scaling, noise=True))
+    still, moved = (
+        session.run(["control"], {"observation": np.ones((1, 3)), "noise": np.full((1, 2), z, np.float32), **feeds})[0]
+        for z in (0.0, 1.0)
+    )
+    np.testing.assert_allclose(moved - still, [[0.2, np.exp(0.5)]], rtol=1e-5)
 
 
 def test_the_memory_and_every_other_input_matter():

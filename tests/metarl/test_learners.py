@@ -1,14 +1,21 @@
 """The learners on real environments: they learn, repeat themselves, resume, and keep the test tasks out."""
 
+import json
+from types import SimpleNamespace
+
+import gymnasium
 import numpy as np
 import pytest
 import torch
 
+from metarl.algorithms.base import Spec
 from metarl.algorithms.learners import make_env, make_learner
 from metarl.algorithms.maml_config import MAMLConfig
 from metarl.algorithms.promp_config import ProMPConfig
+from metarl.algorithms.restore import restore, spec_of
 from metarl.algorithms.sampling import collect
 from metarl.config import Config, EnvConfig, InnerConfig, PolicyConfig
+from metarl.util.errors import UserError
 from metarl.util.rng import stream
 
 from .trained import with_env
@@ -59,6 +66,54 @@ def test_resumes_to_the_same_bits(kind, steps):
         }
     assert equal(resumed.state_dict(), unbroken.state_dict())
     assert {f"return_{k}" for k in range(steps + 1)} <= metrics[0].keys()
+
+
+@pytest.mark.parametrize("kind", ALGORITHMS)
+def test_a_state_restores_weights_normalizer_and_optimizer(kind):
+    learner = with_env(config(kind))
+    learner.iterate(learner.env, 0)
+    saved = learner.state_dict()
+    assert all(value.any() for value in saved.values())  # nothing is as it was made
+    other = with_env(learner.config)
+    assert not equal(other.state_dict(), saved)
+    other.load_state_dict(saved)
+    assert equal(other.state_dict(), saved)
+    for part in ("count", "mean", "m2"):
+        np.testing.assert_array_equal(getattr(other.normalizer, part), getattr(learner.normalizer, part))
+    assert other.normalizer.enabled
+    before = {name: value.clone() for name, value in saved.items()}
+    learner.iterate(learner.env, 1)
+    assert equal(saved, before)  # a copy
+    other.iterate(other.env, 1)
+    assert equal(other.state_dict(), learner.state_dict())
+
+
+def test_tensors_of_before_are_read_by_their_former_names(tmp_path):
+    learner = with_env(config())
+    learner.iterate(learner.env, 0)
+    former = {name.replace("normalizer", "normaliser"): value for name, value in learner.state_dict().items()}
+    other = with_env(learner.config)
+    restore(other, SimpleNamespace(tensors=former, path=tmp_path))
+    assert equal(other.state_dict(), learner.state_dict())
+    run = SimpleNamespace(path=tmp_path, spec=lambda: None)
+    assert spec_of(run) is None
+    run.spec = lambda: learner.spec.to_json()
+    assert spec_of(run).to_json() == learner.spec.to_json()
+    run.spec = lambda: {"horizon": 3}
+    with pytest.raises(UserError, match=r"spec\.json: not what metarl wrote .*; restore a copy, or remove it"):
+        spec_of(run)
+
+
+def test_a_spec_reads_back_what_it_wrote():
+    boxes = [gymnasium.spaces.Box(np.array(low), np.array([0.5, 2.0, np.inf]), dtype=kind) for low, kind in
+             (([-np.inf, -1.0, 0.0], np.float64), ([-0.5, -2.0, -1.0], np.float32))]  # fmt: skip
+    spec = Spec(*boxes, make_env(config(), 1).space, 15, 0.05)
+    document = json.loads(json.dumps(spec.to_json(), allow_nan=False))
+    again = Spec.from_json(document)
+    assert again.observation_space == boxes[0] and again.action_space == boxes[1]
+    assert (again.horizon, again.dt, again.observation_dim, again.action_dim) == (15, 0.05, 3, 3)
+    assert again.task_space.to_json() == spec.task_space.to_json()
+    assert document["observation_space"]["low"] == [None, -1.0, 0.0]
 
 
 @pytest.mark.parametrize("kind", ALGORITHMS)

@@ -182,7 +182,7 @@ class GaussianLearner:
         }
         config = Config(
             env=EnvConfig(family="HalfCheetahDir"), algorithm=algorithm[kind], episodes=rows // 3, meta_batch=tasks,
-            inner=InnerConfig(steps=steps, lr=0.3, learn_lr=True, **inner), policy=PolicyConfig(hidden=(4,)),
+            inner=InnerConfig(steps=steps, lr=0.3, learn_lr=steps > 0, **inner), policy=PolicyConfig(hidden=(4,)),
         )
         it = {"promp": ProMP, "maml": MAML}[kind](config, spec(horizon=3))
         rng = np.random.default_rng(0)
@@ -269,6 +269,15 @@ def test_thinning_keeps_whole_episodes_and_weights_add_up():
     torch.testing.assert_close(thin.samples.weights.sum(1), torch.ones(3, dtype=torch.float64))
     by_episode = it.rounds[0].samples.observations.unflatten(1, (3, 4))
     torch.testing.assert_close(thin.samples.observations.unflatten(1, (3, 2)), by_episode[:, :, :2])
+
+
+def test_a_task_of_which_nothing_is_left_has_no_weight_in_the_curvature():
+    it = GaussianLearner("maml", rows=12)
+    it.config = it.config.model_copy(update={"algorithm": MAMLConfig(name="maml-trpo", curvature_fraction=0.25)})
+    weights = it.rounds[0].samples.weights.clone().unflatten(1, (3, 4))
+    weights[1, :, 0] = 0  # the only episode that is kept of task 1 diverged
+    samples = it.rounds[0].samples._replace(weights=weights.flatten(1, 2))
+    assert it.thin(it.rounds[0]._replace(samples=samples)).samples.weights.sum(1).tolist() == pytest.approx([1, 0, 1])
 
 
 @pytest.mark.parametrize("kind", ["promp", "maml"])

@@ -7,10 +7,11 @@ import torch
 from gymnasium.vector import AutoresetMode
 
 from metarl.agents import Normalizer, RecurrentAdapter, RecurrentPolicy
+from metarl.algorithms import rl2
 from metarl.algorithms.learners import make_env
 from metarl.algorithms.rl2_config import RL2Config
 from metarl.algorithms.sampling import collect
-from metarl.algorithms.trials import pack, trial_advantages
+from metarl.algorithms.trials import Windows, pack, trial_advantages
 from metarl.config import Config, EnvConfig, PolicyConfig, load_config
 from metarl.envs import BatchEnv, Family, Parameter, TaskSpace, make
 from metarl.util.errors import UserError
@@ -281,6 +282,194 @@ def test_the_value_behind_an_episode_is_of_the_memory_at_its_end():
         assert adapter.values(rollout.state, rollout.last_observations)[m, k] == pytest.approx(float(want), abs=1e-5)
 
 
+# ---- what is learned from, step by step
+
+
+@pytest.mark.parametrize("bootstrapped", [False, True])
+@pytest.mark.parametrize("across", [False, True])
+def test_advantages_and_targets_are_those_of_each_trial_in_units_of_reward(bootstrapped, across):
+    """A_t = sum_l (gamma lambda)^l delta_{t+l} to the end of the trial or of the episode, V in units of reward."""
+    learner = ragged(across_episodes=across, bootstrap_at_horizon=bootstrapped, discount=0.9, gae_lambda=0.8)
+    assert learner.return_normalizer.std > 0.1 and abs(learner.return_normalizer.mean) > 0.1
+    scale, policy = learner.return_normalizer, learner.policy
+    trials, behind, _ = learner.collect_trials(learner.env, 1)
+    lengths = trials.valid.sum(1)
+    everything = [], []
+    for n, length in enumerate(lengths):
+        _, ys = policy.recall(learner.params, policy.memory.start(1), trials.inputs[:length, n : n + 1])
+        values = policy(learner.params, ys, trials.inputs[:length, n : n + 1]).value[:, 0].detach().numpy()
+        values = scale.mean[0] + scale.std[0] * values.astype(float)
+        rewards, ends = trials.rewards[n, :length], trials.ends[n, :length]
+        deltas, follows = np.empty(length), np.empty(length, bool)
+        for t in range(length):
+            follows[t] = t + 1 < length and (across or not ends[t])
+            then = values[t + 1] if follows[t] else 0.0
+            if bootstrapped and not follows[t] and not trials.terminated[n, t]:
+                then = behind[n, trials.episodes[n, t]]
+            deltas[t] = rewards[t] + 0.9 * then - values[t]
+        advantages = np.zeros(length)
+        for t in range(length):
+            for u in range(t, length):
+                advantages[t] += (0.9 * 0.8) ** (u - t) * deltas[u]
+                if not follows[u]:
+                    break
+        everything[0].append(advantages)
+        everything[1].append(values + advantages)
+    batch = learner.prepare(trials, behind)
+    advantages, targets = map(np.concatenate, everything)
+    count = scale.count + len(targets)
+    mean = (scale.count * scale.mean[0] + targets.sum()) / count
+    squares = scale.m2[0] + scale.count * scale.mean[0] ** 2 + (targets**2).sum()
+    std = np.sqrt(squares / count - mean**2)
+    assert learner.return_normalizer.mean[0] == pytest.approx(mean, rel=1e-6)
+    assert learner.return_normalizer.std[0] == pytest.approx(std, rel=1e-5)
+    for n, (advantage, target) in enumerate(zip(*everything)):
+        want = (advantage - advantages.mean()) / advantages.std()
+        np.testing.assert_allclose(batch.advantages[: len(want), n], want, atol=1e-4)
+        np.testing.assert_allclose(batch.targets[: len(want), n], (target - mean) / std, atol=1e-4)
+
+
+def test_values_behind_a_time_limit_are_in_units_of_reward(monkeypatch):
+    learner = ragged(bootstrap_at_horizon=True, trial_episodes=2)
+    scale, rollouts, collect = learner.return_normalizer, [], rl2.collect
+    assert abs(scale.mean[0]) > 0.1 and abs(scale.std[0] - 1) > 0.05
+    monkeypatch.setattr(rl2, "collect", lambda *args: rollouts.append(collect(*args)) or rollouts[-1])
+    adapter = learner.adapter()
+    _, behind, _ = learner.collect_trials(learner.env, 1)
+    assert behind.shape == (12, 2)
+    for e, rollout in enumerate(rollouts):
+        values = adapter.values(rollout.state, rollout.last_observations).astype(float)
+        np.testing.assert_allclose(behind[:, e], (scale.mean[0] + scale.std[0] * values).reshape(-1), rtol=1e-6)
+
+
+def test_the_normalizers_stand_still_while_an_iteration_collects_and_then_move(monkeypatch):
+    learner = ragged(trial_episodes=2)
+    seen, collect = [], rl2.collect
+
+    def collecting(env, adapter, state, episodes, seed):
+        rollout = collect(env, adapter, state, episodes, seed)
+        seen.append((adapter.normalizer, adapter.reward_normalizer, seed, rollout))
+        return rollout
+
+    monkeypatch.setattr(rl2, "collect", collecting)
+    before = learner.normalizer, learner.reward_normalizer
+    trials, _, metrics = learner.collect_trials(learner.env, 5)
+    assert [row[:2] for row in seen] == [before] * 2
+    assert [row[2].spawn_key for row in seen] == [stream(0, "rollouts", 5, e).spawn_key for e in range(2)]
+    rollouts = [row[3] for row in seen]
+
+    def moved(old, count, total, squares):
+        """Mean and m2 of what there was and what is new."""
+        mean = (old.count * old.mean + total) / (old.count + count)
+        return mean, old.m2 + old.count * old.mean**2 + squares - (old.count + count) * mean**2
+
+    count, mean, m2 = (np.stack([rollout.raw_moments[i] for rollout in rollouts]) for i in range(3))
+    squares = (m2 + count * mean**2).sum(0)
+    of_observations = moved(before[0], count.sum(0), (count * mean).sum(0), squares)
+    rewards = np.concatenate([rollout.rewards[rollout.valid] for rollout in rollouts])
+    of_rewards = moved(before[1], len(rewards), rewards.sum(), (rewards**2).sum())
+    for normalizer, (mean, m2) in zip((learner.normalizer, learner.reward_normalizer), (of_observations, of_rewards)):
+        np.testing.assert_allclose(normalizer.mean, mean)
+        np.testing.assert_allclose(normalizer.m2, m2)
+    assert metrics["env_steps"] == len(rewards) == trials.valid.sum()
+    assert metrics["std"] == pytest.approx(float(learner.params["log_std"].detach().exp().mean()))
+    for e, rollout in enumerate(rollouts):
+        assert metrics[f"return_{e}"] == pytest.approx(np.where(rollout.valid, rollout.rewards, 0).sum(1).mean())
+    # what the policy was given of rewards is in the old units
+    given = trials.inputs[1, :, -2].numpy()
+    np.testing.assert_allclose(given, before[1](trials.rewards[:, :1])[:, 0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["gru", "hebbian"])
+def test_burn_in_warms_the_memory_and_no_gradient_runs_through_it(name):
+    """The gradient is that of windows whose memory was warmed up beforehand."""
+    learner = ragged(memory=name, window=5, burn_in=3)
+    batch = as_double(learner.prepare(*learner.collect_trials(learner.env, 1)[:2]))
+    double(learner)
+    with torch.no_grad():
+        warm, _ = learner.policy.recall(learner.params, batch.memory, batch.inputs[:3], batch.resets[:3])
+    without = batch._replace(memory=warm, inputs=batch.inputs[3:], resets=batch.resets[3:])
+    got, measured = learner.gradient(batch)
+    want, again = learner.gradient(without)
+    assert measured == pytest.approx(again, abs=1e-12)
+    for key, value in want.items():
+        torch.testing.assert_close(got[key], value, rtol=0, atol=1e-13)
+    cold = without._replace(memory=tuple(torch.zeros_like(x) for x in warm))
+    assert (learner.gradient(cold)[0]["memory.w_input"] - want["memory.w_input"]).abs().max() > 1e-6
+    # while it would run through the same steps if they were part of the window
+    params = learner.params
+    through, _ = learner.policy.recall(params, batch.memory, batch.inputs[:3], batch.resets[:3])
+    loss, _ = learner.loss(params, without._replace(memory=through))
+    (other,) = torch.autograd.grad(loss / batch.weights.sum(), [params["memory.w_input"]])
+    assert (other - got["memory.w_input"]).abs().max() > 1e-6
+
+
+def test_the_loss_is_that_of_the_module():
+    """Each term apart, over the steps that were taken: surrogate, value, entropy, and what is measured."""
+    learner = ragged(clip_range=0.05, value_loss_coef=0.7, entropy_coef=0.3)
+    batch = as_double(learner.prepare(*learner.collect_trials(learner.env, 1)[:2]))
+    params = double(learner)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for value in params.values():
+            value.add_(0.05 * torch.randn(value.shape, generator=generator, dtype=value.dtype))
+    loss, measured = learner.loss(params, batch)
+    _, ys = learner.policy.recall(params, batch.memory, batch.inputs, batch.resets)
+    mean, std, values = learner.policy(params, ys, batch.inputs)
+    want = {"surrogate": 0.0, "value": 0.0, "kl": 0.0, "clipped": 0}
+    for t, n in batch.weights.nonzero().tolist():
+        pi = torch.distributions.Normal(mean[t, n], std)
+        ratio = (pi.log_prob(batch.actions[t, n]).sum() - batch.log_probs[t, n]).exp().item()
+        advantage = float(batch.advantages[t, n])
+        want["surrogate"] += min(ratio * advantage, min(max(ratio, 0.95), 1.05) * advantage)
+        want["value"] += 0.5 * (values[t, n] - batch.targets[t, n]).item() ** 2
+        want["kl"] += ratio - 1 - np.log(ratio)
+        want["clipped"] += abs(ratio - 1) > 0.05
+    steps = float(batch.weights.sum())
+    assert 0 < want["clipped"] < steps
+    entropy = steps * std.log().sum().item()
+    assert loss.item() == pytest.approx(0.7 * want["value"] - want["surrogate"] - 0.3 * entropy, rel=1e-9)
+    assert float(measured["value_loss"]) == pytest.approx(want["value"], rel=1e-9)
+    assert float(measured["kl"]) == pytest.approx(want["kl"], rel=1e-7)
+    assert int(measured["clipped"]) == want["clipped"]
+    gradients, means = learner.gradient(batch)
+    assert means["kl"] == pytest.approx(want["kl"] / steps, rel=1e-7)
+    (slope,) = torch.autograd.grad(loss / steps, [params["log_std"]])
+    torch.testing.assert_close(gradients["log_std"], slope)
+
+
+@pytest.mark.parametrize(("anneal", "left"), [(False, 1.0), (True, 0.25)])
+def test_an_update_is_adam_on_clipped_gradients_of_each_minibatch_until_the_policy_has_gone_too_far(anneal, left):
+    learner = learner_on(Goal(), lr=0.01, anneal=anneal, iterations=4, max_grad_norm=0.05, epochs=2, minibatches=3)
+    batch = learner.prepare(*learner.collect_trials(learner.env, 0)[:2])
+    copies = {name: value.detach().clone().requires_grad_() for name, value in learner.params.items()}
+    adam, taken, gradient = torch.optim.Adam(copies.values(), lr=0.01 * left, fused=True), [], learner.gradient
+
+    def keeping(part, *args):
+        found = gradient(part, *args)
+        taken.append(({name: g.clone() for name, g in found[0].items()}, dict(found[1])))
+        return found
+
+    learner.gradient = keeping
+    metrics = learner.update(batch, 3)
+    assert len(taken) == 6
+    for gradients, _ in taken:
+        norm = float(sum(g.square().sum() for g in gradients.values())) ** 0.5
+        assert norm > 0.05
+        for name, copy in copies.items():
+            copy.grad = gradients[name] * (0.05 / (norm + 1e-6))
+        adam.step()
+    for name, copy in copies.items():
+        torch.testing.assert_close(learner.params[name], copy, rtol=1e-5, atol=1e-6)
+    for name in ("kl", "value_loss"):
+        assert metrics[name] == pytest.approx(np.mean([measured[name] for _, measured in taken]))
+
+    learner.config.algorithm.__dict__["target_kl"] = 1e-9  # beyond which no step is taken
+    before, taken[:] = {name: value.detach().clone() for name, value in learner.params.items()}, []
+    learner.update(batch, 3)
+    assert len(taken) == 1 and all(torch.equal(value, before[name]) for name, value in learner.params.items())
+
+
 # ---- what does not matter
 
 
@@ -314,10 +503,10 @@ def test_gradients_do_not_depend_on_padding_order_or_split(name, window, burn_in
         field: torch.cat([x, torch.ones_like(x[:4]) * (field not in ("weights", "resets"))])
         for field, x in batch._asdict().items() if field != "memory"
     })
-    eight = 8 * learner.policy.memory.footprint * len(batch.weights)  # rows at a time, and a rest
-    assert batch.weights.shape[1] % 8
+    some = next(n for n in (8, 7, 5) if batch.weights.shape[1] % n)  # rows at a time, and a rest
+    some *= learner.policy.memory.footprint * len(batch.weights)
     for name, other, rows in (
-        ("order", batch.rows(order), 10**9), ("split", batch, 1), ("chunks", batch, eight),
+        ("order", batch.rows(order), 10**9), ("split", batch, 1), ("chunks", batch, some),
         ("padding", changed, 10**9), ("more", more, 10**9),
     ):
         if name == "padding" and window:
@@ -537,6 +726,37 @@ def test_resumes_to_the_same_bits(changes):
     state = unbroken.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in resumed.state_dict().items())
     assert {"return_0", "return_1", "return_2"} <= metrics[0].keys()
+
+
+def test_a_state_restores_weights_optimizer_and_all_three_normalizers():
+    learner = ragged()
+    saved = learner.state_dict()
+    other = learner_on(Goal())
+    other.load_state_dict(saved)
+    again = other.state_dict()
+    assert again.keys() == saved.keys() and all(torch.equal(again[name], value) for name, value in saved.items())
+    for name in ("normalizer", "reward_normalizer", "return_normalizer"):
+        assert getattr(other, name).count == getattr(learner, name).count > 0
+        np.testing.assert_array_equal(getattr(other, name).m2, getattr(learner, name).m2)
+    for each in (learner, other):
+        each.iterate(each.env, 1)
+    assert all(torch.equal(value, other.state_dict()[name]) for name, value in learner.state_dict().items())
+
+
+def test_windows_of_trials_by_hand():
+    """Seven steps in windows of three, each with two steps before it; padding before the first step and at the end."""
+    windows, x = Windows(7, 3, 2), torch.tensor([[10 * t + n for n in (1, 2)] for t in range(1, 8)])
+    assert windows.count == 3
+    padded = windows.padded(x)
+    assert padded[:, 0].tolist() == [0, 0, 11, 21, 31, 41, 51, 61, 71, 0, 0]
+    assert windows.resets(2).int()[:, 1].tolist() == [0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]
+    assert windows.rows(padded).T.tolist() == [
+        [11, 21, 31], [12, 22, 32], [41, 51, 61], [42, 52, 62], [71, 0, 0], [72, 0, 0],
+    ]  # fmt: skip
+    assert windows.rows(padded, 2).T.tolist() == [
+        [0, 0, 11, 21, 31], [0, 0, 12, 22, 32], [21, 31, 41, 51, 61], [22, 32, 42, 52, 62], [51, 61, 71, 0, 0],
+        [52, 62, 72, 0, 0],
+    ]  # fmt: skip
 
 
 def test_everything_moves_and_the_adapter_is_a_snapshot():

@@ -111,6 +111,35 @@ def test_the_seed_decides_everything():
     assert not (first.observations[:, 0] == other.observations[:, 0]).any(axis=-1).any()
 
 
+def test_initial_states_and_action_noise_have_a_stream_each():
+    """The first child of the seed is for the resets, the second for the noise."""
+    env, _ = environment("Navigation2DSparse", 2, 2, horizon=3)
+    drawn = []
+
+    def act(state, observations, rng):
+        drawn.append(rng.standard_normal(4))
+        return Decision(np.zeros((2, 2, 2), np.float32), observations.astype(np.float32), state)
+
+    adapter = Scripted(None)
+    adapter.act = act
+    seed = stream(3, "rollouts", 5)
+    collect(env, adapter, 0, 2, seed)
+    resets, noise = (np.random.SeedSequence(3, spawn_key=(*seed.spawn_key, i)) for i in range(2))
+    rng = np.random.default_rng(noise)
+    np.testing.assert_array_equal(drawn, [rng.standard_normal(4) for _ in range(3)])
+    assert not np.isin(drawn[0], np.random.default_rng(resets).standard_normal(4)).any()
+    assert seed.n_children_spawned == 0  # the caller's seed is as it was
+
+
+def test_mean_actions_ask_for_no_noise():
+    env, _ = environment("Navigation2D", 2, 2, horizon=3)
+    given, adapter = [], Scripted(lambda m, o: np.zeros_like(o))
+    act = adapter.act
+    adapter.act = lambda state, observations, rng: given.append(rng) or act(state, observations, rng)
+    collect(env, adapter, 0, 2, stream(0, "rollouts", 0), deterministic=True)
+    assert given == [None] * 3
+
+
 @pytest.mark.parametrize("other", [("rollouts", 1, 0), ("rollouts", 0, 1), ("tasks", 0, 0)])
 def test_streams_are_apart(other):
     def draws(seed, purpose, *position):

@@ -50,6 +50,13 @@ def test_mean_and_interquartile_mean_are_of_all_scores():
     assert iqm(scores[None])[0] == pytest.approx(np.mean(sorted(scores.ravel())[25:75]), rel=1e-12)
 
 
+def test_lists_are_scores_too_and_the_number_of_resamples_is_on_record():
+    scores = [[1, 2, 4, 3], [3, 5, 4, 4], [0, 2, 2, 1], [3, 3, 3, 5]]
+    assert estimate(mean, scores, rng=generator()) == estimate(mean, np.array(scores, float), rng=generator())
+    assert estimate(mean, scores, rng=generator()) == estimate(mean, scores, rng=generator(), resamples=4999)
+    assert p_better(scores, scores).value == 0.5
+
+
 def test_cvar_is_the_mean_of_the_worst_share():
     scores = np.arange(200.0)[generator().permutation(200)].reshape(1, 5, 40)
     assert cvar(scores)[0] == pytest.approx(np.mean(range(10)))
@@ -443,3 +450,110 @@ def test_three_runs_or_fewer_have_their_range_and_no_interval(runs):
     assert estimate(mean_regret, scores, others, rng=generator()).ends == pytest.approx((min(pairs), max(pairs)))
     assert "(lowest..highest) of the runs" in interval_method(None, 5, runs)
     assert "lowest" not in interval_method(None, 5, 1)
+
+
+# ---- the parts of an interval, by hand
+
+
+def test_the_level_of_one_run_is_that_of_students_t_over_its_tasks():
+    """M tasks: M - 1 degrees of freedom, and a bootstrap whose variance falls short by (M - 1) / M."""
+    [level] = _Crossed((some_scores(1, 12),), None, False).level(mean, 0.9).reshape(-1)
+    assert level == pytest.approx(widened_confidence(0.9, 11, 12 / 11))
+    t = scipy.stats.t.ppf(0.95, 11) * np.sqrt(12 / 11)
+    assert level == pytest.approx(scipy.stats.norm.cdf(t) - scipy.stats.norm.cdf(-t))
+
+
+def test_the_level_of_runs_and_tasks_is_satterthwaites():
+    scores = some_scores(6, 9)
+    of_runs, of_tasks = scores.mean(1).var(ddof=1) / 6, scores.mean(0).var(ddof=1) / 9
+    total = of_runs + of_tasks
+    freedom = total**2 / (of_runs**2 / 5 + of_tasks**2 / 8)
+    narrow = total / (of_runs * 5 / 6 + of_tasks * 8 / 9)
+    [level] = _Crossed((scores,), None, False).level(mean, 0.95).reshape(-1)
+    assert level == pytest.approx(widened_confidence(0.95, freedom, narrow))
+    others = some_scores(4, 9, 1)
+    parts = np.array([of_runs, others.mean(1).var(ddof=1) / 4, (others - scores.mean(0)).mean(0).var(ddof=1) / 9])
+    units = np.array([6, 4, 9])
+    freedom = parts.sum() ** 2 / (parts**2 / (units - 1)).sum()
+    narrow = parts.sum() / (parts * (units - 1) / units).sum()
+    [level] = _Crossed((scores, others), None, False).level(mean_regret, 0.95).reshape(-1)
+    assert level == pytest.approx(widened_confidence(0.95, freedom, narrow))
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_each_run_and_each_task_is_drawn_as_often_and_tasks_within_their_group(paired):
+    numbers = 100.0 * np.arange(4)[:, None] + np.arange(6)  # a score says its run and its task
+    groups = [0, 0, 1, 1, 1, 1]
+    one, other = _Crossed((numbers, numbers), groups, paired).draw(4000, generator())
+    assert one.shape == (4000, 4, 6)
+    runs, tasks = np.divmod(one, 100)
+    assert (runs == runs[:, :, :1]).all() and (tasks == tasks[:, :1]).all()  # whole runs, whole tasks
+    for run in range(4):
+        assert (runs[:, 0, 0] == run).mean() == pytest.approx(1 / 4, abs=0.04)
+    for column, task in itertools.product(range(6), range(6)):
+        share = (tasks[:, 0, column] == task).mean()
+        inside = groups[column] == groups[task]
+        assert share == pytest.approx(inside / (2 if groups[task] == 0 else 4), abs=0.04)
+    assert ((other // 100) == runs).all() == paired and (other % 100 == tasks).all()
+
+
+def test_covariances_of_wins_are_those_of_two_normal_variables():
+    means = better._GRID[::200]
+    for correlation in (0.0, 0.3, 0.9, 1.0):
+        covariance = better._covariance(correlation)[::200]
+        for m, got in zip(means, covariance, strict=True):
+            p = scipy.stats.norm.cdf(m)
+            both = p if correlation == 1 else scipy.stats.multivariate_normal.cdf([m, m], [0, 0], [
+                [1, correlation], [correlation, 1]])
+            assert got == pytest.approx(both - p**2, abs=2e-6)
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_the_variance_of_p_better_is_that_of_all_pairs_of_differences(paired):
+    """Of differences score[r, m] - other[r', m], correlated by the share of the effects that they have in common."""
+    runs, others, tasks = (3, 3, 2) if paired else (3, 2, 2)
+    shares = np.array([0.3, 0.2, 0.5] if paired else [0.2, 0.1, 0.3, 0.25, 0.15])
+    cells = [(r, r, m) for r in range(3) for m in range(2)] if paired else [
+        *itertools.product(range(runs), range(others), range(tasks))]
+    total = 0.0
+    for (r, s, m), (r2, s2, m2) in itertools.product(cells, cells):
+        if paired:
+            of_run, of_task, rest = shares
+            correlation = of_run * (r == r2) + of_task * (m == m2) + rest * (r == r2 and m == m2)
+        else:
+            one, other, of_task, rest, other_rest = shares
+            correlation = one * (r == r2) + other * (s == s2) + of_task * (m == m2)
+            correlation += (m == m2) * (rest * (r == r2) + other_rest * (s == s2))
+        total = total + better._covariance(correlation)
+    got = better._variance(shares, [runs, tasks] if paired else [runs, others, tasks])
+    np.testing.assert_allclose(got, total / len(cells) ** 2, rtol=1e-9, atol=1e-12)
+
+
+def test_the_components_of_scores_are_those_of_their_analysis_of_variance():
+    scores, others = some_scores(4, 7), some_scores(3, 7, 1)
+    differences = (scores[:, None] - others[None]).mean((0, 1))
+    every = [np.arange(7)]
+    variances, of_means = better._components([scores, others], differences, every)
+
+    def rest(x):  # about the means of run and task
+        return ((x - x.mean(0) - x.mean(1, keepdims=True) + x.mean()) ** 2).sum() / (len(x) - 1) / 6
+
+    runs = [max(0.0, x.mean(1).var(ddof=1) - rest(x) / 7) for x in (scores, others)]
+    task = max(0.0, differences.var(ddof=1) - rest(scores) / 4 - rest(others) / 3)
+    np.testing.assert_allclose(variances, [*runs, task, rest(scores), rest(others)])
+    of_runs = [x.mean(1).var(ddof=1) for x in (scores, others)]
+    np.testing.assert_allclose(of_means, [*of_runs, differences.var(ddof=1)])
+    values, groups = generator().normal(size=(2, 5)), [np.array([0, 1]), np.array([2, 3, 4])]
+    within = [sum(((v[g] - v[g].mean()) ** 2).sum() for g in groups) / (5 - 2) for v in values]
+    np.testing.assert_allclose(better._variance_within(values, groups), within)
+
+
+def test_degrees_of_freedom_and_the_chances_that_are_accepted():
+    assert better._freedom(np.array([2.0, 1.0]), np.array([4, 3])) == pytest.approx(9 / (4 / 4 + 1 / 3))
+    assert better._freedom(np.array([2.0, 1.0]), np.array([4, 0])) == pytest.approx(4)  # one was not repeated
+    assert better._freedom(np.zeros(2), np.array([4, 3])) == 3
+    assert better._accepted(0.5, np.full(801, 0.1)) == pytest.approx((0.4, 0.6), abs=1e-6)
+    assert better._accepted(0.95, np.full(801, 0.1)) == pytest.approx((0.85, 1.0), abs=1e-6)
+    assert better._accepted(0.05, np.full(801, 0.1)) == pytest.approx((0.0, 0.15), abs=1e-6)
+    low, high = better._accepted(0.3, np.full(801, 1e-9))  # narrower than the grid
+    assert low <= 0.3 <= high and high - low < 0.01
