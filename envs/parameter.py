@@ -11,7 +11,7 @@ A parameter with `writes` is applied by the environment; one without is a goal, 
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -23,6 +23,8 @@ DISTRIBUTIONS = ("uniform", "log_uniform", "normal", "choice")
 DIGITS = 8
 """Significant digits of what is drawn: far more than any robot is built to, and the same with every processor's exp."""
 _LEAST_SHARE = 0.01  # of a normal inside its range, so that redrawing what falls outside comes to an end
+_WORDS = ("name", "unit", "description", "distribution")
+_NUMBERS = ("default", "low", "high", "mean", "std", "choices", "extrapolation", "held_out")
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,12 @@ class Parameter:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Parameter":
-        """What `to_json` wrote."""
+        """What `to_json` wrote; TypeError or ValueError if it is something else."""
+        for key, value in data.items():
+            if key in _WORDS and not (isinstance(value, str) and value.isprintable()):
+                raise ValueError(f"{key} is {value!r}, expected words")
+            if key in _NUMBERS and not all(abs(number) < math.inf for number in _numbers(value)):
+                raise ValueError(f"{key} is {value!r}, expected finite numbers")
         tuples = {key: tuple(tuple(x) if isinstance(x, list) else x for x in value)
                   for key, value in data.items() if isinstance(value, list)}  # fmt: skip
         return cls(**{**data, **tuples})
@@ -183,3 +190,14 @@ class Parameter:
 def rounded(values: np.ndarray) -> np.ndarray:
     """The nearest numbers with DIGITS significant decimal digits, of the same shape; exact with every processor."""
     return np.array([float(f"{value:.{DIGITS - 1}e}") for value in values.flat], np.float64).reshape(values.shape)
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    """All numbers in nested lists of nothing else."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _numbers(item)
+    elif isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"got {value!r}, expected numbers")
+    else:
+        yield float(value)

@@ -12,7 +12,9 @@ its traceback.
 """
 
 import contextlib
+import errno
 import json
+import logging
 import math
 import os
 import sys
@@ -24,7 +26,7 @@ import typer
 from metarl.util import distribution
 from metarl.util.errors import UserError
 from metarl.util.signals import exit_on_sigterm
-from metarl.util.text import close
+from metarl.util.text import close, printable
 
 app = typer.Typer(name="metarl", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -48,22 +50,37 @@ Oracle = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 
+OF_THE_MACHINE = {
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ELOOP, errno.EISDIR,
+    errno.ENOTDIR, errno.ENAMETOOLONG, errno.EMFILE, errno.ENFILE,
+}  # fmt: skip
+"""What no program of ours does wrong: it is a line for the user wherever it happens."""
+
+
 def main(args: list[str] | None = None) -> None:
     """Run the command line `args` (of the process if None) and exit."""
     try:
         with exit_on_sigterm():
+            if logging.lastResort:
+                logging.lastResort.setFormatter(_Printable())  # warnings repeat what files hold
             code = app(_with_plugins(sys.argv[1:] if args is None else args), prog_name="metarl", standalone_mode=False)
         sys.stdout.flush()
     except UserError as error:
         for line in str(error).splitlines():
-            print(f"metarl: error: {line}", file=sys.stderr)
+            _print_error(line)
         sys.exit(2)
     except typer.TyperException as error:
-        print(f"metarl: error: {' '.join(error.format_message().split())}", file=sys.stderr)
+        _print_error(" ".join(error.format_message().split()))
         sys.exit(2)
     except BrokenPipeError:  # `metarl list | head`: what is left to flush at exit has no reader
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:
+        if error.errno not in OF_THE_MACHINE:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        _print_error(f"{where}{error.strerror}; see to its permissions, or to the disk")
+        sys.exit(2)
     sys.exit(code)
 
 
@@ -101,12 +118,14 @@ def train(
         raise UserError("--resume: got no run folder, expected --run DIR as well")
     if config is None and not resume:
         raise UserError("train: got no config, expected a YAML file or a name from `metarl list configs`")
-    if config is not None and "=" in config and not Path(config).is_file():
-        raise UserError(f"train: got {config!r} for the config, expected it before all key=value")
+    if config is not None and "=" in config and not os.path.isfile(config):
+        if not resume:
+            raise UserError(f"train: got {config!r} for the config, expected it before all key=value")
+        config, overrides = None, [config, *(overrides or [])]
     if config is None:
-        config = str(cast(Path, run) / "config.yaml")  # --resume
-        if not Path(config).is_file():
-            raise UserError(f"--run: got {run}, expected a run folder: it has no config.yaml")
+        from metarl.runs.run import config_file
+
+        config = str(config_file(cast(Path, run)))  # --resume
     settings = load_config(config, overrides or [])
     from metarl.training.train import train as train_run
 
@@ -341,8 +360,17 @@ def _stdout_for_json(as_json: bool) -> contextlib.AbstractContextManager:
     return contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
 
 
+class _Printable(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
+def _print_error(line: str) -> None:
+    print(f"metarl: error: {printable(line)}", file=sys.stderr)
+
+
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(printable(line), file=sys.stderr, flush=True)
 
 
 def _report(result: dict, print_table: Any, as_json: bool) -> None:

@@ -128,7 +128,7 @@ def load(content: bytes) -> mujoco.MjModel:
     return mujoco.MjModel.from_binary_path("robot.mjb", {"robot.mjb": content})
 
 
-_ADVICE = "; look for a <replicate>, <composite> or <flexcomp> with a huge count, or a huge mesh"
+_ADVICE = "; look for a <size>, <replicate>, <composite> or <flexcomp> with a huge number, or a huge mesh"
 
 
 def _fault(child: subprocess.CompletedProcess, limits: Limits) -> str:
@@ -147,7 +147,7 @@ def _fault(child: subprocess.CompletedProcess, limits: Limits) -> str:
             last = (child.stderr.strip().splitlines() or ["no output"])[-1]
             return f"MuJoCo's compiler failed on it: {one_line(last)}"
     text = answer.get("error", "")
-    if answer.get("memory") or "bad_alloc" in text or "allocate memory" in text.lower():
+    if answer.get("memory") or "unknown exception" in text or "bad_alloc" in text or "allocate memory" in text.lower():
         return f"compiling it took more than {limits.memory / 2**30:g} GiB of memory{_ADVICE}"
     return one_line(text)
 

@@ -11,10 +11,12 @@ Edits (all may be missing) are what the YAML of a robot asks for:
     {"actuators": {"kind": "torque" | "position", "joints": [{"name", "limit", "kp", "kd", "home": [one a key]}],
                    "keep": [names], "kept_home": [a list a key]},
      "keyframe": {"name", "qpos", "qvel", "ctrl"}, "sensors": [{"name", "type", "kind", "of"}],
-     "numeric": {"name", "data"}, "camera": {...}}
+     "numeric": {"name", "data"}, "camera": {...},
+     "frame_skip": physics steps of a control step, whose time is limited}
 """
 
 import json
+import math
 import sys
 import time
 
@@ -25,7 +27,7 @@ _LARGEST = {
     "nuserdata": (100_000, "<size nuserdata>"), "ntexdata": (256 << 20, "width and height of its textures, bytes"),
     "nhfielddata": (1 << 24, "nrow times ncol of its height fields"),
 }  # fmt: skip
-_MOST_ITERATIONS, _LEAST_TIMESTEP, _MOST_SECONDS = 10_000, 1e-6, 1.0
+_MOST_ITERATIONS, _LEAST_TIMESTEP, _MOST_SECONDS, _MOST_OF_A_CONTROL_STEP = 10_000, 1e-6, 1.0, 10.0
 
 
 def limit(memory: int, cpu: int) -> None:
@@ -71,17 +73,22 @@ def compile_model(job: dict):
     for name, (most, what) in _LARGEST.items():
         if getattr(model, name) > most:
             raise ValueError(f"got {name} = {getattr(model, name)}, expected at most {most} of a robot ({what})")
-    if not model.opt.timestep >= _LEAST_TIMESTEP:
+    if not _LEAST_TIMESTEP <= model.opt.timestep < math.inf:
         raise ValueError(f"got timestep = {model.opt.timestep:g} s, expected at least {_LEAST_TIMESTEP:g} (<option>)")
     for name in ("iterations", "ls_iterations", "noslip_iterations", "ccd_iterations", "sdf_iterations"):
         if getattr(model.opt, name) > _MOST_ITERATIONS:
             raise ValueError(f"got {name} = {getattr(model.opt, name)}, expected at most {_MOST_ITERATIONS} (<option>)")
-    data, start = mujoco.MjData(model), time.process_time()
-    mujoco.mj_step(model, data)
-    seconds = time.process_time() - start
+    data = mujoco.MjData(model)
+    seconds, steps = _seconds_of_a_step(model, data), edits.get("frame_skip", 1)
     if seconds > _MOST_SECONDS:
         raise ValueError(f"one physics step took {seconds:.1f} s of processor time, expected at most {_MOST_SECONDS:g}:"
                          " lower <option iterations>, or use fewer bodies and contacts")  # fmt: skip
+    if steps * seconds > _MOST_OF_A_CONTROL_STEP:
+        seconds = min(_seconds_of_a_step(model, data) for _ in range(3))  # the first was perhaps unlucky
+    if steps * seconds > _MOST_OF_A_CONTROL_STEP:
+        raise ValueError(f"a control step of {steps} physics steps takes {steps * seconds:.0f} s of processor time,"
+                         f" expected at most {_MOST_OF_A_CONTROL_STEP:g}:"
+                         " raise control.rate, or <option timestep>")  # fmt: skip
     return model
 
 
@@ -106,6 +113,14 @@ def _spell_out(spec, bodies: list) -> None:
     for body in spec.bodies:
         if body.name in bodies or body.id in bodies:
             body.simple = 0
+
+
+def _seconds_of_a_step(model, data) -> float:
+    import mujoco
+
+    start = time.process_time()
+    mujoco.mj_step(model, data)
+    return time.process_time() - start
 
 
 def _name_all(spec) -> None:

@@ -102,6 +102,7 @@ class OwnRobot(Family):
         entries = [*told.observation, *told.reward.values(), *told.termination.values()]
         senses = {sense for entry in entries for sense in entry.senses()}
         edits = _edits(told, model, senses, bool(names.used), moved_inertias(parameters, model))
+        edits["frame_skip"] = told.control.frame_skip(model)
         try:
             self._content = mjcf.compile_mjcf(parts, edits, self.limits)
         except ValueError as error:

@@ -25,7 +25,7 @@ def spec_of(run: Run) -> Spec | None:
     kept = run.spec()
     try:
         return None if kept is None else Spec.from_json(kept)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AssertionError) as error:  # the last of gymnasium's spaces
         advice = "restore a copy, or remove it"
         raise UserError(f"{run.path}/spec.json: not what metarl wrote ({error!r}); {advice}") from error
 

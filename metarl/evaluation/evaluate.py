@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +31,8 @@ from metarl.runs.average import averaged
 from metarl.runs.checkpoint import Checkpoint
 from metarl.runs.run import Run, open_run, threads
 from metarl.util.errors import UserError
-from metarl.util.text import nearest
+from metarl.util.files import read_json
+from metarl.util.text import first_line, nearest
 from metarl.util.torch_runtime import torch_threads
 
 
@@ -83,9 +85,10 @@ def evaluation_of(
     episodes = run.config.evaluation.episodes if episodes is None else episodes
     name = _file_name(split, _about(run.checkpoint()), tasks, steps, episodes, run.config.seed, deterministic)
     path = run.path / "evaluations" / name
-    if path.is_file():
+    if os.path.lexists(path):
         kept = Evaluation.load(path)
-        if kept.origin.get("definition", {}).get("digest") == definition(run.config.env)["digest"]:
+        same = (kept.tasks, kept.steps, kept.episodes) == (tasks, steps, episodes)
+        if same and kept.origin.get("definition", {}).get("digest") == definition(run.config.env)["digest"]:
             _looked(run, kept, by)
             return kept
     measured = measure_run(run, split, steps, episodes, deterministic=deterministic, frozen=tasks, progress=progress)
@@ -130,7 +133,7 @@ def measure_run(
 
 def named_tasks(run: Run, name: str) -> Tasks:
     """The run's frozen tasks of a split, or those of a file."""
-    if name not in SPLITS and not Path(name).is_file():
+    if name not in SPLITS and not os.path.isfile(name):
         raise UserError(f"tasks {name!r}: neither a split nor a file{nearest(name, SPLITS)}")
     return run.tasks(name) if name in SPLITS else tasks_from_file(Path(name), run)
 
@@ -138,9 +141,9 @@ def named_tasks(run: Run, name: str) -> Tasks:
 def tasks_from_file(path: Path, run: Run) -> Tasks:
     """The tasks, at least one, of a JSON file for a run's family."""
     try:
-        tasks = Tasks.from_json(json.loads(path.read_bytes()), run.load_family().space)
-    except (ValueError, OverflowError, RecursionError) as error:
-        raise UserError(f"{path}: {error}") from error
+        tasks = Tasks.from_json(read_json(path, dict, links=True), run.load_family().space)
+    except (ValueError, OverflowError, FileNotFoundError) as error:
+        raise UserError(f"{path}: {first_line(error)}") from error
     if not len(tasks):
         raise UserError(f"{path}: got no tasks, expected at least one")
     return tasks

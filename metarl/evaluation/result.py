@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, Field, ValidationError
 
 from metarl.config.robots import with_absolute_path, with_relative_path
 from metarl.config.schema import EnvConfig
@@ -30,14 +31,41 @@ from metarl.envs.task import Tasks
 from metarl.evaluation.statistics import Estimate, estimate, few_note, format_number, interval_method, iqm, mean
 from metarl.runs.run import kept_space
 from metarl.util.errors import UserError
-from metarl.util.files import replace
+from metarl.util.files import read_json, replace
 from metarl.util.plain import plain
 from metarl.util.rng import stream
+from metarl.util.text import first_line, show
 
 FORMAT = "metarl-evaluation-1"
+MOST = 1e30  # of a return: squares of larger ones are infinite
 RESAMPLING = 1  # the "evaluation" streams of bootstrap samples
 LABELS = ("split", "disjoint", "disjoint_reason", "deterministic", "pooled", "seed", "dt", "confidence", "origin")
 """Fields that stand in the file as they are."""
+
+
+class _Checkpoint(BaseModel, extra="allow", strict=True):
+    iteration: int
+    sha256: str
+
+
+class _Origin(BaseModel, extra="allow", strict=True):
+    checkpoint: _Checkpoint | None = None
+    versions: dict[str, Any] = {}
+    definition: dict[str, Any] = {}
+
+
+class _Labels(BaseModel, strict=True, allow_inf_nan=False):
+    """What `LABELS` are in a file."""
+
+    split: str
+    disjoint: bool
+    disjoint_reason: str
+    deterministic: bool
+    pooled: bool
+    seed: int = Field(ge=0)
+    dt: float = Field(gt=0, le=1e6)
+    confidence: float = Field(gt=0, lt=1)
+    origin: _Origin
 
 
 @dataclass(frozen=True)
@@ -279,22 +307,25 @@ class Evaluation:
             UserError: there is no such file, it was edited or cut short, or this version cannot read it.
         """
         path = Path(path)
-        again = "run `metarl evaluate RUN` again"
+        again = "remove it and run `metarl evaluate RUN` again"
         try:
-            document = json.loads(path.read_bytes(), parse_constant=_refuse)
+            document = read_json(path, dict)
         except FileNotFoundError:
             raise UserError(f"{path}: no such evaluation; run `metarl evaluate RUN` first") from None
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise UserError(f"{path}: not an evaluation ({error}); {again}") from None
-        if not isinstance(document, dict) or document.get("format") != FORMAT:
-            got = document.get("format") if isinstance(document, dict) else type(document).__name__
-            raise UserError(f"{path}: got format {got!r}, expected {FORMAT!r}; {again}")
+        if document.get("format") != FORMAT:
+            raise UserError(f"{path}: got format {show(document.get('format'))}, expected {FORMAT!r}; {again}")
         if document.get("digest") != document_digest(document):
             raise UserError(f"{path}: edited, its digest does not fit its content; {again}")
         try:
             return cls._of(document, path)
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{path}: this version cannot read it ({error!r}); {again}") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+            raise UserError(f"{path}: this version cannot read it ({first_line(problem)}); {again}") from error
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise UserError(f"{path}: this version cannot read it ({first_line(repr(error))}); {again}") from error
 
     @classmethod
     def _of(cls, document: dict[str, Any], path: Path) -> Evaluation:
@@ -302,15 +333,32 @@ class Evaluation:
         known = {"pooled": True, "successes": None, "rates": None} | document  # what older files lack
         optional = {name: known[name] if known[name] is None else np.array(known[name], float)
                     for name in ("successes", "rates")}  # fmt: skip
-        return cls(
+        evaluation = cls(
             env=env,
             tasks=Tasks.from_json(document["tasks"], kept_space(path.parent.parent) or env.load_family().space),
             returns=np.array(document["returns"], float),
             env_steps=np.array(document["env_steps"]),
             path=path,
             **optional,
-            **{label: known[label] for label in LABELS},
+            **_Labels.model_validate({label: known[label] for label in LABELS}).model_dump(exclude_unset=True),
         )
+        evaluation._check_shapes()
+        return evaluation
+
+    def _check_shapes(self) -> None:
+        """ValueError if an array has not the shape or the numbers that it is declared with."""
+        rows, tasks = len(self.returns), len(self.tasks)
+        for name, sizes in (("returns", 3), ("env_steps", 2), ("successes", 3), ("rates", 3)):
+            array = getattr(self, name)
+            if array is not None and (array.ndim != sizes or array.shape[:2] != (rows, tasks) or not array.size):
+                raise ValueError(f"{name} of shape {array.shape} for {rows} measurements of {tasks} tasks")
+        if self.successes is not None and self.successes.shape != self.returns.shape:
+            raise ValueError(f"successes of shape {self.successes.shape}, expected {self.returns.shape}")
+        if self.env_steps.dtype.kind != "i" or self.env_steps.min() < 0:
+            raise ValueError("env_steps are counts")
+        for array in (self.returns, self.rates):
+            if array is not None and (np.abs(array) > MOST).any():
+                raise ValueError(f"a return beyond {MOST:g}")
 
 
 def tasks_in_words(tasks: Tasks, split: str) -> str:
@@ -337,10 +385,6 @@ def document_digest(document: Mapping[str, Any]) -> str:
     """SHA-256 of all of an evaluation's JSON but the digest itself and where it is kept."""
     rest = {key: value for key, value in document.items() if key not in ("digest", "path")}
     return hashlib.sha256(json.dumps(rest, sort_keys=True, allow_nan=False).encode()).hexdigest()
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")
 
 
 def _plural(count: int, noun: str) -> str:

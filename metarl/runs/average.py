@@ -11,6 +11,7 @@ is a good policy is to be measured: the checkpoints have to lie close together.
 
 import hashlib
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -40,7 +41,10 @@ def averaged(directory: Path, count: int, weights: tuple[str, ...]) -> Checkpoin
     tensors = dict(newest.tensors)
     for name, value in tensors.items():
         if name.startswith(weights):
-            total = torch.stack([member.tensors[name] for member in members]).sum(0, dtype=torch.float64)
+            values = [member.tensors.get(name) for member in members]
+            if any(v is None or v.shape != value.shape for v in values):
+                raise UserError(f"--average: checkpoints {chosen} in {directory} are not of one network: {name}")
+            total = torch.stack(cast("list[torch.Tensor]", values)).sum(0, dtype=torch.float64)
             tensors[name] = (total / count).to(value.dtype)
     sha256 = hashlib.sha256("\n".join(member.meta["sha256"] for member in members).encode()).hexdigest()
     return newest._replace(tensors=tensors, meta=newest.meta | {"sha256": sha256, "averaged": chosen})

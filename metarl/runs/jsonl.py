@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from metarl.util.errors import UserError
-from metarl.util.files import read
+from metarl.util.files import open_regular, read
 
 MOST_BYTES = 2_000_000_000
 
@@ -27,8 +27,11 @@ class LineLog:
     def __init__(self, path: Path, keep: int):
         self.path = path
         self._pending: list[str] = []
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-        lines, self._size = _kept(path.read_bytes(), keep)
+        try:
+            self._descriptor = open_regular(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, MOST_BYTES)
+            lines, self._size = _kept(read(path, MOST_BYTES), keep)
+        except ValueError as error:
+            raise UserError(f"{path}: {error}; restore a copy, or remove it") from error
         self.iterations = [line["iteration"] for line in lines]
         os.ftruncate(self._descriptor, self._size)
 

@@ -26,6 +26,7 @@ import json
 import os
 import re
 import secrets
+import stat
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -46,8 +47,10 @@ from metarl.util.files import read_json, replace
 from metarl.util.machine import available_threads
 from metarl.util.plugins import PLUGINS
 from metarl.util.rng import stream
+from metarl.util.text import show
 
 FORMAT = 1
+MOST = 1e30  # of a number in metrics.jsonl: squares of larger ones are infinite
 FREE_TO_CHANGE = (
     "iterations", "checkpoint_every", "keep_checkpoints", "wandb.", "evaluation.", "inner.sb3.processes",
     "env.options.robot",  # where its files are: what is in them is env.options.sha256
@@ -126,14 +129,23 @@ class Run:
         return read_lines(self.path / "looks.jsonl")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """A record for each iteration."""
-        return read_lines(self.path / "metrics.jsonl")
+        """A record for each iteration, with "env_steps" and otherwise numbers; None where there is none."""
+        rows, path = read_lines(self.path / "metrics.jsonl"), self.path / "metrics.jsonl"
+        for number, row in enumerate(rows, 1):
+            wrong = [key for key in ("env_steps", *row) if not _is_number(row.get(key), optional=key != "env_steps")]
+            if wrong:
+                problem = f"line {number}: {show(wrong[0])} is {show(row.get(wrong[0]))}, expected a number"
+                raise UserError(f"{path}: {problem}; restore a copy, or remove it")
+        return rows
 
     def checkpoint(self) -> Any:
         """The newest intact checkpoint."""
         from metarl.runs.checkpoint import load_latest  # it imports PyTorch
 
-        return load_latest(self.checkpoints)
+        saved = load_latest(self.checkpoints)
+        if "env_steps" not in saved.meta:
+            raise UserError(f"{saved.path}/meta.json: has no env_steps; restore a copy")
+        return saved
 
 
 def start(config: Config, path: Path | None = None) -> Run:
@@ -155,8 +167,7 @@ def resume(config: Config, path: Path | None, warn: Callable[[str], None]) -> Ru
     """The run in folder `path` with `config`, which may differ from the run's only in what does not alter training."""
     if path is None:
         raise UserError("--resume: got no run folder, expected --run DIR as well")
-    if not (path / "config.yaml").exists() and path.is_dir() and any(path.iterdir()):
-        _refuse_others(path)
+    if _cut_short(path):
         warn(f"run folder {path} was cut short before it began; starting at iteration 0")
         return start(config, path)
     open_run(path)
@@ -187,15 +198,29 @@ def resume(config: Config, path: Path | None, warn: Callable[[str], None]) -> Ru
 def open_run(path: Path) -> Run:
     """The run in folder `path`, to read."""
     path = Path(path)
-    if not (path / "config.yaml").is_file():
-        raise UserError(f"{path}: not a run folder (it has no config.yaml); give one that `metarl train` wrote")
+    config = config_file(path)
     document = _versions(path)
     try:
-        return Run(path, read_config(path / "config.yaml"), document["id"])
+        return Run(path, read_config(config), document["id"])
     except UserError as error:
         missing = [name for name in document["sessions"][-1].get("plugins", []) if name not in PLUGINS]
         advice = [f"{path}: the run was made with --plugin {' --plugin '.join(missing)}; add it"] if missing else []
         raise UserError("\n".join([str(error), *advice])) from error
+
+
+def config_file(path: Path) -> Path:
+    """The config of the run in folder `path`."""
+    config = path / "config.yaml"
+    try:
+        if stat.S_ISREG(os.stat(config).st_mode):
+            return config
+        problem = "is not a regular file"
+    except (FileNotFoundError, NotADirectoryError):
+        advice = "give one that `metarl train` wrote"
+        raise UserError(f"{path}: not a run folder (it has no config.yaml); {advice}") from None
+    except OSError as error:
+        problem = f"cannot be read: {error.strerror}"
+    raise UserError(f"{config} {problem}; restore a copy")
 
 
 def kept_space(path: Path) -> TaskSpace | None:
@@ -203,7 +228,7 @@ def kept_space(path: Path) -> TaskSpace | None:
     spec = _kept_spec(path)
     try:
         return None if spec is None else TaskSpace.from_json(spec["task_space"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{path}/spec.json: not what metarl wrote ({error!r}); restore a copy, or remove it") from error
 
 
@@ -238,6 +263,14 @@ def new_folder(config: Config, prefix: str = "") -> Path:
             return path
         except FileExistsError:
             number += 1
+
+
+def _cut_short(path: Path) -> bool:
+    """Whether a run was begun in the folder `path` and has no config; UserError if something else is there."""
+    if os.path.lexists(path / "config.yaml") or not os.path.isdir(path) or not os.access(path, os.R_OK | os.X_OK):
+        return False  # whoever opens it says what it is
+    _refuse_others(path)
+    return any(path.iterdir())
 
 
 def _refuse_others(path: Path) -> None:
@@ -292,6 +325,11 @@ def _versions(path: Path) -> dict[str, Any]:
         f"{path}: got a run folder of format {document['format']!r}, expected {FORMAT}; "
         "use the version of metarl that wrote it"
     )
+
+
+def _is_number(value: Any, optional: bool) -> bool:
+    """Whether a value of a record is one that can be drawn."""
+    return (optional and value is None) or (type(value) in (int, float) and abs(value) <= MOST)
 
 
 def _altered(before: Config, now: Config) -> list[tuple[str, Any, Any]]:

@@ -20,6 +20,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from metarl.util.text import printable
+
 INTERVAL = 5.0  # seconds
 
 
@@ -60,7 +62,7 @@ class Progress:
 
     def say(self, line: str) -> None:
         """Print one line for good; from any thread."""
-        self.console.out(line, highlight=False)
+        self.console.out(printable(line), highlight=False)
 
     def restore_terminal(self) -> None:
         """For a process that is about to end without leaving the `with` block."""

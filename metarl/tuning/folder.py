@@ -22,7 +22,7 @@ from metarl.runs import versions
 from metarl.tuning.protocol import validation_tasks
 from metarl.tuning.space import Space, default_space, read_space
 from metarl.util.errors import UserError
-from metarl.util.files import replace
+from metarl.util.files import read_json, replace
 
 FORMAT = 1
 _PARTIAL = {".base.yaml.partial", ".space.yaml.partial", ".search.json.partial"}
@@ -108,7 +108,7 @@ def write_start(folder: Path, begun: dict[str, Any], trials: int) -> None:
 def open_search(folder: Path) -> Search:
     """The search in a folder, as it was decided; UserError if what it builds on has changed."""
     try:
-        document = json.loads((folder / "search.json").read_bytes())
+        document = read_json(folder / "search.json", dict)
         if document["format"] != FORMAT:
             raise UserError(f"{folder}: got a search of format {document['format']!r}, expected {FORMAT}")
         full = load_config(folder / "base.yaml")

@@ -28,7 +28,7 @@ from metarl.runs.lock import locked
 from metarl.training.interruption import Dropped, Interruption
 from metarl.tuning.folder import FORMAT, Search, decide, open_search, write_start
 from metarl.util.errors import UserError
-from metarl.util.files import replace
+from metarl.util.files import read_json, replace
 from metarl.util.optional import Extra, MissingExtra
 
 TRIALS, SEARCH = 30, "tpe"
@@ -89,7 +89,7 @@ def _run(search: Search, trials: int | None, jobs: int) -> None:
     from metarl.tuning.report import TrialProgress, print_trials
 
     study = _study(search)
-    total = trials or json.loads((search.folder / "search.json").read_bytes())["trials"]
+    total = trials or read_json(search.folder / "search.json", dict)["trials"]
     waiting = [trial for trial in study.trials if trial.state == "running"]
     with TrialProgress(total, study) as progress, Pool(jobs) as pool:
 
@@ -135,7 +135,7 @@ def _study(search: Search) -> Any:
     path = search.folder / "trials.json"
     if path.exists():
         try:
-            study.load(json.loads(path.read_bytes())["trials"])
+            study.load(read_json(path, dict)["trials"])
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: cannot be read ({type(error).__name__}: {error}); restore a copy") from error
     return study

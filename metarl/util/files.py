@@ -6,6 +6,7 @@
 """
 
 import contextlib
+import errno
 import json
 import os
 import stat
@@ -16,32 +17,43 @@ MOST_BYTES = 200_000_000
 """Of a file of a run that is read whole, unless a caller says otherwise."""
 
 
-def read(path: Path, limit: int = MOST_BYTES) -> bytes:
-    """A regular file of at most `limit` bytes; no link is followed and no pipe waited for.
+def read(path: Path, limit: int = MOST_BYTES, *, links: bool = False) -> bytes:
+    """A regular file of at most `limit` bytes; no pipe is waited for, and no link followed unless `links`.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: in one line without the path, what it is instead, or why it cannot be read.
     """
+    descriptor = open_regular(path, os.O_RDONLY, limit, links=links)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with open(descriptor, "rb") as file:
+            return file.read(os.fstat(descriptor).st_size)
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from error
+
+
+def open_regular(path: Path, flags: int, limit: int = MOST_BYTES, *, links: bool = False) -> int:
+    """A descriptor, opened with `flags`, of what `read` would read; it raises what that does."""
+    try:
+        descriptor = os.open(path, flags | os.O_NONBLOCK | (0 if links else os.O_NOFOLLOW), 0o666)
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror}") from error
-    with open(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError("is not a regular file")
-        if status.st_size > limit:
-            raise ValueError(f"has {status.st_size} bytes, expected at most {limit}")
-        try:
-            return file.read(status.st_size)
-        except OSError as error:
-            raise ValueError(f"cannot be read: {error.strerror}") from error
+        a_link = error.errno == errno.ELOOP and os.path.islink(path)
+        raise ValueError("is a link, expected a file" if a_link else f"cannot be read: {error.strerror}") from error
+    status = os.fstat(descriptor)
+    problem = None
+    if not stat.S_ISREG(status.st_mode):
+        problem = "is not a regular file"
+    elif status.st_size > limit:
+        problem = f"has {status.st_size} bytes, expected at most {limit}"
+    if problem:
+        os.close(descriptor)
+        raise ValueError(problem)
+    return descriptor
 
 
-def read_json(path: Path, kind: type, limit: int = MOST_BYTES) -> Any:
+def read_json(path: Path, kind: type, limit: int = MOST_BYTES, *, links: bool = False) -> Any:
     """The JSON value in a file; NaN and infinity, which JSON has not, are refused.
 
     Args:
@@ -51,7 +63,7 @@ def read_json(path: Path, kind: type, limit: int = MOST_BYTES) -> Any:
         FileNotFoundError: there is no such file.
         ValueError: in one line without the path, what is wrong with it.
     """
-    content = read(path, limit)
+    content = read(path, limit, links=links)
     try:
         value = json.loads(content, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:

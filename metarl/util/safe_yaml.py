@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from metarl.util.files import read
 from metarl.util.text import one_line, show
 
 MOST_BYTES, MOST_DEPTH = 1_000_000, 16
@@ -65,11 +66,10 @@ def read_yaml(path: Path, expected: str) -> dict[str, Any]:
 
 
 def read_bytes(path: Path) -> bytes:
-    """What a file holds, up to one byte more than `parse_mapping` takes."""
+    """What a file of a size that `parse_mapping` takes holds."""
     try:
-        with path.open("rb") as file:
-            return file.read(MOST_BYTES + 1)
-    except OSError as error:
+        return read(path, MOST_BYTES, links=True)
+    except FileNotFoundError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from error
 
 

@@ -45,6 +45,11 @@ def first_line(text: object, length: int = 200) -> str:
     return one_line((str(text).splitlines() or [type(text).__name__])[0], length)
 
 
+def printable(text: str) -> str:
+    """The text with what a terminal would obey rather than show written out: "\\x1b" for an escape."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
 def cut(text: str, length: int = 60) -> str:
     """At most `length` characters, the last three of them dots where something is left out."""
     return text if len(text) <= length else text[: length - 3] + "..."

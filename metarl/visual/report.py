@@ -243,7 +243,7 @@ def _provenance(page: Page, comparisons: Sequence[Comparison]) -> None:
             made, checkpoint = evaluation.origin["versions"], evaluation.origin["checkpoint"]
             git = made.get("git") or {}
             commit = (git.get("commit") or "-")[:10] + (" and changes" if git.get("dirty") else "")
-            versions = ", ".join(f"{name} {made[name]}" for name in ("metarl", "mujoco", "torch", "numpy"))
+            versions = ", ".join(f"{name} {made.get(name)}" for name in ("metarl", "mujoco", "torch", "numpy"))
             rows.append((run.path.name, m.name, run.config.seed, run.id, checkpoint["iteration"],
                          checkpoint["sha256"][:12], commit, versions))  # fmt: skip
     columns = ("run", "method", "seed", "id", "iteration", "checkpoint", "evaluated by commit", "with")

@@ -753,13 +753,18 @@ def test_elements_without_a_name_are_called_by_their_index(tmp_path):
         ("<option timestep='1e-6'/>", {}, "control.rate: got 50.0, expected a rate of at least 100: 10000 physics steps"
          " each, at the MJCF's timestep of 1e-06 s"),
         ("", {"rate": 1e-9}, "control.rate: got 1e-09, expected a rate of at least 0.05: 10000 physics steps each"),
+        ("<option timestep='1e-6' solver='PGS' iterations='2000' tolerance='0'/><worldbody><replicate count='10'"
+         " offset='0 0 .15'><body><freejoint/><geom type='box' size='.1 .1 .1' condim='6'/></body></replicate>"
+         "</worldbody>", {"rate": 100}, "mjcf: after adding the actuators, sensors and camera declared in small.yaml:"
+         " small.xml: a control step of 10000 physics steps takes"),
         ("<option iterations='1000000000'/>", {}, "mjcf: small.xml: got iterations = 1000000000, expected at most"),
         ("<asset><texture name='t' type='2d' builtin='flat' width='9500' height='9500'/></asset>", {},
          "mjcf: small.xml: got ntexdata = 270750000, expected at most 268435456 of a robot (width and height of its"),
         ("<asset><hfield name='h' nrow='5000' ncol='5000' size='1 1 1 1'/></asset>", {},
          "mjcf: small.xml: got nhfielddata = 25000000, expected at most 16777216 of a robot (nrow times ncol of its"),
     ],
-    ids=["no timestep", "tiny timestep", "small timestep", "slow control", "iterations", "texture", "height field"],
+    ids=["no timestep", "tiny timestep", "small timestep", "slow control", "slow steps", "iterations", "texture",
+         "height field"],
 )  # fmt: skip
 def test_what_would_cost_the_machine_is_refused_by_its_limit_and_setting(tmp_path, rest, control, line):
     (told,) = refused(small(tmp_path, LINK.format("a", ""), rest + MOTOR, control=control))

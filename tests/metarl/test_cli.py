@@ -103,6 +103,12 @@ def test_resume_needs_no_config_but_the_run_s_own(capsys, calls, tmp_path):
     assert calls == [("train", load_config("demo", ["seed=5"]), tmp_path, True)]
 
 
+def test_resume_takes_settings_without_a_config(capsys, calls, tmp_path):
+    (tmp_path / "config.yaml").write_text(to_yaml(load_config("demo", ["seed=5"])))
+    assert run(capsys, "train", "--resume", "--run", str(tmp_path), "iterations=7")[0] == 0
+    assert calls == [("train", load_config("demo", ["seed=5", "iterations=7"]), tmp_path, True)]
+
+
 def test_evaluate_prints_a_table(capsys, calls):
     code, out, _ = run(capsys, "evaluate", "runs/x")
     assert (code, out) == (0, "progress\ntable\n")
@@ -134,7 +140,7 @@ BAD = [
     (["train", "demo", "--resume"], "--resume: got no run folder, expected --run DIR as well"),
     (["train", "dem"], "config \"dem\": neither a file nor a shipped config (did you mean 'demo'?)"),
     (["train", "hopper/rl2"], 'config "hopper/rl2": neither a file nor a shipped config; see `metarl list configs`'),
-    (["train", "--resume", "--run", "nowhere"], "--run: got nowhere, expected a run folder: it has no config.yaml"),
+    (["train", "--resume", "--run", "nowhere"], "nowhere: not a run folder (it has no config.yaml); give one that"),
     (["train", "demo", "sed=3"], "command line: sed: got 3, expected no such key (did you mean 'seed'?)"),
     (["train", "demo", "--rum", "x"], "No such option: --rum"),
     (["trian"], "No such command 'trian'. Did you mean 'train'?"),

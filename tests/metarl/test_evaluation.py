@@ -440,7 +440,7 @@ def test_an_edited_result_is_refused(run, edit):
     document = json.loads(path.read_text())
     edit(document)
     path.write_text(json.dumps(document))
-    with pytest.raises(UserError, match="edited, its digest does not fit its content; run `metarl evaluate RUN` again"):
+    with pytest.raises(UserError, match="edited, its digest does not fit its content; remove it and run"):
         Evaluation.load(path)
 
 
