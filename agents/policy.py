@@ -117,13 +117,17 @@ class GaussianMLP:
 
     def __call__(self, params: Params, observations: torch.Tensor) -> GaussianStatistics:
         """The action statistics at (M, N, O) observations; each of the weights is shared or has a task axis M."""
+        return GaussianStatistics(self.mean(params, observations), self.std(params).unsqueeze(-2))
+
+    def mean(self, params: Params, observations: torch.Tensor) -> torch.Tensor:
+        """The mean actions (M, N, A) alone; "log_std" may be missing."""
         activation = ACTIVATIONS[self.activation]
         x = observations
         for i in range(len(self.hidden) + 1):
             x = _affine(x, params[f"w{i}"], params[f"b{i}"].unsqueeze(-2))  # (M, N, units)
             if i < len(self.hidden):
                 x = activation(x)
-        return GaussianStatistics(x, self.std(params).unsqueeze(-2))
+        return x
 
     def std(self, params: Params) -> torch.Tensor:
         """(..., A) standard deviation."""

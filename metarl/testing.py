@@ -185,10 +185,11 @@ def _check_config(config: Config, learner: Learner) -> None:
                  f"{type(algorithm).__name__}.weights: no tensor of the state begins with one of {algorithm.weights};"
                  " `evaluate --average` would average nothing")  # fmt: skip
     for key, line in algorithm.search_space(config).items():
-        [(kind, values)] = line.items()
+        needed = {other: allowed[0] for other, allowed in line.get("when", {}).items()}
+        [(kind, values)] = ((kind, values) for kind, values in line.items() if kind != "when")
         try:
             for value in (values if kind == "choice" else (values[0], values[-1])):
-                changed(config, {key: value})
+                changed(config, needed | {key: value})
         except Exception as error:
             raise ContractError(f"{type(algorithm).__name__}.search_space: {key}: the config refuses {line}: {error}") \
                 from error

@@ -3,6 +3,7 @@
 promp, maml          policy gradients through inner loops; meta_gradient is what the two share
 rl2                  memories trained over trials
 reptile              outer loop over any inner learner
+es_maml, plasticity  evolution; evolution.py is the strategies that both use
 baselines            what meta-learning has to beat
 learners             from a config to the learner it names
 """

@@ -3,7 +3,8 @@
 40 tasks x 20 episodes x 100 steps of HalfCheetahDir before and after one inner step, a 64 x 64 tanh policy. Physics
 alone replays the recorded controls of a closed-loop collection from the same initial states with
 `mujoco.batch.Batch.step`, on the same threads, in turn with the collections; `physics share` is the time inside that
-call during a whole meta-iteration.
+call during a whole meta-iteration. ES-MAML and evolved plasticity do the same work: candidates for each of the 40 tasks
+around two initializations, before and after one inner step; and 20 genomes that live two episodes in each of 40 tasks.
 
     result = run()
     result["collection_vs_physics"]        # 1 would be a policy, observations, rewards and resets that cost nothing
@@ -28,8 +29,10 @@ from gymnasium.vector import AutoresetMode
 
 from metarl.algorithms.base import Learner, Spec
 from metarl.algorithms.baselines import RandomAdapter
+from metarl.algorithms.es_maml_config import ESMAMLConfig
 from metarl.algorithms.learners import make_learner, training_env
 from metarl.algorithms.maml_config import MAMLConfig
+from metarl.algorithms.plasticity_config import PlasticityConfig
 from metarl.algorithms.promp_config import ProMPConfig
 from metarl.algorithms.sampling import collect
 from metarl.bench import evaluation as bench_evaluation
@@ -55,12 +58,16 @@ def run(rounds: int = ROUNDS, config: Config | None = None) -> dict[str, Any]:
     keep_freed_memory()
     config = config or Config(env=EnvConfig(family="HalfCheetahDir", action_scale=10), algorithm=ProMPConfig())
     torch.set_num_threads(threads(config))
-    maml = config.model_copy(update={"algorithm": MAMLConfig(name="maml-trpo")})
     env = training_env(config)
     promp_learner = make_learner(config, Spec.of(env))
+    others = {"maml_trpo": MAMLConfig(), "es": ESMAMLConfig(), "plasticity": PlasticityConfig()}
+    learners = {"promp": promp_learner} | {
+        name: make_learner(config.model_copy(update={"algorithm": algorithm}), Spec.of(env))
+        for name, algorithm in others.items()
+    }
     result = {"threads": torch.get_num_threads(), "simulations": env.num_envs, "horizon": env.horizon}
     result |= collection_vs_physics(config, env, promp_learner, rounds)
-    for name, learner in (("promp", promp_learner), ("maml_trpo", make_learner(maml, Spec.of(env)))):
+    for name, learner in learners.items():
         seconds, share = iteration(env, learner, rounds)
         result |= {f"{name}_seconds": seconds, f"{name}_physics_share": share}
     result["peak_memory_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
@@ -207,6 +214,8 @@ def print_table(result: dict[str, Any]) -> None:
         ("ProMP iteration, share in physics", "promp_physics_share", "{:.2f}", ">= 0.65"),
         ("MAML-TRPO iteration, s", "maml_trpo_seconds", "{:.2f}", ""),
         ("MAML-TRPO iteration, share in physics", "maml_trpo_physics_share", "{:.2f}", ">= 0.50"),
+        ("ES-MAML iteration, share in physics", "es_physics_share", "{:.2f}", ">= 0.70"),
+        ("evolved plasticity's generation, share in physics", "plasticity_physics_share", "{:.2f}", ""),
         ("RL² training against open-loop physics", "rl2_vs_physics", "{:.2f}", ">= 0.30"),
         ("RL² training against sb3-contrib's RecurrentPPO", "rl2_vs_recurrent_ppo", "{:.0f}", ">= 20"),
         ("evaluation, its time over that of its physics", "evaluation_vs_physics", "{:.2f}", "< 3"),

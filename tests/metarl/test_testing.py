@@ -10,9 +10,11 @@ import torch
 from metarl.agents import Adapter, Memory
 from metarl.agents.memory.gru import GRU
 from metarl.algorithms.baselines_config import RandomConfig, ScratchConfig
+from metarl.algorithms.es_maml_config import ESMAMLConfig
 from metarl.algorithms.learners import make_env, make_learner
 from metarl.algorithms.maml_config import MAMLConfig
 from metarl.algorithms.meta_gradient import MetaGradientLearner
+from metarl.algorithms.plasticity_config import PlasticityConfig
 from metarl.algorithms.promp import ProMP
 from metarl.algorithms.promp_config import ProMPConfig
 from metarl.algorithms.reptile_config import ReptileConfig
@@ -50,6 +52,7 @@ SHIPPED = [
     MAMLConfig(), ProMPConfig(epochs=2), ReptileConfig(lr=0.5), RandomConfig(), ScratchConfig(),
     RL2Config(memory="gru", memory_size=8, trial_episodes=2, minibatches=1),
     RMAConfig(memory_size=8, trial_episodes=2, minibatches=1, student_share=0.99),  # one iteration is the teacher's
+    ESMAMLConfig(), PlasticityConfig(),
 ]  # fmt: skip
 
 

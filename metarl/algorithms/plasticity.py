@@ -1,0 +1,138 @@
+"""Evolved plasticity (Najarro and Risi 2020; arXiv:2007.02686): a genome that says how to learn, not what to do.
+
+The genome is the rules of a network whose weights, random or zero at the start of every trial, change after each step
+(`metarl.agents.plasticity`). In each iteration a population of genomes is drawn around the present one, each lives a
+trial of several episodes in each of the iteration's tasks, and the present one moves by what they earned:
+
+    F_k = mean over tasks of the return of the whole trial of genome k
+    genome <- strategy(genomes, F)                          # `metarl.algorithms.evolution`: ES, or CMA-ES
+
+All genomes live in all tasks at once, a trial in each simulation.
+Deviations from the paper: opposite pairs and Adam, where it has the plain estimate and a decaying step size; rules may
+be shared by the connections to a neuron or of a layer; an input of one as a bias and, with `feedback`, the action and
+the reward of the step before, without which a goal could not be told from another.
+"""
+
+import time
+from typing import cast
+
+import numpy as np
+import torch
+
+from metarl.agents import Normalizer, Rollout
+from metarl.agents.nn.params import flatten, unflatten
+from metarl.agents.plastic_adapter import PlasticAdapter
+from metarl.agents.plasticity import PlasticNetwork
+from metarl.algorithms.base import Spec
+from metarl.algorithms.evolution import CMA, EvolutionStrategy
+from metarl.algorithms.plasticity_config import PlasticityConfig
+from metarl.algorithms.sampling import collect
+from metarl.algorithms.state import check_state, normalizer_state, restored
+from metarl.config import Config
+from metarl.envs import BatchEnv
+from metarl.util.rng import stream
+
+
+class Plasticity:
+    """See the module; settings are :class:`metarl.algorithms.plasticity_config.PlasticityConfig`.
+
+    Args:
+        config: of the run. In an iteration `episodes` genomes live a trial each in each of `meta_batch` tasks.
+        spec: of its environment.
+    """
+
+    def __init__(self, config: Config, spec: Spec):
+        self.config, self.spec = config, spec
+        settings = self.settings
+        inputs = spec.observation_dim + 1 + (spec.action_dim + 1 if settings.feedback else 0)
+        sizes = (inputs, *config.policy.hidden, spec.action_dim)
+        self.network = PlasticNetwork(sizes, settings.share, settings.normalize_weights)
+        rng = np.random.default_rng(stream(config.seed, "init"))
+        self.like = self.network.init(rng, settings.init_scale)  # names and shapes
+        genome = flatten(self.like)
+        self.strategy: EvolutionStrategy | CMA
+        if settings.strategy == "cma":
+            self.strategy = CMA(genome, settings.sigma, config.episodes)
+        else:
+            self.strategy = EvolutionStrategy(genome, settings.sigma, settings.lr, settings.shaping)
+        self.normalizer = Normalizer.identity(spec.observation_dim, config.policy.normalize_observations)
+        self.reward_normalizer = Normalizer.identity(1)
+
+    @property
+    def settings(self) -> PlasticityConfig:
+        return cast(PlasticityConfig, self.config.algorithm)
+
+    def adapter(self) -> PlasticAdapter:
+        """Lives by the present genome."""
+        return self._adapter(self.strategy.mean, stream(self.config.seed, "weights"))
+
+    def _adapter(self, genomes: torch.Tensor, seed: np.random.SeedSequence) -> PlasticAdapter:
+        """Lives by (P,), or (K, P) of K genomes."""
+        return PlasticAdapter(
+            self.network,
+            unflatten(genomes, self.like),
+            self.spec.action_space.high,
+            self.normalizer,
+            self.reward_normalizer if self.settings.feedback else None,
+            seed if self.settings.start == "random" else None,
+        )
+
+    def iterate(self, env: BatchEnv, iteration: int) -> dict[str, float]:
+        """A generation; returns its metrics."""
+        config, settings = self.config, self.settings
+        start = time.perf_counter()
+        rng = np.random.default_rng(stream(config.seed, "tasks", iteration))
+        env.set_tasks(env.space.sample(config.meta_batch, "train", rng).repeat(config.episodes))
+        if settings.anneal:
+            cast(EvolutionStrategy, self.strategy).set_lr(settings.lr * (1 - iteration / config.iterations))
+
+        rng = np.random.default_rng(stream(config.seed, "perturbations", iteration))
+        genomes = self.strategy.ask(rng, config.episodes)
+        adapter = self._adapter(torch.from_numpy(genomes), stream(config.seed, "weights", iteration))
+        state, rollouts = adapter.start(config.meta_batch), []
+        for e in range(settings.trial_episodes):
+            seed = stream(config.seed, "rollouts", iteration, e)
+            rollouts.append(collect(env, adapter, state, config.episodes, seed))
+            state = adapter.adapt(state, rollouts[-1])
+        sampled = time.perf_counter()
+        before = self.strategy.mean
+        self.strategy.tell(genomes, trial_returns(rollouts).mean(0))
+        for rollout in rollouts:  # for the next iteration: this one is all collected
+            self.normalizer = self.normalizer.update(rollout.raw_moments)
+            self.reward_normalizer = self.reward_normalizer.update(_moments(rollout.rewards[rollout.valid]))
+        metrics = {f"return_{e}": float(np.nanmean(rollout.returns)) for e, rollout in enumerate(rollouts)}
+        return metrics | {
+            "env_steps": sum(rollout.num_steps for rollout in rollouts),
+            "diverged": sum(int(rollout.diverged.sum()) for rollout in rollouts),
+            "moved": float((self.strategy.mean - before).norm()),
+            "sigma": float(self.strategy.sigma),
+            "seconds_sampling": sampled - start,
+            "seconds_update": time.perf_counter() - sampled,
+        }
+
+    # ---- resuming
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Everything a bit-identical resume needs, as flat tensors."""
+        return {
+            **self.strategy.state_dict(),
+            **normalizer_state("normalizer", self.normalizer),
+            **normalizer_state("reward_normalizer", self.reward_normalizer),
+        }
+
+    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+        """Restore :meth:`state_dict`; ValueError names a tensor that is missing, unexpected or of another shape."""
+        check_state(self.state_dict(), state)
+        self.strategy.load_state_dict(state)
+        self.normalizer = restored("normalizer", self.normalizer, state)
+        self.reward_normalizer = restored("reward_normalizer", self.reward_normalizer, state)
+
+
+def trial_returns(rollouts: list[Rollout]) -> np.ndarray:
+    """(M, K) return of each trial over its episodes; NaN where the physics diverged in one of them."""
+    return np.sum([rollout.returns for rollout in rollouts], axis=0)
+
+
+def _moments(x: np.ndarray) -> np.ndarray:
+    """(3, 1) count, sum and sum of squares of (n,) numbers."""
+    return np.array([[len(x)], [x.sum()], [np.square(x).sum()]], np.float64)
