@@ -39,32 +39,35 @@ def test_adam_takes_the_estimated_gradient():
     np.testing.assert_allclose(strategy.mean, [1.03, 1.97], atol=1e-5)
 
 
-def test_cma_as_a_value_is_the_library_s_own_loop():
+@pytest.mark.parametrize("objective", [
+    lambda x: (np.logspace(0, 3, 8) * x**2).sum(1),
+    lambda x: x.sum(1),  # long evolution paths: early generations stall, which depends on their number
+])  # fmt: skip
+def test_cma_as_a_value_is_the_library_s_own_loop(objective):
     cma = pytest.importorskip("cma")
-    scale = np.logspace(0, 3, 8)
     theirs = cma.CMAEvolutionStrategy(
         np.ones(8), 0.5, {"popsize": 12, "verbose": -9, "verb_log": 0, "seed": np.nan, "randn": lambda *s: np.zeros(s)}
     )
     theirs.sm.lazy_update_gap = 0
     ours, values = CMA(torch.ones(8), 0.5, 12), []
-    for generation in range(150):
+    for generation in range(60):
         if generation % 10 == 5:  # as a resume has it
             ours, state = CMA(torch.zeros(8), 9.0, 12), ours.state_dict()
             ours.load_state_dict(state)
         points = ours.ask(np.random.default_rng(generation), 12)
-        values.append((scale * points.astype(np.float64) ** 2).sum(1))
+        values.append(objective(points.astype(np.float64)))
         theirs.ask()
         theirs.tell(list(points.astype(np.float64)), list(values[-1]))
         ours.tell(points, -values[-1])
         np.testing.assert_allclose(ours.arrays["mean"], theirs.mean, rtol=1e-10)
         assert ours.sigma == pytest.approx(theirs.sigma, rel=1e-10)
         np.testing.assert_allclose(ours.arrays["covariance"], theirs.sm.C, rtol=1e-9)
-    assert values[-1].min() < 1e-4 * values[0].min()
+    assert values[-1].min() < 0.1 * values[0].min()
 
 
 def test_what_cma_asks_for_has_its_covariance():
     strategy = CMA(torch.zeros(3), 0.5, 8)
-    root = np.array([[1.0, 0.0, 0.0], [0.8, 0.6, 0.0], [0.0, 0.0, 3.0]])
+    root = np.array([[1.0, 0.0, 0.0], [0.8, 0.6, 0.0], [0.5, -0.3, 3.0]])
     strategy.arrays["covariance"] = root @ root.T
     points = strategy.ask(np.random.default_rng(0), 200_000)
     np.testing.assert_allclose(np.cov(points.T), 0.25 * root @ root.T, atol=0.02)
