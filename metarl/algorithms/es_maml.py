@@ -10,9 +10,10 @@ U is one of two, by the returns of K weights that are tried in the task (`metarl
 the estimated gradient of the smoothed return (their algorithm 2), or hill climbing in batches of K, with which Song et
 al. 2020 (arXiv:2003.01239) adapted a legged robot. Nothing is differentiated, so the policy may be deterministic, and
 is unless `action_noise` is set, and linear (`policy.hidden: []`).
-What is added: ranks or standard deviations for returns, and Adam for the outer step (Salimans et al. 2017). Both of a
-pair adapt with the same initial states and perturbations, so that they differ in their initialization alone. In hill
-climbing the present weights are one of the K, and tried again in each batch: a lucky episode is not believed for long.
+What is added: ranks or standard deviations for returns, and Adam for the outer step (Salimans et al. 2017); a policy
+that does almost nothing at first (Mania et al. 2018 start linear ones at zero). Both of a pair adapt with the same
+initial states and perturbations, so that they differ in their initialization alone. In hill climbing the present
+weights are one of the K, and tried again in each batch: a lucky episode is not believed for long.
 """
 
 import time
@@ -33,6 +34,8 @@ from metarl.config import Config
 from metarl.envs import BatchEnv
 from metarl.util.rng import stream
 
+LAST_LAYER = 0.01  # factor of its first weights
+
 
 class ESMAML:
     """See the module; settings are :class:`metarl.algorithms.es_maml_config.ESMAMLConfig`.
@@ -51,6 +54,7 @@ class ESMAML:
         self.like = self.policy.init(np.random.default_rng(stream(config.seed, "init")))  # names and shapes
         if not settings.action_noise:
             del self.like["log_std"]
+        self.like[f"w{len(policy.hidden)}"] *= LAST_LAYER
         self.strategy = EvolutionStrategy(flatten(self.like), settings.sigma, settings.lr, settings.shaping)
         self.search = Search(settings.operator, settings.inner_sigma, config.inner.lr, settings.shaping)
         self.normalizer = Normalizer.identity(spec.observation_dim, policy.normalize_observations)
