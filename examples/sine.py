@@ -3,8 +3,8 @@
     python examples/sine.py                          # trains, prints a table of errors, draws sine.png
     python examples/sine.py --iterations 500         # a glimpse
 
-A task is y = A sin(w x + b) on x from -5 to 5, with A from 0.1 to 5, w from 0.8 to 1.2 and b from 0 to pi (Li et al. 2017,
-arXiv:1707.09835). A method sees 5 or 10 points of a new one, and is asked for the rest.
+A task is y = A sin(w x + b) on x from -5 to 5, with A from 0.1 to 5, w from 0.8 to 1.2 and b from 0 to pi (Li et al.
+2017, arXiv:1707.09835). A method sees 5 or 10 points of a new one, and is asked for the rest.
 
     MAML               the derivative of the error after adaptation, through the step of adaptation itself
     first-order MAML   the same with that step taken as a constant
@@ -12,7 +12,7 @@ arXiv:1707.09835). A method sees 5 or 10 points of a new one, and is asked for t
     ALPaCA             features for all tasks, the last layer of each task fitted in closed form (Harrison et al. 2018,
                        arXiv:1807.08912)
 
-The first three adapt by `metarl.agents.InnerLoop`, the class that adapts the robots' policies: only its loss is another.
+The first three adapt by `metarl.agents.InnerLoop`, which adapts the robots' policies: only its loss is another.
 """
 
 import argparse
@@ -45,7 +45,8 @@ class Regression(InnerLoop):
 def waves(rng: np.random.Generator, count: int):
     """A function from x (M, N, 1) to y (M, N, 1), a wave for each of M tasks."""
     low, high = np.array([[0.1, 0.8, 0.0], [5.0, 1.2, math.pi]])
-    a, w, b = (torch.from_numpy(part.astype(np.float32))[:, None] for part in rng.uniform(low, high, (count, 3)).T[..., None])
+    drawn = torch.from_numpy(rng.uniform(low, high, (count, 3)).astype(np.float32))
+    a, w, b = drawn[:, None, :].split(1, dim=-1)  # (M, 1, 1) each
     return lambda x: a * torch.sin(w * x + b)
 
 
@@ -104,7 +105,7 @@ def by_steps(params: Params):
 
 
 def train_alpaca(shots: int, iterations: int, seed: int):
-    """y = phi(x)' w + noise with w ~ N(w0, noise^2 inverse(L L')): phi, w0 and L by the likelihood of y after K points."""
+    """y = phi(x)' w + noise, w ~ N(w0, noise^2 inverse(L L')): phi, w0 and L by the likelihood of y after K points."""
     params = FEATURES.init(np.random.default_rng(seed))
     del params["log_std"]
     size = FEATURES.action_dim
@@ -199,7 +200,8 @@ def main(arguments: list[str] | None = None) -> dict[tuple[str, int], dict[str, 
             start = time.perf_counter()
             trained[method] = train(shots, options.iterations, options.seed)
             table[method, shots] = errors(trained[method], shots)
-            text = ", ".join(f"{mean:.2f} +- {half:.2f} ({name})" for name, (mean, half) in table[method, shots].items())
+            found = table[method, shots].items()
+            text = ", ".join(f"{mean:.2f} +- {half:.2f} ({name})" for name, (mean, half) in found)
             published = PUBLISHED.get((method, shots))
             note = f"; published after 1 step: {published}" if published else ""
             print(f"{shots:2d} points, {method}: {text}{note}; {time.perf_counter() - start:.0f} s", flush=True)

@@ -40,7 +40,8 @@ def test_families_that_run_in_a_batch_have_a_ratio_each(monkeypatch):
 def test_the_table_shows_families(capsys):
     result = dict.fromkeys(
         ["collection_vs_physics", "collection_steps_per_second", "promp_seconds", "promp_physics_share",
-         "maml_trpo_seconds", "maml_trpo_physics_share", "es_physics_share", "plasticity_physics_share", "sb3_vecenv_vs_subproc", "rl2_vs_physics",
+         "maml_trpo_seconds", "maml_trpo_physics_share", "es_physics_share",
+         "plasticity_physics_share", "sb3_vecenv_vs_subproc", "rl2_vs_physics",
          "rl2_vs_recurrent_ppo", "evaluation_vs_physics", "peak_memory_gib"], 1.0
     )
     bench.print_table({"simulations": 8, "horizon": 9, "threads": 2, "families": {"AntDir": 0.9375}} | result)

@@ -1,0 +1,48 @@
+"""examples/sine.py in a short form, and its inner steps and closed-form fit against arithmetic by hand."""
+
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+sine = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "sine.py"))
+
+
+def test_a_step_is_a_gradient_step_on_the_mean_squared_error():
+    rng = np.random.default_rng(0)
+    params = sine["NETWORK"].init(rng)
+    wave = sine["waves"](rng, 3)
+    samples = sine["points"](rng, wave, 3, 5)
+    after = sine["adapted"](sine["Regression"](sine["NETWORK"]), params, samples)
+    for m in range(3):
+        leaves = {name: value.clone().requires_grad_(True) for name, value in params.items()}
+        error = sine["NETWORK"].mean(leaves, samples.observations[m]) - samples.actions[m]
+        names = [name for name in leaves if name != "log_std"]
+        gradients = torch.autograd.grad(error.square().mean(), [leaves[name] for name in names])
+        for name, gradient in zip(names, gradients, strict=True):
+            torch.testing.assert_close(after[name][m], params[name] - sine["STEP"] * gradient)
+
+
+def test_the_waves_are_those_of_the_paper():
+    wave = sine["waves"](np.random.default_rng(0), 4000)
+    x = torch.zeros(4000, 1, 1)
+    assert -1e-6 <= wave(x).min() and 4.5 < wave(x).max() <= 5.0  # A sin b with b up to pi
+    period = torch.linspace(-5, 5, 200).reshape(1, 200, 1)
+    highest = wave(period.expand(4000, -1, -1)).amax(1)
+    assert highest.min() >= 0.09 and abs(float(highest.mean()) - 2.55) < 0.1
+
+
+@pytest.mark.slow
+def test_every_method_learns_to_adapt(tmp_path, capsys):
+    errors = sine["main"](["--iterations", "200", "--shots", "10", "--figure", str(tmp_path / "sine.png")])
+    assert (tmp_path / "sine.png").stat().st_size > 10_000
+    text = capsys.readouterr().out
+    assert "10 points, MAML: " in text and "published after 1 step: 0.77" in text
+    wave = sine["waves"](np.random.default_rng(0), 1000)
+    guess = float(wave(torch.linspace(-5, 5, 100).reshape(1, 100, 1).expand(1000, -1, -1)).square().mean())  # y = 0
+    assert {method for method, _ in errors} == {"MAML", "first-order MAML", "Reptile", "ALPaCA"}
+    for (method, shots), found in errors.items():
+        assert shots == 10 and min(mean for mean, _ in found.values()) < 0.8 * guess, method
+    assert errors["ALPaCA", 10]["closed form"][0] < 1.0
