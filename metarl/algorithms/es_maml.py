@@ -24,6 +24,7 @@ import torch
 
 from metarl.agents import GaussianMLP, Normalizer, Params, Rollout
 from metarl.agents.nn.params import flatten, unflatten
+from metarl.agents.normalizer import merged
 from metarl.agents.search_adapter import Search, SearchAdapter
 from metarl.algorithms.base import Spec
 from metarl.algorithms.es_maml_config import ESMAMLConfig
@@ -84,18 +85,18 @@ class ESMAML:
         # theta + sigma g_i of each task, then theta - sigma g_i
         rng = np.random.default_rng(stream(config.seed, "perturbations", iteration))
         points = self.strategy.ask(rng, 2 * config.meta_batch)
-        values, returns, moments, steps, diverged = [], [], np.zeros(()), 0, 0
+        values, returns, moments, steps, diverged = [], [], [], 0, 0
         for side in np.split(points, 2):
             rollouts = self.adapt(env, torch.from_numpy(side), iteration)
             values.append(_means(rollouts[-1].returns))
             returns.append([float(np.nanmean(rollout.returns)) for rollout in rollouts])
-            moments = moments + sum(rollout.raw_moments for rollout in rollouts)
+            moments += [rollout.raw_moments for rollout in rollouts]
             steps += sum(rollout.num_steps for rollout in rollouts)
             diverged += sum(int(rollout.diverged.sum()) for rollout in rollouts)
         sampled = time.perf_counter()
         before = self.strategy.mean
         self.strategy.tell(points, np.concatenate(values))
-        self.normalizer = self.normalizer.update(moments)  # for the next iteration: this one is all collected
+        self.normalizer = self.normalizer.update(merged(moments))  # for the next iteration: this one is all collected
         metrics = {f"return_{k}": value for k, value in enumerate(np.mean(returns, axis=0))}
         return metrics | {
             "env_steps": steps,

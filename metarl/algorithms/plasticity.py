@@ -21,6 +21,7 @@ import torch
 
 from metarl.agents import Normalizer, Rollout
 from metarl.agents.nn.params import flatten, unflatten
+from metarl.agents.normalizer import moments_of
 from metarl.agents.plastic_adapter import PlasticAdapter
 from metarl.agents.plasticity import PlasticNetwork
 from metarl.algorithms.base import Spec
@@ -99,7 +100,7 @@ class Plasticity:
         self.strategy.tell(genomes, trial_returns(rollouts).mean(0))
         for rollout in rollouts:  # for the next iteration: this one is all collected
             self.normalizer = self.normalizer.update(rollout.raw_moments)
-            self.reward_normalizer = self.reward_normalizer.update(_moments(rollout.rewards[rollout.valid]))
+            self.reward_normalizer = self.reward_normalizer.update(moments_of(rollout.rewards[rollout.valid][:, None]))
         metrics = {f"return_{e}": float(np.nanmean(rollout.returns)) for e, rollout in enumerate(rollouts)}
         return metrics | {
             "env_steps": sum(rollout.num_steps for rollout in rollouts),
@@ -131,8 +132,3 @@ class Plasticity:
 def trial_returns(rollouts: list[Rollout]) -> np.ndarray:
     """(M, K) return of each trial over its episodes; NaN where the physics diverged in one of them."""
     return np.sum([rollout.returns for rollout in rollouts], axis=0)
-
-
-def _moments(x: np.ndarray) -> np.ndarray:
-    """(3, 1) count, sum and sum of squares of (n,) numbers."""
-    return np.array([[len(x)], [x.sum()], [np.square(x).sum()]], np.float64)
