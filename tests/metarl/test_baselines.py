@@ -53,6 +53,7 @@ def test_baselines_learn_nothing_before_the_task_and_it_costs_nothing(name):
     state = adapter.start(2)
     actions = adapter.act(state, observations, None).actions
     assert actions.shape == (2, 3, 2)
+    np.testing.assert_array_equal(adapter.normalize(np.full((1, 1, 2), 50.0)), 50.0)  # there is nothing to scale by
     again = make_learner(config.model_copy(update={"seed": 1}))
     again.load_state_dict(before)
     other = again.adapter()

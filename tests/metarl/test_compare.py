@@ -239,6 +239,13 @@ def test_gains_and_areas_are_of_each_run_in_each_task_over_itself(comparison):
             assert row.gain.ends == pytest.approx((gains.mean(1).min(), gains.mean(1).max()))
 
 
+def test_notes_name_the_methods_that_they_are_of(comparison):
+    text = flowing(comparison)
+    assert "Note, ProMP: only 2 seeds: the range of the runs instead of an interval." in text
+    names = "; ".join(row.name for row in comparison.rows[1:])
+    assert f"Note, {names}: one seed only: the interval speaks of the tasks, not of training." in text
+
+
 def test_a_memory_counts_the_episodes_of_its_trials(comparison):
     row = comparison["RL²"]
     assert [point.episodes for point in row.curve] == [0, 1, 2]

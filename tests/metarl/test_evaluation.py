@@ -158,6 +158,8 @@ def test_the_digest_of_an_environment_is_the_one_of_the_runs_of_before():
         kept = json.loads(file.read_text())
         env = EnvConfig(**{"splits": 1, **{key: kept["env"][key] for key in ("family", "horizon", "options")}})
         assert definition(env)["behaviour"] == kept["origin"]["definition"]["behaviour"]
+    late = EnvConfig(family="HalfCheetahDisabledJoint", horizon=3, options={"onset": 2})
+    assert definition(late)["options"] == {"onset": 2}
 
 
 def test_chunks_draw_different_noise():
@@ -231,6 +233,18 @@ def test_a_gain_is_of_each_task_over_itself():
     low, high = result.gain(2).interval
     assert -2 < low < -2 + 11 / 200 < high < -1.89 and result.gain(2).value == pytest.approx(-2 + 11 / 200)
     assert "the return rose from" in result.sentence and result.curve[1].mean.holds(result.curve[0].mean.value)
+    assert "the return fell from" in made_up([before, before - 0.5]).sentence
+    assert "did not change beyond noise, from" in made_up([before, before + np.tile([[1.0], [-1.0]], (6, 1))]).sentence
+
+
+def test_the_caption_says_how_actions_and_episodes_were_taken():
+    returns = np.zeros((2, 3, 4))
+    text = made_up(returns).caption
+    assert text.startswith("Undiscounted return of 4 episodes in each task, sampled actions;")
+    text = made_up(returns, deterministic=True, pooled=False).caption
+    assert text.startswith("Undiscounted return of an episode in each of 4 trials per task, mean actions;")
+    assert "95 % intervals" in text and "success rate" not in text
+    assert "success rate" in made_up(returns, successes=np.zeros((2, 3, 4))).caption
 
 
 def test_diverged_episodes_are_counted_and_left_out():

@@ -543,6 +543,11 @@ def test_the_components_of_scores_are_those_of_their_analysis_of_variance():
     np.testing.assert_allclose(variances, [*runs, task, rest(scores), rest(others)])
     of_runs = [x.mean(1).var(ddof=1) for x in (scores, others)]
     np.testing.assert_allclose(of_means, [*of_runs, differences.var(ddof=1)])
+    alike = np.array([[1.0, 2, 4], [4, 1, 2], [2, 4, 1]])  # runs with one mean, and tasks with one mean: no effects
+    assert better._run_effects(alike, [np.arange(3)]) == pytest.approx((0.0, 7 / 2, 0.0))
+    variances, _ = better._components([alike, alike + 1], (alike - alike - 1).mean(0), [np.arange(3)])
+    np.testing.assert_allclose(variances, [0, 0, 0, 7 / 2, 7 / 2])
+    assert better._run_effects(alike[:1], [np.arange(3)]) == (0.0, 0.0, 0.0)  # one run says nothing of runs
     values, groups = generator().normal(size=(2, 5)), [np.array([0, 1]), np.array([2, 3, 4])]
     within = [sum(((v[g] - v[g].mean()) ** 2).sum() for g in groups) / (5 - 2) for v in values]
     np.testing.assert_allclose(better._variance_within(values, groups), within)

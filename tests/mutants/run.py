@@ -67,7 +67,7 @@ TESTS = {  # of a file or folder, the longest match; those that fail first, firs
     "metarl/algorithms/rma_config.py": "tests/metarl/test_rma.py tests/metarl/test_config.py",
     "agents/memory": f"tests/agents/test_memory.py {_RL2} tests/metarl/test_export.py tests/metarl/test_plugins.py",
     "agents/nn": "tests/agents/test_activation.py tests/agents/test_policy.py tests/agents/test_memory.py",
-    "agents/sb3": "tests/agents/test_sb3.py tests/agents/test_sb3_vec_env.py tests/metarl/test_reptile.py",
+    "agents/sb3": "tests/agents/test_sb3.py tests/agents/test_sb3_vec_env.py",
     "metarl/algorithms": f"{_LEARNER} tests/metarl/test_testing.py tests/metarl/test_config.py",
     "metarl/algorithms/baselines.py": "tests/metarl/test_baselines.py",
     "metarl/algorithms/base.py": "tests/metarl/test_testing.py tests/metarl/test_run.py tests/metarl/test_learners.py",
@@ -80,7 +80,7 @@ TESTS = {  # of a file or folder, the longest match; those that fail first, firs
     "metarl/algorithms/trials.py": _RL2,
     "metarl/algorithms/trials_config.py": f"{_RL2} tests/metarl/test_config.py",
     "metarl/algorithms/sampling.py": "tests/metarl/test_sampling.py tests/metarl/test_evaluation.py",
-    "metarl/algorithms/sb3_processes.py": "tests/agents/test_sb3.py tests/metarl/test_reptile.py",
+    "metarl/algorithms/sb3_processes.py": "tests/metarl/test_reptile.py -k processes",
     "metarl/algorithms/state.py": f"{_LEARNER} {_RL2}",
     "metarl/algorithms/surrogate.py": "tests/metarl/test_surrogate.py",
     "metarl/algorithms/trust_region.py": "tests/metarl/test_trust_region.py",
@@ -94,8 +94,9 @@ TESTS = {  # of a file or folder, the longest match; those that fail first, firs
     "envs/variation/elements.py": "tests/envs/test_write.py tests/envs/test_own_robot.py",
     "envs/task.py": "tests/envs/test_task.py",
 }
-# whose tests are marked slow and take a tenth of a second each
-SLOW = ("envs/variation/changes.py", "envs/variation/inertia.py", "envs/variation/quantities.py")
+# of which tests that are marked slow are asked too: they take a tenth of a second each, or there are no others
+SLOW = ("agents/sb3/", "envs/variation/changes.py", "envs/variation/inertia.py", "envs/variation/quantities.py",
+        "metarl/algorithms/sb3_processes.py")  # fmt: skip
 
 OPERATORS = [f"core/{name}" for name in (
     *(f"ReplaceBinaryOperator_{pair}" for pair in (
