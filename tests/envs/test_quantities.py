@@ -311,3 +311,67 @@ def test_a_longer_limb_stretches_along_its_capsule_and_nothing_across():
     assert rows["body_mass"][1, 1] == pytest.approx(2 * model.body_mass[1])
     for name in ("geom_size", "geom_pos", "site_pos", "body_pos", "body_mass", "body_inertia"):
         np.testing.assert_array_equal(rows[name][0], getattr(model, name))  # the other simulation
+
+
+ACTUATORS = """<mujoco><worldbody>
+  <body><joint name="a"/><geom name="ball" size=".1"/><geom name="brick" type="box" size=".1 .2 .3" pos="0 0 1"/></body>
+  <body name="mixed"><joint name="b"/><geom name="rod" type="capsule" size=".1 .2"/>
+    <geom name="plate" type="box" size=".1 .1 .1"/></body></worldbody>
+  <actuator><motor name="motor" joint="a"/> <position name="position" joint="a" kp="10" kv="3"/>
+    <velocity name="velocity" joint="a" kv="4"/>
+    <general name="offset" joint="a" biastype="affine" gainprm="10" biasprm="5 -8 -3"/>
+    <general name="zero" joint="a" biastype="affine" gainprm="0" biasprm="0 -8 0"/>
+    <general name="constant" joint="a" biastype="affine" gainprm="2" biasprm="5"/>
+    <general name="affine" joint="a" gaintype="affine" biastype="affine" gainprm="1 2 3"/>
+    <muscle name="muscle" joint="b" lengthrange="0 1"/></actuator></mujoco>"""
+
+
+def written(write: Write, value: float):
+    """The fields of the second of two simulations, and the model; of the first they are the model's."""
+    model = mujoco.MjModel.from_xml_string(ACTUATORS)
+    kind = {"actuator": mujoco.mjtObj.mjOBJ_ACTUATOR, "geom": mujoco.mjtObj.mjOBJ_GEOM}[write.quantity_row.kind]
+    elements = np.array([mujoco.mj_name2id(model, kind, name) for name in write.elements]
+                        or range(model.ngeom if write.quantity_row.kind == "geom" else model.nu))  # fmt: skip
+    rows = FieldRows(model, write.quantity_row.fields, 2)
+    CHANGES[write.quantity](rows, np.array([1]), elements, np.array([value]), write)
+    assert all(np.array_equal(rows[name][0], getattr(model, name)) for name in rows)
+    return {name: rows[name][1] for name in rows}, model
+
+
+@pytest.mark.parametrize(("name", "gain", "bias"), [
+    ("motor", 3, (0, 0, 0)), ("position", 30, (0, -30, -3)), ("velocity", 12, (0, 0, -12)),
+    ("offset", 30, (15, -24, -3)), ("constant", 6, (5, 0, 0)),
+])  # fmt: skip
+def test_three_times_the_gain_sends_a_servo_to_the_same_place(name, gain, bias):
+    """kp u - kp q - kd dq/dt: what the force for a control is measured against goes with it, and damping stays."""
+    rows, model = written(Write("gain", (name,)), 3.0)
+    i = model.actuator(name).id
+    assert rows["actuator_gainprm"][i, 0] == gain and rows["actuator_biasprm"][i, :3].tolist() == list(bias)
+    others = np.arange(model.nu) != i
+    assert np.array_equal(rows["actuator_gainprm"][others], model.actuator_gainprm[others])
+    assert np.array_equal(rows["actuator_biasprm"][others], model.actuator_biasprm[others])
+
+
+@pytest.mark.parametrize(("write", "refusal"), [
+    (Write("gain", ("muscle",)), "gain is of motors and servos; .*'muscle' is of gaintype muscle"),
+    (Write("gain", ("affine",)), "gain is of motors and servos; .*'affine' is of gaintype affine"),
+    (Write("gain", ("zero",)), "gain: actuator 'zero' has a gain of 0"),
+    (Write("radius", ("brick",)), "radius is of spheres and capsules and cylinders; .*.brick. is a box: use half_size"),
+    (Write("radius", ("ball", "brick")), "geom 'brick' is a box: use half_size"),
+    (Write("half_length", ("ball",)), "half_length is of capsules and cylinders; geom 'ball' is a sphere: use radius"),
+    (Write("half_size", ("rod",)), "half_size is of .*; geom 'rod' is a capsule: use radius or half_length"),
+    (Write("geom_length", ("rod",)), "geom 'rod' is no capsule or cylinder of a body of round geoms"),
+    (Write("geom_length", ("ball",)), "geom 'ball' is no capsule or cylinder"),
+])  # fmt: skip
+def test_what_a_quantity_is_not_of_is_refused(write, refusal):
+    with pytest.raises(ValueError, match=refusal):
+        written(write, 2.0)
+
+
+def test_of_all_geoms_those_that_have_such_a_size_change():
+    rows, model = written(Write("half_size"), 2.0)
+    scaled = np.where(np.isin(np.arange(4), [1, 3])[:, None], 2.0, 1.0)  # the brick and the plate
+    np.testing.assert_array_equal(rows["geom_size"], scaled * model.geom_size)
+    rows, _ = written(Write("radius"), 2.0)
+    np.testing.assert_array_equal(rows["geom_size"][:, 0], model.geom_size[:, 0] * [2, 1, 2, 1])
+    np.testing.assert_array_equal(rows["geom_size"][:, 1:], model.geom_size[:, 1:])
