@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from metarl.agents import discounted_returns, generalized_advantages, normalize_advantages
+from metarl.agents import Rollout, discounted_returns, generalized_advantages, normalize_advantages
 
 
 def test_three_steps_by_hand():
@@ -101,3 +101,14 @@ def test_an_episode_of_one_step():
 def test_rewards_after_the_end_count_for_nothing():
     rewards, valid = np.array([1.0, 2.0, 100.0]).reshape(1, 3, 1), np.array([True, True, False]).reshape(1, 3, 1)
     assert discounted_returns(rewards, valid, 0.5).ravel().tolist() == [2.0, 2.0, 0.0]
+
+
+def test_the_return_of_an_episode_is_of_the_steps_that_were_taken():
+    """Undiscounted; an episode that diverged has none, and its steps are no experience."""
+    rewards = np.array([[[1.0, 10.0, 5.0], [2.0, 20.0, 5.0], [4.0, 40.0, 5.0]]])  # (1, 3, 3)
+    valid = np.array([[[True, True, False], [True, False, False], [True, False, False]]])
+    no, nothing = np.zeros(rewards.shape, bool), np.zeros((*rewards.shape, 1), np.float32)
+    diverged = np.array([[False, False, True]])
+    data = Rollout(nothing, np.zeros((3, 1)), nothing, rewards, no, no, valid, diverged, nothing[:, 0])
+    np.testing.assert_array_equal(data.returns, [[7.0, 10.0, np.nan]])
+    assert data.shape == (1, 3, 3) and data.num_steps == 4

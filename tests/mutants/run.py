@@ -24,6 +24,7 @@ import importlib
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -42,7 +43,7 @@ from cosmic_ray.plugins import get_operator
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "build" / "mutants.jsonl"
 FOLDERS = ("metarl/algorithms", "agents", "metarl/evaluation", "envs/variation", "envs/task.py")
-LIMIT = 120  # seconds that the tests of a mutant may take
+LIMIT = 60  # seconds that the tests of a mutant may take, or five times what the slowest of them take without one
 LIBRARIES = (  # that a child need not import
     "gymnasium", "hypothesis", "matplotlib.figure", "mujoco.batch", "onnxruntime", "pydantic", "pytest", "rich.console",
     "safetensors.torch", "sb3_contrib", "scipy.stats", "typer",
@@ -56,7 +57,7 @@ TESTS = {  # of a file or folder, the longest match; those that fail first, firs
     "agents/returns.py": "tests/agents/test_returns.py",
     "agents/baseline.py": "tests/agents/test_baseline.py tests/agents/test_prepare.py",
     "agents/normalizer.py": "tests/agents/test_normaliser.py tests/metarl/test_export.py",
-    "agents/rollout.py": "tests/agents/test_baseline.py tests/metarl/test_sampling.py",
+    "agents/rollout.py": "tests/agents/test_returns.py tests/metarl/test_sampling.py",
     "agents/adapter.py": "tests/metarl/test_sampling.py tests/metarl/test_testing.py",
     "agents/global_random.py": "tests/agents/test_sb3.py",
     "agents": f"tests/agents/test_policy.py tests/agents/test_prepare.py {_LEARNER} tests/metarl/test_export.py",
@@ -265,7 +266,7 @@ class Forks:
     """Children that run tests, `jobs` at once."""
 
     def __init__(self, jobs: int):
-        self.jobs, self.running = jobs, {}
+        self.jobs, self.running, self.limit = jobs, {}, 600.0
         self.folder = ROOT / "build" / f"mutants.{os.getpid()}"
         self.folder.mkdir(parents=True)
 
@@ -286,14 +287,14 @@ class Forks:
             for child, (task, report, began) in self.running.items():
                 seconds = time.monotonic() - began
                 ended = os.waitpid(child, os.WNOHANG)[0]
-                if not ended and seconds < LIMIT:
+                if not ended and seconds < self.limit:
                     continue
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(child, signal.SIGKILL)  # with what the tests have started
                 if not ended:
                     os.waitpid(child, 0)
                 del self.running[child]
-                lost = {"killed": True, "by": "its end" if ended else f"no end in {LIMIT} s"}
+                lost = {"killed": True, "by": "its end" if ended else f"no end in {self.limit:.0f} s"}
                 result = json.loads(report.read_text()) if report.exists() else lost
                 report.unlink(missing_ok=True)
                 return task, result | {"seconds": round(seconds, 1)}
@@ -302,6 +303,14 @@ class Forks:
     def rest(self) -> Iterator[tuple]:
         while self.running:
             yield self.one()
+
+    def close(self) -> None:
+        """End what still runs."""
+        for child in self.running:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        shutil.rmtree(self.folder)
 
 
 # ---- all of them
@@ -382,9 +391,17 @@ def run(wanted: list[Mutant], known: dict[Mutant, dict], jobs: int) -> None:
     torch.func.jvp(torch.func.grad(torch.tanh), (torch.ones(()),), (torch.ones(()),))  # what it loads when first used
     os.chdir(ROOT)
     sys.dont_write_bytecode = True
-    forks = Forks(jobs)
+    with contextlib.closing(Forks(jobs)) as forks:
+        try_all(forks, wanted, known)
+
+
+def try_all(forks: Forks, wanted: list[Mutant], known: dict[Mutant, dict]) -> None:
+    """First that the tests pass without a mutant, then each of the mutants."""
+    slowest = 0.0
 
     def sound(file: str, result: dict) -> None:
+        nonlocal slowest
+        slowest = max(slowest, result["seconds"])
         if result["killed"]:
             sys.exit(f"the tests of {file} fail without a mutant: {result['by']}")
 
@@ -401,6 +418,7 @@ def run(wanted: list[Mutant], known: dict[Mutant, dict], jobs: int) -> None:
             sound(task, result)
     for task, result in forks.rest():
         sound(task, result)
+    forks.limit = max(LIMIT, 5 * slowest)
     for mutant in wanted:
         source, code = (ROOT / mutant.file).read_text(), mutant.code()
         if code == source:  # a number written otherwise
@@ -410,7 +428,6 @@ def run(wanted: list[Mutant], known: dict[Mutant, dict], jobs: int) -> None:
             note(done, dict(zip(("line", "change"), about)) | result)
     for (done, *about), result in forks.rest():
         note(done, dict(zip(("line", "change"), about)) | result)
-    forks.folder.rmdir()
 
 
 if __name__ == "__main__":
