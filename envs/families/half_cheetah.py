@@ -3,6 +3,7 @@
     env = make("HalfCheetahDir", 800)                             # Gymnasium's robot, 0.05 s a step, H = 100, as ProMP
     env = make("HalfCheetahVel", 800, max_velocity=7.0)           # [0, 7] m/s, as RoML
     env = make("HalfCheetahDir", 800, variant="maml")             # MAML 2017: 0.01 s a step, H = 200
+    env = make("HalfCheetahDir", 800, variant="varibad")          # VariBAD, RoML: the torso is observed
     env = make("HalfCheetahMass", 800)                            # body mass times 0.5 to 2
 
 Rewards are velocities, so returns of the two variants differ by far: in 100 steps the robot has 5 s or 1 s to run.
@@ -27,7 +28,7 @@ from .goal import checked_velocity, forward_or_backward, velocity
 from .gymnasium_robot import ASSETS, GymnasiumRobot
 from .planar_com import PlanarCom
 
-VARIANTS = ("gym", "maml")
+VARIANTS = ("gym", "maml", "varibad")
 CONTROL_COST = 0.05  # per squared unit of control, in every published variant
 TOTAL_MASS = 14.0  # kg, the MJCF's settotalmass
 
@@ -55,6 +56,7 @@ class HalfCheetah(GymnasiumRobot):
     reset noise U(-0.1, 0.1) and 0.1 N(0, 1); the velocity is the mean one of the root over the step.
     variant "maml": rllab's, as in MAML: 1 physics step, 20 observations (and the centre of mass), reset noise
     0.01 N(0, 1) and 0.1 N(0, 1); the velocity is that of the centre of mass, at the new state.
+    variant "varibad": VariBAD's and RoML's, which is "gym" with 20 observations (and the position of the torso).
     """
 
     frame_skip = 5
@@ -64,8 +66,10 @@ class HalfCheetah(GymnasiumRobot):
         if variant not in VARIANTS:
             raise ValueError(f"{self.name}: unknown variant {variant!r}" + nearest(variant, VARIANTS))
         self.variant = variant
+        if variant != "gym":
+            self.horizon = 200
         if variant == "maml":
-            self.frame_skip, self.horizon = 1, 200
+            self.frame_skip = 1
             self._com = PlanarCom(self.build(), "torso")
 
     def build(self) -> mujoco.MjModel:
@@ -73,11 +77,11 @@ class HalfCheetah(GymnasiumRobot):
 
     def reset_state(self, rngs: Sequence[np.random.Generator], qpos: np.ndarray, qvel: np.ndarray) -> None:
         position, velocity = np.empty_like(qpos), np.empty_like(qvel)
-        draw_position = np.random.Generator.random if self.variant == "gym" else np.random.Generator.standard_normal
+        draw_position = np.random.Generator.standard_normal if self.variant == "maml" else np.random.Generator.random
         for rng, p, v in zip(rngs, position, velocity, strict=True):
             draw_position(rng, out=p)
             rng.standard_normal(out=v)
-        qpos += 0.2 * position - 0.1 if self.variant == "gym" else 0.01 * position
+        qpos += 0.01 * position if self.variant == "maml" else 0.2 * position - 0.1
         qvel += 0.1 * velocity
 
     def derive(self, sim: Simulator) -> tuple[Array, Array] | None:
@@ -85,15 +89,20 @@ class HalfCheetah(GymnasiumRobot):
         return self._com(sim.bind("qpos"), sim.bind("qvel")) if self.variant == "maml" else None
 
     def observe(self, sim: Simulator, derived: tuple[Array, Array] | None) -> Array:
-        qpos, centre = sim.bind("qpos"), [] if derived is None else [derived[0]]
-        return namespace(qpos).concat([qpos[:, 1:], sim.bind("qvel"), *centre], axis=1)
+        qpos, more = sim.bind("qpos"), [] if derived is None else [derived[0]]
+        xp = namespace(qpos)
+        if self.variant == "varibad":
+            x, y, z = sim.model.body("torso").pos.tolist()
+            more = [xp.stack([x + qpos[:, 0], full(qpos, y), z + qpos[:, 1]], axis=1)]
+        return xp.concat([qpos[:, 1:], sim.bind("qvel"), *more], axis=1)
 
     def observation_names(self) -> tuple[Observed, ...]:
         model = self.build()
         torso = model.body("torso").id
-        centre = (Observed(f"centre of mass {axis}", "m", "body torso", f"subtree_com[{torso}, {i}]")
-                  for i, axis in enumerate("xyz"))
-        return (*positions(model, skip=1), *velocities(model), *(centre if self.variant == "maml" else ()))
+        centre = [Observed(f"centre of mass {axis}", "m", "body torso", f"subtree_com[{torso}, {i}]")
+                  for i, axis in enumerate("xyz")]  # fmt: skip
+        more = {"gym": (), "maml": centre, "varibad": of_point(model, "torso")}[self.variant]
+        return (*positions(model, skip=1), *velocities(model), *more)
 
     def forward_velocity(self, sim: Simulator, derived, qpos_before: Array) -> Array:
         """Velocity along x in m/s, (N,)."""
@@ -129,7 +138,7 @@ class HalfCheetahVel(HalfCheetah):
 
     def __init__(self, variant: str = "gym", max_velocity: float | None = None):
         super().__init__(variant)
-        top = {"gym": 3.0, "maml": 2.0}[variant] if max_velocity is None else max_velocity
+        top = {"maml": 2.0}.get(variant, 3.0) if max_velocity is None else max_velocity
         self.space = TaskSpace(self.name, (velocity(checked_velocity(self.name, "max_velocity", top)),))
 
     def reward_terms(self, sim, derived, qpos_before, ctrl, values):
@@ -140,27 +149,22 @@ class HalfCheetahVel(HalfCheetah):
 class HalfCheetahMass(HalfCheetah):
     """Run forward with another mass: r = vx - 0.05 * sum(a^2) + height of the root above its rest (m).
 
-    mass_scale multiplies the mass and inertia of every body and the radius of its geoms, as in RoML. 20 observations:
-    those of Gymnasium's HalfCheetah and the position of the torso.
+    mass_scale multiplies the mass and inertia of every body and the radius of its geoms. 20 observations: those of
+    Gymnasium's HalfCheetah and the position of the torso. published=True: inertias stay as they are, as in RoML's code.
     """
 
     name = "HalfCheetahMass"
-    space = TaskSpace(name, (
-        Parameter("mass_scale", "1", "factor on body masses, inertias and geom radii", 1.0, "log_uniform", 0.5, 2.0,
-                  extrapolation=((2.0**-1.5, 0.5), (2.0, 2.0**1.5)), writes=(Write("mass"), Write("radius"))),
-    ))
 
-    def __init__(self):
-        super().__init__("gym")
+    def __init__(self, published: bool = False):
+        super().__init__("varibad")
+        self.published = bool(published)
+        self.space = TaskSpace(self.name, (
+            Parameter("mass_scale", "1", "factor on body masses, inertias and geom radii", 1.0, "log_uniform", 0.5, 2.0,
+                      extrapolation=((2.0**-1.5, 0.5), (2.0, 2.0**1.5)), writes=(self.scaled_mass(), Write("radius"))),
+        ))  # fmt: skip
 
-    def observe(self, sim: Simulator, derived: None) -> Array:
-        qpos = sim.bind("qpos")
-        xp, (x, y, z) = namespace(qpos), sim.model.body("torso").pos.tolist()
-        torso = xp.stack([x + qpos[:, 0], full(qpos, y), z + qpos[:, 1]], axis=1)
-        return xp.concat([qpos[:, 1:], sim.bind("qvel"), torso], axis=1)
-
-    def observation_names(self) -> tuple[Observed, ...]:
-        return (*super().observation_names(), *of_point(self.build(), "torso"))
+    def scaled_mass(self) -> Write:
+        return Write("mass_only" if self.published else "mass")
 
     def reward_terms(self, sim, derived, qpos_before, ctrl, values):
         return {

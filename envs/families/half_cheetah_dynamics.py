@@ -38,17 +38,17 @@ class HalfCheetahBody(HalfCheetahMass):
     """Run forward with another mass, joint damping and length of the head; else as HalfCheetahMass.
 
     The mass and inertia of the torso follow the length of the head. published=True: they do not, as in RoML's code, so
-    that the length changes nothing unless the robot falls on its head.
+    that the length changes nothing unless the robot falls on its head; nor do inertias follow masses.
     """
 
     name = "HalfCheetahBody"
 
     def __init__(self, published: bool = False):
-        super().__init__()
-        self.published = bool(published)
+        super().__init__(published)
         length = "half_length" if published else "geom_length"
+        mass = "factor on body masses, inertias and geom radii"
         self.space = TaskSpace(self.name, (
-            _doubling("mass_scale", "factor on body masses, inertias and geom radii", (Write("mass"), Write("radius"))),
+            _doubling("mass_scale", mass, (self.scaled_mass(), Write("radius"))),
             _doubling("damping_scale", "factor on the damping of every joint", Write("damping")),
             _doubling("head_scale", "factor on the length of the head", Write(length, "head")),
         ))

@@ -10,7 +10,8 @@ from metarl.envs.family import endless
 
 N, STEPS = 5, 12
 OPTIONS = [
-    ("HalfCheetahDir", {"variant": "maml"}), ("AntVel", {"contact_forces": True}), ("AntDir", {"published": "varibad"}),
+    ("HalfCheetahDir", {"variant": "maml"}), ("HalfCheetahVel", {"variant": "varibad"}),
+    ("AntVel", {"contact_forces": True}), ("AntDir", {"published": "varibad"}),
     ("HumanoidDir", {"contact_forces": True}), ("ReacherGoal", {"goal_visible": True}),
     ("PusherGoal", {"goal_visible": True}), ("SwimmerVel", {"published": "promp"}),
 ]

@@ -67,11 +67,41 @@ def test_loading_the_model_leaves_no_trace(tmp_path, monkeypatch, capfd, recwarn
         ("HalfCheetahMass", {}, 200, 0.05, 20),
         ("HalfCheetahDir", {"variant": "maml"}, 200, 0.01, 20),
         ("HalfCheetahVel", {"variant": "maml"}, 200, 0.01, 20),
+        ("HalfCheetahDir", {"variant": "varibad"}, 200, 0.05, 20),
+        ("HalfCheetahVel", {"variant": "varibad", "max_velocity": 7.0}, 200, 0.05, 20),
     ],
 )
 def test_published_definitions(name, options, horizon, dt, size):
     env = make(name, 1, **options)
     assert (env.horizon, env.dt, env.single_observation_space.shape) == (horizon, pytest.approx(dt), (size,))
+
+
+def test_varibads_robot_is_gymnasiums_and_the_torso_is_observed():
+    stock, varibad = (make("HalfCheetahDir", 3, variant=v, horizon=200, num_threads=1) for v in ("gym", "varibad"))
+    seen, more = (env.reset(seed=0)[0] for env in (stock, varibad))
+    for action in np.random.default_rng(0).uniform(-1, 1, (30, 3, 6)):
+        np.testing.assert_array_equal(more[:, :17], seen)
+        for i in range(3):
+            data = varibad.data_of(i)
+            mujoco.mj_kinematics(varibad.model, data)
+            np.testing.assert_allclose(more[i, 17:], data.body("torso").xpos, atol=1e-12)
+        (seen, reward, *_), (more, same, *_) = stock.step(action), varibad.step(action)
+        np.testing.assert_array_equal(reward, same)
+    assert [o.name for o in varibad.family.observation_names()[17:]] == [
+        o.name for o in make_family("HalfCheetahMass").observation_names()[17:]
+    ]
+
+
+def test_the_published_mass_leaves_inertias():
+    ours, published = (make("HalfCheetahMass", 2, published=p) for p in (False, True))
+    stock = ours.family.build()
+    for env, factor in ((ours, 2.0), (published, 1.0)):
+        env.reset(seed=0, options={"tasks": env.space.tasks(mass_scale=[1.0, 2.0])})
+        heavy = env.model_of(1)
+        np.testing.assert_allclose(heavy.body_mass, 2 * stock.body_mass)
+        np.testing.assert_allclose(heavy.body_inertia, factor * stock.body_inertia)
+        np.testing.assert_allclose(heavy.geom_size[1:, 0], 0.092)
+    assert published.space.names == ours.space.names
 
 
 def test_velocity_ranges():

@@ -28,8 +28,7 @@ def edited(family, task: np.ndarray) -> mujoco.MjModel:
     model = family.build()
     if family.name == "HalfCheetahBody":
         for body in range(1, model.nbody):
-            model.body_mass[body] *= task[0]
-            model.body_inertia[body] *= task[0]
+            model.body_mass[body] *= task[0]  # as published: the inertia stays
         for geom in range(1, model.ngeom):
             model.geom_size[geom, 0] *= task[0]
         model.geom("head").size[1] *= task[2]
@@ -147,6 +146,9 @@ def test_the_published_body_has_a_longer_head_of_no_more_mass():
     np.testing.assert_array_equal(long.body_mass, short.body_mass)
     np.testing.assert_array_equal(long.body_inertia, short.body_inertia)
     assert long.geom("head").size[1] == 0.15 * 1.9
+    env.reset(seed=0, options={"tasks": env.space.tasks(mass_scale=[1.0, 1.9])})
+    np.testing.assert_allclose(env.model_of(1).body_mass, 1.9 * short.body_mass)
+    np.testing.assert_array_equal(env.model_of(1).body_inertia, short.body_inertia)
     with pytest.raises(ValueError, match="HalfCheetahBody: no effect on the trajectory of head_scale"):
         assert_effective(HalfCheetahBody(published=True), steps=50)
 
