@@ -84,7 +84,7 @@ def test_there_is_one_of_each_kind():
         "promp", "maml-trpo", "rl2", "reptile", "scratch", "random",
     }
     memories = {config.algorithm.memory for config in configs if config.algorithm.name == "rl2"}
-    assert memories == {"gru", "lstm", "transformer", "hebbian", "neuromodulated", "one_step"}  # then called "none"
+    assert memories == {"gru", "lstm", "transformer", "hebbian", "neuromodulated", "none", "one_step"}
     assert {config.inner.sb3.algorithm for config in configs} == {None, "PPO", "RecurrentPPO", "SAC"}
 
 
@@ -102,6 +102,10 @@ def test_its_folder_is_read(golden):
     run, written = open_run(golden), yaml.safe_load((golden / "config.yaml").read_text())
     assert len(run.metrics()) == 3 == run.checkpoint().iteration
     assert len(run.tasks("held_out")) == 6
+    if "revision" in written:
+        assert run.config.revision == written["revision"] == 2
+        return
+    assert run.config.revision == 1
     assert run.config.policy.normalize_observations is written["policy"]["normalise_observations"]
     for old, new in OLD_NAMES[written["algorithm"]["name"]].items():
         assert getattr(run.config.algorithm, new) == written["algorithm"][old]
