@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import mujoco
 import numpy as np
 import onnx
 import pytest
@@ -33,6 +34,7 @@ from metarl.algorithms.rl2_config import RL2Config
 from metarl.algorithms.sampling import collect
 from metarl.config import Config, EnvConfig, EvaluationConfig, InnerConfig, PolicyConfig, SB3Config, WandbConfig
 from metarl.envs import make
+from metarl.export.metadata import _actuator
 from metarl.export.onnx import Scaling, _session, export_run, largest_difference, policy_graph
 from metarl.runs import checkpoint
 from metarl.runs import run as runs
@@ -337,6 +339,41 @@ def test_the_file_says_what_must_be_known(run, policy):
         re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", DOCUMENTATION.partition("What goes")[2], re.M)))
     )
     assert told == set(about)
+
+
+ACTUATORS = [
+    ("<motor joint='a' gear='5'/>", [("motor", "5 N m")]),
+    ("<position joint='a' kp='3' kv='.5' forcerange='-2 4' gear='10'/>", [("servo", "rad")]),
+    ("<velocity joint='a' kv='4'/>", [("servo", "rad/s")]),
+    ("<intvelocity joint='a' kp='5'/>", [("servo", "rad/s")]),
+    ("<damper joint='a' kv='2' ctrlrange='0 1'/>", [("damper", "2 N m s/rad")]),
+    ("<cylinder joint='s' area='2'/>", [("cylinder", "Pa")]),
+    ("<general joint='s' gainprm='80' biastype='affine' biasprm='0 -100 -10'/>", [("servo", "0.8 m")]),
+    ("<general joint='a' gainprm='2' biastype='affine' biasprm='1 0 -80'/>", [("servo", "0.025 rad/s")]),
+    ("<general joint='a' dyntype='integrator' gainprm='3'/>", [("motor", "3 N m/s")]),
+    ("<pid joint='a' input='pos' kp='3'/>", [("servo", "rad")]),
+    ("<pid joint='s' input='pos vel ff' kp='3'/>", [("servo", "m"), ("servo", "m/s"), ("motor", "1 N")]),
+    ("<dcmotor joint='a' resistance='1' motorconst='1'/>", [("dcmotor", "V")]),
+    ("<muscle joint='l'/>", [("muscle", "1")]),
+    ("<position tendon='t' kp='3'/>", [("servo", "m")]),
+    ("<motor site='p' gear='0 0 1 0 0 0'/>", [(None, None)]),
+]
+
+
+@pytest.mark.parametrize(("actuator", "expected"), ACTUATORS, ids=[text.split()[0][1:] for text, _ in ACTUATORS])
+def test_the_unit_of_a_control_is_what_mujoco_takes_it_for(actuator, expected):
+    mjcf = """<mujoco><worldbody><site name="q"/><body><joint name="a"/><geom size=".1"/><site name="p"/>
+      <body><joint name="s" type="slide"/><geom size=".1"/></body>
+      <body pos="1 0 0"><joint name="l" range="-50 50"/><geom size=".1" pos=".3 0 0"/></body></body></worldbody>
+      <tendon><spatial name="t"><site site="p"/><site site="q"/></spatial></tendon>
+      <actuator>{}</actuator></mujoco>"""
+    model = mujoco.MjModel.from_xml_string(mjcf.format(actuator))
+    told = [_actuator(model, i, -1.0, 1.0) for i in range(model.nu)]
+    assert [(one.get("kind"), one.get("unit")) for one in told] == expected
+    if "kv='.5'" in actuator:  # gains and limits are at the joint, behind the gear
+        gains = {"kp": 300.0, "kd": 50.0, "force_limit": [-20.0, 40.0]}
+        about = {"name": "", "low": -1.0, "high": 1.0, "joint": "a", "kind": "servo", "unit": "rad", "gear": 10.0}
+        assert told[0] == about | gains
 
 
 @pytest.mark.slow
