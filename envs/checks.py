@@ -9,6 +9,7 @@ import numpy as np
 
 from .batch_env import BatchEnv
 from .family import Family, endless
+from .idle import reason
 from .parameter import Parameter
 
 _MOST_VALUES = 12  # of one parameter that are tried
@@ -37,7 +38,7 @@ def effects(family: Family, *, steps: int | None = None, backgrounds: int = 3, s
         for value in (space.parameters[column].default, *values):
             blocks.append(base.copy())
             blocks[-1][:, column] = value
-    tasks = np.concatenate(blocks)
+    tasks, changed = np.concatenate(blocks), np.array(partner) != np.arange(len(blocks))
     n = len(tasks)
     env = BatchEnv(endless(family), n, autoreset_mode="Disabled", horizon=2**31)
     env.reset(seed=[seed] * n, options={"tasks": space.tasks(**dict(zip(space.names, tasks.T, strict=True)))})
@@ -52,6 +53,8 @@ def effects(family: Family, *, steps: int | None = None, backgrounds: int = 3, s
         other = seen[partner]
         differs = ((seen != other) & ~(np.isnan(seen) & np.isnan(other))).any(axis=2).ravel()
         first[differs & np.isnan(first)] = step
+        if not np.isnan(first.reshape(len(blocks), backgrounds)[changed]).all(axis=1).any():
+            break  # every value made a difference somewhere, and no other one could be earlier
     env.close()
     earliest = np.fmin.reduce(first.reshape(len(blocks), backgrounds), axis=1)
     starts = np.cumsum([1 + len(values) for values in tried])[:-1]
@@ -71,7 +74,8 @@ def assert_effective(family: Family, **settings) -> None:
         without = found[np.isnan(found[:, 1]), 0]
         if len(without) and (not p.continuous or len(without) == len(found)):
             at = "" if len(without) == len(found) else " at " + ", ".join(f"{v:g}" for v in without)
-            idle.append(p.name + at)
+            why = reason(family, p)
+            idle.append(p.name + at + (f" ({why})" if why else ""))
     if idle:
         raise ValueError(
             f"{family.name}: no effect on the trajectory of {'; '.join(idle)}; check which element and quantity the"

@@ -92,6 +92,14 @@ class TaskVectorEnv(Autoreset):
         """Simulation i's state as an MjData; mj_forward with model_of(i) computes what derives from it."""
         raise NotImplementedError
 
+    def shown_model(self, i: int) -> mujoco.MjModel:
+        """model_of(i) as a new copy, with its mocap bodies where they are: for pictures of its positions alone."""
+        model, data = self.model_of(i), self.data_of(i)
+        for body in np.flatnonzero(model.body_mocapid >= 0):
+            model.body_pos[body] = data.mocap_pos[model.body_mocapid[body]]
+            model.body_quat[body] = data.mocap_quat[model.body_mocapid[body]]
+        return model
+
     def set_tasks(self, tasks: Tasks) -> None:
         """Give simulation i the task tasks[i] from its next reset on.
 

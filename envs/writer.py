@@ -70,6 +70,17 @@ class Writer:
         self._fields = _fields(self._steps)
 
     @property
+    def written(self) -> list[tuple[Write, np.ndarray]]:
+        """What is written, and to which elements."""
+        return [(step.write, step.elements) for step in self._steps]
+
+    def fields(self, values: np.ndarray) -> FieldRows:
+        """The fields of the model in tasks values (n, D), (n, ...) each."""
+        fields = FieldRows(self._model, self._fields, len(values))
+        _change(self._steps, fields, values)
+        return fields
+
+    @property
     def moved_inertias(self) -> list[int]:
         """Bodies whose centre of mass or axes of inertia it moves."""
         bodies: set[int] = set()
@@ -84,8 +95,7 @@ class Writer:
         """Write tasks values (n, D) into simulations ids (n,)."""
         if not self._steps:
             return
-        fields = FieldRows(sim.model, self._fields, len(ids))
-        _change(self._steps, fields, values)
+        fields = self.fields(values)
         self._check_masses(fields)
         for name, array in fields.items():
             sim.expand(name)[ids] = array

@@ -309,14 +309,18 @@ def doctor() -> None:
 def check(
     subject: Annotated[str, typer.Argument(metavar="FILE|FAMILY", help="A robot's YAML file or folder, or a family.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the picture.")] = Path("check"),
+    picture: Annotated[bool, typer.Option(help="Draw the first second of some tasks.")] = True,
     as_json: AsJson = False,
 ) -> None:
     """Examine a robot before it is trained on."""
     with _stdout_for_json(as_json):
-        from metarl.robot_check.examination import check as examine
-        from metarl.robot_check.report import print_report
+        from rich.console import Console
 
-        result = examine(subject, out)
+        with Console(stderr=True).status("loading") as status:  # shown on a terminal only
+            from metarl.robot_check.examination import check as examine
+            from metarl.robot_check.report import print_report
+
+            result = examine(subject, out if picture else None, progress=lambda doing: status.update(doing))
     _report(result, print_report, as_json)
     if result["errors"]:
         raise typer.Exit(1)

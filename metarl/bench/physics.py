@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from metarl.envs import BatchEnv, MixedEnv
+from metarl.envs.divergence import quiet
 from metarl.util.rng import stream
 
 
@@ -68,11 +69,12 @@ def replay(env: BatchEnv, recording: Recording) -> float:
     """Seconds that the physics alone takes from the same states under the same controls."""
     batch, family = env.batch, env.family
     batch.state[:] = recording.initial
-    start = time.perf_counter()
-    for control, ids in recording.steps:
-        family.command(batch, control, ids)
-        batch.step(ids, nstep=family.frame_skip)
-    return time.perf_counter() - start
+    with quiet():
+        start = time.perf_counter()
+        for control, ids in recording.steps:
+            family.command(batch, control, ids)
+            batch.step(ids, nstep=family.frame_skip)
+        return time.perf_counter() - start
 
 
 def parts_of(env: BatchEnv | MixedEnv) -> list[BatchEnv]:

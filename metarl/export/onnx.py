@@ -27,9 +27,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from metarl.agents import Adapter
+from metarl.algorithms.episode import episode
 from metarl.algorithms.learners import make_env
 from metarl.algorithms.restore import load_adapter
-from metarl.algorithms.sampling import collect, episode
+from metarl.algorithms.sampling import collect
 from metarl.envs import BatchEnv, Tasks
 from metarl.evaluation.evaluate import tasks_from_file
 from metarl.export.metadata import describe

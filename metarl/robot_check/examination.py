@@ -10,14 +10,16 @@ episodes that end at once whatever is done. A warning is what may be meant so. W
 check can tell; that no action changes anything in it, it can.
 """
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, cast
 
+import mujoco
 import numpy as np
 from gymnasium.vector import AutoresetMode
+from mujoco.batch import SimulationError
 
-from metarl.algorithms.baselines import RandomAdapter
-from metarl.algorithms.sampling import episode
+from metarl.algorithms.episode import episode
 from metarl.bench.physics import steps_vs_physics
 from metarl.envs import FAMILIES, BatchEnv, Family, OwnRobot, Tasks, make_family
 from metarl.envs.actuators import controls
@@ -27,39 +29,50 @@ from metarl.robot_check.report import draw_start
 from metarl.util.errors import UserError
 from metarl.util.optional import MissingExtra
 from metarl.util.rng import stream
-from metarl.util.text import nearest
+from metarl.util.text import nearest, one_line
 
 TASKS, BEYOND = 32, 8  # of training and of extrapolation, with an episode of each agent in each
 MOST_STEPS = 500  # of an episode that are tried
 SIMULATIONS = 200  # for the throughput
 AT_ONCE = 3  # steps
+_FULL = {mujoco.mjtWarning.mjWARN_CONTACTFULL: "contacts", mujoco.mjtWarning.mjWARN_CNSTRFULL: "constraints"}
 
 
-def check(subject: str | Path | Family, pictures: Path | None = None, seconds: float = 0.3) -> dict[str, Any]:
+def check(
+    subject: str | Path | Family,
+    pictures: Path | None = None,
+    seconds: float = 0.15,
+    progress: Callable[[str], None] = lambda doing: None,
+) -> dict[str, Any]:
     """Examine a robot's file or folder, or a family.
 
     Args:
         subject: the file, the folder, the name of a shipped family, or a family.
         pictures: the folder for a PNG; none is drawn if None.
-        seconds: that each of four measurements of the throughput takes, twice.
+        seconds: that each of three measurements of the throughput takes, twice.
+        progress: is told what is done from now on.
     """
+    progress("compiling the robot")
     family = subject if isinstance(subject, Family) else find_family(str(subject))
     subject = family.name if isinstance(subject, Family) else str(subject)
     errors: list[str] = []
     warnings: list[str] = []
     try:
         env, tasks = _environment(family)
+        progress(f"an agent that does nothing and one that acts at random, in {len(tasks)} tasks")
         random = np.random.default_rng(stream(0, "check", 1))
         agents = {name: _episodes(env, tasks, noise) for name, noise in (("zero", None), ("random", random))}
+        errors += _physical(env, tasks)
+        progress("what each parameter changes")
+        errors += _effective(family)
     except MissingExtra as error:
         raise UserError(str(error)) from error
-    except ValueError as error:  # a reward that is not a number, a mass that is not positive
-        return {"name": family.name, "subject": subject, "errors": [str(error)], "warnings": []}
-    errors += _physical(env, tasks)
-    errors += _effective(family)
+    except (ValueError, SimulationError) as error:  # a reward that is not a number, a mass that is not positive
+        return {"name": family.name, "subject": subject, "errors": [*errors, one_line(str(error))], "warnings": []}
     _judge(env, tasks, agents, errors, warnings)
+    progress("throughput")
     speed_env = BatchEnv(endless(family), SIMULATIONS, horizon=2**31, autoreset_mode=AutoresetMode.DISABLED)
-    ratio, speed = steps_vs_physics(speed_env, rounds=3, seconds=seconds)
+    ratio, speed = steps_vs_physics(speed_env, rounds=2, seconds=seconds)
     result = {
         "name": family.name,
         "subject": subject,
@@ -73,6 +86,7 @@ def check(subject: str | Path | Family, pictures: Path | None = None, seconds: f
         "pictures": None,
     }
     if pictures is not None:
+        progress("drawing the first second")
         result["pictures"] = draw_start(env, tasks, agents["random"], pictures, warnings)
     return result | {"errors": errors, "warnings": warnings}
 
@@ -107,7 +121,7 @@ def _environment(family: Family) -> tuple[BatchEnv, Tasks]:
 def _episodes(env: BatchEnv, tasks: Tasks, noise: np.random.Generator | None) -> dict[str, np.ndarray]:
     """One episode in each task, of random actions or, without noise, of none: (T, N, ...) arrays, NaN after its end."""
     observations, _ = env.reset(seed=stream(0, "check", 2), options={"tasks": tasks})
-    agent = RandomAdapter(env.single_action_space.low, env.single_action_space.high)
+    agent = cast(Any, _Agent(env.single_action_space.low, env.single_action_space.high))
     seen: dict[str, list] = {"reward": [], "terms": [], "observation": [], "poses": [env.batch.bind("qpos").copy()]}
     length, ended, diverged = np.zeros(len(tasks), int), np.zeros(len(tasks), bool), np.zeros(len(tasks), bool)
     for step in episode(env, agent, None, 1, observations, noise):
@@ -123,6 +137,26 @@ def _episodes(env: BatchEnv, tasks: Tasks, noise: np.random.Generator | None) ->
     return {name: np.array(values) for name, values in seen.items()} | {
         "names": np.array(list(terms)), "length": length, "diverged": diverged, "ended": ended,
     }  # fmt: skip
+
+
+class _Decision(NamedTuple):
+    actions: np.ndarray
+    state: None = None
+
+
+class _Agent:
+    """Acts evenly between low and high (A,), or in the middle; as `metarl.algorithms.baselines`, without PyTorch."""
+
+    def __init__(self, low: np.ndarray, high: np.ndarray):
+        self.low, self.high = low, high
+
+    def act(self, state: None, observations: np.ndarray, rng: np.random.Generator | None) -> _Decision:
+        shape = (*observations.shape[:2], len(self.low))
+        share = np.full(shape, 0.5, np.float32) if rng is None else rng.random(shape, np.float32)
+        return _Decision(self.low + (self.high - self.low) * share)
+
+    def observe(self, state: None, rewards: np.ndarray, ended: np.ndarray) -> None:
+        return None
 
 
 def _summary(seen: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -159,14 +193,21 @@ def _judge(
     env: BatchEnv, tasks: Tasks, agents: dict[str, dict[str, np.ndarray]], errors: list[str], warnings: list[str]
 ) -> None:
     """What the episodes say about the reward, the ends of episodes and the physics."""
+    full = [name for kind, name in _FULL.items() if env.batch.warning[:, int(kind), 1].any()]
+    if full:
+        errors.append(f"more {' and '.join(full)} than the memory of a simulation holds, and those are left out: raise"
+                      " `<size memory>` in the MJCF, or use fewer geoms that can touch")
     beyond = env.space.split_of(tasks) == "extrapolation"
+    calm = not agents["zero"]["diverged"].any()
     for name, seen in agents.items():
         for where, of, into in (("training tasks", ~beyond, errors), ("extrapolation tasks", beyond, warnings)):
             if seen["diverged"][of].any():
                 first = tasks.describe(int(np.flatnonzero(seen["diverged"] & of)[0]))
                 count = seen["diverged"][of].sum()
+                slower = "the time step smaller or the ranges narrower"
+                advice = f"actions smaller (control.action_range, control.scale or limit), {slower}"
                 into.append(f"physics broke down under the {name} agent in {count} of {of.sum()} {where}, first in"
-                            f" {first}; make the time step smaller or the ranges narrower")
+                            f" {first}; make {advice if name == 'random' and calm else slower}")
     lengths = [np.median(seen["length"]) for seen in agents.values()]
     if max(lengths) <= AT_ONCE < env.horizon:
         errors.append(f"episodes end at once: after {lengths[0]:g} steps (median) with no action and {lengths[1]:g}"

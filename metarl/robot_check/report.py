@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.table import Table
 
 from metarl.envs import BatchEnv, Tasks
-from metarl.visual.replay import with_mocap
 from metarl.visual.stills import write_stills
 from metarl.visual.video import ADVICE, VideoError, find_backend
 
@@ -68,7 +67,7 @@ def draw_start(
     moments = np.unique(np.linspace(0, min(last, round(1.0 / env.dt)), COLUMNS).astype(int))
     qpos = seen["poses"][moments][:, :ROWS].swapaxes(0, 1)
     env.reset(options={"tasks": tasks})
-    models = [with_mocap(env.model_of(i), env.data_of(i)) for i in range(ROWS)]
+    models = [env.shown_model(i) for i in range(ROWS)]
     span = f"{moments[0] * env.dt:.2f} to {moments[-1] * env.dt:.2f} s"
     texts = [f"{span}   {tasks.describe(i)}" for i in range(ROWS)]
     try:

@@ -20,7 +20,8 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from metarl.agents import Adapter
-from metarl.algorithms.sampling import collect, episode
+from metarl.algorithms.episode import episode
+from metarl.algorithms.sampling import collect
 from metarl.envs import BatchEnv, Tasks
 from metarl.envs.actuators import robot_body
 from metarl.evaluation.statistics import format_number
@@ -151,7 +152,7 @@ def record(
     shown = [_episode(env, adapter, state, seed, deterministic) for state in (before, after)]
     states, rewards, lengths = (np.stack(parts) for parts in zip(*shown, strict=True))
     env.reset(seed=stream(seed, "replay", SHOWN))
-    models = tuple(with_mocap(env.model_of(i), env.data_of(i)) for i in range(len(tasks)))
+    models = tuple(env.shown_model(i) for i in range(len(tasks)))
     end, nq = int(lengths.max()), max(model.nq for model in models)
     return Replay(
         tasks=tasks,
@@ -166,14 +167,6 @@ def record(
         deterministic=deterministic,
         pooled=adapter.shares_experience,
     )
-
-
-def with_mocap(model: mujoco.MjModel, data: mujoco.MjData) -> mujoco.MjModel:
-    """The model, with its mocap bodies where a simulation has them: a keyframe may say where, positions do not."""
-    for body in np.flatnonzero(model.body_mocapid >= 0):
-        model.body_pos[body] = data.mocap_pos[model.body_mocapid[body]]
-        model.body_quat[body] = data.mocap_quat[model.body_mocapid[body]]
-    return model
 
 
 def _episode(

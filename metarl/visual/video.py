@@ -18,12 +18,15 @@ import sys
 import tempfile
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import mujoco
 import numpy as np
 
 from metarl.util.signals import signals_after
-from metarl.visual.replay import Replay
+
+if TYPE_CHECKING:
+    from metarl.visual.replay import Replay
 
 ADVICE = "no MP4 replay: no OpenGL found; on Debian `apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri` brings it"
 SECONDS_TO_PROBE, SECONDS_TO_DRAW = 60, 600

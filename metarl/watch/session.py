@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 
 from metarl.agents import Adapter, Decision
+from metarl.algorithms.episode import Step, episode
 from metarl.algorithms.learners import make_env
 from metarl.algorithms.restore import load_adapter
-from metarl.algorithms.sampling import Step, collect, episode
+from metarl.algorithms.sampling import collect
 from metarl.envs import Tasks
 from metarl.runs.run import Run
 from metarl.util.errors import UserError

@@ -7,6 +7,7 @@ from mujoco.batch import Batch
 
 from metarl.envs import BatchEnv, Family, Parameter, TaskSpace, Write
 from metarl.envs.actuators import fix_muscle_forces, robot_body
+from metarl.envs.checks import assert_effective
 from metarl.envs.own_robot.robot import OwnRobot
 from metarl.envs.writer import Writer
 
@@ -267,3 +268,34 @@ def test_a_robot_that_may_sleep_is_a_loop_of_single_simulations(tmp_path):
             mujoco.mj_step(env.model, data, nstep=env.family.frame_skip)
             slept += int(data.ntree_awake < env.model.ntree)
     assert slept
+
+
+FOOT = "<body name='foot' pos='0 0 .1'><freejoint/><geom name='foot' size='.1' {foot}/></body>" \
+       "<geom name='floor' type='plane' size='5 5 .1' {floor}/>" + LINK.format("a", "")  # fmt: skip
+PAIR = "<contact><pair geom1='foot' geom2='floor'/></contact>"
+
+
+@pytest.mark.parametrize(
+    ("foot", "floor", "rest", "quantity", "more", "expected"),
+    [
+        ("", "priority='1'", "", "friction", {}, "geom 'floor' has a higher priority, and decides"),
+        ("", "", PAIR, "friction", {}, "its contacts are explicit ones (<contact><pair>), which have their own: write"
+         " pair_friction"),
+        ("", "friction='9'", "", "friction", {"high": 1}, "of two touching geoms the larger friction counts, that of"
+         " geom 'floor'"),
+        ("condim='3'", "condim='3'", "", "rolling_friction", {}, "its contacts have condim 3, and it needs 6"),
+        ("contype='0' conaffinity='0'", "", "", "friction", {}, "geom 'foot' can touch nothing: contype and conaffinity"
+         " are 0"),
+        ("", "contype='0' conaffinity='0'", "", "friction", {}, "geom 'foot' touched nothing under random actions"),
+        ("", "", "", "mass", {"elements": "world"}, "body 'world' is fixed to the world"),
+        ("", "", "", "damping", {"elements": "a"}, "dof_damping stays what it is: a factor on 0 is 0, use mode add or"
+         " set"),
+    ],
+)  # fmt: skip
+def test_why_a_parameter_does_nothing(tmp_path, foot, floor, rest, quantity, more, expected):
+    p = parameter(quantity, 0.5, more.get("high", 2), elements=more.get("elements", "foot"))
+    path = small(tmp_path, FOOT.format(foot=foot, floor=floor), rest + MOTOR, parameters=GOAL | {"p": p})
+    with pytest.raises(ValueError) as refusal:
+        assert_effective(OwnRobot(path), steps=20)
+    start = f"Small: no effect on the trajectory of p ({expected}); check which element"
+    assert str(refusal.value).startswith(start), str(refusal.value)

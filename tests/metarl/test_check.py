@@ -86,7 +86,8 @@ STIFF = {"spring": {"default": 0, "low": 0, "high": 1e9, "writes": {"quantity": 
 @pytest.mark.parametrize(
     ("changes", "error"),
     [
-        ({"parameters": ROBOT["parameters"] | WIND}, "Pendulum: no effect on the trajectory of wind; check which"),
+        ({"parameters": ROBOT["parameters"] | WIND},
+         "Pendulum: no effect on the trajectory of wind (the medium has neither density nor viscosity (<option>)); ch"),
         ({"reward": {"a": {"signal": "constant", "weight": 2}}, "parameters": {"mass": ROBOT["parameters"]["mass"]}},
          "the reward is 2 in every step of every task: nothing can be learned from it"),
         ({"reward": {"up": {"signal": "body_position", "of": "post", "target": "angle", "weight": 1}}},
@@ -101,6 +102,42 @@ STIFF = {"spring": {"default": 0, "low": 0, "high": 1e9, "writes": {"quantity": 
 def test_what_makes_training_pointless_is_an_error(folder, changes, error):
     result = checked(folder, **changes)
     assert [line for line in result["errors"] if line.startswith(error)], result["errors"]
+
+
+WILD = MJCF.replace("<motor ", "<motor gear='1e6' ")
+
+
+@pytest.mark.slow
+def test_a_robot_that_breaks_down_under_random_actions_needs_smaller_ones_and_says_little(folder, tmp_path):
+    """What MuJoCo says of it stands neither on stderr nor in a file."""
+    (tmp_path / "pendulum.xml").write_text(WILD)
+    parameters = {"mass": ROBOT["parameters"]["mass"]}
+    path = robot(tmp_path, reward={"up": {"signal": "action", "weight": -1}}, parameters=parameters)
+    command = [sys.executable, "-m", "metarl.cli", "check", str(path), "--no-picture", "--json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr == ""
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["pendulum.xml", "robot.yaml"]
+    result = json.loads(done.stdout)
+    (line,) = [line for line in result["errors"] if line.startswith("physics broke down")]
+    assert "under the random agent in 33 of 33 training tasks" in line and result["agents"]["zero"]["diverged"] == 0
+    advice = "make actions smaller (control.action_range, control.scale or limit), the time step smaller or the ranges"
+    assert line.endswith(f"; {advice} narrower")
+
+
+def test_contacts_that_its_memory_does_not_hold_are_told(folder, tmp_path):
+    heap = "".join(f"<body pos='{i % 5 * .15} {i // 5 * .15} .1'><freejoint/><geom type='box' size='.1 .1 .1'/></body>"
+                   for i in range(25))  # fmt: skip
+    plane = "<size memory='300K'/><worldbody><geom type='plane' size='2 2 .1' pos='0 0 0'/>" + heap
+    (tmp_path / "pendulum.xml").write_text(MJCF.replace("<worldbody>", plane))
+    result = check(robot(tmp_path), seconds=0.01)
+    assert [line for line in result["errors"] if line.startswith("more contacts") and "<size memory>" in line]
+
+
+def test_it_says_what_it_does(folder):
+    said = []
+    check(robot(folder), seconds=0.01, progress=said.append)
+    assert said == ["compiling the robot", "an agent that does nothing and one that acts at random, in 41 tasks",
+                    "what each parameter changes", "throughput"]  # fmt: skip
 
 
 def test_what_may_be_meant_is_a_warning(folder):
