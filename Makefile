@@ -3,6 +3,7 @@
 # make quick: install, check, the quick tests: under a minute once installed
 # make mutants: changes the numerics in a thousand places and asks whether a test notices: hours; see CONTRIBUTING.md
 # make lint: ruff                       make install: what the others need          make clean: remove what they all made
+# make robots: metarl check on hundreds of robots from public packages (hours, and the network; not in CI)
 # make rendering, make browser: what the tests of MP4 replays and of pages need (as root on Debian; else said and left out)
 #
 # Everything is installed in $(VENV), once; make PYTHON=python3.12 takes another Python than python3.
@@ -15,7 +16,7 @@ STAMP := $(VENV)/.installed
 GL := libegl1 libegl-mesa0 libgl1-mesa-dri
 
 .DELETE_ON_ERROR:
-.PHONY: demo test quick lint mutants rendering browser install clean
+.PHONY: demo test quick lint mutants robots rendering browser install clean
 
 demo: RUN := $(RUN)
 demo: install
@@ -36,6 +37,9 @@ lint: install
 mutants: install
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt 'cosmic-ray>=8.7,<9'
 	OMP_NUM_THREADS=1 $(BIN)/python tests/mutants/run.py $(MUTANTS)
+
+robots: install
+	$(BIN)/python tests/other_robots/check.py
 
 # $(call debian,CONDITION,PACKAGES,WHAT IS LEFT OUT WITHOUT): installs Debian packages unless the condition holds
 define debian

