@@ -14,7 +14,6 @@ from functools import partial
 import mujoco
 import numpy as np
 
-from ..actuators import outputs
 from .inertia import inertia_matrix, principal, second_moments, stretched_inertia, volume_and_moments
 from .quantities import ADD, QUANTITIES, SCALE, Quantity
 
@@ -99,7 +98,8 @@ def _strength(fields, sims, elements, values, write):
 
 def _gear(fields, sims, elements, values, write):
     """Of an actuator with several outputs, of all of them."""
-    rows = np.concatenate([outputs(fields.model, int(i)) for i in elements] or [np.arange(0)])
+    first, count = fields.model.actuator_outadr[elements], fields.model.actuator_outnum[elements]
+    rows = np.concatenate([np.arange(0), *map(np.arange, first, first + count)])
     _plain(fields, sims, rows, values, write, name="actuator_gear")
 
 
