@@ -74,7 +74,7 @@ def assert_effective(family: Family, **settings) -> None:
         without = found[np.isnan(found[:, 1]), 0]
         if len(without) and (not p.continuous or len(without) == len(found)):
             at = "" if len(without) == len(found) else " at " + ", ".join(f"{v:g}" for v in without)
-            why = reason(family, p)
+            why = reason(family, p, without)
             idle.append(p.name + at + (f" ({why})" if why else ""))
     if idle:
         raise ValueError(

@@ -1,10 +1,10 @@
 """Why a parameter changes nothing: what MuJoCo knows of it.
 
-    reason(make_family("HopperRandParams"), parameter)    # "geom 'foot' touched nothing under random actions"
+    reason(make_family("HopperRandParams"), parameter, [0.5])    # "geom 'foot' touched nothing under random actions"
 """
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import mujoco
 import numpy as np
@@ -22,15 +22,17 @@ _OF_CONTACTS = {"friction": 3, "torsional_friction": 4, "rolling_friction": 6, "
 Contact = tuple[int, int, int]  # (geom, geom, condim)
 
 
-def reason(family: Family, parameter: Parameter) -> str:
-    """In a few words; empty if it is not known."""
+def reason(family: Family, parameter: Parameter, values: Collection[float]) -> str:
+    """Why values of a parameter do nothing, in a few words; empty if it is not known."""
     if not any(write.quantity in CHANGES for write in parameter.writes):
         return ""
     model, alone = family.build(), TaskSpace(family.space.family, (parameter,))
     writer, reasons = Writer(alone, model), []
-    for write, elements in writer.written:
+    for write, elements, pick in writer.written:
+        if pick is not None and pick not in values:
+            continue
         row = write.quantity_row
-        found = _of_elements(model, write.quantity, row, elements) or _of_values(model, writer, parameter, row)
+        found = _of_elements(model, write.quantity, row, elements) or _of_values(model, writer, values, row)
         if not found and write.quantity in _OF_CONTACTS:
             found = _of_contacts(model, write.quantity, elements, _contacts(family))
         reasons.append(found)
@@ -47,10 +49,9 @@ def _of_elements(model: mujoco.MjModel, quantity: str, row: Quantity, elements: 
     return ""
 
 
-def _of_values(model: mujoco.MjModel, writer: Writer, parameter: Parameter, row: Quantity) -> str:
+def _of_values(model: mujoco.MjModel, writer: Writer, values: Collection[float], row: Quantity) -> str:
     """Nothing is written that was not there: a factor on 0."""
-    values = [parameter.low, parameter.high] if parameter.continuous else parameter.choices
-    fields = writer.fields(np.array(values)[:, None])
+    fields = writer.fields(np.array([*values])[:, None])
     if all((fields[name] == field_of(model, name)).all() for name in row.fields):
         return f"{' and '.join(row.fields)} stays what it is: a factor on 0 is 0, use mode add or set"
     return ""

@@ -70,9 +70,9 @@ class Writer:
         self._fields = _fields(self._steps)
 
     @property
-    def written(self) -> list[tuple[Write, np.ndarray]]:
-        """What is written, and to which elements."""
-        return [(step.write, step.elements) for step in self._steps]
+    def written(self) -> list[tuple[Write, np.ndarray, int | None]]:
+        """What is written, to which elements, and at which choice if one is picked."""
+        return [(step.write, step.elements, step.pick) for step in self._steps]
 
     def fields(self, values: np.ndarray) -> FieldRows:
         """The fields of the model in tasks values (n, D), (n, ...) each."""
@@ -86,7 +86,8 @@ class Writer:
         bodies: set[int] = set()
         for step in self._steps:
             row = step.write.quantity_row
-            if not {"body_ipos", "body_iquat"}.isdisjoint(row.fields):
+            # a body that grows in all directions about its centre of mass keeps that
+            if step.write.quantity != "size" and not {"body_ipos", "body_iquat"}.isdisjoint(row.fields):
                 of = self._model.geom_bodyid[step.elements] if row.kind == "geom" else step.elements
                 bodies.update(map(int, of))
         return sorted(bodies)
