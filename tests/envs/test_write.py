@@ -149,7 +149,7 @@ def test_a_parameter_without_effect_is_named():
     why = r"geom 'left_leg' touched nothing under random actions"
     with pytest.raises(ValueError, match=rf"Biped: no effect on the trajectory of grip \({why}\); check which element"):
         assert_effective(Biped(scale(Write("mass"), "mass"), idle), steps=10)
-    with pytest.raises(ValueError, match=r"no effect on the trajectory of p at 1 \(body 'world' is fixed to the world\);"):
+    with pytest.raises(ValueError, match=r"trajectory of p at 1 \(body 'world' is fixed to the world\);"):
         assert_effective(Biped(pick((-1, 0, 1), Write("mass", ("left_leg", "world"), "pick", factor=0.5))), steps=10)
     assert_effective(Biped(scale(Write("mass"), "mass")), steps=10)
     first = effects(Biped(scale(Write("mass"), "mass", onset=4)), steps=10)["mass"]
