@@ -2,6 +2,7 @@
 
 promp, maml          policy gradients through inner loops; meta_gradient is what the two share
 rl2                  memories trained over trials
+rma                  a teacher that is told the task, and a student with a memory that finds it out
 reptile              outer loop over any inner learner
 es_maml, plasticity  evolution; evolution.py is the strategies that both use
 baselines            what meta-learning has to beat
