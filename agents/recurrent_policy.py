@@ -90,7 +90,7 @@ class RecurrentPolicy:
 
     @cached_property
     def memory(self) -> Memory:
-        return make_memory(self.cell, self.input_dim, self.size, self.memory_options)
+        return make_memory(self.cell, self.input_dim, self.size, self.memory_options, self.observation_dim)
 
     def init(self, rng: np.random.Generator) -> Params:
         params = {f"memory.{name}": value for name, value in self.memory.init(rng).items()}
@@ -129,6 +129,12 @@ class RecurrentPolicy:
     ) -> tuple[State, torch.Tensor]:
         """The memory along (T, N, X) inputs -> the state after them and its outputs (T, N, H)."""
         return self.memory.sequence(part(params, "memory."), state, xs, resets)
+
+    def recall_errors(
+        self, params: Params, state: State, xs: torch.Tensor, resets: torch.Tensor | None = None
+    ) -> tuple[State, torch.Tensor, torch.Tensor]:
+        """`recall`, and (T, N) squared errors of the memory's own predictions, of one that fits a model."""
+        return self.memory.errors(part(params, "memory."), state, xs, resets)
 
     def act(self, params: Params, ys: torch.Tensor, xs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean (..., A) and standard deviation (A,) of the actions."""

@@ -151,5 +151,5 @@ class StudentPolicy(RecurrentPolicy):
 
     @cached_property
     def memory(self) -> Memory:
-        cell = make_memory(self.cell, self.input_dim, self.memory_size, self.memory_options)
+        cell = make_memory(self.cell, self.input_dim, self.memory_size, self.memory_options, self.observation_dim)
         return Estimator(self.input_dim, self.size, cell)

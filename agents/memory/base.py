@@ -14,7 +14,7 @@ first axis is the sequence. `step` serves acting, `sequence` learning, and both 
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -37,6 +37,7 @@ class Memory:
 
     Attributes:
         name: under which it is registered.
+        fits: whether it predicts what comes next, and has `errors` of that (see alpaca).
         sees_last_step: whether its policy is given the action and the reward of the step before; else zeros.
         input_dim: size X of the input.
         size: units H of the output.
@@ -46,6 +47,7 @@ class Memory:
     """
 
     name: ClassVar[str]
+    fits: ClassVar[bool] = False
     sees_last_step: ClassVar[bool] = True
     input_dim: int
     size: int
@@ -106,22 +108,35 @@ class Memory:
         """`step` in a graph: the value (N, H) of an input (N, X). The states are declared there, zeros at the start."""
         raise NotImplementedError(f"the memory {self.name} has no ONNX graph")
 
+    def errors(
+        self, params: Params, state: State, xs: torch.Tensor, resets: torch.Tensor | None
+    ) -> tuple[State, torch.Tensor, torch.Tensor]:
+        """`sequence`, and (T, N) squared errors of the prediction of each step, of a memory that fits."""
+        raise NotImplementedError(f"the memory {self.name} predicts nothing")
+
     def sequence(
-        self, params: Params, state: State, xs: torch.Tensor, resets: torch.Tensor | None = None
+        self,
+        params: Params,
+        state: State,
+        xs: torch.Tensor,
+        resets: torch.Tensor | None = None,
+        run: Callable[[Params, State, torch.Tensor], tuple[State, torch.Tensor]] | None = None,
     ) -> tuple[State, torch.Tensor]:
         """(T, N, X) inputs -> the state after them and (T, N, H) outputs.
 
         Args:
             resets: (T, N) bool, the memory of sequence n is cleared before step t; None: nowhere.
+            run: in the place of the memory's own.
         """
+        run = run or self.run
         if resets is None or not resets.any():
-            return self.run(params, state, xs)
+            return run(params, state, xs)
         fresh = self.start(xs.shape[1], xs.dtype)
         cuts = [t for t in resets.any(1).nonzero().flatten().tolist() if t > 0]
         outputs = []
         for first, end in zip([0, *cuts], [*cuts, len(xs)]):
             state = choose(resets[first], fresh, state)
-            state, ys = self.run(params, state, xs[first:end])
+            state, ys = run(params, state, xs[first:end])
             outputs.append(ys)
         return state, torch.cat(outputs)
 

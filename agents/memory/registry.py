@@ -15,12 +15,17 @@ from metarl.util.plugins import MEMORIES
 from .base import Memory
 
 
-def make_memory(name: str, input_dim: int, size: int, options: Mapping[str, Any] | None = None) -> Memory:
-    """The memory ``name`` with inputs of ``input_dim`` and ``size`` units.
+def make_memory(
+    name: str, input_dim: int, size: int, options: Mapping[str, Any] | None = None, observed: int = 0
+) -> Memory:
+    """The memory ``name`` with inputs of ``input_dim``, the first ``observed`` of which are observations, and ``size``
+    units.
 
     Raises:
         ValueError: there is no such memory, or it does not take these options; a line for each problem.
     """
-    kind, options = MEMORIES.load(name), options or {}
+    kind, options = MEMORIES.load(name), dict(options or {})
     kind.check(size, options)
+    if observed and "observed" in (field.name for field in kind.options()):
+        options = {"observed": observed} | options
     return kind(input_dim, size, **options)

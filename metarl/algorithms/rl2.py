@@ -9,7 +9,7 @@ The outer loop is PPO (Schulman et al. 2017) over whole trials:
 
 with r the ratio of the action's likelihood to the one at collection and A the generalized advantage within the trial
 (`metarl.algorithms.trials`), and p, where it is wanted, what the memory says of the hidden task or of the next
-observation q.
+observation q, by a perceptron or, if it fits a model (`predict: fit`), by that.
 Gradients run back through the memory to the beginning of the trial, or of a window of it.
 
 Deviations from the paper: PPO for TRPO (as ProMP's and garage's RL²), a value learned by the same memory, and values in
@@ -88,6 +88,7 @@ class RL2:
         for value in self.params.values():
             value.requires_grad_(True)
         self.optimizer = torch.optim.Adam(self.params.values(), lr=settings.lr, fused=True)
+        self.fits = isinstance(settings, RL2Config) and settings.predict == "fit"
         self.entropy = settings.entropy_coef  # its weight in this iteration
         self.normalizer = Normalizer.identity(self.policy.observation_dim, config.policy.normalize_observations)
         self.reward_normalizer = Normalizer.identity(1)
@@ -109,7 +110,7 @@ class RL2:
             **self.perceptrons(),
             memory_options=settings.memory_options,
             hypernetwork=settings.hypernetwork,
-            predictions={"nothing": 0, "task": len(task), "next_observation": observation_dim}[settings.predict],
+            predictions={"task": len(task), "next_observation": observation_dim}.get(settings.predict, 0),
             predict_from_action=settings.predict == "next_observation",
         )
 
@@ -305,7 +306,11 @@ class RL2:
             with torch.no_grad():
                 memory, _ = self.policy.recall(params, memory, batch.inputs[:burn_in], batch.resets[:burn_in])
         inputs = batch.inputs[burn_in:]
-        _, ys = self.policy.recall(params, memory, inputs, batch.resets[burn_in:])
+        remembering = params, memory, inputs, batch.resets[burn_in:]
+        if self.fits:
+            _, ys, errors = self.policy.recall_errors(*remembering)
+        else:
+            (_, ys), errors = self.policy.recall(*remembering), None
         mean, std, values = self.policy(params, ys, inputs)
 
         change = self.policy.distribution(mean, std).log_prob(batch.actions) - batch.log_probs
@@ -318,6 +323,9 @@ class RL2:
         if self.policy.predictions:
             error = self.policy.predict(params, ys, batch.actions) - batch.hidden
             asked["prediction_loss"] = 0.5 * (batch.has_hidden * error.square().sum(-1)).sum()
+        elif errors is not None:
+            asked["prediction_loss"] = 0.5 * (weights * errors).sum()
+        if asked:
             loss = loss + cast(RL2Config, settings).predict_weight * asked["prediction_loss"]
         with torch.no_grad():
             measured = {

@@ -1,5 +1,6 @@
 """Settings of RL²; see `metarl.algorithms.rl2`."""
 
+from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -7,6 +8,7 @@ from pydantic import Field
 from metarl.algorithms.trials_config import TrialsConfig
 from metarl.config.schema import Config
 from metarl.config.section import Float, Int
+from metarl.util.plugins import MEMORIES
 
 _FORMER_OPTIONS = ("context", "layers", "heads")  # settings of their own once; a transformer's
 _WORDS = {"gru": "", "none": " without memory", "one_step": " with a memory of one step"}
@@ -28,8 +30,10 @@ class RL2Config(TrialsConfig):
         default=0, ge=0, le=1000,
         description="Latent of the memory that the policy's weights are made of; 0: the memory is an input instead.",
     )
-    predict: Literal["nothing", "task", "next_observation"] = Field(
-        default="nothing", description="What the memory also learns to predict; it is never an input."
+    predict: Literal["nothing", "task", "next_observation", "fit"] = Field(
+        default="nothing",
+        description="What the memory also learns to predict; it is never an input. fit: what a memory that fits a"
+        " model itself (alpaca) predicts with it.",
     )
     predict_weight: Float = Field(
         default=1.0, ge=0, le=1000, description="Weight of the squared error of that prediction."
@@ -47,6 +51,12 @@ class RL2Config(TrialsConfig):
         if data.get("memory", "transformer") != "transformer" or not isinstance(options, dict):
             return data
         return data | {"memory_options": options | former}
+
+    def problems(self, config: Config) -> Iterator[tuple[str, str]]:
+        found = list(super().problems(config))
+        yield from found
+        if not found and self.predict == "fit" and not MEMORIES.load(self.memory).fits:
+            yield "algorithm.predict", f"got fit, expected another prediction: the memory {self.memory} fits no model"
 
     def variant(self, config: Config) -> str:
         return super().variant(config) + _WORDS.get(self.memory, f" ({self.memory})")

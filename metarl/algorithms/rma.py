@@ -202,9 +202,11 @@ class RMA:
 
     def loss(self, params: Params, lessons: Lessons) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """J, summed over the steps of the windows."""
-        burn_in = len(lessons.inputs) - len(lessons.weights)
-        _, got = self.policy.recall(params, lessons.memory, lessons.inputs, lessons.resets)
-        got = got[burn_in:]
+        memory, burn_in = lessons.memory, len(lessons.inputs) - len(lessons.weights)
+        if burn_in:
+            with torch.no_grad():
+                memory, _ = self.policy.recall(params, memory, lessons.inputs[:burn_in], lessons.resets[:burn_in])
+        _, got = self.policy.recall(params, memory, lessons.inputs[burn_in:], lessons.resets[burn_in:])
         if self.settings.imitate == "actions":
             got, _ = self.policy.act(self.teacher.params | params, got, lessons.inputs[burn_in:])
         error = squared_error(got, lessons.wanted, lessons.weights)

@@ -15,7 +15,8 @@ NAMES = MEMORIES.names()
 
 
 def build(name, dtype=torch.float64, seed=0):
-    options = {"transformer": {"context": 6}, "window": {"context": 12}}.get(name, {})  # shorter than the sequences
+    small = {"transformer": {"context": 6}, "window": {"context": 12}, "alpaca": {"features": 3, "units": 4}}
+    options = small.get(name, {})  # contexts are shorter than the sequences
     memory = make_memory(name, INPUTS, SIZE, options)
     params = memory.init(np.random.default_rng(seed))
     rng = np.random.default_rng(seed + 1)

@@ -126,7 +126,8 @@ def test_a_thousand_steps_in_closed_loop_are_those_of_the_adapted_policy(run, no
     ("cell", "noisy"),
     [
         ("gru", False), ("gru", True), ("lstm", False), ("none", True), ("one_step", False), ("hebbian", False),
-        ("neuromodulated", False), ("transformer", False), ("window", False), ("gru with a hypernetwork", True),
+        ("neuromodulated", False), ("transformer", False), ("window", False), ("alpaca", False),
+        ("gru with a hypernetwork", True),
     ],
 )  # fmt: skip
 def test_a_thousand_recurrent_steps_are_those_of_the_policy(cell, noisy):
@@ -187,7 +188,8 @@ def remembering(cell: str, horizon: int = 200):
     """An environment with one simulation, and a policy with a memory that all of its inputs move."""
     env = make("HalfCheetahMass", 1, horizon=horizon, action_scale=2.0, autoreset_mode="Disabled", num_threads=1)
     cell, _, hypernetwork = cell.partition(" with a ")
-    options = {"transformer": {"context": 6, "heads": 2}, "window": {"context": 6}}.get(cell, {})
+    small = {"transformer": {"context": 6, "heads": 2}, "window": {"context": 6}, "alpaca": {"features": 5}}
+    options = small.get(cell, {})
     policy = RecurrentPolicy(
         20, 6, cell=cell, size=16, hidden=(8,), memory_options=options, hypernetwork=5 if hypernetwork else 0
     )

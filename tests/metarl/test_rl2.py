@@ -206,6 +206,27 @@ def test_predictions_are_of_what_is_hidden():
         np.testing.assert_array_equal(batch.hidden[known, n], batch.inputs[known + 1, n, :1])
 
 
+def test_a_memory_that_fits_learns_from_its_own_errors():
+    """Half the squared error of the fit, over the steps that were lived; only the features and the prior feel it."""
+    learner = ragged(memory="alpaca", predict="fit", memory_options={"features": 3}, window=0)
+    batch = learner.prepare(*learner.collect_trials(learner.env, 1)[:2])
+    _, measured = learner.loss(learner.params, batch)
+    memory = {k.removeprefix("memory."): v for k, v in learner.params.items() if k.startswith("memory.")}
+    errors = learner.policy.memory.fit(memory, batch.memory, batch.inputs)[2]
+    lived = batch.weights > 0
+    assert not lived.all() and errors[lived].sum() > 0
+    assert measured["prediction_loss"].item() == pytest.approx(0.5 * errors[lived].sum().item(), rel=1e-5)
+    one, other = (
+        learner_on(Goal(), memory="alpaca", predict=predict, memory_options={"features": 3}).gradient(
+            batch._replace(advantages=0 * batch.advantages, memory=batch.memory)
+        )[0]
+        for predict in ("fit", "nothing")
+    )
+    moved = {name for name in one if not torch.allclose(one[name], other[name], rtol=1e-4, atol=1e-7)}
+    parts = ("w_hidden", "b_hidden", "w_feature", "b_feature", "prior_mean", "prior_root")
+    assert moved == {f"memory.{name}" for name in parts}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("predict", ["task", "next_observation"])
 def test_predictions_get_better_and_alone_move_no_action(predict):
@@ -795,6 +816,7 @@ def test_the_task_is_not_among_the_inputs_but_of_an_oracle(oracle):
 
 @pytest.mark.parametrize("override, message", [
     ("inner.lr=0.2", r"inner\.lr: got 0\.2, expected no such setting: rl2 has no inner loop"),
+    ("algorithm={predict: fit}", r"algorithm\.predict: got fit, expected another .* the memory gru fits no model"),
     ("algorithm={memory: transformer, heads: 3}", r"memory_options\.heads: got 3, expected a divisor of 128"),
     ("algorithm={window: 0, burn_in: 5}", r"algorithm\.burn_in: got 5, expected 0 with algorithm\.window = 0"),
 ])
