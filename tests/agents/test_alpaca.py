@@ -94,9 +94,10 @@ def trials(rows=16, steps=40, seed=0):
     return torch.from_numpy(np.stack(inputs))
 
 
-def test_what_is_fitted_is_the_next_observation_and_the_reward():
-    """Against ridge regression on what stands in the inputs, with the episode's first step left out."""
-    memory, params = memory_and_params()
+@pytest.mark.parametrize("forgetting", [1.0, 0.9])
+def test_what_is_fitted_is_the_next_observation_and_the_reward(forgetting):
+    """Against ridge regression on what stands in the inputs, as if the episodes' first steps had never been."""
+    memory, params = memory_and_params(forgetting=forgetting)
     xs = trials()
     with torch.no_grad():
         state, _, errors = memory.fit(params, memory.start(16, torch.float64), xs)
@@ -107,13 +108,13 @@ def test_what_is_fitted_is_the_next_observation_and_the_reward():
     prior_mean, prior_root = params["prior_mean"].detach().numpy(), params["prior_root"].detach().numpy()
     for n in (0, 7):
         kept = follows[:, n]
-        args = phis[kept, n].numpy(), targets[kept, n].numpy(), prior_mean, prior_root, 1.0
+        args = phis[kept, n].numpy(), targets[kept, n].numpy(), prior_mean, prior_root, forgetting
         expected, covariance = batch_ridge(*args)
         np.testing.assert_allclose(prior_mean + state[0][n].numpy(), expected, atol=1e-9)
         np.testing.assert_allclose(state[1][n] @ state[1][n].T, covariance, atol=1e-9)
     assert not errors[0].any() and not errors[20].any()  # nothing led to an episode's first observation
     last = targets[-1, 0] - phis[-1, 0] @ torch.from_numpy(batch_ridge(
-        phis[:-1, 0][follows[:-1, 0]].numpy(), targets[:-1, 0][follows[:-1, 0]].numpy(), prior_mean, prior_root, 1.0
+        phis[:-1, 0][follows[:-1, 0]].numpy(), targets[:-1, 0][follows[:-1, 0]].numpy(), prior_mean, prior_root, forgetting
     )[0])
     assert errors[-1, 0].item() == pytest.approx(last.square().sum().item())  # of the prediction before its update
 
