@@ -105,17 +105,16 @@ def test_what_is_fitted_is_the_next_observation_and_the_reward(forgetting):
         phis = memory._features(params, torch.cat([xs[:-1, :, :2], xs[1:, :, 2:3]], dim=-1))
         targets = torch.cat([xs[1:, :, :2] - xs[:-1, :, :2], xs[1:, :, 3:4]], dim=-1)
     assert follows.any() and not follows.all()
-    prior_mean, prior_root = params["prior_mean"].detach().numpy(), params["prior_root"].detach().numpy()
+    prior = [params[name].detach().numpy() for name in ("prior_mean", "prior_root")]
     for n in (0, 7):
         kept = follows[:, n]
-        args = phis[kept, n].numpy(), targets[kept, n].numpy(), prior_mean, prior_root, forgetting
-        expected, covariance = batch_ridge(*args)
-        np.testing.assert_allclose(prior_mean + state[0][n].numpy(), expected, atol=1e-9)
+        expected, covariance = batch_ridge(phis[kept, n].numpy(), targets[kept, n].numpy(), *prior, forgetting)
+        np.testing.assert_allclose(prior[0] + state[0][n].numpy(), expected, atol=1e-9)
         np.testing.assert_allclose(state[1][n] @ state[1][n].T, covariance, atol=1e-9)
     assert not errors[0].any() and not errors[20].any()  # nothing led to an episode's first observation
-    last = targets[-1, 0] - phis[-1, 0] @ torch.from_numpy(batch_ridge(
-        phis[:-1, 0][follows[:-1, 0]].numpy(), targets[:-1, 0][follows[:-1, 0]].numpy(), prior_mean, prior_root, forgetting
-    )[0])
+    kept = follows[:-1, 0]
+    weights, _ = batch_ridge(phis[:-1, 0][kept].numpy(), targets[:-1, 0][kept].numpy(), *prior, forgetting)
+    last = targets[-1, 0] - phis[-1, 0] @ torch.from_numpy(weights)
     assert errors[-1, 0].item() == pytest.approx(last.square().sum().item())  # of the prediction before its update
 
 
