@@ -169,6 +169,13 @@ def test_in_each_phase_one_learns_and_the_other_stays_as_it_is(imitate):
     assert any(name.startswith("policy.") for name in learner.params) == (imitate == "actions")
 
 
+def test_the_teacher_is_the_same_whatever_its_student():
+    """Bit for bit, so that students of one seed can be compared."""
+    one, other = taught(), taught(imitate="actions", memory="lstm")
+    for name, value in one.teacher.state_dict().items():
+        assert torch.equal(value, other.teacher.state_dict()[name]), name
+
+
 def test_both_budgets_are_recorded():
     learner, rows = learner_on(Goal()), []
     for i in range(4):
