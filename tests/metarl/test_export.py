@@ -418,8 +418,8 @@ def test_the_installed_command_writes_its_files_and_no_telemetry(run, tmp_path):
 # ---- what can go wrong
 
 BAD = [
-    (["--task", "4"], "--task: got 4, expected 0 to 3: the run has 4 held-out tasks"),
-    (["--task", "backward"], "--task 'backward': neither the number of a held-out task nor a file"),
+    (["--task", "4"], "--task: got 4, expected 0 to 3: the run has 4 validation tasks"),
+    (["--task", "backward"], "--task 'backward': neither the number of one of the run's tasks nor a file"),
     (["--task", "two.json"], "two.json: got 2 tasks, expected one to adapt to"),
     (["--task", "none.json"], "none.json: got no tasks, expected at least one"),
     (["--task", "strange.json"], "strange.json: tasks are of family 'Navigation2D', expected 'HalfCheetahDir'"),

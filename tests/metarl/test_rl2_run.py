@@ -68,7 +68,7 @@ def test_its_metrics_are_of_the_episodes_of_a_trial(run):
     rows = open_run(run).metrics()
     assert [row["iteration"] for row in rows] == list(range(6))
     assert all({"return_0", "return_1", "kl", "value_loss"} <= row.keys() for row in rows)
-    assert rows[-1]["env_steps"] == 6 * 8 * 2 * 10
+    assert 0.9 * 6 * 8 * 2 * 10 < rows[-1]["env_steps"] <= 6 * 8 * 2 * 10  # an episode ends at the goal
 
 
 @pytest.mark.slow
