@@ -176,9 +176,19 @@ def evaluate(
         int, typer.Option(min=1, max=1_000_000, help="How many of the newest checkpoints to average the weights of.")
     ] = 1,
     mean_actions: MeanActions = False,
+    metaworld: Annotated[
+        bool, typer.Option("--metaworld", help="By Meta-World's protocol, which no other option changes.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure how fast a run adapts to tasks it never saw."""
+    if metaworld:
+        with _stdout_for_json(as_json):
+            from metarl.evaluation.metaworld import evaluate_metaworld, print_metaworld
+
+            found = evaluate_metaworld(run)
+        _report(found.to_json(), lambda _: print_metaworld(found), as_json)
+        return
     with _stdout_for_json(as_json):
         from metarl.evaluation.evaluate import evaluate_run
         from metarl.evaluation.tables import print_evaluation
