@@ -14,6 +14,8 @@ OPTIONS = [
     ("AntVel", {"contact_forces": True}), ("AntDir", {"published": "varibad"}),
     ("HumanoidDir", {"contact_forces": True}), ("ReacherGoal", {"goal_visible": True}),
     ("PusherGoal", {"goal_visible": True}), ("SwimmerVel", {"published": "promp"}),
+    ("MetaWorldML1", {"env_name": "bin-picking-v3"}), ("MetaWorldML1", {"env_name": "peg-insert-side-v3"}),
+    ("MetaWorldML1", {"env_name": "assembly-v3", "reward_version": 1}),
 ]
 CASES = [(name, {}) for name in FAMILIES if FAMILIES[name].batched] + OPTIONS
 
