@@ -34,7 +34,7 @@ _STEP = 0.01  # m that the hand's target moves for an action of 1
 _FULL_OPENING = 0.1  # m between the claws
 _POINTING = (1.0, 0.0, 1.0, 0.0)  # quaternion of the hand, downwards
 _OPEN = (-1.0, 1.0)  # controls of the fingers
-_HAND_STEPS = 250  # physics steps that the hand has to go to its place
+_HAND_STEPS = 50  # environment steps that the hand has to go to its place
 _WELD = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 5.0)
 _STATE = ("time", "qpos", "qvel", "qacc_warmstart", "ctrl", "mocap_pos", "mocap_quat", "userdata")
 _STARTS = 10_000  # tasks whose first states are remembered, 2 kB each
@@ -113,7 +113,8 @@ class Sawyer(Family):
         sim.bind("mocap_quat")[ids] = _POINTING
         sim.bind("ctrl")[ids] = _OPEN
         self._bind(sim)
-        sim.step(ids, nstep=_HAND_STEPS)
+        for _ in range(_HAND_STEPS):  # not in one call, during which nobody sees Ctrl-C
+            sim.step(ids, nstep=self.frame_skip)
         memory, start = sim.bind("userdata"), Start(sim, ids, values[:, self._place])
         memory[ids, TCP] = start.tcp
         self.definition.begin(start)
