@@ -98,7 +98,7 @@ def agrees(name: str, goals: int, steps: int, version: int = 2) -> tuple[np.ndar
     alone = [Published(row, version) for row in rows]
     observation, _ = env.reset(seed=0, options={"tasks": Tasks(space, rows)})
     np.testing.assert_allclose(observation, [one.reset() for one in alone], atol=1e-9, rtol=0)
-    solved, most = np.zeros(len(rows), bool), np.zeros(len(rows))
+    solved, most = np.zeros(len(rows), bool), np.full(len(rows), -np.inf)
     for t in range(steps):
         actions = rng.uniform(-1, 1, (len(rows), 4))
         actions[::2] = [one.scripted(seen) for one, seen in zip(alone[::2], observation[::2], strict=True)]
