@@ -31,6 +31,7 @@ from .divergence import BAD_STATE, beyond, quiet
 from .family import Family
 from .latency_noise import SensorActuatorModel
 from .schedule import Schedule
+from .sensing import History
 from .task import Tasks
 from .task_env import TaskVectorEnv
 from .writer import Writer
@@ -94,8 +95,13 @@ class BatchEnv(TaskVectorEnv):
                              " simple; give them simple='false' in the MJCF")  # fmt: skip
 
         size = self._observe().shape[1]
-        needed = SensorActuatorModel.needed(self.space)
-        self._latency_noise = SensorActuatorModel(self.space, size, self.model.nu, num_envs) if needed else None
+        sensing = family.sensing
+        fixed = sensing.fixed if sensing else ()
+        needed = SensorActuatorModel.needed(self.space) or bool(fixed)
+        self._latency_noise = SensorActuatorModel(self.space, size, self.model.nu, num_envs, fixed) if needed else None
+        self._arrived = np.zeros((num_envs, size))  # what was last observed, before it is finished
+        self._history = History(sensing, num_envs) if sensing else None
+        size = sensing.size if sensing else size
         # more is divergence, and never observed
         limit = float(mujoco.mjMAXVAL)
         self._set_spaces(np.full(len(self._low), action_scale, np.float32), -limit, limit, size)
@@ -164,7 +170,9 @@ class BatchEnv(TaskVectorEnv):
             found = (mask for mask in (diverged, bad) if mask is not None)
             diverged = np.logical_or.reduce([self._warnings.any(axis=1), *found])
         if self._latency_noise:
-            observation = self._latency_noise.step(observation, self._active, stepped, restart, self._observation)
+            observation = self._latency_noise.step(observation, self._active, stepped, restart, self._arrived)
+        if self._latency_noise or self._history:
+            observation = self._arrive(observation, np.flatnonzero(stepped), np.flatnonzero(restart))
         solved = self.family.solved(self.batch, derived, self._active)
         return Transition(observation, terms, terminated, diverged, solved)
 
@@ -180,6 +188,7 @@ class BatchEnv(TaskVectorEnv):
         qpos, qvel = self._qpos[ids], self._qvel[ids]
         self.family.reset_state([self._rngs[i] for i in ids], qpos, qvel)
         self._qpos[ids], self._qvel[ids] = qpos, qvel
+        self.family.start_course(self.batch, ids, [self._rngs[i] for i in ids])
         if self._latency_noise:
             self._latency_noise.start(ids, self.batch.bind("ctrl")[ids])
         self.family.begin(self.batch, ids, self._active[ids])
@@ -188,7 +197,21 @@ class BatchEnv(TaskVectorEnv):
         observation = self._observe()
         if self._latency_noise:
             observation[ids] = self._latency_noise.observe(observation[ids], self._active, ids, None)
+        if self._latency_noise or self._history:
+            observation = self._arrive(observation, ids[:0], ids)
         return observation
+
+    def _arrive(self, observation: np.ndarray, stepped: np.ndarray, begun: np.ndarray) -> np.ndarray:
+        """What a policy sees (N, O) of observations (N, R) of simulations that made a step, or began an episode."""
+        for ids in (stepped, begun):
+            self._arrived[ids] = observation[ids]
+        if self._history is None:
+            return observation
+        assert self.family.sensing is not None
+        finished = self.family.sensing.finish(observation)
+        self._history.step(stepped, finished[stepped])
+        self._history.start(begun, finished[begun])
+        return self._history.read()
 
     def _apply_active(self, ids: np.ndarray) -> None:
         """Write what is active of the tasks of simulations ids (sorted) at their present step, where it is new."""

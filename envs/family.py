@@ -37,6 +37,7 @@ from metarl.util.plugins import find
 
 from .arrays import Array, namespace
 from .observation import Observed
+from .sensing import Sensing
 from .simulator import Simulator
 from .task import TaskSpace
 
@@ -64,6 +65,7 @@ class Family:
         persistent: keep an MjData for each simulation, for what only data_of can tell; see mujoco.batch.Batch.
         camera: name of the camera that SingleEnv renders with.
         extra: what must be installed besides metarl for build to work; None if nothing.
+        sensing: what becomes of what observe returns before a policy sees it; None if that is what it sees.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Family:
     persistent: bool = False
     camera: str
     extra: Extra | None = None
+    sensing: Sensing | None = None
 
     def make_env(self, num_envs: int, **settings: Any) -> VectorEnv:
         """num_envs simulations, a task each: a BatchEnv, whose settings these are."""
@@ -108,6 +111,9 @@ class Family:
 
     def reset_state(self, rngs: Sequence[np.random.Generator], qpos: np.ndarray, qvel: np.ndarray) -> None:
         """Add reset noise in place to qpos (n, nq) and qvel (n, nv), one generator a row."""
+
+    def start_course(self, sim: Simulator, ids: np.ndarray, rngs: Sequence[np.random.Generator]) -> None:
+        """Write what else the state of an episode begins with, in `userdata`, into simulations ids (n,)."""
 
     def begin(self, sim: Simulator, ids: np.ndarray, values: np.ndarray) -> None:
         """What else an episode of simulations ids (n,) in tasks values (n, D) begins with, after reset_state.
@@ -141,7 +147,7 @@ class Family:
         """What both observation and reward need of the present state, computed once a step."""
 
     def observe(self, sim: Simulator, derived: Any) -> Array:
-        """Observations (N, O) float64, a new array."""
+        """Observations (N, O) float64, a new array; without noise and what else `sensing` adds."""
         raise NotImplementedError
 
     def observation_names(self) -> tuple[Observed, ...]:

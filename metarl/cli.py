@@ -316,6 +316,18 @@ def doctor() -> None:
 
 
 @app.command()
+def draft(
+    mjcf: Annotated[Path, typer.Argument(metavar="MJCF", help="The robot's MJCF file.")],
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="The file to write.", show_default=False)] = None,
+) -> None:
+    """Write a first robot.yaml for an MJCF file, and list what the model has."""
+    from metarl.robot_check.draft import draft as write
+
+    for line in write(mjcf, out)[1]:
+        _say(line)
+
+
+@app.command()
 def check(
     subject: Annotated[str, typer.Argument(metavar="FILE|FAMILY", help="A robot's YAML file or folder, or a family.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the picture.")] = Path("check"),

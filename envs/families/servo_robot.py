@@ -30,7 +30,7 @@ GRAVITY = (
     "-2 * (qpos[{0}] * qpos[{1}] + qpos[{2}] * qpos[{3}])",
     "2 * (qpos[{1}]**2 + qpos[{2}]**2) - 1",
 )
-_ASSETS = Path("mujoco", "playground", "assets")
+ASSETS = Path("mujoco", "playground", "assets")  # of all robots
 
 
 class ServoRobot(Family):
@@ -59,7 +59,7 @@ class ServoRobot(Family):
 
     def asset(self, file: str) -> Path:
         """Full path of a file of ROBOTS."""
-        return ROBOTS.folder(self.name) / _ASSETS / file
+        return ROBOTS.folder(self.name) / ASSETS / file
 
     def control_range(self, model: mujoco.MjModel) -> tuple[np.ndarray, np.ndarray]:
         return model.key_ctrl[0] - self.reach, model.key_ctrl[0] + self.reach

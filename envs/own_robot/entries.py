@@ -29,6 +29,7 @@ Mistake = tuple[str, str]  # (key, what is wrong with it)
 MOVABLE = (int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_SLIDE))
 NOTHING = type("Nothing", (), {})()  # in place of a key that is not there
 _SECTION = "a section of `key: value` lines"
+_WITHOUT_ORDER = ("bodies or sites", "geoms or bodies", "parameters", "commands", "parameters or commands")
 _OWN = ("problem", "expected", "value_error")  # types of errors whose text is one of ours
 
 
@@ -51,14 +52,22 @@ class Names:
         self.kept: list[str] | None = None
         written = data.get("parameters")
         self.parameters = dict(enumerate(written)) if isinstance(written, dict) else None
+        told = data.get("commands")
+        values = told.get("values") if isinstance(told, dict) else {}
+        self.commands = dict(enumerate(map(str, values))) if isinstance(values, dict) else None
         sites, bodies = (elements(model, kind).values() if model else () for kind in ("sites", "bodies"))
         # where both have a name, the body is meant
         self.frames = dict.fromkeys(sites, "site") | dict.fromkeys(bodies, "body")
+        geoms = elements(model, "geoms").values() if model else ()
+        self.touching = dict.fromkeys(geoms, "geom") | dict.fromkeys(bodies, "body")
 
     def of(self, kind: str) -> dict[int, str] | None:
         """Names of all elements of a kind by index."""
-        if kind in ("parameters", "actuators"):
+        if kind in ("parameters", "actuators", "commands"):
             return getattr(self, kind)
+        if kind == "parameters or commands":
+            both = (self.parameters, self.commands)
+            return None if None in both else dict(enumerate(name for known in both for name in (known or {}).values()))
         if kind == "actuators of the MJCF":  # not those that the control adds
             return elements(self.model, "actuators") if self.model else None
         if kind == "actuators with an activation" and self.model:
@@ -66,8 +75,8 @@ class Names:
             return {int(i): name for i, name in there.items() if self.kept is None or name in self.kept}
         if kind == "sensors" and self.model:
             return {i: name for i, name in elements(self.model, kind).items() if name not in self.gone()}
-        if kind == "bodies or sites":
-            return dict(enumerate(self.frames)) or None
+        if kind in ("bodies or sites", "geoms or bodies"):
+            return dict(enumerate(self.frames if kind == "bodies or sites" else self.touching)) or None
         return elements(self.model, kind) if self.model else None
 
     def gone(self) -> list[str]:
@@ -85,7 +94,7 @@ def elements(model: mujoco.MjModel, kind: str) -> dict[int, str]:
     count, get = {
         "joints": (model.njnt, model.joint), "bodies": (model.nbody, model.body), "sites": (model.nsite, model.site),
         "sensors": (model.nsensor, model.sensor), "actuators": (model.nactuator, model.actuator),
-        "keyframes": (model.nkey, model.key), "cameras": (model.ncam, model.camera),
+        "keyframes": (model.nkey, model.key), "cameras": (model.ncam, model.camera), "geoms": (model.ngeom, model.geom),
     }[kind]  # fmt: skip
     return {i: get(i).name for i in range(count) if kind != "joints" or int(model.jnt_type[i]) in MOVABLE}
 
@@ -147,7 +156,7 @@ class OneOf(Choice):
 class Named:
     """In Annotated: a list of names, patterns or indices of elements that there are, or one element if not `many`.
 
-    Of kind "bodies or sites" come ("body" or "site", name), of all others names.
+    Of kinds "bodies or sites" and "geoms or bodies" come ("body" or "site" or "geom", name), of all others names.
     """
 
     def __init__(self, kind: str, many: bool = True):
@@ -168,14 +177,15 @@ class Named:
             return wanted if self.many else wanted[0]
         gone = names.gone() if self.kind == "sensors" else []
         found = dict.fromkeys((known or {})[i] for name in wanted or [""] for i in self._find(name, known or {}, gone))
-        if self.kind == "parameters":
-            names.used.update(found)
-        result = [(names.frames[name], name) if self.kind == "bodies or sites" else name for name in found]
+        if self.kind.startswith("parameters"):
+            names.used.update(name for name in found if name in (names.parameters or {}).values())
+        frames = {"bodies or sites": names.frames, "geoms or bodies": names.touching}.get(self.kind)
+        result = [(frames[name], name) if frames else name for name in found]
         return result if self.many else result[0]
 
     def _find(self, name: Any, known: dict[int, str], gone: list[str]) -> list[int]:
         expected = f"names of {self.kind}" if self.many else f"one of the {self.kind}"
-        if isinstance(name, int) and self.kind in ("bodies or sites", "parameters"):
+        if isinstance(name, int) and self.kind in _WITHOUT_ORDER:
             name = str(name)  # their order means nothing
         try:
             matches = find(name, known)

@@ -10,8 +10,8 @@ Edits (all may be missing) are what the YAML of a robot asks for:
 
     {"actuators": {"kind": "torque" | "position", "joints": [{"name", "limit", "kp", "kd", "home": [one a key]}],
                    "keep": [names], "kept_home": [a list a key]},
-     "keyframe": {"name", "qpos", "qvel", "ctrl"}, "sensors": [{"name", "type", "kind", "of"}],
-     "numeric": {"name", "data"}, "camera": {...},
+     "keyframe": {"name", "qpos", "qvel", "ctrl"}, "sensors": [{"name", "type", "kind", "of", "ref_kind", "ref"}],
+     "userdata": numbers, "numeric": {"name", "data"}, "camera": {...},
      "frame_skip": physics steps of a control step, whose time is limited}
 """
 
@@ -27,6 +27,7 @@ _LARGEST = {
     "nuserdata": (100_000, "<size nuserdata>"), "ntexdata": (256 << 20, "width and height of its textures, bytes"),
     "nhfielddata": (1 << 24, "nrow times ncol of its height fields"),
 }  # fmt: skip
+_NET_FORCE = 3  # of <contact reduce>: none, mindist, maxforce, netforce
 _MOST_ITERATIONS, _LEAST_TIMESTEP, _MOST_SECONDS, _MOST_OF_A_CONTROL_STEP = 10_000, 1e-6, 1.0, 10.0
 
 
@@ -57,10 +58,9 @@ def compile_model(job: dict):
         _replace_actuators(spec, edits["actuators"])
     if "keyframe" in edits:
         spec.add_key(**edits["keyframe"])
+    spec.nuserdata += edits.get("userdata", 0)
     for sensor in edits.get("sensors", ()):
-        kind = mujoco.mjtObj.mjOBJ_XBODY if sensor["kind"] == "body" else mujoco.mjtObj.mjOBJ_SITE
-        type_ = getattr(mujoco.mjtSensor, f"mjSENS_{sensor['type'].upper()}")
-        spec.add_sensor(name=sensor["name"], type=type_, objtype=kind, objname=sensor["of"])
+        _add_sensor(spec, sensor)
     if "numeric" in edits:
         data = edits["numeric"]["data"]
         spec.add_numeric(name=edits["numeric"]["name"], data=data, size=len(data))
@@ -134,6 +134,21 @@ def _name_all(spec) -> None:
         for element in elements:
             name = f"{kind}_{element.id}"
             element.name = element.name or (f"{name}_" if name in names else name)
+
+
+def _add_sensor(spec, wanted: dict) -> None:
+    """A sensor of a frame, or of the contacts of a geom or a body's geoms: how many, and their net force."""
+    import mujoco
+
+    touch, obj = wanted["type"] == "contact", mujoco.mjtObj
+    kinds = {"geom": obj.mjOBJ_GEOM, "site": obj.mjOBJ_SITE, "body": obj.mjOBJ_BODY if touch else obj.mjOBJ_XBODY}
+    sensor = spec.add_sensor(name=wanted["name"], type=getattr(mujoco.mjtSensor, f"mjSENS_{wanted['type'].upper()}"),
+                             objtype=kinds[wanted["kind"]], objname=wanted["of"])  # fmt: skip
+    if touch:
+        found, force = int(mujoco.mjtConDataField.mjCONDATA_FOUND), int(mujoco.mjtConDataField.mjCONDATA_FORCE)
+        sensor.intprm = [1 << found | 1 << force, _NET_FORCE, 1]
+        if "ref" in wanted:
+            sensor.reftype, sensor.refname = kinds[wanted["ref_kind"]], wanted["ref"]
 
 
 def _replace_actuators(spec, wanted: dict) -> None:

@@ -17,6 +17,8 @@ import mujoco
 import numpy as np
 from pydantic import AfterValidator, Field, ValidationInfo, WrapValidator, field_validator, model_validator
 
+from metarl.util.text import nearest
+
 from ..latency_noise import SensorActuatorModel
 from ..parameter import DISTRIBUTIONS, Parameter
 from ..schedule import Schedule
@@ -69,14 +71,21 @@ _Writes = Annotated[
 ]
 
 
+_NAME_OR_NUMBER = {"type": ["number", "string"]}
+_NAMED: dict[str, Any] = {
+    "json_schema_extra": {"anyOf": [_NAME_OR_NUMBER, {"type": "array", "items": _NAME_OR_NUMBER}]}
+}
+
+
 class ParameterEntry(Entry):
     """One number that varies between tasks."""
 
     unit: Text = option("1", "Unit of the number; 1 for a ratio.")
     description: Text = option("", "One line for people.")
-    default: Number = option(..., "Value of the unmodified robot: 1 for a scale, 0 for an addition.")
-    choices: Numbers = option((), "Values of a choice, all equally likely.")
-    held_out: Numbers = option((), "Choices that only tests have.")
+    default: Number = option(..., "Value of the unmodified robot: 1 for a scale, 0 for an addition, none of a pick.",
+                             json_schema_extra={"type": ["number", "string"]})  # fmt: skip
+    choices: Numbers = option((), "Values of a choice, all equally likely; of a pick also names, none: -1.", **_NAMED)
+    held_out: Numbers = option((), "Choices that only tests have.", **_NAMED)
     distribution: Annotated[str, Choice(DISTRIBUTIONS)] = option("", "By default uniform, or choice with choices.")
     low: Number = option(None, "Least value in training.")
     high: Number = option(None, "Greatest value in training.")
@@ -92,6 +101,32 @@ class ParameterEntry(Entry):
         Expected("the step from which it is active, or the name of a parameter"),
     ] = option(None, "Environment step from which it is active, or the parameter that holds it.")
     writes: _Writes = option([], "What it changes in the robot; nothing for a goal.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_name(cls, data: Any) -> Any:
+        """Choices that have names instead of numbers: none is -1, the others are picked, 0 the first of them."""
+        choices = data.get("choices") if isinstance(data, dict) else None
+        if not isinstance(choices, list) or not all(isinstance(name, str) for name in choices):
+            return data
+        known: dict[Any, float] = {}
+        for name in choices:
+            known.setdefault(name, -1.0 if name == "none" else float(len(known) - ("none" in known)))
+        data = data | {"choices": [*known.values()]}
+        for key in {"default", "held_out", "extrapolation"} & data.keys():
+            values = data[key] if isinstance(data[key], list) else [data[key]]
+            odd = [value for value in values if value not in known]
+            if odd:
+                raise mistaken(f"one of the choices{nearest(str(odd[0]), [*known])}", key, got=odd[0])
+            numbers = [known[value] for value in values]
+            data[key] = numbers if isinstance(data[key], list) else numbers[0]
+        picked = [name for name in known if name != "none"]
+        writes = data.get("writes")
+        if isinstance(writes, dict) and writes.get("mode") == "pick" and "elements" not in writes:
+            data["writes"] = writes | {"elements": picked}
+        told = ", ".join(f"{i}: {name}" for i, name in enumerate(picked))
+        written = data.get("description")
+        return data | {"description": f"{written} ({told})" if isinstance(written, str) and written else told}
 
     @field_validator("extrapolation")
     @classmethod

@@ -4,24 +4,29 @@
       forward: {signal: body_velocity, of: torso, axes: x, weight: 1.0}
       effort: {signal: action, shape: square, weight: -0.05}
       speed: {signal: body_velocity, of: torso, axes: x, shape: exp_squared, target: speed, tolerance: 0.5, weight: 1.0}
+      stepping: {signal: landing_air_time, of: [left, right], threshold: 0.2, weight: 1.0,
+                 times: [{signal: command, commands: forward, shape: above, target: 0.1}]}
     termination:
-      fallen: {signal: body_upright, of: torso, below: 0.5}
+      fallen: {signal: body_upright, of: torso, below: 0.5, reward: -5}
 
-A term is `weight * shape(signal - target)`. A target is a number or the name of a parameter of the task, one for all
-numbers of the signal or a list of one each. All is paid per environment step.
+A term is `weight * shape(signal - target)`, times the shapes under `times`. A target is a number or the name of a
+parameter of the task or of a command, one for all numbers of the signal or a list of one each. All is paid per
+environment step, the reward of a termination once.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import ConfigDict, ValidationInfo, WrapValidator, field_validator
 
 from ..simulator import Simulator
-from .entries import NOTHING, Choice, Named, Names, Number, Positive, mistaken, option
-from .signals import Built, Signal, SignalEntry
+from .entries import NOTHING, Choice, Named, Names, Number, OneOf, Positive, mistaken, option
+from .signal_table import entries
+from .signals import RENAMED as SIGNALS_RENAMED
+from .signals import Built, Sense, Signal, SignalEntry, field_of
 
 Shape = Callable[[Any], Any]
 _square: Shape = lambda x: np.square(x).sum(axis=1)  # noqa: E731
@@ -32,23 +37,29 @@ SHAPES: dict[str, tuple[Shape, str, str]] = {  # of numbers (N, k) less their ta
     "norm": (lambda x: np.sqrt(_square(x)), "√Σ (s - target)²", "a distance"),
     "exp_squared": (lambda x: np.exp(-_square(x)), "exp(-Σ ((s - target) / tolerance)²)",
                     "1 at the target, 1/e at `tolerance` from it"),
+    "exp": (lambda x: np.exp(-np.sqrt(_square(x))), "exp(-√Σ ((s - target) / tolerance)²)",
+            "1 at the target, 1/e at `tolerance` from it, with a slope at the target"),
+    "tanh": (lambda x: 1 - np.tanh(np.sqrt(_square(x))), "1 - tanh √Σ ((s - target) / tolerance)²",
+             "1 at the target, 0.24 at `tolerance` from it"),
     "within": (lambda x: (_square(x) <= 1.0) * 1.0, "1 if √Σ (s - target)² ≤ tolerance, else 0",
                "sparse: reached or not"),
+    "beyond": (lambda x: (_square(x) > 1.0) * 1.0, "1 if √Σ (s - target)² > tolerance, else 0",
+               "a gate: told to move, too far away"),
     "above": (lambda x: (x > 0).all(axis=1) * 1.0, "1 if all s > target, else 0", "a threshold"),
     "below": (lambda x: (x < 0).all(axis=1) * 1.0, "1 if all s < target, else 0", "a threshold"),
 }  # fmt: skip
-WITH_TOLERANCE = ("exp_squared", "within")
+WITH_TOLERANCE = ("exp_squared", "exp", "tanh", "within", "beyond")
 RENAMED = {"near": "exp_squared"}
 
 
-_PARAMETER = Named("parameters", many=False)
+_TOLD = Named("parameters or commands", many=False)
 
 
 def _target(value: Any, handler: Any, info: ValidationInfo[Names]) -> float | str:
     if isinstance(value, str):
-        return _PARAMETER.check(value, info)
+        return _TOLD.check(value, info)
     if isinstance(value, list):
-        raise ValueError("a number or the name of a parameter, or a list of one for each number")
+        raise ValueError("a number or the name of a parameter or command, or a list of one for each number")
     return handler(value)
 
 
@@ -59,18 +70,18 @@ def _targets(value: Any, handler: Any) -> list[float | str]:
 _Target = Annotated[Number, WrapValidator(_target, json_schema_input_type=float | str)]
 
 
-class RewardPart(SignalEntry):
-    """What a reward term has besides its signal."""
+class Factor(SignalEntry):
+    """What a factor of a reward term has besides its signal."""
 
     model_config = ConfigDict(json_schema_extra={
         "if": {"properties": {"shape": {"enum": list(WITH_TOLERANCE)}}, "required": ["shape"]},
         "then": {"required": ["tolerance"]}, "else": {"properties": {"tolerance": False}},
     })  # fmt: skip
-    weight: Number = option(..., "Factor of the term; negative for a cost.")
+    observed: ClassVar[bool] = False
     shape: Annotated[str, Choice(SHAPES, RENAMED)] = option("linear", "What is made of the numbers of the signal.")
     target: Annotated[
         list[_Target], WrapValidator(_targets, json_schema_input_type=float | str | list[float | str])
-    ] = option([0.0], "Subtracted, in the unit of the signal: a number or the name of a parameter; one, or one each.")
+    ] = option([0.0], "Subtracted, in the unit of the signal: a number, a parameter or a command; one, or one each.")
     tolerance: Positive = option(NOTHING, "Width, in the unit of the signal.")
 
     @field_validator("tolerance", mode="wrap")
@@ -81,24 +92,50 @@ class RewardPart(SignalEntry):
             raise ValueError(f"no such key: it belongs to the shapes {' and '.join(WITH_TOLERANCE)}")
         return handler(value) if value is not NOTHING or shape in WITH_TOLERANCE else 1.0
 
-    def term(self, built: Built) -> "RewardTerm":
-        """The term of the reward; ValueError if the signal has not as many numbers as there are targets."""
+    def shaped(self, built: Built) -> "Shaped":
+        """The factor; ValueError if the signal has not as many numbers as there are targets."""
         signal = self.build(built)
         targets = self.target * len(signal.names) if len(self.target) == 1 else self.target
         if len(targets) != len(signal.names):
             raise ValueError(f"got {len(targets)} values, expected 1 or {len(signal.names)}")
         numbers = np.array([0.0 if isinstance(t, str) else t for t in targets])
-        told = tuple((i, built.space.names.index(t)) for i, t in enumerate(targets) if isinstance(t, str))
-        changes = self.kind.where == "reward"
-        return RewardTerm(signal, self.shape, self.weight, numbers, told, self.tolerance, changes)
+        named = [(i, t) for i, t in enumerate(targets) if isinstance(t, str)]
+        told = tuple((i, built.space.names.index(t)) for i, t in named if t in built.space.names)
+        columns, commands = built.course.command_columns(False), [*built.commands]
+        commanded = tuple((i, int(columns[commands.index(t)])) for i, t in named if t in commands)
+        changes = self.kind.where == "reward" and signal.field == "ctrl"
+        return Shaped(signal, self.shape, numbers, told, commanded, self.tolerance, changes)
+
+
+FACTORS = entries("reward", Factor, "factor")
+_Factor = Annotated[Factor, OneOf("signal", FACTORS, renamed=SIGNALS_RENAMED)]
+
+
+class RewardPart(Factor):
+    """What a reward term has besides its signal."""
+
+    weight: Number = option(..., "Factor of the term; negative for a cost.")
+    times: list[_Factor] = option([], "Signals with a shape that the term is multiplied by.")
+
+    def senses(self) -> list[Sense]:
+        return [*super().senses(), *(sense for factor in self.times for sense in factor.senses())]
+
+    def tracked(self) -> list[Sense]:
+        return [*super().tracked(), *(sense for factor in self.times for sense in factor.tracked())]
+
+    def term(self, built: Built) -> "RewardTerm":
+        """The term of the reward; ValueError as of `shaped`."""
+        return RewardTerm(self.weight, (self.shaped(built), *(factor.shaped(built) for factor in self.times)))
 
 
 class TerminationPart(SignalEntry):
     """What a termination has besides its signal."""
 
     model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["below"]}, {"required": ["above"]}]})
+    observed: ClassVar[bool] = False
     below: Number = option(None, "Least value, in the unit of the signal.")
     above: Number = option(NOTHING, "Greatest value, in the unit of the signal.")
+    reward: Number = option(0.0, "Paid once, in the step that ends the episode by it; negative for a cost.")
 
     @field_validator("above", mode="wrap")
     @classmethod
@@ -108,49 +145,77 @@ class TerminationPart(SignalEntry):
         return math.inf if value is NOTHING else handler(value)
 
     def term(self, built: Built) -> "TerminationTerm":
-        return TerminationTerm(self.build(built), -math.inf if self.below is None else self.below, self.above)
+        least = -math.inf if self.below is None else self.below
+        return TerminationTerm(self.build(built), least, self.above, self.reward)
 
 
 @dataclass(frozen=True)
-class RewardTerm:
-    """One term of the reward.
+class Shaped:
+    """A shape laid over a signal.
 
     Attributes:
         targets: what is subtracted from the k numbers of the signal, (k,).
         told: which of them are parameters instead: (index of the number, column of the tasks' values).
+        commanded: which of them are commands: (index of the number, column of userdata).
         changes: whether the signal's change over the step is meant.
     """
 
     signal: Signal
     shape: str
-    weight: float
     targets: np.ndarray
     told: tuple[tuple[int, int], ...] = ()
+    commanded: tuple[tuple[int, int], ...] = ()
     tolerance: float = 1.0
     changes: bool = False
 
     def value(self, sim: Simulator, ctrl_before: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """What the term pays for the step, (N,); controls before it (N, A), tasks values (N, D)."""
+        """The shape's value after a step, (N,); controls before it (N, A), tasks values (N, D)."""
         numbers = self.signal.read(sim)
         if self.changes and self.signal.compute:
             numbers = numbers - self.signal.compute(ctrl_before)
-        if self.told or self.targets.any():
+        if self.told or self.commanded or self.targets.any():
             targets = np.tile(self.targets, (len(values), 1))
             for index, column in self.told:
                 targets[:, index] = values[:, column]
+            for index, column in self.commanded:
+                targets[:, index] = field_of(sim, "userdata")[:, column]
             numbers = numbers - targets
         if self.tolerance != 1.0:
             numbers = numbers / self.tolerance
-        return self.weight * SHAPES[self.shape][0](numbers)
+        return SHAPES[self.shape][0](numbers)
+
+
+@dataclass(frozen=True)
+class RewardTerm:
+    """One term of the reward: a weight times the product of its factors."""
+
+    weight: float
+    factors: tuple[Shaped, ...]
+
+    @property
+    def signals(self) -> list[Signal]:
+        return [factor.signal for factor in self.factors]
+
+    def value(self, sim: Simulator, ctrl_before: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """What the term pays for the step, (N,); controls before it (N, A), tasks values (N, D)."""
+        paid = self.weight * self.factors[0].value(sim, ctrl_before, values)
+        for factor in self.factors[1:]:
+            paid = paid * factor.value(sim, ctrl_before, values)
+        return paid
 
 
 @dataclass(frozen=True)
 class TerminationTerm:
-    """Ends an episode when any number of the signal leaves its bounds."""
+    """Ends an episode when any number of the signal leaves its bounds; `reward` is what that pays."""
 
     signal: Signal
     below: float
     above: float
+    reward: float = 0.0
+
+    @property
+    def signals(self) -> list[Signal]:
+        return [self.signal]
 
     def ended(self, sim: Simulator) -> np.ndarray:
         """Which simulations have ended, (N,) bool."""

@@ -16,26 +16,33 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from metarl.util.optional import MissingExtra
 from metarl.util.safe_yaml import parse_mapping, read_bytes
 
 from ..actuators import robot_body
 from ..families.gymnasium_robot import uniform
+from ..families.servo_robot import ASSETS, ROBOTS
 from ..family import Family
 from ..observation import Observed
 from ..simulator import Simulator
 from ..task import TaskSpace
 from ..variation.quantities import QUANTITIES
 from . import mjcf
+from .commands import Commands
 from .entries import MOVABLE, Mistake, Names, elements, is_line, read_entry
+from .episode import Course
+from .observing import names_of, resolve, sensing_of
 from .parameters import ParameterEntry, check_space, check_use, check_writes, moved_inertias
+from .pushes import Push
 from .reward_terms import RewardTerm
 from .schema import RobotFile
-from .signals import TASK, Built, Sense, Signal, field_of
+from .signals import TASK, Built, Sense, Signal, columns_of, field_of
 from .start import KEYFRAME
 
 FILE = "robot.yaml"  # in the folder of a robot
 CAMERA = "metarl_track"
-_OF_THE_STATE = ("qpos", "qvel", "act", "time", "ctrl", "numeric_data")  # needs no stage of the physics to be known
+# what needs no stage of the physics to be known
+_OF_THE_STATE = ("qpos", "qvel", "act", "time", "ctrl", "userdata", "numeric_data")
 
 
 class OwnRobot(Family):
@@ -60,6 +67,8 @@ class OwnRobot(Family):
 
     def __init__(self, robot: str, sha256: str | None = None):
         file = robot_file(robot)
+        if file.suffix.lower() in (".xml", ".mjcf"):
+            raise ValueError(f"{robot}: got MJCF, expected its description in YAML: `metarl draft {robot}` writes one")
         try:
             content = read_bytes(file)
             data = parse_mapping(content, "the description of a robot")
@@ -69,7 +78,7 @@ class OwnRobot(Family):
         parts, model = mjcf.Files.of({}), None
         if is_line(data.get("mjcf")):
             try:
-                parts = mjcf.read_files(file.parent, data["mjcf"])
+                parts = _parts(file.parent, data["mjcf"])
             except ValueError as error:
                 found.append(("mjcf", str(error)))
         self._files = mjcf.Files.of({file.name: content}, parts.folder) | parts
@@ -100,9 +109,12 @@ class OwnRobot(Family):
         parameters = [entry.parameter(name) for name, entry in told.parameters.items()]
         check_use(parameters, names.used, found)
         entries = [*told.observation, *told.reward.values(), *told.termination.values()]
+        tracked = [*dict.fromkeys(sense for entry in entries for sense in entry.tracked())]
+        values = told.commands.values if told.commands else {}
         senses = {sense for entry in entries for sense in entry.senses()}
         edits = _edits(told, model, senses, bool(names.used), moved_inertias(parameters, model))
         edits["frame_skip"] = told.control.frame_skip(model)
+        edits["userdata"] = Course.size(len(values), len(told.pushes), len(tracked))
         try:
             self._content = mjcf.compile_mjcf(parts, edits, self.limits)
         except ValueError as error:
@@ -126,10 +138,17 @@ class OwnRobot(Family):
         if found:
             return
         self.space = TaskSpace(told.name, tuple(parameters))
-        built = Built(model, self.space, self._control_range)
+        self._course = self._course_of(told, model, tracked, edits["userdata"])
+        units = {name: value.unit for name, value in values.items()}
+        home = model.qpos0 if self.keyframe < 0 else model.key_qpos[self.keyframe]
+        built = Built(model, self.space, self._control_range, self._course, tracked, units, home.copy())
         signals = [entry.build(built) for entry in told.observation]
+        self.space = TaskSpace(told.name, tuple(resolve(parameters, told.observation, signals, found)))
+        self.sensing = sensing_of(told.observation, signals)
         self._observation = _joined(signals)
-        self._termination = [entry.term(built) for entry in told.termination.values()]
+        self._termination = {name: entry.term(built) for name, entry in told.termination.items()}
+        twice = {name for name, term in self._termination.items() if term.reward and name in told.reward}
+        found += [(f"termination.{name}", "got the name of a reward term, expected another one") for name in twice]
         self._reward: dict[str, RewardTerm] = {}
         for name, entry in told.reward.items():
             try:
@@ -137,10 +156,22 @@ class OwnRobot(Family):
             except ValueError as error:
                 found.append((f"reward.{name}.target", str(error)))
         check_space(self.space, sum(len(signal.names) for signal in signals), model.nu, found)
-        terms = [*self._reward.values(), *self._termination]
-        self._fields = {signal.field for signal in [*signals, *(term.signal for term in terms)]}
+        terms = [*self._reward.values(), *self._termination.values()]
+        self._fields = {signal.field for signal in [*signals, *(signal for term in terms for signal in term.signals)]}
+        self._fields |= {"sensordata"} if tracked else set()
         if not self._fields <= set(_OF_THE_STATE):
             self.reset_stage = int(mujoco.mjtStage.mjSTAGE_ACC)
+
+    def _course_of(self, told: RobotFile, model: mujoco.MjModel, tracked: list[Sense], size: int) -> Course:
+        """What happens in its episodes; size of that in userdata."""
+        dt = model.opt.timestep * self.frame_skip
+        task = model.numeric(TASK).adr[0] if self._told else 0
+        scales = [task + self.space.names.index(push.scale) if push.scale else -1 for push in told.pushes.values()]
+        pushes = [Push.of(entry, model, dt, int(scale))
+                  for entry, scale in zip(told.pushes.values(), scales, strict=True)]  # fmt: skip
+        contacts = np.array([columns_of(model, sense.name)[0] for sense in tracked], int)
+        commands = Commands.of(told.commands, dt) if told.commands else None
+        return Course(commands, pushes, contacts, model.nuserdata - size, dt)
 
     @property
     def files(self) -> Mapping[str, bytes]:
@@ -167,11 +198,14 @@ class OwnRobot(Family):
 
     def reset_state(self, rngs: Sequence[np.random.Generator], qpos: np.ndarray, qvel: np.ndarray) -> None:
         if not self._spread.fixed:
-            self._spread.write(uniform(rngs, self._spread.draws, 1.0), qpos, qvel)
+            self._spread.write(0.5 + 0.5 * uniform(rngs, self._spread.draws, 1.0), qpos, qvel)
         for state, noise in zip((qpos, qvel), self._noise, strict=True):
             noisy = np.flatnonzero(noise)
             if len(noisy):
                 state[:, noisy] += uniform(rngs, len(noisy), 1.0) * noise[noisy]
+
+    def start_course(self, sim: Simulator, ids: np.ndarray, rngs: Sequence[np.random.Generator]) -> None:
+        self._course.begin(sim, ids, rngs)
 
     def before(self, sim: Simulator) -> np.ndarray:
         """The controls (N, A) of the step before."""
@@ -180,22 +214,43 @@ class OwnRobot(Family):
     def advance(self, sim: Simulator, ctrl: np.ndarray, ids: np.ndarray | None) -> None:
         for field in self._fields:  # bound after the first step, a derived one would be zero there
             field_of(sim, field)
+        self._course.before(sim, ids)
         super().advance(sim, ctrl, ids)
+        self._course.after(sim, ids)
 
     def observe(self, sim: Simulator, derived: Any) -> np.ndarray:
         return np.concatenate([signal.read(sim) for signal in self._observation], axis=1)
 
     def observation_names(self) -> tuple[Observed, ...]:
-        return tuple(name for signal in self._observation for name in signal.names)
+        names = tuple(name for signal in self._observation for name in signal.names)
+        return names_of(self.sensing, names) if self.sensing else names
 
     def reward_terms(
         self, sim: Simulator, derived: Any, qpos_before: np.ndarray, ctrl: np.ndarray, values: np.ndarray
     ) -> dict[str, np.ndarray]:
-        return {name: term.value(sim, qpos_before, values) for name, term in self._reward.items()}
+        terms = {name: term.value(sim, qpos_before, values) for name, term in self._reward.items()}
+        ends = {name: term.reward * term.ended(sim) for name, term in self._termination.items() if term.reward}
+        return terms | ends
 
     def terminated(self, sim: Simulator, values: np.ndarray) -> np.ndarray | None:
-        ended = [term.ended(sim) for term in self._termination]
+        ended = [term.ended(sim) for term in self._termination.values()]
         return np.logical_or.reduce(ended) if ended else None
+
+
+def _parts(folder: Path, name: str) -> mjcf.Files:
+    """The files of an MJCF: of the robot's folder, or "robots:FILE" of the package that the extra robots installs.
+
+    A copy of those in the robot's folder, as a run has it, goes before the package.
+    """
+    extra, colon, inside = name.partition(":")
+    if not colon or extra != ROBOTS.name:
+        return mjcf.read_files(folder, name)
+    if not (folder / inside).is_file():
+        try:
+            folder = ROBOTS.folder(name) / ASSETS
+        except MissingExtra as error:
+            raise ValueError(str(error)) from error
+    return mjcf.read_files(folder, inside)
 
 
 def _joined(signals: Sequence[Signal]) -> list[Signal]:

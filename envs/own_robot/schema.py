@@ -11,21 +11,21 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, WrapValidator
 
+from .commands import CommandsEntry
 from .control import CONTROLS, Control, with_actuators
-from .entries import Entry, Expected, Named, OneOf, Positive, Text, Word, key_name, option
+from .entries import Entry, Expected, Named, OneOf, Positive, Text, Word, option
+from .observing import ObservedPart
 from .parameters import ParameterEntry
+from .pushes import PushEntry
+from .ranges import printable
 from .reward_terms import RewardPart, TerminationPart
-from .signals import RENAMED, SignalEntry, entries
+from .signal_table import entries
+from .signals import RENAMED
 from .start import Start
-
-
-def _printable(value: Any) -> Any:
-    return {key_name(key): item for key, item in value.items()} if isinstance(value, dict) else value
-
 
 _Horizon = Annotated[int, Field(ge=1, le=1_000_000), Expected("a whole number from 1 to 1000000")]
 _Identifier = Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$"), Expected("a name of letters, digits and _")]
-_Signal = Annotated[SignalEntry, OneOf("signal", entries("observation"), renamed=RENAMED)]
+_Signal = Annotated[ObservedPart, OneOf("signal", entries("observation", ObservedPart), renamed=RENAMED)]
 _Reward = Annotated[RewardPart, OneOf("signal", entries("reward", RewardPart), renamed=RENAMED)]
 _Bound = Annotated[TerminationPart, OneOf("signal", entries("termination", TerminationPart), renamed=RENAMED)]
 
@@ -34,7 +34,7 @@ class RobotFile(Entry):
     """A robot of one's own: an MJCF file, what is observed and rewarded, and what varies."""
 
     name: Word = option(..., "Letters, digits and _; part of the digests of the tasks.")
-    mjcf: Text = option(..., "The MJCF file, in the folder of this file or below it.")
+    mjcf: Text = option(..., "The MJCF file, in the folder of this file or below; or robots:FILE of the extra robots.")
     description: Text = option("", "One line for people.")
     horizon: _Horizon = option(200, "Environment steps of an episode.")
     state_limit: Positive = option(1e4, "Positions and velocities (rad, m, rad/s, m/s) beyond it are divergence.")
@@ -43,14 +43,18 @@ class RobotFile(Entry):
         default_factory=dict, validate_default=True, description="Actuators, their rate, and what actions mean."
     )
     start: Start = Field(default_factory=Start, description="Where episodes start.")
-    parameters: Annotated[dict[_Identifier, ParameterEntry], Field(min_length=1), BeforeValidator(_printable)] = option(
+    parameters: Annotated[dict[_Identifier, ParameterEntry], Field(min_length=1), BeforeValidator(printable)] = option(
         ..., "What varies between tasks, by name.", json_schema_extra={"additionalProperties": False}
     )
+    commands: CommandsEntry = option(None, "What the robot is told, drawn anew in the course of an episode.")
+    pushes: Annotated[dict[_Identifier, PushEntry], BeforeValidator(printable)] = option(
+        {}, "What pushes it, by name.", json_schema_extra={"additionalProperties": False}
+    )
     observation: Annotated[list[_Signal], Field(min_length=1)] = option(..., "What the policy sees: signals, in order.")
-    reward: Annotated[dict[str, _Reward], Field(min_length=1), BeforeValidator(_printable)] = option(
+    reward: Annotated[dict[str, _Reward], Field(min_length=1), BeforeValidator(printable)] = option(
         ..., "Terms of the reward, by name: weight * shape(signal - target) in each environment step."
     )
-    termination: Annotated[dict[str, _Bound], BeforeValidator(_printable)] = option(
+    termination: Annotated[dict[str, _Bound], BeforeValidator(printable)] = option(
         {}, "Bounds, by name: any number of the signal outside of them ends the episode."
     )
 

@@ -4,10 +4,10 @@
       - {signal: joint_position, joints: [hip, knee]}
       - {signal: body_velocity, of: torso, axes: xy, frame: body}
 
-`SIGNALS` is the table of them; `table()` prints it as in docs/own_robot.md. Each row says which options it takes, which
-sensors must be added to the model for it, and which numbers it has. A `Signal` reads columns of one field of all
-simulations, and may compute something of them that treats every simulation by itself: reductions run over the last,
-contiguous axis, so that the bits do not depend on how many simulations there are.
+`SIGNALS` is the table of them, but for contacts and commands (`metarl.envs.own_robot.signal_table` has all). Each row
+says which options it takes, which sensors must be added to the model for it, and which numbers it has. A `Signal` reads
+columns of one field of all simulations, and may compute something of them that treats every simulation by itself:
+reductions run over the last, contiguous axis, so that the bits do not depend on how many simulations there are.
 
 Everything about bodies comes from sensors that MuJoCo computes in the step itself. As all that MuJoCo derives, they are
 of the state one physics step before the end of the environment step; positions and velocities of joints are of its end.
@@ -15,11 +15,11 @@ of the state one physics step before the end of the environment step; positions 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
 import mujoco
 import numpy as np
-from pydantic import Field, create_model
+from pydantic import Field
 
 from ..actuators import controls, outputs
 from ..families.servo_robot import to_body
@@ -28,27 +28,32 @@ from ..simulator import Simulator
 from ..task import TaskSpace
 from .entries import MOVABLE, Axes, Choice, Entry, Named, Positive, option
 
+if TYPE_CHECKING:
+    from .episode import Course
+
 TASK = "metarl_task"  # the numeric field of the model that holds the active task
 RENAMED = {"body_spin": "body_angular_velocity", "joint_direction": "joint_sin_cos", "one": "constant"}
 _AXES = "xyz"
-Frame = tuple[str, str]  # ("body" or "site", name)
+Frame = tuple[str, str]  # ("body", "site" or "geom", name)
 
 
 @dataclass(frozen=True)
 class Sense:
-    """A sensor that a signal needs: its type as MJCF calls it, and its frame, ("body" or "site", name)."""
+    """A sensor that a signal needs: its type as MJCF calls it, its frame, and of a contact what it is with."""
 
     type: str
-    of: tuple[str, str]
+    of: Frame
+    against: Frame | None = None
 
     @property
     def name(self) -> str:
-        return "/".join(("metarl", self.type, *self.of))
+        return "/".join(("metarl", self.type, *self.of, *(self.against or ())))
 
     def edit(self) -> dict[str, str]:
         """As metarl.envs.own_robot.mjcf_child adds it."""
-        kind, of = self.of
-        return {"name": self.name, "type": self.type, "kind": kind, "of": of}
+        (kind, of), (ref_kind, ref) = self.of, self.against or ("", "")
+        edit = {"name": self.name, "type": self.type, "kind": kind, "of": of}
+        return edit | ({"ref_kind": ref_kind, "ref": ref} if ref else {})
 
 
 @dataclass(frozen=True)
@@ -83,25 +88,45 @@ def field_of(sim: Simulator, name: str) -> np.ndarray:
 
 
 class Built(NamedTuple):
-    """The robot that signals are built for: its final model, its tasks, and the controls of actions -1 and 1, (A,)."""
+    """The robot that signals are built for.
+
+    Attributes:
+        model: the final one.
+        control_range: controls of actions -1 and 1, (A,) each.
+        course: of its episodes.
+        tracked: the contacts that it tracks, in order.
+        commands: unit of each command by name, in order.
+        home: positions (nq,) of the start, without what is drawn.
+    """
 
     model: mujoco.MjModel
     space: TaskSpace
     control_range: tuple[np.ndarray, np.ndarray]
+    course: "Course"
+    tracked: list[Sense]
+    commands: dict[str, str]
+    home: np.ndarray
 
 
 class SignalEntry(Entry):
-    """A signal in the file; its options are fields that `entries` adds."""
+    """A signal in the file; its options are fields that `metarl.envs.own_robot.signal_table.entries` adds.
 
+    Attributes:
+        kind: its row in the table.
+        observed: whether it is for the policy, which sees a command before it is in force.
+    """
+
+    kind: ClassVar["Kind"]
+    observed: ClassVar[bool] = True
     signal: str
-
-    @property
-    def kind(self) -> "Kind":
-        return SIGNALS[self.signal]
 
     def senses(self) -> list[Sense]:
         """The sensors that it needs."""
         return self.kind.senses(self)
+
+    def tracked(self) -> list[Sense]:
+        """The contacts whose times it needs."""
+        return self.senses() if self.kind.tracks else []
 
     def build(self, built: Built) -> Signal:
         return self.kind.build(self, built)
@@ -137,6 +162,7 @@ class Kind:
         build: the signal, from its entry and the robot with its sensors in it.
         senses: the sensors that it needs, from its entry.
         where: "all three", "reward, termination" or "reward".
+        tracks: whether it is of the times of its contacts.
     """
 
     options: tuple[str, ...]
@@ -146,17 +172,7 @@ class Kind:
     build: Callable[[Any, Built], Signal]
     senses: Callable[[Any], list[Sense]] = lambda entry: []
     where: str = "all three"
-
-
-def entries(where: str, base: type[SignalEntry] = SignalEntry) -> dict[str, Any]:
-    """The classes of the entries of a section of the file, by the word under `signal`, made from `base`."""
-    found = {}
-    for name, kind in SIGNALS.items():
-        if where in kind.where or kind.where == "all three":
-            fields: dict[str, Any] = {option: OPTIONS[option] for option in kind.options}
-            fields["signal"] = Literal[name], Field(description=f"{kind.meaning} [{kind.unit}]")
-            found[name] = create_model(f"{where}_{name}", __base__=base, **fields)
-    return found
+    tracks: bool = False
 
 
 def _joint_field(field: str, address: str, words: dict[int, tuple[str, str]]) -> Callable[[Any, Built], Signal]:
@@ -178,6 +194,14 @@ _joint_positions = _joint_field("qpos", "qposadr", {_HINGE: ("angle", "rad"), _S
 _joint_velocities = _joint_field("qvel", "dofadr", {_HINGE: ("velocity", "rad/s"), _SLIDE: ("velocity", "m/s")})
 
 
+def _from_home(entry: Any, built: Built) -> Signal:
+    angles = _joint_positions(entry, built)
+    home = built.home[angles.columns]
+    names = tuple(Observed(f"{o.name} from home", o.unit, o.element, f"{o.source} - {value:.17g}")
+                  for o, value in zip(angles.names, home, strict=True))  # fmt: skip
+    return Signal("qpos", angles.columns, names, lambda q: q - home)
+
+
 def _joint_sines_and_cosines(entry: Any, built: Built) -> Signal:
     angles = _joint_positions(entry, built)
     names = tuple(Observed(f"{o.element.partition(' ')[2]} {word}", "1", o.element, f"{word[:3]}({o.source})")
@@ -185,7 +209,8 @@ def _joint_sines_and_cosines(entry: Any, built: Built) -> Signal:
     return Signal("qpos", angles.columns, names, lambda q: np.concatenate([np.cos(q), np.sin(q)], axis=1))
 
 
-def _columns(model: mujoco.MjModel, sensor: str) -> np.ndarray:
+def columns_of(model: mujoco.MjModel, sensor: str) -> np.ndarray:
+    """Columns of sensordata of a sensor."""
     found = model.sensor(sensor)
     return np.arange(found.adr[0], found.adr[0] + found.dim[0])
 
@@ -193,7 +218,7 @@ def _columns(model: mujoco.MjModel, sensor: str) -> np.ndarray:
 def _sensors(entry: Any, built: Built) -> Signal:
     columns, names = [], []
     for sensor in entry.sensors:
-        for i, column in enumerate(_columns(built.model, sensor)):
+        for i, column in enumerate(columns_of(built.model, sensor)):
             columns.append(column)
             label = sensor if built.model.sensor(sensor).dim[0] == 1 else f"{sensor} {i}"
             names.append(Observed(label, "of the sensor", f"sensor {sensor}", f"sensordata[{column}]"))
@@ -210,7 +235,7 @@ def _sensed(type_: str, unit: str, word: str, parts: str = _AXES) -> tuple[Calla
         columns, names = [], []
         for frame, sense in zip(entry.of, senses(entry), strict=True):
             for axis in getattr(entry, "axes", parts):
-                columns.append(_columns(built.model, sense.name)[parts.index(axis)])
+                columns.append(columns_of(built.model, sense.name)[parts.index(axis)])
                 names.append(Observed(f"{frame[1]} {word} {axis}", unit, " ".join(frame), f"sensordata[{columns[-1]}]"))
         return Signal("sensordata", np.array(columns), tuple(names))
 
@@ -233,7 +258,7 @@ def _motion(type_: str, unit: str, word: str) -> tuple[Callable, Callable]:
         axes = ["xyz".index(axis) for axis in entry.axes]
         columns, names = [], []
         for frame in entry.of:
-            v, q = (_columns(built.model, Sense(sensor, frame).name) for sensor in (type_, "framequat"))
+            v, q = (columns_of(built.model, Sense(sensor, frame).name) for sensor in (type_, "framequat"))
             columns += [*q, *v]
             rotated = _to_body_text([f"sensordata[{i}]" for i in q], [f"sensordata[{i}]" for i in v])
             names += [Observed(f"{frame[1]} {word} {_AXES[axis]} in its frame", unit, " ".join(frame), rotated[axis])
@@ -290,7 +315,7 @@ def _two_frames(entry: Any) -> list[Sense]:
 
 
 def _offset(entry: Any, built: Built) -> Signal:
-    start, end = (_columns(built.model, sense.name) for sense in _two_frames(entry))
+    start, end = (columns_of(built.model, sense.name) for sense in _two_frames(entry))
     names = tuple(Observed(f"{entry.end[1]} from {entry.start[1]} {axis}", "m", " ".join(entry.start),
                            f"sensordata[{end[i]}] - sensordata[{start[i]}]") for i, axis in enumerate(_AXES))
     return Signal("sensordata", np.concatenate([start, end]), names, lambda p: p[:, 3:] - p[:, :3])
@@ -365,6 +390,8 @@ def _constant(entry: Any, built: Built) -> Signal:
 SIGNALS: dict[str, Kind] = {
     "joint_position": Kind(("joints",), "1 a joint", "rad, m", "angles and positions of hinge and slide joints",
                            _joint_positions),
+    "joint_position_from_home": Kind(("joints",), "1 a joint", "rad, m", "the same from the start pose: that "
+                                     "of `start.pose` and the keyframe", _from_home),
     "joint_velocity": Kind(("joints",), "1 a joint", "rad/s, m/s", "their velocities", _joint_velocities),
     "joint_sin_cos": Kind(("joints",), "2 a joint", "1", "cosines, then sines, of the angles of unlimited "
                             "(continuous) joints", _joint_sines_and_cosines),
@@ -398,15 +425,3 @@ SIGNALS: dict[str, Kind] = {
     "constant": Kind((), "1", "1", "1, for a bonus in each step that the robot is alive", _constant,
                      where="reward, termination"),
 }  # fmt: skip
-
-
-def table() -> str:
-    """The signals, as the Markdown table of docs/own_robot.md."""
-    rows = ["| signal | options | numbers | unit | meaning | in |", "|---|---|---|---|---|---|"]
-    for name, kind in SIGNALS.items():
-        fields = {OPTIONS[key][1].alias or key: OPTIONS[key][1].default for key in kind.options}
-        options = [f"{key}={'all' if default == '*' else default}" if isinstance(default, str) else key
-                   for key, default in fields.items()]  # fmt: skip
-        shown = ", ".join(f"`{option}`" for option in options) or "-"
-        rows.append(f"| `{name}` | {shown} | {kind.numbers} | {kind.unit} | {kind.meaning} | {kind.where} |")
-    return "\n".join(rows)

@@ -21,53 +21,35 @@ import numpy as np
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from ..families.servo_robot import to_body
-from .entries import Entry, Expected, Named, Names, NotNegative, Number, elements, mistaken, option
+from .entries import Entry, Expected, Named, Names, NotNegative, elements, mistaken, option
+from .pushes import is_free
+from .ranges import Range, within
 
 KEYFRAME = "metarl_start"
-_FREE = int(mujoco.mjtJoint.mjJNT_FREE)
 _PLACES, _TURNS = ("x", "y", "z"), ("roll", "pitch", "yaw")
-
-
-def _ordered(value: Any) -> tuple[float, float]:
-    low, high = value if isinstance(value, list) else (value, value)
-    if low > high:
-        raise ValueError
-    return low, high
-
-
-_Range = Annotated[
-    Number | Annotated[list[Number], Field(min_length=2, max_length=2)],
-    AfterValidator(_ordered),
-    Expected("a number, or a range [low, high]"),
-]
 
 
 class _Motion(Entry):
     """Velocity of a free body at the start, along and about the axes of the world."""
 
-    x: _Range = option((0.0, 0.0), "m/s")
-    y: _Range = option((0.0, 0.0), "m/s")
-    z: _Range = option((0.0, 0.0), "m/s")
-    roll: _Range = option((0.0, 0.0), "About x, rad/s.")
-    pitch: _Range = option((0.0, 0.0), "About y, rad/s.")
-    yaw: _Range = option((0.0, 0.0), "About z, rad/s.")
+    x: Range = option((0.0, 0.0), "m/s")
+    y: Range = option((0.0, 0.0), "m/s")
+    z: Range = option((0.0, 0.0), "m/s")
+    roll: Range = option((0.0, 0.0), "About x, rad/s.")
+    pitch: Range = option((0.0, 0.0), "About y, rad/s.")
+    yaw: Range = option((0.0, 0.0), "About z, rad/s.")
 
 
 class FreeStart(Entry):
     """Where a free body starts, in the world."""
 
-    x: _Range = option(None, "m")
-    y: _Range = option(None, "m")
-    z: _Range = option(None, "Height, m.")
-    roll: _Range = option((0.0, 0.0), "Turn about the x axis of the world, rad.")
-    pitch: _Range = option((0.0, 0.0), "Turn about y, rad, after that.")
-    yaw: _Range = option((0.0, 0.0), "Heading: turn about z, rad, after that.")
+    x: Range = option(None, "m")
+    y: Range = option(None, "m")
+    z: Range = option(None, "Height, m.")
+    roll: Range = option((0.0, 0.0), "Turn about the x axis of the world, rad.")
+    pitch: Range = option((0.0, 0.0), "Turn about y, rad, after that.")
+    yaw: Range = option((0.0, 0.0), "Heading: turn about z, rad, after that.")
     velocity: _Motion = Field(default_factory=_Motion, description="Velocity, m/s and rad/s.")
-
-
-def _is_free(model: mujoco.MjModel, body: str) -> bool:
-    joint = model.body(body).jntadr[0]
-    return joint >= 0 and int(model.jnt_type[joint]) == _FREE
 
 
 class _ByJoint:
@@ -84,7 +66,7 @@ class Start(Entry):
     """Where episodes start."""
 
     keyframe: Annotated[str, Named("keyframes", many=False)] = option("", "Of the MJCF; by default its qpos0.")
-    pose: Annotated[dict[str, _Range], AfterValidator(_ByJoint())] = option(
+    pose: Annotated[dict[str, Range], AfterValidator(_ByJoint())] = option(
         {}, "Angles (rad), places (m) of hinges and slides: {joint or pattern: number or [low, high]}."
     )
     bodies: dict[str, FreeStart] = option({}, "Of free bodies, by name: x, y, z, roll, pitch, yaw, velocity.")
@@ -100,8 +82,8 @@ class Start(Entry):
         model = info.context.model
         for name in value if model and isinstance(value, dict) else ():
             Named("bodies", many=False).check(name, info)
-            if not _is_free(model, name):
-                there = [body for body in elements(model, "bodies").values() if body and _is_free(model, body)]
+            if not is_free(model, name):
+                there = [body for body in elements(model, "bodies").values() if body and is_free(model, body)]
                 raise mistaken(f"a body with a free joint ({', '.join(there) or 'the MJCF has none'})", got=name)
         return value
 
@@ -119,7 +101,7 @@ class Start(Entry):
         """
         base, qpos, qvel = self._base(model)
         spread = self.spread(model)
-        spread.write(np.zeros((1, spread.draws)), qpos[None], qvel[None])
+        spread.write(np.full((1, spread.draws), 0.5), qpos[None], qvel[None])
         edit = {"name": KEYFRAME, "qpos": qpos.tolist(), "qvel": qvel.tolist(), "ctrl": controls(base, qpos).tolist()}
         if model.nmocap and base >= 0:
             edit |= {"mpos": model.key_mpos[base].ravel().tolist(), "mquat": model.key_mquat[base].ravel().tolist()}
@@ -194,22 +176,16 @@ class Spread:
         return bool((ranges[:, 0] == ranges[:, 1]).all())
 
     def write(self, draws: np.ndarray, qpos: np.ndarray, qvel: np.ndarray) -> None:
-        """Write the starts of draws (n, draws) from -1 to 1 into positions (n, nq) and velocities (n, nv)."""
+        """Write the starts of draws (n, draws) in [0, 1) into positions (n, nq) and velocities (n, nv)."""
         k = len(self.joints)
-        qpos[:, self.joints] = _within(self.ranges, draws[:, :k])
+        qpos[:, self.joints] = within(self.ranges, draws[:, :k])
         for body in self.bodies:
-            drawn, a, d = _within(body.ranges, draws[:, k : k + 12]), body.address, body.dof
+            drawn, a, d = within(body.ranges, draws[:, k : k + 12]), body.address, body.dof
             qpos[:, a : a + 3] = drawn[:, :3]
             qpos[:, a + 3 : a + 7] = quat = turned(np.tile(body.quat, (len(draws), 1)), drawn[:, 3:6])
             if body.moving:
                 qvel[:, d : d + 3], qvel[:, d + 3 : d + 6] = drawn[:, 6:9], to_body(quat, drawn[:, 9:])
             k += 12
-
-
-def _within(ranges: np.ndarray, draws: np.ndarray) -> np.ndarray:
-    """Numbers (n, k) of ranges (k, 2) at draws (n, k) from -1 to 1."""
-    low, high = ranges.T
-    return 0.5 * (low + high) + 0.5 * (high - low) * draws
 
 
 def turned(quat: np.ndarray, angles: np.ndarray) -> np.ndarray:

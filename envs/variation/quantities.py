@@ -108,6 +108,7 @@ QUANTITIES: dict[str, Quantity] = {
     "control_period": Quantity("steps", "command", (SET,), (), "environment steps that a control is held for"),
     "observation_noise": Quantity("of the entry", "sensor", (SET,), (), "standard deviation of normal noise"),
     "observation_bias": Quantity("of the entry", "sensor", (SET,), (), "constant that is added"),
+    "observation_delay": Quantity("steps", "sensor", (SET,), (), "environment steps before an entry arrives"),
     "observation_dropout": Quantity("1", "sensor", (SET,), (),
                                     "probability that an entry stays at what was last observed; all at once"),
 }  # fmt: skip

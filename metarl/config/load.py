@@ -80,7 +80,8 @@ def _read(path: str | Path, overrides: Sequence[str], deep: bool) -> Config:
         return "command line" if overridden else first_line(str(path))
 
     here = any(f"{key}.".startswith(("env.robot.", "env.options.robot.")) for key in given)
-    found = list(resolve_robot(data, Path() if here else source.parent))
+    overridden = "env.robot" in given and not any(key.startswith(("env.family", "env.options")) for key in given)
+    found = list(resolve_robot(data, Path() if here else source.parent, overridden))
     config, more = _checked(data, deep)
     problems += [f"{place(key)}: {key}: {text}" for key, text in [*found, *more]]
     if config is None or problems:

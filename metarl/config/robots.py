@@ -21,15 +21,23 @@ FILE = "robot.yaml"  # in the folder of a robot
 FOLDER = "robot"  # of a run
 
 
-def resolve_robot(data: dict[str, Any], folder: Path) -> Iterator[tuple[str, str]]:
-    """Write out env.robot of the unchecked config `data` and make its path absolute; what is wrong with that."""
+def resolve_robot(data: dict[str, Any], folder: Path, overridden: bool = False) -> Iterator[tuple[str, str]]:
+    """Write out env.robot of the unchecked config `data` and make its path absolute; what is wrong with that.
+
+    Args:
+        overridden: whether the robot takes the place of the family that the config's file names, and its options.
+    """
     env = data.get("env")
     if not isinstance(env, dict):
         return
     if "robot" in env:
         path = env.pop("robot")
+        if overridden or env.get("family", "") is None:
+            env.pop("family", None)
+            env.pop("options", None)
         if env.setdefault("family", OWN_ROBOT) != OWN_ROBOT:
-            yield "env.robot", f"got it beside env.family = {env['family']}, expected one of the two"
+            yield "env.robot", (f"got it beside env.family = {env['family']}, expected one of the two; on the command"
+                                " line env.robot=PATH takes the place of a family")  # fmt: skip
         elif isinstance(env.setdefault("options", {}), dict):
             env["options"]["robot"] = path
     options = env.get("options")

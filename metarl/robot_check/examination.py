@@ -26,6 +26,7 @@ from metarl.envs.actuators import controls
 from metarl.envs.checks import assert_effective, assert_physical
 from metarl.envs.family import endless
 from metarl.robot_check.report import draw_start
+from metarl.robot_check.start import start_warnings
 from metarl.util.errors import UserError
 from metarl.util.optional import MissingExtra
 from metarl.util.rng import stream
@@ -69,6 +70,7 @@ def check(
         raise UserError(str(error)) from error
     except (ValueError, SimulationError) as error:  # a reward that is not a number, a mass that is not positive
         return {"name": family.name, "subject": subject, "errors": [*errors, one_line(str(error))], "warnings": []}
+    warnings += start_warnings(env)
     _judge(env, tasks, agents, errors, warnings)
     progress("throughput")
     speed_env = BatchEnv(endless(family), SIMULATIONS, horizon=2**31, autoreset_mode=AutoresetMode.DISABLED)

@@ -108,6 +108,7 @@ CASES = {
     "control_period": (Write("control_period"), 3, None),
     "observation_noise": (Write("observation_noise"), 0.1, None),
     "observation_bias": (Write("observation_bias", (0, 2)), 0.1, None),
+    "observation_delay": (Write("observation_delay", (0, 2)), 2.0, None),
     "observation_dropout": (Write("observation_dropout"), 0.5, None),
 }  # fmt: skip
 ROUNDED = {"payload", "geom_length", "limb_length", "size"}  # computed in another way by the compiler

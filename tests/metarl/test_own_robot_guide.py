@@ -1,5 +1,6 @@
 """docs/own_robot.md: its commands and its Python run, in tiny sizes, and its tables are those of the code."""
 
+import json
 import re
 import shlex
 import shutil
@@ -15,7 +16,7 @@ from metarl.cli import main
 from metarl.config import Config, EnvConfig
 from metarl.envs.own_robot.reward_terms import table as shapes
 from metarl.envs.own_robot.robot import OwnRobot
-from metarl.envs.own_robot.signals import table as signals
+from metarl.envs.own_robot.signal_table import table as signals
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "own_robot.md").read_text(encoding="utf-8")
@@ -43,6 +44,9 @@ def test_the_commands_of_the_guide_run(tmp_path, monkeypatch, capsys):
     written = {path.relative_to(tmp_path / "runs" / "rover").parts[0] for path in (tmp_path / "runs").rglob("*.*")}
     assert {"robot", "evaluations", "figures", "replays", "exports"} <= written
     assert (tmp_path / "mine" / "rover" / "rover.xml").is_file()
+    (exported,) = (tmp_path / "runs" / "rover" / "exports").glob("*.json")
+    about = exported.read_text()
+    assert json.loads(about)["options"]["robot"] == "robot/robot.yaml" and str(tmp_path) not in about
 
 
 @pytest.mark.slow
@@ -69,5 +73,5 @@ def test_the_robot_of_the_guide_is_the_one_that_ships():
 
 
 def test_the_tables_are_those_of_the_code():
-    """After a change: replace them by what table() of metarl.envs.own_robot.signals and reward_terms gives."""
+    """After a change: replace them by what table() of metarl.envs.own_robot.signal_table and reward_terms gives."""
     assert signals() in TEXT and shapes() in TEXT

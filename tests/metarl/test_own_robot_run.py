@@ -98,3 +98,20 @@ def test_a_config_that_names_no_robot_is_refused(project, env, line):
 def test_the_shipped_robot_is_a_config_by_name_and_no_config_itself():
     assert Path(load_config("own_robot/promp").env.options["robot"]).samefile(SHIPPED / "rover" / "robot.yaml")
     assert not [name for name in config_names() if "rover" in name]
+
+
+@pytest.mark.parametrize("more", [[], ["env.family=null"]])
+def test_a_shipped_config_takes_an_own_robot(project, monkeypatch, more):
+    """With the settings that do not belong to the family in whose place it comes."""
+    monkeypatch.chdir(project)
+    config = load_config("half_cheetah_vel/promp", ["env.robot=rover", *more])
+    assert config.env.load_family().name == "Rover" and [*config.env.options] == ["robot", "sha256"]
+    assert config.algorithm.name == "promp" and config.env.action_scale == 10
+
+
+def test_a_robot_and_a_family_in_one_place_are_refused(project):
+    both = project / "both.yaml"
+    both.write_text("env: {robot: rover, family: AntDir}\nalgorithm: {name: promp}\n")
+    for overrides in ([], ["env.robot=rover", "env.family=AntDir"]):
+        with pytest.raises(UserError, match="env.robot: got it beside env.family = AntDir, expected one of the two"):
+            load_config(both, overrides)

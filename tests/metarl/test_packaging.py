@@ -61,7 +61,8 @@ def test_the_wheel_has_every_module_and_config(wheel, checkout):
     for folder in ("envs", "agents"):
         expected |= {f"metarl/{file.relative_to(checkout)}" for file in (checkout / folder).rglob("*.py")}
     expected |= {f"metarl/configs/{name}.yaml" for name in config_names()}
-    expected |= {f"metarl/configs/own_robot/rover/{name}" for name in ("robot.yaml", "rover.xml")}
+    robots = ("rover/robot.yaml", "rover/rover.xml", "go1/robot.yaml")
+    expected |= {f"metarl/configs/own_robot/{name}" for name in robots}
     expected |= {"metarl/py.typed"}
     assert len(expected) > 20
     assert {name for name in names if ".dist-info/" not in name} == expected
