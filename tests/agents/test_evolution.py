@@ -8,6 +8,8 @@ from metarl.agents import GaussianMLP, Normalizer, Rollout
 from metarl.agents.evolution import antithetic, es_gradient, shaped
 from metarl.agents.nn.params import flatten, unflatten
 from metarl.agents.search_adapter import Candidates, Search, SearchAdapter, Searching
+from metarl.envs import make
+from metarl.export.onnx import Scaling, largest_difference, policy_graph
 
 
 def test_perturbations_come_in_opposite_pairs():
@@ -165,3 +167,23 @@ def test_adaptation_moves_every_task_by_its_own_returns():
         up = sum(rewards[m, :, k].sum() * noise[m, k] for k in range(4)) / (4 * 0.5)
         np.testing.assert_allclose(after.params[m], flatten(acting.params).numpy() + 0.1 * up, atol=1e-5)
     assert after.tried is None
+
+
+@pytest.mark.parametrize("stochastic", [False, True])
+def test_the_exported_policy_is_that_of_the_adapted_weights(stochastic):
+    env = make("HalfCheetahDir", 1, horizon=30, autoreset_mode="Disabled")
+    policy = GaussianMLP(17, 6, (5,), init_std=0.3)
+    params = policy.init(np.random.default_rng(0))
+    if not stochastic:
+        del params["log_std"]
+    acting = SearchAdapter(policy, params, Normalizer(10.0, np.linspace(-1, 1, 17), np.full(17, 20.0)), Search())
+    state = Searching(acting.start(1).params + 0.2)  # as adaptation has moved them
+    scaling = Scaling.of(*env.family.control_range(env.model), 1.0)
+    model = policy_graph(acting, state, scaling).serialize("search")
+    assert largest_difference(model, acting, state, env, scaling, 0) < 1e-5
+    assert largest_difference(model, acting, acting.start(1), env, scaling, 0) > 1e-3
+    if stochastic:
+        assert "noise" in policy_graph(acting, state, scaling, noise=True).inputs
+    else:
+        with pytest.raises(NotImplementedError, match="deterministic; export it without noise"):
+            policy_graph(acting, state, scaling, noise=True)
