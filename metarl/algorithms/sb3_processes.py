@@ -8,7 +8,6 @@ after the other, to the bit. The processes start with the first call and end wit
 Tensors travel as arrays: PyTorch would send a file descriptor for each.
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -32,35 +31,27 @@ class Processes:
     def __init__(self, count: int, algorithm: str, settings: dict[str, Any], spaces: tuple[Any, Any]):
         self.count = count
         self._arguments = algorithm, settings, *spaces
-        self._workers: list[Workers] = []
+        self._workers: Workers | None = None
 
     def __call__(self, lessons: list[Lesson]) -> list[Learned]:
         """What is learned in each task."""
-        with ThreadPoolExecutor(self.count) as threads:
-            if not self._workers:
-                self._workers = list(threads.map(self._start, range(self.count)))
-            shares = [lessons[number :: self.count] for number in range(self.count)]
-            answers = threads.map(self._learn, self._workers, shares)
-            learned: list[Any] = [None] * len(lessons)
-            for number, answer in enumerate(answers):
-                if isinstance(answer, str):
-                    raise FloatingPointError(answer)
-                learned[number :: self.count] = _tensors(answer)
+        if self._workers is None:
+            factory = "metarl.algorithms.sb3_processes:Trainer"
+            self._workers = Workers(factory, {}, self.count, self.count, "an SB3 algorithm".format)
+            self._workers.call("build", *self._arguments)
+        shares = [(_arrays(lessons[number :: self.count]),) for number in range(min(self.count, len(lessons)))]
+        learned: list[Any] = [None] * len(lessons)
+        for number, answer in enumerate(self._workers.call_each("learn", shares)):
+            if isinstance(answer, str):
+                raise FloatingPointError(answer)
+            learned[number :: self.count] = _tensors(answer)
         return learned
 
     def close(self) -> None:
         """End the processes; the next call starts others."""
-        for workers in self._workers:
-            workers.close()
-        self._workers = []
-
-    def _start(self, number: int) -> Workers:
-        workers = Workers("metarl.algorithms.sb3_processes:Trainer", {}, 1, 1, "an SB3 algorithm".format)
-        workers.call("build", *self._arguments)
-        return workers
-
-    def _learn(self, workers: Workers, lessons: list[Lesson]) -> Any:
-        return workers.call("learn", _arrays(lessons))[0] if lessons else []
+        if self._workers is not None:
+            self._workers.close()
+        self._workers = None
 
 
 class Trainer:

@@ -16,7 +16,7 @@ variable: `metarl.util.safe_yaml`. The settings themselves stand in `metarl.conf
 
 import copy
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,7 @@ def read_config(path: str | Path) -> Config:
 def _read(path: str | Path, overrides: Sequence[str], deep: bool) -> Config:
     source = find_config(path)
     written = read_mapping(source, "a config")
+    _keep_text(written, lambda: read_mapping(source, "a config", numbers=False))
     data = with_present_names(written)
     given: set[str] = set()
     problems = [f"{first_line(str(path))}: {key}: {text}" for key, text in named_twice(written)]
@@ -166,10 +167,10 @@ def _shipped() -> dict[str, Path]:
             if file.name != ROBOT_FILE}
 
 
-def read_mapping(source: Path, expected: str) -> dict[str, Any]:
-    """The mapping in a YAML file, of plain values only."""
+def read_mapping(source: Path, expected: str, numbers: bool = True) -> dict[str, Any]:
+    """The mapping in a YAML file, of plain values only; without `numbers` all of them are text, or null."""
     try:
-        return read_yaml(source, expected)
+        return read_yaml(source, expected, numbers)
     except ValueError as error:
         raise UserError(f"{first_line(str(source))}: {error}") from error
 
@@ -179,9 +180,26 @@ def _parse_override(override: str) -> tuple[str, Any]:
     if not equals or not all(part.isidentifier() for part in key.split(".")):
         raise UserError(f"got {show(override)}, expected key=value, such as inner.lr=0.05")
     try:
-        return key, parse_yaml(text)
+        value = parse_yaml(text)
+        data: dict[str, Any] = {}
+        _put(data, key.split("."), value)
+        plain: dict[str, Any] = {}
+        _put(plain, key.split("."), parse_yaml(text, numbers=False))
+        _keep_text(data, lambda: plain)
+        for part in key.split("."):
+            data = data[part]
+        return key, data
     except ValueError as error:
         raise UserError(f"{key}: got {show(text)}: {error}") from error
+
+
+def _keep_text(data: dict[str, Any], plain: Callable[[], dict[str, Any]]) -> None:
+    """Let the settings of W&B be as they are written: a name 007, a tag 1.10. `plain` gives the same as text."""
+    written = data.get("wandb")
+    if isinstance(written, dict):
+        for key, text in plain()["wandb"].items():
+            if not isinstance(written[key], dict):
+                written[key] = text
 
 
 def _put(data: dict, keys: Sequence[str], value: Any) -> None:

@@ -290,6 +290,7 @@ class WandbConfig(Section):
     entity: Name | None = Field(default=None, description="Team or user; null takes the account's own.")
     name: Name | None = Field(default=None, description="Name of the run; null takes the run folder's.")
     tags: tuple[Name, ...] = Field(default=(), max_length=100, description="Tags of the run.")
+    group: Name | None = Field(default=None, description="Group of runs that it belongs to.")
 
 
 class Config(Section):

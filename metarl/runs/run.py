@@ -43,7 +43,7 @@ from metarl.runs import versions
 from metarl.runs.jsonl import read_lines
 from metarl.runs.lock import Lock, locked
 from metarl.util.errors import UserError
-from metarl.util.files import read_json, replace
+from metarl.util.files import open_regular, read_json, replace
 from metarl.util.machine import available_threads
 from metarl.util.plugins import PLUGINS
 from metarl.util.rng import stream
@@ -121,8 +121,10 @@ class Run:
     def looked(self, by: str, split: str, tasks: str, iteration: int) -> None:
         """Write down that `by` has seen how a checkpoint does in tasks of that digest, where the folder is ours."""
         look = {"time": _now(), "by": by, "split": split, "tasks_sha256": tasks, "iteration": iteration}
-        with contextlib.suppress(OSError), open(self.path / "looks.jsonl", "a") as file:
-            file.write(json.dumps(look) + "\n")
+        with contextlib.suppress(OSError, ValueError):
+            descriptor = open_regular(self.path / "looks.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            with open(descriptor, "w") as file:
+                file.write(json.dumps(look) + "\n")
 
     def looks(self) -> list[dict[str, Any]]:
         """What looked at which tasks, and when; see `looked`."""

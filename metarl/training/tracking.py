@@ -8,7 +8,8 @@
 
 Everything happens in a thread of its own: a call here returns at once and never raises. Whatever goes wrong
 in there (wandb-core killed, no space, no network, a bad key) is one line of warning, and the rest of the
-run goes without W&B; the run folder's own files are the record. Offline unless the config says otherwise;
+run goes without W&B; the run folder's own files are the record. Offline unless the config, WANDB_MODE or a sweep's
+agent says otherwise;
 `wandb sync RUN/wandb/offline-run-*` uploads later. A resumed run keeps its id. The x axis of all curves is
 "env_steps".
 """
@@ -22,8 +23,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from metarl.config import WandbConfig
-from metarl.util.text import first_line
+from metarl.util.errors import UserError
+from metarl.util.text import first_line, show
 
 if TYPE_CHECKING:
     from metarl.runs.run import Run
@@ -58,8 +62,16 @@ logger = logging.getLogger("metarl")
 class Tracker:
     """The W&B run `run_id` in folder `run_dir`; `settings` are shown as its config."""
 
-    def __init__(self, config: WandbConfig, run_dir: Path, run_id: str, settings: Mapping[str, Any] | None = None):
+    def __init__(
+        self,
+        config: WandbConfig,
+        run_dir: Path,
+        run_id: str,
+        settings: Mapping[str, Any] | None = None,
+        env_steps: int = 0,
+    ):
         self._config, self._dir, self._id, self._settings = config, Path(run_dir), run_id, dict(settings or {})
+        self._place = {"env_steps": env_steps}  # of tables and pictures: where the last point was
         self._jobs: queue.Queue[Callable[[Any], None] | None] = queue.Queue(QUEUE_LENGTH)
         self._thread = threading.Thread(target=self._work, name="wandb", daemon=True)
         self._broken = config.mode == "disabled"
@@ -69,14 +81,17 @@ class Tracker:
     def log(self, values: Mapping[str, float]) -> None:
         """One point of each curve; `values` holds "env_steps"."""
         values = dict(values)
+        self._place = {"env_steps": values["env_steps"]}
         self._do(lambda run: run.log(values))
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        self._do(lambda run: run.log({name: _wandb().Table(columns=list(columns), data=[list(row) for row in rows])}))
+        data, place = [list(row) for row in rows], self._place
+        self._do(lambda run: run.log(place | {name: _wandb().Table(columns=list(columns), data=data)}))
 
     def file(self, name: str, path: Path) -> None:
         """A picture, replay or video; its suffix is one of `KINDS`."""
-        self._do(lambda run: run.log({name: KINDS[path.suffix](str(path))}))
+        place = self._place
+        self._do(lambda run: run.log(place | {name: KINDS[path.suffix](str(path))}))
 
     def artifact(self, name: str, path: Path, kind: str = "tasks") -> None:
         """A file under version control, such as the evaluated task set."""
@@ -133,13 +148,14 @@ class Tracker:
         wandb, config = _wandb(), self._config
         known = {key: value for key, value in QUIET.items() if key in wandb.Settings.model_fields}
         options = {
-            "id": self._id,
+            "id": os.environ.get("WANDB_RUN_ID") or self._id,  # a sweep's agent gives one out
             "resume": "allow",
             "dir": str(self._dir),
             "project": config.project,
             "entity": config.entity,
             "name": config.name or self._dir.name,
             "tags": list(config.tags),
+            "group": config.group,
             "config": self._settings,
             "settings": wandb.Settings(**known),
         }
@@ -165,9 +181,36 @@ def _wandb() -> Any:
     return wandb
 
 
+def from_environment(config: WandbConfig) -> WandbConfig:
+    """The settings with what W&B's environment variables say where the config says nothing.
+
+    Raises:
+        UserError: a variable holds what the setting does not take.
+    """
+    variables = {"project": "WANDB_PROJECT", "entity": "WANDB_ENTITY", "name": "WANDB_NAME", "tags": "WANDB_TAGS",
+                 "group": "WANDB_RUN_GROUP", "mode": "WANDB_MODE"}  # fmt: skip
+    found: dict[str, Any] = {setting: os.environ[variable] for setting, variable in variables.items()
+                             if os.environ.get(variable) and setting not in config.model_fields_set}  # fmt: skip
+    if "tags" in found:
+        found["tags"] = [tag.strip() for tag in found["tags"].split(",") if tag.strip()]
+    if os.environ.get("WANDB_SWEEP_ID") and "mode" not in config.model_fields_set:
+        found.setdefault("mode", "online")  # a sweep lives on its server
+    try:
+        return WandbConfig.model_validate(config.model_dump(exclude_unset=True) | found)
+    except ValidationError as error:
+        setting = str(error.errors()[0]["loc"][0])
+        problem = f"got {show(found[setting])}, expected {error.errors()[0]['msg']}"
+        raise UserError(f"{variables[setting]}: {problem}; or set wandb.{setting} in the config") from error
+
+
+def _last_env_steps(run: "Run") -> int:
+    rows = run.metrics()
+    return rows[-1]["env_steps"] if rows else 0
+
+
 def publish(run: "Run", files: Iterable[Path]) -> None:
     """Add figures and replays (.png, .html, .mp4; others are left out) to the W&B run of a run folder."""
-    with Tracker(run.config.wandb, run.path, run.id) as tracker:
+    with Tracker(run.config.wandb, run.path, run.id, env_steps=_last_env_steps(run)) as tracker:
         for file in files:
             if file.suffix in KINDS:
                 tracker.file(f"{file.parent.name}/{file.stem}", file)
@@ -177,7 +220,7 @@ def publish_report(
     run: "Run", files: Iterable[Path], tables: Mapping[str, tuple[Sequence[str], Sequence[Sequence[Any]]]], page: Path
 ) -> None:
     """Add a report to the W&B run of a run folder: its figures, its tables (columns, rows), and the page."""
-    with Tracker(run.config.wandb, run.path, run.id) as tracker:
+    with Tracker(run.config.wandb, run.path, run.id, env_steps=_last_env_steps(run)) as tracker:
         for file in files:
             tracker.file(f"report/{file.stem}", file)
         for name, (columns, rows) in tables.items():

@@ -32,9 +32,10 @@ from metarl.runs import run as runs
 from metarl.runs.jsonl import LineLog
 from metarl.training.interruption import Dropped, Interruption
 from metarl.training.progress import Progress
-from metarl.training.tracking import Tracker
+from metarl.training.tracking import Tracker, from_environment
 from metarl.util.errors import UserError
 from metarl.util.torch_runtime import keep_freed_memory, torch_threads
+from metarl.util.workers import WorkerDied
 
 INTERRUPTED_FINISH_SECONDS = 2.0  # what W&B gets to finish after SIGTERM or Ctrl-C
 
@@ -160,6 +161,8 @@ def train(config: Config, run: Path | None = None, resume: bool = False) -> Path
     Ends with UserError if the user can put it right, with SystemExit 143 after SIGTERM and 130 after Ctrl-C.
     """
     require_extra(config)
+    if not resume:
+        config = config.model_copy(update={"wandb": from_environment(config.wandb)})
     folder = runs.resume(config, run, logger.warning) if resume else runs.start(config, run)
     keep_freed_memory()
     try:
@@ -183,7 +186,8 @@ def train(config: Config, run: Path | None = None, resume: bool = False) -> Path
 def _run(training: Training, progress: Progress) -> int | None:
     """Train to the end or to an interruption, whose exit code is returned."""
     run, config = training.run, training.config
-    tracker = Tracker(config.wandb, run.path, run.id, config.model_dump(mode="json"))
+    tracker = Tracker(config.wandb, run.path, run.id, config.model_dump(mode="json"), training.env_steps)
+    command = f"metarl train --run {shlex.quote(str(run.path))} --resume"
     with Interruption(progress.say, progress.restore_terminal) as interruption:
         try:
             try:
@@ -194,9 +198,10 @@ def _run(training: Training, progress: Progress) -> int | None:
                 _finish(training, progress, tracker, interruption)
         except Dropped:
             pass
+        except WorkerDied as error:
+            raise UserError(f"{error}; to resume from checkpoint {training.done}: {command}") from error
         finally:
             tracker.finish(*([INTERRUPTED_FINISH_SECONDS] if interruption.requested else []))
-    command = f"metarl train --run {shlex.quote(str(run.path))} --resume"
     if not saved:
         problem = f"checkpoint {training.done} could not be saved in {run.checkpoints}"
         raise UserError(f"{problem}; free space there, then: {command}")

@@ -49,6 +49,10 @@ class _Loader(yaml.SafeLoader):
         return data
 
 
+class _TextLoader(_Loader):
+    """All values are text but null."""
+
+
 class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data):
         return True
@@ -59,10 +63,15 @@ for _kind in (_Loader, _Dumper):  # 1e-3 and 5. are numbers, too, which YAML 1.1
         "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"), list("-+.0123456789")
     )
 
+_TextLoader.yaml_implicit_resolvers = {
+    start: [(tag, pattern) for tag, pattern in resolvers if tag.endswith(":null")]
+    for start, resolvers in _Loader.yaml_implicit_resolvers.items()
+}
 
-def read_yaml(path: Path, expected: str) -> dict[str, Any]:
+
+def read_yaml(path: Path, expected: str, numbers: bool = True) -> dict[str, Any]:
     """The mapping in the file of that kind."""
-    return parse_mapping(read_bytes(path), expected)
+    return parse_mapping(read_bytes(path), expected, numbers)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -73,12 +82,12 @@ def read_bytes(path: Path) -> bytes:
         raise ValueError(f"cannot be read: {error.strerror}") from error
 
 
-def parse_mapping(content: bytes, expected: str) -> dict[str, Any]:
-    """The mapping that a file of that kind holds."""
+def parse_mapping(content: bytes, expected: str, numbers: bool = True) -> dict[str, Any]:
+    """The mapping that a file of that kind holds; without `numbers` all values in it are text, or null."""
     if len(content) > MOST_BYTES:
         raise ValueError(f"got more than {MOST_BYTES} bytes, expected {expected}")
     try:
-        data = parse_yaml(content.decode())
+        data = parse_yaml(content.decode(), numbers)
         data = {} if data is None else data  # nothing but comments
     except UnicodeDecodeError as error:
         raise ValueError(f"got bytes at offset {error.start} that are not UTF-8, expected YAML") from error
@@ -87,10 +96,10 @@ def parse_mapping(content: bytes, expected: str) -> dict[str, Any]:
     return data
 
 
-def parse_yaml(text: str) -> Any:
-    """The value that a text stands for."""
+def parse_yaml(text: str, numbers: bool = True) -> Any:
+    """The value that a text stands for; without `numbers` text, null, or lists and mappings of those."""
     try:
-        return _Loader(text).get_single_data()
+        return (_Loader if numbers else _TextLoader)(text).get_single_data()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""

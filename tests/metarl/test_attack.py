@@ -19,7 +19,8 @@ KNOWN = [
     Case("compare", "evaluations", "no_permission", 0), Case("compare", "EVALUATION", "fifo", 0),
     Case("resume", "metrics.jsonl", "link_to_itself", 0), Case("resume", "timings.jsonl", "fifo", 0),
     Case("resume", "evaluations.jsonl", "directory", 0), Case("evaluate", "config.yaml", "fifo", 0),
-    Case("resume", "checkpoints", "no_writing", 0), Case("watch", "tasks/held_out.json", "no_permission", 0),
+    Case("compare", "looks.jsonl", "fifo", 0), Case("resume", "checkpoints", "no_writing", 0),
+    Case("watch", "tasks/held_out.json", "no_permission", 0),
 ]  # fmt: skip
 """Each was a traceback, or hung."""
 

@@ -286,7 +286,7 @@ NOT_YAML = [
      "such as tag:yaml.org,2002:python/object/apply:os.system are not used here"),
     ("a: !!binary aGVsbG8=", "c.yaml: line 1, column 4: not valid YAML: tags such as tag:yaml.org,2002:bin"),
     ("a: " + "[" * 100_000, "c.yaml: line 1, column 19: not valid YAML: nested deeper than 16 levels"),
-    ("a: " + "x" * 1_000_001, "c.yaml: got more than 1000000 bytes, expected a config"),
+    ("a: " + "x" * 1_000_001, "c.yaml: has 1000004 bytes, expected at most 1000000"),
     ("? [1]\n: 2", "c.yaml: line 1, column 3: not valid YAML: a key must be a name"),
 ]  # fmt: skip
 
@@ -541,3 +541,15 @@ def test_the_short_form_reads_back(name, tmp_path):
     (tmp_path / "short.yaml").write_text(to_short_yaml(config))
     assert load_config(tmp_path / "short.yaml") == config
     assert len(to_short_yaml(config)) < len(to_yaml(config)) / 2
+
+
+@pytest.mark.parametrize("text", ["007", "12345e6", "12:30:45", "1.10", "yes", "0x1F", "2026-11-26"])
+def test_text_stays_as_it_is_written(tmp_path, text):
+    on_the_line = load_config("demo", [f"wandb.name={text}", f"wandb.tags=[{text}, a]", "wandb.entity=null"]).wandb
+    assert (on_the_line.name, on_the_line.tags, on_the_line.entity) == (text, (text, "a"), None)
+    file = tmp_path / "c.yaml"
+    file.write_text(to_yaml(load_config("demo")).partition("wandb:")[0] + f"wandb: {{name: {text}, tags: [{text}]}}\n")
+    in_a_file = load_config(file).wandb
+    assert (in_a_file.name, in_a_file.tags) == (text, (text,))
+    file.write_text(to_yaml(load_config(file)))
+    assert load_config(file).wandb == in_a_file

@@ -16,7 +16,8 @@ from run_processes import finish, launch, tiny, train_command, wait_for
 from metarl.config import WandbConfig
 from metarl.runs.jsonl import read_lines
 from metarl.training import tracking
-from metarl.training.tracking import Tracker, publish
+from metarl.training.tracking import Tracker, from_environment, publish
+from metarl.util.errors import UserError
 
 CANARY = "c0ffee" * 6 + "cafe"
 
@@ -207,13 +208,51 @@ def test_disabled_means_no_thread_and_no_file(tmp_path, fake):
 def test_figures_and_replays_are_added_to_the_run(tmp_path, fake):
     fake.Image = fake.Html = fake.Video = lambda path, **options: (path, options)
     files = [tmp_path / "figures" / "curve.png", tmp_path / "figures" / "curve.svg", tmp_path / "replays" / "0.html"]
-    run = types.SimpleNamespace(config=tiny(tmp_path, "wandb.mode=offline"), path=tmp_path, id="abcd1234")
+    config = tiny(tmp_path, "wandb.mode=offline")
+    run = types.SimpleNamespace(config=config, path=tmp_path, id="abcd1234", metrics=lambda: [{"env_steps": 480}])
     publish(run, [*files, tmp_path / "replays" / "0.mp4"])
     assert fake.run.logged == [
-        {"figures/curve": (str(files[0]), {})},
-        {"replays/0": (str(files[2]), {"inject": False})},
-        {"replays/0": (str(tmp_path / "replays" / "0.mp4"), {"format": "mp4"})},
+        {"env_steps": 480, "figures/curve": (str(files[0]), {})},
+        {"env_steps": 480, "replays/0": (str(files[2]), {"inject": False})},
+        {"env_steps": 480, "replays/0": (str(tmp_path / "replays" / "0.mp4"), {"format": "mp4"})},
     ]
+
+
+def test_tables_stand_where_the_last_point_is(tmp_path, fake):
+    fake.Table = lambda columns, data: data
+    with Tracker(WandbConfig(mode="offline"), tmp_path, "abcd1234", env_steps=3) as tracker:
+        tracker.table("first", ["a"], [[1]])
+        tracker.log({"env_steps": 70})
+        tracker.table("second", ["a"], [[2]])
+    assert fake.run.logged == [{"env_steps": 3, "first": [[1]]}, {"env_steps": 70},
+                               {"env_steps": 70, "second": [[2]]}]  # fmt: skip
+
+
+VARIABLES = {"WANDB_PROJECT": "p", "WANDB_ENTITY": "e", "WANDB_NAME": "007", "WANDB_TAGS": "a, b",
+             "WANDB_RUN_GROUP": "g", "WANDB_MODE": "online"}  # fmt: skip
+
+
+def test_variables_hold_where_the_config_says_nothing(monkeypatch):
+    for name, value in VARIABLES.items():
+        monkeypatch.setenv(name, value)
+    every = WandbConfig(mode="online", project="p", entity="e", name="007", tags=("a", "b"), group="g")
+    assert from_environment(WandbConfig()) == every
+    own = WandbConfig(mode="disabled", project="mine", entity=None, name="mine", tags=(), group="mine")
+    assert from_environment(own) == own
+    monkeypatch.setenv("WANDB_MODE", "sometimes")
+    with pytest.raises(UserError, match="WANDB_MODE: got .sometimes., expected .*; or set wandb.mode in the config"):
+        from_environment(WandbConfig())
+
+
+def test_a_sweep_is_online_and_gives_the_id(tmp_path, monkeypatch, fake):
+    monkeypatch.delenv("WANDB_MODE")
+    monkeypatch.setenv("WANDB_SWEEP_ID", "s")
+    monkeypatch.setenv("WANDB_RUN_ID", "of-the-agent")
+    config = from_environment(WandbConfig())
+    assert config.mode == "online" and from_environment(WandbConfig(mode="offline")).mode == "offline"
+    with Tracker(config, tmp_path, "abcd1234"):
+        pass
+    assert fake.inits[0]["id"] == "of-the-agent" and fake.inits[0]["mode"] == "online"
 
 
 def test_only_one_module_imports_wandb():
