@@ -8,18 +8,19 @@ import torch
 from gymnasium.vector import AutoresetMode
 
 from metarl.agents.memory.registry import make_memory
-from metarl.agents.teacher_student import StudentPolicy, TeacherPolicy
+from metarl.agents.teacher_student import Encoder, StudentPolicy, TeacherPolicy
 from metarl.algorithms.learners import make_env, make_learner, training_env
 from metarl.algorithms.rma import Untold, squared_error
 from metarl.algorithms.rma_config import RMAConfig
 from metarl.algorithms.sequence_gradient import mean_gradient
 from metarl.config import Config, EnvConfig, EvaluationConfig, PolicyConfig, WandbConfig, load_config
 from metarl.envs import BatchEnv, OracleEnv
-from metarl.export.onnx import export_run
+from metarl.export.onnx import _session, export_run
 from metarl.runs import checkpoint
 from metarl.runs import run as runs
 from metarl.testing import check_learner
 from metarl.util.errors import UserError
+from metarl.util.onnx_graph import Graph
 
 from .test_rl2 import Goal, Signed
 from .trained import with_env
@@ -329,3 +330,18 @@ def test_a_window_knows_its_steps_and_no_others():
     before, after = (memory.run(params, memory.start(2), x)[1] for x in (xs, changed))
     difference = (after - before).abs().amax(-1).amax(-1)
     assert (difference[2:6] > 0).all() and not difference[:2].any() and not difference[6:].any()
+
+
+def test_the_encoder_is_a_perceptron_and_so_is_its_graph():
+    encoder = Encoder(3, 2)
+    params = {k: v + 0.1 for k, v in encoder.init(np.random.default_rng(0)).items()}
+    assert {name: tuple(value.shape) for name, value in params.items()} == {
+        "w0": (3, 64), "b0": (64,), "w1": (64, 2), "b1": (2,),
+    }  # fmt: skip
+    x = torch.linspace(-1, 1, 12).reshape(4, 3)
+    want = torch.tanh(x @ params["w0"] + params["b0"]) @ params["w1"] + params["b1"]
+    torch.testing.assert_close(encoder.run(params, (), x[None])[1][0], want)
+    graph = Graph()
+    graph.output("y", encoder.onnx(graph, params, graph.input("x", 3)), 2, np.float32)
+    [got] = _session(graph.serialize("an encoder")).run(["y"], {"x": x.numpy()})
+    np.testing.assert_allclose(got, want, atol=1e-6)

@@ -562,3 +562,16 @@ def test_degrees_of_freedom_and_the_chances_that_are_accepted():
     assert better._accepted(0.05, np.full(801, 0.1)) == pytest.approx((0.0, 0.15), abs=1e-6)
     low, high = better._accepted(0.3, np.full(801, 1e-9))  # narrower than the grid
     assert low <= 0.3 <= high and high - low < 0.01
+
+
+def test_the_interval_of_p_better_is_put_together_from_its_parts():
+    """The chances from which the value is within t deviations, t by Satterthwaite's degrees of freedom of the means."""
+    a, b = some_scores(5, 8), some_scores(4, 8, 1)
+    of_tasks = a.mean(0) - b.mean(0)
+    parts = np.array([a.mean(1).var(ddof=1) / 5, b.mean(1).var(ddof=1) / 4, of_tasks.var(ddof=1) / 8])
+    t = scipy.stats.t.ppf(0.95, parts.sum() ** 2 / (parts**2 / [4, 3, 7]).sum())
+    variances, _ = better._components([a, b], of_tasks, [np.arange(8)])
+    reach = t * np.sqrt(better._variance(variances / variances.sum(), [5, 4, 8]))
+    value = np.mean([x > y for m in range(8) for x in a[:, m] for y in b[:, m]])
+    ours = p_better(a, b, confidence=0.9)
+    assert ours.value == pytest.approx(value) and ours.ends == pytest.approx(better._accepted(value, reach), abs=1e-9)
