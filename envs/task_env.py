@@ -32,6 +32,10 @@ class TaskVectorEnv(Autoreset):
     single_action_space: gymnasium.spaces.Box
     dt: float
     """Seconds per environment step."""
+    first: int = 0
+    """Number of simulation 0 in the whole that these are a part of, where several processes share one."""
+    whole: int | None = None
+    """Simulations of that whole; None: these are all."""
 
     def __init__(
         self,
@@ -140,7 +144,7 @@ class TaskVectorEnv(Autoreset):
         if self._observation is None and len(ids) < self.num_envs:
             raise ValueError("the first reset must reset every simulation; leave out reset_mask")
         if seed is not None or self._rngs[0] is None:
-            for i, stream in zip(ids, streams(seed, ids, self.num_envs), strict=True):
+            for i, stream in zip(ids, streams(seed, ids, self.num_envs, self.first), strict=True):
                 self._rngs[i] = stream
             self._seeded(ids, seed)
         return ids

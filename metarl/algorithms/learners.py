@@ -16,6 +16,7 @@ from metarl.config import Config
 from metarl.envs import BatchEnv, OracleEnv
 from metarl.util.errors import UserError
 from metarl.util.optional import MissingExtra
+from metarl.util.ranks import current
 from metarl.util.text import first_line
 
 
@@ -27,6 +28,16 @@ def require_extra(config: Config) -> None:
             family.extra.require(family.name)
     except MissingExtra as error:
         raise UserError(str(error)) from error
+
+
+def require_ranks(config: Config) -> None:
+    """UserError if there are more ranks than tasks, or if several cannot train this algorithm."""
+    ranks = current()
+    if ranks.size > 1 and not config.algorithm.shared_by_ranks(config):
+        problem = f"got {ranks.size} ranks, expected 1: it has no sums over them"
+        raise UserError(f"algorithm {config.algorithm.name}: {problem}")
+    if ranks.size > config.meta_batch:
+        raise UserError(f"meta_batch: got {config.meta_batch}, expected {ranks.size} at least: a task for each rank")
 
 
 def make_env(config: Config, num_envs: int) -> BatchEnv:
@@ -45,8 +56,12 @@ def make_env(config: Config, num_envs: int) -> BatchEnv:
 
 
 def training_env(config: Config) -> BatchEnv:
-    """The simulations of an iteration: `episodes` in each of `meta_batch` tasks."""
-    return make_env(config, config.meta_batch * config.episodes)
+    """The simulations of an iteration: `episodes` in each of `meta_batch` tasks, or in those that are this rank's."""
+    ranks, episodes = current(), config.episodes
+    own = ranks.share(config.meta_batch)
+    env = make_env(config, (own.stop - own.start) * episodes)
+    env.unwrapped.first, env.unwrapped.whole = own.start * episodes, config.meta_batch * episodes
+    return env
 
 
 def make_learner(config: Config, spec: Spec | None = None) -> Learner:

@@ -26,6 +26,7 @@ from metarl.algorithms.maml_config import MAMLConfig
 from metarl.algorithms.meta_gradient import MetaGradientLearner, Round
 from metarl.algorithms.trust_region import line_search, natural_step
 from metarl.envs import BatchEnv
+from metarl.util.ranks import current
 
 
 class MAML(MetaGradientLearner):
@@ -43,10 +44,12 @@ class MAML(MetaGradientLearner):
 
         gradients, before = self.meta_gradient(rounds)  # line 10
         products = [self.curvature(part) for part in self.chunks([self.thin(r) for r in rounds])]
-        num_tasks = rounds[0].samples.num_tasks
+        ranks = current()
+        num_tasks = int(ranks.total(rounds[0].samples.num_tasks))
 
         def curvature_product(vector: torch.Tensor) -> torch.Tensor:
-            return sum(product(vector) for product in products) / num_tasks + settings.damping * vector
+            total = ranks.sum(cast(torch.Tensor, sum(product(vector) for product in products)))
+            return total / num_tasks + settings.damping * vector
 
         gradient = parameters_to_vector(gradients.values())
         step = natural_step(curvature_product, gradient, settings.max_kl, settings.cg_iterations)
@@ -75,10 +78,11 @@ class MAML(MetaGradientLearner):
 
     @torch.no_grad()
     def evaluate(self, meta: Params, rounds: list[Round]) -> tuple[float, float]:
-        """Mean loss and mean KL over the tasks."""
+        """Mean loss and mean KL over the tasks of all ranks."""
         parts = [torch.stack(self.surrogate_and_kl(meta, part)) for part in self.chunks(rounds)]
-        sums = torch.stack(parts).sum(0)
-        loss, kl = (sums / rounds[0].samples.num_tasks).tolist()
+        ranks = current()
+        sums = ranks.sum(torch.stack(parts).sum(0))
+        loss, kl = (sums / int(ranks.total(rounds[0].samples.num_tasks))).tolist()
         return loss, kl
 
     # ---- its curvature

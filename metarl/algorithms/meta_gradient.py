@@ -28,6 +28,7 @@ from metarl.algorithms.sampling import collect
 from metarl.algorithms.state import check_state, normalizer_state, restored
 from metarl.config import Config
 from metarl.envs import BatchEnv
+from metarl.util.ranks import current
 from metarl.util.rng import stream
 
 CHUNK_ROWS = 40_000  # steps differentiated at once: fewer are slower, more are no faster and take more memory
@@ -92,14 +93,14 @@ class MetaGradientLearner:
 
     def inner_loops(self, env: BatchEnv, iteration: int) -> tuple[list[Round], dict[str, float]]:
         """Sample tasks; collect episodes and adapt in all of them, ``inner.steps`` times; collect once more."""
-        config = self.config
+        config, ranks = self.config, current()
         start = time.perf_counter()
         rng = np.random.default_rng(stream(config.seed, "tasks", iteration))
-        tasks = env.space.sample(config.meta_batch, "train", rng)
+        tasks = env.space.sample(config.meta_batch, "train", rng)[ranks.share(config.meta_batch)]
         env.set_tasks(tasks.repeat(config.episodes))
 
         adapter = self.adapter()
-        state, rounds = adapter.start(config.meta_batch), []
+        state, rounds = adapter.start(len(tasks)), []
         metrics: dict[str, float] = {"env_steps": 0, "diverged": 0}
         moments = []
         for k in range(config.inner.steps + 1):
@@ -108,10 +109,10 @@ class MetaGradientLearner:
             rounds.append(Round(*self.inner.prepare(rollout, state.params)))
             if k < config.inner.steps:
                 state = adapter.step(state, rounds[-1].samples)
-            metrics[f"return_{k}"] = float(np.nanmean(rollout.returns))
-            metrics["env_steps"] += rollout.num_steps
-            metrics["diverged"] += int(rollout.diverged.sum())
-            moments.append(rollout.raw_moments)
+            metrics[f"return_{k}"] = ranks.mean(rollout.returns)
+            metrics["env_steps"] += int(ranks.total(rollout.num_steps))
+            metrics["diverged"] += int(ranks.total(rollout.diverged.sum()))
+            moments += ranks.each(rollout.raw_moments)
         self.normalizer = self.normalizer.update(merged(moments))  # for the next iteration: this one is all collected
         metrics["std"] = float(self.meta["params.log_std"].detach().exp().mean())
         metrics["seconds_sampling"] = time.perf_counter() - start
@@ -131,21 +132,23 @@ class MetaGradientLearner:
         raise NotImplementedError
 
     def meta_gradient(self, rounds: list[Round]) -> tuple[Params, float]:
-        """Gradient of the mean loss over the tasks, through their adaptation, and its value.
+        """Gradient of the mean loss over the tasks of all ranks, through their adaptation, and its value.
 
         FloatingPointError names the first gradient that is not finite, before it reaches the weights.
         """
-        num_tasks, total = rounds[0].samples.num_tasks, 0.0
+        ranks, total = current(), 0.0
+        num_tasks = int(ranks.total(rounds[0].samples.num_tasks))
         gradients = {name: torch.zeros_like(value, requires_grad=False) for name, value in self.meta.items()}
         for part in self.chunks(rounds):
             gradient, loss = torch.func.grad_and_value(self.loss)(self.meta, part)
             total += float(loss.detach())
             for name, g in gradient.items():
                 gradients[name] += g.detach() / num_tasks
+        gradients = ranks.sum_all(gradients)
         for name, gradient in gradients.items():
             if not torch.isfinite(gradient).all():
                 raise FloatingPointError(f"the meta-gradient of {name} is not finite; the weights are unchanged")
-        return gradients, total / num_tasks
+        return gradients, ranks.total(total) / num_tasks
 
     # ---- resuming
 

@@ -15,6 +15,9 @@ class MetaGradientConfig(AlgorithmConfig):
             return "oracle"
         return super().title(config)
 
+    def shared_by_ranks(self, config: Config) -> bool:
+        return True
+
     def variant(self, config: Config) -> str:
         """Without inner steps it is no meta-learning: one policy for all tasks, as it is or fine-tuned in a new one."""
         if config.inner.steps:

@@ -27,6 +27,7 @@ from metarl.algorithms.sampling import collect
 from metarl.algorithms.state import check_state, normalizer_state, restored
 from metarl.config import Config
 from metarl.envs import BatchEnv
+from metarl.util.ranks import current
 from metarl.util.rng import stream
 
 
@@ -57,24 +58,25 @@ class Reptile:
 
     def iterate(self, env: BatchEnv, iteration: int) -> dict[str, float]:
         """One iteration of algorithm 2; returns its metrics."""
-        config = self.config
+        config, ranks = self.config, current()
         metrics: dict[str, float] = {"env_steps": 0, "diverged": 0}
         start, sampling, moments = time.perf_counter(), 0.0, []
         rng = np.random.default_rng(stream(config.seed, "tasks", iteration))
-        env.set_tasks(env.space.sample(config.meta_batch, "train", rng).repeat(config.episodes))
+        tasks = env.space.sample(config.meta_batch, "train", rng)[ranks.share(config.meta_batch)]
+        env.set_tasks(tasks.repeat(config.episodes))
 
         adapter = self.inner.adapter(self.params, self.normalizer, stream(config.seed, "minibatches", iteration))
-        state = adapter.start(config.meta_batch)
+        state = adapter.start(len(tasks))
         for k in range(config.inner.steps):  # U^k, in all tasks
             began = time.perf_counter()
             seed = stream(config.seed, "rollouts", iteration, k)
             rollout = collect(env, adapter, state, config.episodes, seed)
             sampling += time.perf_counter() - began
             state = adapter.adapt(state, rollout)
-            metrics[f"return_{k}"] = float(np.nanmean(rollout.returns))
-            metrics["env_steps"] += rollout.num_steps
-            metrics["diverged"] += int(rollout.diverged.sum())
-            moments.append(rollout.raw_moments)
+            metrics[f"return_{k}"] = ranks.mean(rollout.returns)
+            metrics["env_steps"] += int(ranks.total(rollout.num_steps))
+            metrics["diverged"] += int(ranks.total(rollout.diverged.sum()))
+            moments += ranks.each(rollout.raw_moments)
 
         metrics["moved"] = self.step(state.params, iteration)
         self.normalizer = self.normalizer.update(merged(moments))  # for the next iteration: this one is all collected
@@ -82,14 +84,18 @@ class Reptile:
         return metrics
 
     def step(self, adapted: Params, iteration: int) -> float:
-        """Move toward the average of adapted weights, each (M, ...); returns the distance."""
-        settings = self.settings
+        """Move toward the average of adapted weights, each (M, ...), over all ranks; returns the distance."""
+        settings, ranks = self.settings, current()
         step_size = settings.lr
         if settings.anneal:
             step_size *= 1 - iteration / self.config.iterations
         # a mean of all weights at first, then one that forgets
         keep = min(settings.average, iteration / (iteration + 1))
-        toward = {name: (adapted[name] - value).mean(0) for name, value in self.params.items()}
+        moves = {name: adapted[name] - value for name, value in self.params.items()}
+        if ranks.size == 1:
+            toward = {name: move.mean(0) for name, move in moves.items()}
+        else:
+            toward = ranks.sum_all({name: move.sum(0) / self.config.meta_batch for name, move in moves.items()})
         self.velocity = {name: settings.momentum * v + toward[name] for name, v in self.velocity.items()}
         self.params = {name: value + step_size * self.velocity[name] for name, value in self.params.items()}
         self.average = {name: keep * mean + (1 - keep) * self.params[name] for name, mean in self.average.items()}

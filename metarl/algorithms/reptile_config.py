@@ -26,6 +26,9 @@ class ReptileConfig(AlgorithmConfig):
         description="Share of the past in the moving average of weights that is tested; 0: the newest.",
     )
 
+    def shared_by_ranks(self, config: Config) -> bool:
+        return not config.inner.sb3.algorithm  # its streams are named by the task's number in this process
+
     def variant(self, config: Config) -> str:
         return f"{super().variant(config)} over {config.inner.sb3.algorithm or 'policy gradient'}"
 

@@ -37,6 +37,7 @@ from metarl.algorithms.trials_config import TrialsConfig
 from metarl.config import Config
 from metarl.envs import BatchEnv
 from metarl.envs.oracle import told_names
+from metarl.util.ranks import current
 from metarl.util.rng import stream
 from metarl.util.torch_runtime import ONE_BY_ONE, Work, side_by_side
 
@@ -69,6 +70,10 @@ class Batch(NamedTuple):
     def rows(self, index: torch.Tensor | slice) -> "Batch":
         """Some of the sequences."""
         return Batch(tuple(x[index] for x in self.memory), *(x[:, index] for x in self[1:]))
+
+    def muted(self) -> "Batch":
+        """The same sequences, with a weight of zero."""
+        return self._replace(weights=torch.zeros_like(self.weights), has_hidden=torch.zeros_like(self.has_hidden))
 
 
 class RL2:
@@ -160,26 +165,29 @@ class RL2:
         self, env: BatchEnv, adapter: Adapter, iteration: int
     ) -> tuple[list[Rollout], dict[str, float]]:
         """The episodes of a trial in every simulation, in new tasks, in which `adapter` acts; metrics."""
-        config = self.config
+        config, ranks = self.config, current()
         rng = np.random.default_rng(stream(config.seed, "tasks", iteration))
-        tasks = env.space.sample(config.meta_batch, "train", rng)
+        tasks = env.space.sample(config.meta_batch, "train", rng)[ranks.share(config.meta_batch)]
         env.set_tasks(tasks.repeat(config.episodes))
-        state, rollouts = adapter.start(config.meta_batch), []
+        state, rollouts = adapter.start(len(tasks)), []
         for e in range(self.settings.trial_episodes):
             rollout = collect(env, adapter, state, config.episodes, stream(config.seed, "rollouts", iteration, e))
             state = adapter.adapt(state, rollout)
             rollouts.append(rollout)
-        metrics = {f"return_{e}": float(np.nanmean(rollout.returns)) for e, rollout in enumerate(rollouts)}
-        metrics["env_steps"] = sum(rollout.num_steps for rollout in rollouts)
-        metrics["diverged"] = sum(int(rollout.diverged.sum()) for rollout in rollouts)
+        metrics = {f"return_{e}": ranks.mean(rollout.returns) for e, rollout in enumerate(rollouts)}
+        metrics["env_steps"] = int(ranks.total(sum(rollout.num_steps for rollout in rollouts)))
+        metrics["diverged"] = int(ranks.total(sum(int(rollout.diverged.sum()) for rollout in rollouts)))
         metrics["std"] = float(self.params["log_std"].detach().exp().mean())
         return rollouts, metrics
 
     def _normalize_with(self, rollouts: list[Rollout]) -> None:
         """For the next iteration: this one is all collected."""
+        ranks = current()
         for rollout in rollouts:
-            self.normalizer = self.normalizer.update(rollout.raw_moments)
-            self.reward_normalizer = self.reward_normalizer.update(moments_of(rollout.rewards[rollout.valid][:, None]))
+            for moments in ranks.each(rollout.raw_moments):
+                self.normalizer = self.normalizer.update(moments)
+            for moments in ranks.each(moments_of(rollout.rewards[rollout.valid][:, None])):
+                self.reward_normalizer = self.reward_normalizer.update(moments)
 
     @torch.no_grad()
     def prepare(self, trials: Trials, bootstrap: np.ndarray | None) -> Batch:
@@ -199,10 +207,11 @@ class RL2:
             bootstrap=bootstrap,
         )
         targets = values + advantages
-        self._rescale_values(moments_of(targets[trials.valid][:, None]))
+        for moments in current().each(moments_of(targets[trials.valid][:, None])):
+            self._rescale_values(moments)
         targets = (targets - self.return_normalizer.mean) / self.return_normalizer.std
-        lived = advantages[trials.valid]
-        advantages = np.where(trials.valid, (advantages - lived.mean()) / (lived.std() + 1e-8), 0.0)
+        mean, std = current().mean_std(advantages[trials.valid])
+        advantages = np.where(trials.valid, (advantages - mean) / (std + 1e-8), 0.0)
 
         def learned(x: np.ndarray) -> torch.Tensor:
             return windows.rows(windows.padded(torch.from_numpy(x.T.astype(np.float32))))
@@ -281,13 +290,18 @@ class RL2:
         return {name: float(np.mean([row[name] for row in totals])) for name in totals[0]}
 
     def minibatches(self, batch: S, iteration: int, epoch: int) -> Iterator[S]:
-        """All trials once, in random order, each with all of its windows."""
+        """All trials of all ranks once, in random order: of each batch this rank's, with all of their windows."""
         rng = np.random.default_rng(stream(self.config.seed, "minibatches", iteration, epoch))
-        num_trials = self.config.meta_batch * self.config.episodes
-        count = batch.weights.shape[1] // num_trials
-        for trials in np.array_split(rng.permutation(num_trials), min(self.settings.minibatches, num_trials)):
-            rows = (np.arange(count)[:, None] * num_trials + np.sort(trials)).reshape(-1)
-            yield batch.rows(torch.from_numpy(rows))
+        config, own = self.config, current().share(self.config.meta_batch)
+        every, first = config.meta_batch * config.episodes, own.start * config.episodes
+        mine = own.stop * config.episodes - first
+        count = batch.weights.shape[1] // mine
+        for trials in np.array_split(rng.permutation(every), min(self.settings.minibatches, every)):
+            trials = np.sort(trials) - first
+            trials = trials[(trials >= 0) & (trials < mine)]
+            rows = (np.arange(count)[:, None] * mine + trials).reshape(-1)
+            # of a minibatch without a trial of this rank, one that counts for nothing
+            yield batch.rows(torch.from_numpy(rows)) if len(rows) else batch.rows(torch.tensor([0])).muted()
 
     def gradient(
         self, batch: Batch, work: Work = ONE_BY_ONE, chunk: int = CHUNK_NUMBERS

@@ -58,5 +58,8 @@ class RL2Config(TrialsConfig):
         if not found and self.predict == "fit" and not MEMORIES.load(self.memory).fits:
             yield "algorithm.predict", f"got fit, expected another prediction: the memory {self.memory} fits no model"
 
+    def shared_by_ranks(self, config: Config) -> bool:
+        return True
+
     def variant(self, config: Config) -> str:
         return super().variant(config) + _WORDS.get(self.memory, f" ({self.memory})")

@@ -82,6 +82,10 @@ class Lessons(NamedTuple):
         """Some of the sequences."""
         return Lessons(tuple(x[index] for x in self.memory), *(x[:, index] for x in self[1:]))
 
+    def muted(self) -> "Lessons":
+        """The same sequences, with a weight of zero."""
+        return self._replace(weights=torch.zeros_like(self.weights))
+
 
 class RMA:
     """See the module; settings are :class:`metarl.algorithms.rma_config.RMAConfig`.

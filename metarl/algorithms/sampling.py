@@ -15,6 +15,7 @@ from metarl.agents import Adapter, Rollout
 from metarl.agents.normalizer import moments_of
 from metarl.algorithms.episode import Step, episode
 from metarl.envs import BatchEnv
+from metarl.util.ranks import current
 from metarl.util.torch_runtime import torch_threads
 
 
@@ -50,7 +51,9 @@ def collect(
 
     reset_seed, noise_seed = np.random.SeedSequence(seed.entropy, spawn_key=seed.spawn_key).spawn(2)
     observations, _ = env.reset(seed=reset_seed)
-    noise = None if deterministic else np.random.default_rng(noise_seed)
+    noise = None
+    if not deterministic:
+        noise = current().noise(noise_seed, env.first, env.num_envs, env.whole or env.num_envs)
     for step in episode(env, adapter, state, num_episodes, observations, noise):
         t, decision = step.number, step.decision
         raw[:, t] = step.observations

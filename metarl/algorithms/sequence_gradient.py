@@ -6,6 +6,7 @@ from typing import Protocol, Self, TypeVar
 import torch
 
 from metarl.agents import Params
+from metarl.util.ranks import current
 from metarl.util.torch_runtime import ONE_BY_ONE, Work
 
 CHUNK_NUMBERS = 2**25  # what a memory keeps for the gradient at once
@@ -19,6 +20,8 @@ class Sequences(Protocol):
 
     def rows(self, index: torch.Tensor | slice) -> Self: ...
 
+    def muted(self) -> Self: ...
+
 
 S = TypeVar("S", bound=Sequences)
 
@@ -31,7 +34,7 @@ def mean_gradient(
     work: Work = ONE_BY_ONE,
     chunk: int = CHUNK_NUMBERS,
 ) -> tuple[Params, dict[str, float]]:
-    """Gradient of a loss that is a sum over steps, as their weighted mean, and means of what else was measured.
+    """Gradient of a loss that is a sum over steps, as their weighted mean over all ranks, and such means of the rest.
 
     Args:
         loss: of weights and some rows -> the sum over their steps, and other such sums.
@@ -41,7 +44,8 @@ def mean_gradient(
     Raises:
         FloatingPointError: names the first gradient that is not finite, before it reaches the weights.
     """
-    total, count = max(float(batch.weights.sum()), 1.0), batch.weights.shape[1]
+    ranks, count = current(), batch.weights.shape[1]
+    total = max(ranks.total(float(batch.weights.sum())), 1.0)
     most = max(1, chunk // (footprint * len(batch.weights)))
 
     def part(rows: slice) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
@@ -56,6 +60,8 @@ def mean_gradient(
             gradients[name] += g
         for name, value in measured.items():
             sums[name] = sums.get(name, 0.0) + float(value.detach()) / total
+    gradients = ranks.sum_all(gradients)
+    sums = {name: ranks.total(value) for name, value in sums.items()}
     for name, gradient in gradients.items():
         if not torch.isfinite(gradient).all():
             raise FloatingPointError(f"the gradient of {name} is not finite; the weights are unchanged")

@@ -192,6 +192,10 @@ class AlgorithmConfig(Section):
         """Steps of adaptation that are trained for."""
         return config.inner.steps
 
+    def shared_by_ranks(self, config: "Config") -> bool:
+        """Whether several ranks can train it: all that it sums over tasks, it sums over ranks (metarl.util.ranks)."""
+        return False
+
     def conflicts(self, config: "Config") -> Iterator[Conflict]:
         """Settings that contradict each other, or that this algorithm does not read."""
         yield from ()

@@ -44,7 +44,7 @@ from metarl.runs.jsonl import read_lines
 from metarl.runs.lock import Lock, locked
 from metarl.util.errors import UserError
 from metarl.util.files import open_regular, read_json, replace
-from metarl.util.machine import available_threads
+from metarl.util.machine import available_threads, threads_of_each_rank
 from metarl.util.plugins import PLUGINS
 from metarl.util.rng import stream
 from metarl.util.text import show
@@ -244,8 +244,8 @@ def _kept_spec(path: Path) -> dict[str, Any] | None:
 
 
 def threads(config: Config) -> int:
-    """Threads that the run uses, for physics and PyTorch each."""
-    return config.threads or available_threads()
+    """Threads that this process uses for the run, for physics and PyTorch each."""
+    return config.threads or threads_of_each_rank(available_threads())
 
 
 def _not_writable(path: Path | None, error: OSError, advice: str) -> UserError:

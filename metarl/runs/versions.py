@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from metarl.util import distribution
+from metarl.util.machine import number_of_ranks
 from metarl.util.plugins import PLUGINS
 
 PACKAGES = ("torch", "mujoco", "gymnasium", "numpy")
@@ -30,6 +31,7 @@ def describe(threads: int) -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu": cpu_model(),
         "threads": threads,
+        "ranks": number_of_ranks(),
         "plugins": list(PLUGINS),
         "git": git_state(Path(__file__).resolve().parent),
         "git_working_folder": git_state(Path.cwd()),
@@ -38,7 +40,8 @@ def describe(threads: int) -> dict[str, Any]:
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """"name old -> new" of all that differs and may change a result's bits."""
-    keys = ("python", "metarl", *PACKAGES, "platform", "cpu", "threads")
+    keys = ("python", "metarl", *PACKAGES, "platform", "cpu", "threads", "ranks")
+    before = {"ranks": 1} | before  # runs of before do not say so
     lines = [f"{key} {before.get(key)} -> {now[key]}" for key in keys if before.get(key) != now[key]]
     old, new = ((identity.get("git") or {}).get("commit") for identity in (before, now))
     return lines + ([f"git commit {old} -> {new}"] if old != new else [])

@@ -7,8 +7,11 @@ All randomness follows from the config's seed and the iteration's number, so the
 number are the whole state of a run. `Training.state` is the state after the last finished iteration; an
 interruption saves it, a resume loads it and cuts the logs back to it. Evaluating draws from streams of its
 own and works on copies.
+
+Under torchrun all ranks iterate (`metarl.util.ranks`), and the first one alone writes, evaluates and speaks.
 """
 
+import hashlib
 import logging
 import math
 import shlex
@@ -20,7 +23,7 @@ from pathlib import Path
 import torch
 
 from metarl.algorithms.base import Spec
-from metarl.algorithms.learners import make_env, make_learner, require_extra, training_env
+from metarl.algorithms.learners import make_env, make_learner, require_extra, require_ranks, training_env
 from metarl.algorithms.restore import restore
 from metarl.config import Config
 from metarl.evaluation.adaptation_curve import measure
@@ -34,6 +37,7 @@ from metarl.training.interruption import Dropped, Interruption
 from metarl.training.progress import Progress
 from metarl.training.tracking import Tracker, from_environment
 from metarl.util.errors import UserError
+from metarl.util.ranks import Ranks, current, joined
 from metarl.util.torch_runtime import keep_freed_memory, torch_threads
 from metarl.util.workers import WorkerDied
 
@@ -45,19 +49,22 @@ logger = logging.getLogger("metarl")
 class Training:
     """A run in progress: `done` iterations of `env_steps` steps, the learner's `state` after them, and the logs."""
 
-    def __init__(self, run: runs.Run):
-        self.run, self.config = run, run.config
+    def __init__(self, run: runs.Run, writes: bool = True):
+        self.run, self.config, self.writes = run, run.config, writes
         self.env = training_env(run.config)
         spec = Spec.of(self.env)
-        run.write_spec(spec.to_json())
+        if writes:
+            run.write_spec(spec.to_json())
         self.learner = make_learner(run.config, spec)
         self.done, self.env_steps, self._saved, self._unsaved_since = 0, 0, None, None
         self.result: Evaluation | None = None
-        if checkpoint.iterations(run.checkpoints):
-            saved = run.checkpoint()
+        saved = current().from_first(run.checkpoint() if writes and checkpoint.iterations(run.checkpoints) else None)
+        if saved is not None:
             restore(self.learner, saved)
             self.done, self.env_steps, self._saved = saved.iteration, saved.meta["env_steps"], saved.iteration
         self.state = _copy(self.learner.state_dict())
+        if not writes:
+            return
         self.metrics = LineLog(run.path / "metrics.jsonl", keep=self.done)
         self.timings = LineLog(run.path / "timings.jsonl", keep=self.done)
         self.evaluations = LineLog(run.path / "evaluations.jsonl", keep=self.done + 1)
@@ -81,12 +88,22 @@ class Training:
         place = {"iteration": self.done, "env_steps": self.env_steps}
         seconds = {name: value for name, value in metrics.items() if name.startswith("seconds")}
         measured = {name: value for name, value in metrics.items() if name not in seconds | place}
+        self._check_ranks(state)
         seconds["seconds"] = time.perf_counter() - start
         now = datetime.now().astimezone().isoformat("T", "milliseconds")
-        self.metrics.append(place | measured)
-        self.timings.append(place | {"time": now} | seconds)
+        if self.writes:
+            self.metrics.append(place | measured)
+            self.timings.append(place | {"time": now} | seconds)
         self.state, self.done = state, self.done + 1
         return metrics | seconds
+
+    def _check_ranks(self, state: dict[str, torch.Tensor]) -> None:
+        """UserError if the ranks' weights have drifted apart, as processors of different kinds might make them."""
+        ranks = current()
+        if ranks.size > 1:
+            digest = hashlib.sha256(b"".join(x.numpy().tobytes() for x in state.values())).hexdigest()
+            if ranks.total(digest != ranks.from_first(digest)):
+                raise UserError(f"iteration {self.done}: ranks have different weights; use processors of one kind")
 
     def evaluate(self, interruption: Interruption) -> list[float]:
         """Mean return after 0, 1, ... adaptation steps, as a line of evaluations.jsonl."""
@@ -160,11 +177,28 @@ def train(config: Config, run: Path | None = None, resume: bool = False) -> Path
 
     Ends with UserError if the user can put it right, with SystemExit 143 after SIGTERM and 130 after Ctrl-C.
     """
-    require_extra(config)
+    with joined() as ranks:
+        try:
+            require_extra(config)
+            require_ranks(config)
+        except UserError:
+            if ranks.first:
+                raise
+            raise SystemExit(2) from None  # the first one says it
+        keep_freed_memory()
+        return _first(config, run, resume, ranks) if ranks.first else _other(config, ranks)
+
+
+def _first(config: Config, run: Path | None, resume: bool, ranks: Ranks) -> Path:
+    """Train, and write: the only rank, or the first of several."""
     if not resume:
         config = config.model_copy(update={"wandb": from_environment(config.wandb)})
-    folder = runs.resume(config, run, logger.warning) if resume else runs.start(config, run)
-    keep_freed_memory()
+    try:
+        folder = runs.resume(config, run, logger.warning) if resume else runs.start(config, run)
+    except BaseException:
+        ranks.from_first(None)
+        raise
+    ranks.from_first(folder.path.resolve())
     try:
         with torch_threads(runs.threads(config)):
             training = Training(folder)
@@ -181,6 +215,24 @@ def train(config: Config, run: Path | None = None, resume: bool = False) -> Path
         print_evaluation(training.result)
     print(f"run folder: {folder.path}")
     return folder.path
+
+
+def _other(config: Config, ranks: Ranks) -> Path:
+    """Train with the first rank, without a word and without writing."""
+    path = ranks.from_first(None)
+    if path is None:
+        raise SystemExit(2)  # the first one has said why
+    # of an own robot, the copy in the run's folder is the same robot
+    with torch_threads(runs.threads(config)), Interruption(lambda line: None) as interruption:
+        training = Training(runs.Run(path, config, id=""), writes=False)
+        try:
+            while not (training.complete or interruption.requested):
+                training.iterate(interruption)
+        except Dropped:
+            pass
+        if interruption.exit_code is not None:
+            raise SystemExit(interruption.exit_code)
+    return path
 
 
 def _run(training: Training, progress: Progress) -> int | None:

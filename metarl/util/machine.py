@@ -1,6 +1,7 @@
 """The machine that a process runs on.
 
     available_threads()        # 2 of 16 cores, say, under `taskset` or in a container
+    threads_of_each_rank(16)   # 4, where torchrun started four processes here
 """
 
 import os
@@ -9,3 +10,13 @@ import os
 def available_threads() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads_of_each_rank(available: int) -> int:
+    """Of so many threads, those of this process, where torchrun started several on this machine."""
+    return max(1, available // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
+def number_of_ranks() -> int:
+    """Processes that torchrun started for one run, on all machines; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))

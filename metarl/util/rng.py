@@ -45,19 +45,20 @@ def stream(seed: int, purpose: str, *position: int) -> np.random.SeedSequence:
     return np.random.SeedSequence(seed, spawn_key=(number, *position))
 
 
-def streams(seed: Seed, ids: Iterable[int], num_envs: int) -> list[np.random.Generator]:
+def streams(seed: Seed, ids: Iterable[int], num_envs: int, first: int = 0) -> list[np.random.Generator]:
     """A generator for each simulation in ids.
 
     Args:
         seed: an int or a SeedSequence gives simulation i the stream SeedSequence(seed, spawn_key=(i,)); a sequence of
             num_envs seeds gives each simulation the stream of the only simulation of an environment with its seed;
             None takes entropy from the operating system.
+        first: number of simulation 0 in the whole that these are a part of; not for a sequence of seeds.
     """
     if isinstance(seed, np.random.SeedSequence):
-        children = [np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, int(i))) for i in ids]
+        children = [np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, first + int(i))) for i in ids]
     elif seed is None or isinstance(seed, int | np.integer):
         entropy = np.random.SeedSequence(None if seed is None else int(seed)).entropy
-        children = [np.random.SeedSequence(entropy, spawn_key=(int(i),)) for i in ids]
+        children = [np.random.SeedSequence(entropy, spawn_key=(first + int(i),)) for i in ids]
     elif len(seed) == num_envs:
         children = [np.random.SeedSequence(seed[i], spawn_key=(0,)) for i in ids]
     else:

@@ -1,0 +1,200 @@
+"""One run over many ranks: the same as on one, whatever happens to any of them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from metarl.config import load_config
+from metarl.runs.run import open_run
+from metarl.training.train import train
+from metarl.util.machine import threads_of_each_rank
+from metarl.util.ranks import Ranks, _PartOfNoise, current
+
+pytestmark = pytest.mark.slow
+
+SMALL = [
+    "meta_batch=4", "episodes=3", "env.horizon=30", "evaluation.tasks=2", "evaluation.episodes=2",
+    "evaluation.steps=1", "threads=1", "wandb.mode=disabled",
+]  # fmt: skip
+REPTILE = "env: {family: HalfCheetahVel}\nalgorithm: {name: reptile}\ninner: {steps: 2}\n"
+LEARNERS = {
+    "promp": ["half_cheetah_dir/promp", "env.family=HalfCheetahVel", "policy.normalize_observations=true"],
+    "maml-trpo": ["half_cheetah_dir/maml", "env.family=Walker2dVel"],
+    "rl2": ["half_cheetah_vel/rl2", "algorithm.memory_size=16", "algorithm.minibatches=6", "bootstrap_at_horizon=true"],
+    "transformer": ["half_cheetah_vel/rl2", "algorithm.memory=transformer", "algorithm.memory_size=16"],
+    "reptile": ["reptile.yaml"],
+}
+
+
+def torchrun(ranks, *command):
+    """A Python script or module in so many processes."""
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [*launch, *map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def train_over(ranks, *arguments):
+    """`metarl train`. Without the two dashes torchrun of Python 3.11 takes --run for its own --run-path."""
+    return torchrun(ranks, "-m", "--", "metarl", "train", *arguments)
+
+
+def ended(process, code=0):
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == code, output
+    return output
+
+
+def weights(folder):
+    state = open_run(folder).checkpoint().tensors
+    return {name: value.double() for name, value in state.items() if value.is_floating_point()}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Each learner's run on one rank and on two, ProMP's also on four, on two again, and resumed on two."""
+    root = tmp_path_factory.mktemp("ranks")
+    (root / "reptile.yaml").write_text(REPTILE)
+
+    def job(folder, name, iterations=1, resumes=False):
+        config, *settings = LEARNERS[name]
+        config = str(root / config) if config.endswith(".yaml") else config
+        return [str(root / folder), config, [*settings, *SMALL, f"iterations={iterations}"], resumes]
+
+    jobs = {
+        1: [job(f"{name}-1", name) for name in LEARNERS],
+        2: [
+            *[job(f"{name}-2", name) for name in LEARNERS], job("promp-again", "promp"),
+            job("whole", "promp", 2), job("parts", "promp"),
+            job("parts", "promp", 2, resumes=True),
+        ],
+        4: [job("promp-4", "promp")],
+    }  # fmt: skip
+    for ranks, wanted in jobs.items():
+        (root / "jobs.json").write_text(json.dumps(wanted))
+        ended(torchrun(ranks, Path(__file__).with_name("train_all.py"), root / "jobs.json"))
+    return root
+
+
+@pytest.mark.parametrize(("name", "ranks"), [*[(name, 2) for name in LEARNERS], ("promp", 4)])
+def test_the_number_of_ranks_does_not_matter(runs, name, ranks):
+    one, many = weights(runs / f"{name}-1"), weights(runs / f"{name}-{ranks}")
+    assert one.keys() == many.keys()
+    for key, value in one.items():
+        assert float((many[key] - value).norm()) <= 1e-6 * max(1.0, float(value.norm())), key
+    rows = [open_run(runs / f"{name}-{n}").metrics() for n in (1, ranks)]
+    for got, want in zip(*rows, strict=True):
+        assert got == pytest.approx(want, rel=1e-4, abs=1e-5)
+    tasks = [open_run(runs / f"{name}-{n}").tasks("validation") for n in (1, ranks)]
+    assert tasks[0] == tasks[1]
+
+
+def test_the_same_number_of_ranks_gives_the_same_bits(runs):
+    one, again = weights(runs / "promp-2"), weights(runs / "promp-again")
+    assert all(torch.equal(value, again[name]) for name, value in one.items())
+
+
+def test_a_run_of_two_ranks_is_resumed_by_two(runs):
+    one, two = weights(runs / "whole"), weights(runs / "parts")
+    assert all(torch.equal(value, two[name]) for name, value in one.items())
+    assert open_run(runs / "parts").metrics() == open_run(runs / "whole").metrics()
+
+
+def test_another_number_of_ranks_goes_on_and_says_so(runs, caplog):
+    train(load_config(runs / "parts" / "config.yaml", ["iterations=3"]), runs / "parts", resume=True)
+    assert "ranks 2 -> 1" in caplog.text
+    assert open_run(runs / "parts").checkpoint().iteration == 3
+
+
+def members(process):
+    """Pids of the ranks that a torchrun started."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return [int(pid) for pid in children]
+
+
+def begun(folder, process):
+    """Wait for an iteration."""
+    deadline = time.monotonic() + 120
+    while not (folder / "metrics.jsonl").exists() or not (folder / "metrics.jsonl").read_text().count("\n"):
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_rank_that_dies_ends_all_others(tmp_path, victim):
+    config, *overrides = LEARNERS["promp"]
+    process = train_over(2, config, *SMALL, *overrides, "iterations=100000", "--run", tmp_path / "run")
+    begun(tmp_path / "run", process)
+    os.kill(members(process)[victim], signal.SIGKILL)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "exitcode  : -9" in output and f"rank      : {victim}" in output
+    assert open_run(tmp_path / "run").checkpoint() is not None  # intact
+
+
+def test_sigterm_stops_all_ranks_and_keeps_what_is_done(tmp_path):
+    config, *overrides = LEARNERS["promp"]
+    process = train_over(2, config, *SMALL, *overrides, "iterations=100000", "--run", tmp_path / "run")
+    begun(tmp_path / "run", process)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert "Traceback" not in output.split("torch/distributed")[0]
+    run = open_run(tmp_path / "run")
+    assert run.checkpoint().iteration == len(run.metrics()) > 0
+
+
+def test_what_cannot_be_shared_is_refused_once(tmp_path):
+    output = ended(train_over(2, "half_cheetah_mass/random", *SMALL, "--run", tmp_path / "run"), code=1)
+    assert output.count("metarl: error: algorithm random: got 2 ranks, expected 1: it has no sums over them") == 1
+
+
+# ---- the pieces, without processes
+
+
+def test_shares_are_whole_and_even():
+    for count in (1, 4, 7, 40):
+        for size in range(1, count + 1):
+            parts = [Ranks(rank, size).share(count) for rank in range(size)]
+            assert [i for part in parts for i in range(count)[part]] == list(range(count))
+            sizes = [part.stop - part.start for part in parts]
+            assert max(sizes) - min(sizes) <= 1 and min(sizes) > 0
+
+
+def test_noise_of_a_part_is_that_part_of_the_noise_of_all():
+    seed = np.random.SeedSequence(3)
+    whole = np.random.default_rng(seed)
+    part = Ranks().noise(seed, first=4, count=6, whole=12)
+    assert isinstance(part, _PartOfNoise)
+    for _ in range(2):  # by simulation, and by task of two episodes
+        every = whole.standard_normal((12, 3), np.float32)
+        np.testing.assert_array_equal(part.standard_normal((6, 3), np.float32), every[4:10])
+        every = whole.standard_normal((6, 2, 3), np.float32)
+        np.testing.assert_array_equal(part.standard_normal((3, 2, 3), np.float32), every[2:5])
+
+
+def test_alone_nothing_is_touched(monkeypatch):
+    ranks, values = current(), np.array([1.0, np.nan, 3.0])
+    tensor = torch.ones(3)
+    assert ranks == Ranks(0, 1) and ranks.first
+    assert ranks.sum(tensor) is tensor and ranks.mean(values) == 2.0 and ranks.total(2) == 2
+    assert ranks.from_first("a") == "a"
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert [threads_of_each_rank(n) for n in (16, 2)] == [4, 1]
+
+
+def test_a_rank_writes_nothing_but_what_the_first_one_does(runs):
+    files = [sorted(p.name for p in (runs / f"promp-{n}").iterdir()) for n in (1, 2)]
+    assert files[0] == files[1]
+    sessions = json.loads((runs / "promp-2" / "versions.json").read_text())["sessions"]
+    assert [session["ranks"] for session in sessions] == [2]
