@@ -34,6 +34,9 @@ LEARNERS = {
 }
 
 
+TOLERANCE = {"maml-trpo": 1e-5}  # ten steps of conjugate gradients in float32 enlarge what rounding differs by
+
+
 def torchrun(ranks, *command):
     """A Python script or module in so many processes."""
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
@@ -91,7 +94,7 @@ def test_the_number_of_ranks_does_not_matter(runs, name, ranks):
     one, many = weights(runs / f"{name}-1"), weights(runs / f"{name}-{ranks}")
     assert one.keys() == many.keys()
     for key, value in one.items():
-        assert float((many[key] - value).norm()) <= 1e-6 * max(1.0, float(value.norm())), key
+        assert float((many[key] - value).norm()) <= TOLERANCE.get(name, 1e-6) * max(1.0, float(value.norm())), key
     rows = [open_run(runs / f"{name}-{n}").metrics() for n in (1, ranks)]
     for got, want in zip(*rows, strict=True):
         assert got == pytest.approx(want, rel=1e-4, abs=1e-5)
