@@ -37,7 +37,7 @@ from metarl.training.interruption import Dropped, Interruption
 from metarl.training.progress import Progress
 from metarl.training.tracking import Tracker, from_environment
 from metarl.util.errors import UserError
-from metarl.util.ranks import Ranks, current, joined
+from metarl.util.ranks import LostRank, Ranks, current, joined
 from metarl.util.torch_runtime import keep_freed_memory, torch_threads
 from metarl.util.workers import WorkerDied
 
@@ -211,6 +211,7 @@ def _first(config: Config, run: Path | None, resume: bool, ranks: Ranks) -> Path
         folder.release()
     if exit_code is not None:
         raise SystemExit(exit_code)
+    ranks.from_first(None)
     if training.result:
         print_evaluation(training.result)
     print(f"run folder: {folder.path}")
@@ -228,8 +229,12 @@ def _other(config: Config, ranks: Ranks) -> Path:
         try:
             while not (training.complete or interruption.requested):
                 training.iterate(interruption)
+            ranks.from_first(None)  # which evaluates, and is ended by torchrun where another one ends before
         except Dropped:
             pass
+        except LostRank:
+            if not interruption.requested:
+                raise
         if interruption.exit_code is not None:
             raise SystemExit(interruption.exit_code)
     return path
