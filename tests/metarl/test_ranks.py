@@ -34,7 +34,7 @@ LEARNERS = {
 }
 
 
-TOLERANCE = {"maml-trpo": 1e-5}  # ten steps of conjugate gradients in float32 enlarge what rounding differs by
+TOLERANCE = {"maml-trpo": 1e-4}  # ten steps of conjugate gradients in float32 enlarge what rounding differs by
 
 
 def torchrun(ranks, *command):
