@@ -22,9 +22,9 @@ from metarl.util.optional import Extra
 from ..arrays import Array, clip, namespace, norm
 from ..family import Family
 from ..simulator import Simulator
-from .definition import Start
 from .definitions import definition
-from .scene import BEFORE, FORMER, GOAL, HAND_HIGH, HAND_LOW, MEMORY, NOW, SEEN, TCP, Scene
+from .definitions.definition import Start
+from .definitions.scene import BEFORE, FORMER, GOAL, HAND_HIGH, HAND_LOW, MEMORY, NOW, SEEN, TCP, Scene
 from .tasks import ENVIRONMENTS, GoalSpace
 from .version1 import VERSION_1
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arrays import Array, clip, full, namespace
-from .definition import Definition
-from .scene import Scene
-from .shaping import distance, plane_distance
+from .definitions.definition import Definition
+from .definitions.scene import Scene
+from .definitions.shaping import distance, plane_distance
 
 Measure = Callable[[Scene], Array]
 """A number of each simulation, (N,)."""

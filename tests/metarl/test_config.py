@@ -246,7 +246,7 @@ WITHOUT_BASE = [
      ["algorithm: got \"promp\", expected a section of `key: value` lines",
       'env.family: got "3", expected a family (choose from']),
     ("env: {family: HalfCheetahDir}\nalgorithm: {name: maml-trpo, clip_range: 1}",
-     ["algorithm.clip_range: got 1, expected no such key (a setting of promp, rl2, and algorithm.name is"]),
+     ["algorithm.clip_range: got 1, expected no such key (a setting of promp, rl2, rma, and algorithm.name is"]),
     ("env: {family: HalfCheetahVel, options: {max_velocty: 2}}\nalgorithm: {name: promp}",
      ["env.options.max_velocty: got 2, expected an option of HalfCheetahVel (did you mean 'max_velocity'?)"]),
     ("env: {family: HalfCheetahVel, options: {max_velocity: fast}}\nalgorithm: {name: promp}",

@@ -2,7 +2,7 @@
 
 from metarl.util.plugins import find
 
-from ..definition import Definition
+from .definition import Definition
 
 _FILES = {
     "reach": ("Reach", "ReachWall"),

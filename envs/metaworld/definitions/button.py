@@ -6,9 +6,9 @@ import mujoco
 import numpy as np
 
 from ...arrays import Array, full, namespace
-from ..definition import Definition, Start, offset, single
-from ..scene import Scene
-from ..shaping import both, distance, tolerance
+from .definition import Definition, Start, offset, single
+from .scene import Scene
+from .shaping import both, distance, tolerance
 
 
 class ButtonPress(Definition):

@@ -6,9 +6,9 @@ import mujoco
 import numpy as np
 
 from ...arrays import Array, clip, flag, namespace, norm
-from ..definition import Definition, Start, offset, single
-from ..scene import Scene
-from ..shaping import above, both, distance, funnel, one_if, plane_distance, tolerance
+from .definition import Definition, Start, offset, single
+from .scene import Scene
+from .shaping import above, both, distance, funnel, one_if, plane_distance, tolerance
 
 _SCALE = (0.25, 1.0, 0.5)  # of the way to the lock
 LOCK_LENGTH = 0.1  # m

@@ -4,9 +4,9 @@ import mujoco
 import numpy as np
 
 from ...arrays import Array, namespace
-from ..definition import Definition, Start, zeros
-from ..scene import Scene
-from ..shaping import both, caging, distance, one_if, tolerance
+from .definition import Definition, Start, zeros
+from .scene import Scene
+from .shaping import both, caging, distance, one_if, tolerance
 
 
 class _Handle(Definition):

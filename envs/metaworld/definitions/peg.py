@@ -4,9 +4,9 @@ import mujoco
 import numpy as np
 
 from ...arrays import Array, full, namespace
-from ..definition import Definition, Start, offset
-from ..scene import Scene
-from ..shaping import both, caging, distance, one_if, tolerance
+from .definition import Definition, Start, offset
+from .scene import Scene
+from .shaping import both, caging, distance, one_if, tolerance
 
 
 class PegInsertSide(Definition):

@@ -4,9 +4,9 @@ import mujoco
 import numpy as np
 
 from ...arrays import Array, clip, flag, full, namespace
-from ..definition import Definition, Start, offset, single
-from ..scene import Scene
-from ..shaping import above, both, caging, distance, funnel, one_if, pinching, plane_distance, tolerance
+from .definition import Definition, Start, offset, single
+from .scene import Scene
+from .shaping import above, both, caging, distance, funnel, one_if, pinching, plane_distance, tolerance
 
 RADIUS = 0.05  # m
 

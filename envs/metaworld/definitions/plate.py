@@ -6,9 +6,9 @@ import mujoco
 import numpy as np
 
 from ...arrays import Array, namespace
-from ..definition import Definition, Start, single
-from ..scene import Scene
-from ..shaping import both, distance, one_if, tolerance
+from .definition import Definition, Start, single
+from .scene import Scene
+from .shaping import both, distance, one_if, tolerance
 
 RADIUS = 0.05  # m
 

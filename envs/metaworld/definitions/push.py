@@ -4,9 +4,9 @@ import mujoco
 import numpy as np
 
 from ...arrays import Array, clip, full, namespace
-from ..definition import Definition, Start, offset, single
-from ..scene import Scene
-from ..shaping import both, caging, distance, one_if, pinching, tolerance
+from .definition import Definition, Start, offset, single
+from .scene import Scene
+from .shaping import both, caging, distance, one_if, pinching, tolerance
 
 RADIUS = 0.05  # m
 

@@ -1,9 +1,9 @@
 """Reach a hidden place with the gripper, with and without a wall in the way; the puck on the table is of no use."""
 
 from ...arrays import Array, norm
-from ..definition import Definition, Start, offset
-from ..scene import Scene
-from ..shaping import distance, tolerance
+from .definition import Definition, Start, offset
+from .scene import Scene
+from .shaping import distance, tolerance
 
 RADIUS = 0.05  # m
 

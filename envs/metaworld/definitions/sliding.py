@@ -4,9 +4,9 @@ import mujoco
 import numpy as np
 
 from ...arrays import Array, namespace
-from ..definition import Definition, Start, offset, single, zeros
-from ..scene import Scene
-from ..shaping import both, closing, distance, one_if, tolerance
+from .definition import Definition, Start, offset, single, zeros
+from .scene import Scene
+from .shaping import both, closing, distance, one_if, tolerance
 
 RADIUS = 0.05  # m
 

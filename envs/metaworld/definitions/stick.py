@@ -4,9 +4,9 @@ import mujoco
 import numpy as np
 
 from ...arrays import Array, namespace
-from ..definition import Definition, Start, offset, zeros
-from ..scene import Scene
-from ..shaping import both, caging, distance, one_if, tolerance
+from .definition import Definition, Start, offset, zeros
+from .scene import Scene
+from .shaping import both, caging, distance, one_if, tolerance
 
 _HEIGHT = 0.02  # m, of the stick at the start
 

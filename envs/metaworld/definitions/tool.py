@@ -4,9 +4,9 @@ import mujoco
 import numpy as np
 
 from ...arrays import Array, flag, full, namespace
-from ..definition import Definition, Start, offset, single
-from ..scene import Scene
-from ..shaping import caging, distance, one_if, plane_distance, tolerance
+from .definition import Definition, Start, offset, single
+from .scene import Scene
+from .shaping import caging, distance, one_if, plane_distance, tolerance
 
 _UPRIGHT = (0.707, 0.0, 0.0, 0.707)
 

@@ -6,9 +6,9 @@ import mujoco
 import numpy as np
 
 from ...arrays import Array, full, namespace
-from ..definition import Definition, Start, offset, single
-from ..scene import Scene
-from ..shaping import both, closing, distance, one_if, tolerance
+from .definition import Definition, Start, offset, single
+from .scene import Scene
+from .shaping import both, closing, distance, one_if, tolerance
 
 RADIUS = 0.07  # m
 

@@ -9,7 +9,7 @@ Tolerances are dm_control's; `both` is the Hamacher product of two numbers from 
 import math
 from typing import TYPE_CHECKING
 
-from ..arrays import Array, clip, full, namespace, norm
+from ...arrays import Array, clip, full, namespace, norm
 
 if TYPE_CHECKING:
     from .scene import Scene

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 import mujoco
 import numpy as np
 
-from ..arrays import Array, namespace
+from ...arrays import Array, namespace
 from .scene import GOAL, NOTE, START, Scene
 
 _POSITION = int(mujoco.mjtStage.mjSTAGE_POS)

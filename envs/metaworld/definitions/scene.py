@@ -11,8 +11,8 @@ import functools
 
 import numpy as np
 
-from ..arrays import Array, clip, full, namespace, norm
-from ..simulator import Simulator
+from ...arrays import Array, clip, full, namespace, norm
+from ...simulator import Simulator
 
 SEEN = 18  # numbers that are observed of one state
 NOW, BEFORE = slice(0, SEEN), slice(SEEN, 2 * SEEN)
