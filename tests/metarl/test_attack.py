@@ -50,7 +50,7 @@ def test_what_other_programs_leave_in_a_run_is_one_line(run):
     assert fallen(run, [*known, *cases(random.Random(0), run, 60, QUICK)]) == []
 
 
-@pytest.mark.slow
+@pytest.mark.whole  # some six minutes each
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("seed", range(4))
 def test_a_longer_siege(run, seed):
