@@ -58,6 +58,10 @@ class RL2Config(TrialsConfig):
         if not found and self.predict == "fit" and not MEMORIES.load(self.memory).fits:
             yield "algorithm.predict", f"got fit, expected another prediction: the memory {self.memory} fits no model"
 
+    @property
+    def any_memory(self) -> bool:
+        return super().any_memory and self.predict != "fit"
+
     def shared_by_ranks(self, config: Config) -> bool:
         return True
 

@@ -84,8 +84,13 @@ class TrialsConfig(AlgorithmConfig):
         for name, got, expected in found:
             yield f"algorithm.memory_options.{name}", f"got {show(got)}, expected {expected}"
 
+    @property
+    def any_memory(self) -> bool:
+        """Whether another memory fits the other settings as well."""
+        return not self.memory_options
+
     def search_space(self, config: Config) -> SearchSpace:
-        cells: SearchSpace = {} if self.memory_options else {"algorithm.memory": {"choice": ["gru", "lstm"]}}
+        cells: SearchSpace = {"algorithm.memory": {"choice": ["gru", "lstm"]}} if self.any_memory else {}
         return cells | {
             "algorithm.lr": {"log_uniform": [1e-4, 3e-3]},
             "algorithm.epochs": {"int": [1, 6]},

@@ -67,7 +67,7 @@ def read_json(path: Path, kind: type, limit: int = MOST_BYTES, *, links: bool = 
     try:
         value = json.loads(content, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"is not JSON ({type(error).__name__})") from error
+        raise ValueError(f"is not JSON ({error})") from error
     if not isinstance(value, kind):
         names = {dict: "an object", list: "a list"}
         raise ValueError(f"holds {type(value).__name__}, expected {names[kind]}")

@@ -104,7 +104,7 @@ def test_held_out_tasks_are_a_percent_of_a_range_from_all_training_tasks(name):
     nearest = [np.abs(place["train"] - task).max(axis=1).min() for task in place["held_out"]]
     assert np.median(nearest) >= space.apart() >= 0.01
     if space.dim == 1:  # in more dimensions so few training tasks leave gaps
-        assert np.median(nearest) < space.apart() + 0.01
+        assert np.median(nearest) < space.apart() + 0.02
 
 
 @pytest.mark.parametrize("name", sorted(FROM_RANGES))
