@@ -84,7 +84,8 @@ def test_faults_of_the_robot_and_of_the_config_are_told_together(project):
         ("{robot: 3}", "env.options.robot: got 3, expected a valid string"),
         ("{family: OwnRobot}", "env.robot: got nothing, expected the path of a robot's YAML file"),
         ("{family: AntDir, robot: rover}",
-         "env.robot: got it beside env.family = AntDir, expected one of the two; on the command line env.robot=PATH takes the place of a family"),
+         "env.robot: got it beside env.family = AntDir, expected one of the two; on"
+         " the command line env.robot=PATH takes the place of a family"),
         ("{robot: rover, options: {robott: 1}}",
          "env.options.robott: got 1, expected an option of OwnRobot (did you mean 'robot'?)"),
     ],
