@@ -23,7 +23,7 @@ from metarl.envs import BatchEnv, make_family
 from metarl.evaluation import adaptation_curve
 from metarl.evaluation.adaptation_curve import measure
 from metarl.evaluation.compare import compare_runs, frozen_tasks
-from metarl.evaluation.evaluate import evaluate_run, evaluation_of, tasks_digest
+from metarl.evaluation.evaluate import _disjoint, evaluate_run, evaluation_of, tasks_digest
 from metarl.evaluation.fingerprint import _definition, definition
 from metarl.evaluation.result import Evaluation, document_digest
 from metarl.evaluation.tables import print_evaluation
@@ -546,6 +546,17 @@ def test_training_tasks_among_the_held_out_ones_are_noticed(run):
     path.write_text(json.dumps(document))
     with pytest.raises(UserError, match="3 of 3 are training tasks"):
         evaluate_run(run.path, "held_out")
+
+
+@pytest.mark.parametrize(
+    ("split", "disjoint", "reason"),
+    [("validation", False, "too few tasks to keep some for"), ("held_out", True, "none belongs to the training split")],
+)
+def test_validation_on_training_tasks_is_said(split, disjoint, reason):
+    space = make_family("AntCrippled").space
+    tasks = space.sample(8, split, np.random.default_rng(0))
+    got, why = _disjoint(space, tasks, split)
+    assert got is disjoint and reason in why
 
 
 def test_a_run_says_who_looked_at_which_tasks(run):
