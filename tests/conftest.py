@@ -24,3 +24,10 @@ def _numpy_global_generator_is_left_alone():
     yield
     after = np.random.get_state()  # noqa: NPY002
     assert after[2] == before[2] and np.array_equal(after[1], before[1]), "NumPy's global generator was used"
+
+
+@pytest.fixture(autouse=True)
+def _wandb_of_this_process_is_its_own():
+    """W&B tells child processes of its service by the environment; those of a test have services of their own."""
+    yield
+    os.environ.pop("WANDB_SERVICE", None)

@@ -97,7 +97,7 @@ def test_the_number_of_ranks_does_not_matter(runs, name, ranks):
         assert float((many[key] - value).norm()) <= TOLERANCE.get(name, 1e-6) * max(1.0, float(value.norm())), key
     rows = [open_run(runs / f"{name}-{n}").metrics() for n in (1, ranks)]
     for got, want in zip(*rows, strict=True):
-        assert got == pytest.approx(want, rel=1e-4, abs=1e-5)
+        assert got == pytest.approx(want, rel=100 * TOLERANCE.get(name, 1e-6), abs=1e-5)
     tasks = [open_run(runs / f"{name}-{n}").tasks("validation") for n in (1, ranks)]
     assert tasks[0] == tasks[1]
 

@@ -150,7 +150,8 @@ def test_no_network_or_a_bad_key_falls_back_to_offline(tmp_path, caplog, fake):
     assert {options["id"] for options in fake.inits} == {"abcd1234"} and fake.inits[0]["tags"] == ["a"]
     assert fake.run.logged == [{"env_steps": 1, "return_0": -1.0}] and fake.run.finished
     assert fake.run.axes == {"*": "env_steps"}
-    assert [record.getMessage() for record in caplog.records] == [
+    # W&B of another test may speak as well
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("metarl")] == [
         f"W&B is not reached (timed out); going on offline in {tmp_path}/wandb"
     ]
 
