@@ -129,7 +129,8 @@ def joined() -> Iterator[Ranks]:
         yield _current
         return
     try:
-        dist.init_process_group("gloo", timeout=WAIT)
+        if not dist.is_initialized():  # it stays until the process ends
+            dist.init_process_group("gloo", timeout=WAIT)
     except (RuntimeError, ValueError) as error:
         raise UserError(f"the {size} ranks cannot be joined: {error}") from error
     _current = Ranks(dist.get_rank(), size)
@@ -137,7 +138,6 @@ def joined() -> Iterator[Ranks]:
         yield _current
     finally:
         _current = Ranks()
-        dist.destroy_process_group()
 
 
 class LostRank(UserError):

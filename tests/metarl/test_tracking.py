@@ -52,6 +52,11 @@ def tracked(folder: Path) -> bool:
     return any(path.stat().st_size for path in (folder / "run" / "wandb").glob("offline-run-*/*.wandb"))
 
 
+def of_metarl(caplog) -> list[str]:
+    """What metarl has logged; W&B of another test may speak as well."""
+    return [record.getMessage() for record in caplog.records if record.name.startswith("metarl")]
+
+
 def contents(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
@@ -150,8 +155,7 @@ def test_no_network_or_a_bad_key_falls_back_to_offline(tmp_path, caplog, fake):
     assert {options["id"] for options in fake.inits} == {"abcd1234"} and fake.inits[0]["tags"] == ["a"]
     assert fake.run.logged == [{"env_steps": 1, "return_0": -1.0}] and fake.run.finished
     assert fake.run.axes == {"*": "env_steps"}
-    # W&B of another test may speak as well
-    assert [record.getMessage() for record in caplog.records if record.name.startswith("metarl")] == [
+    assert of_metarl(caplog) == [
         f"W&B is not reached (timed out); going on offline in {tmp_path}/wandb"
     ]
 
@@ -175,7 +179,7 @@ def test_calls_return_at_once_and_never_raise(tmp_path, caplog, fake):
     tracker.table("adaptation", ["step"], [[0]])
     tracker.finish(0.2)
     assert time.monotonic() - begun < 5
-    assert ["did not finish within 0.2 s" in record.getMessage() for record in caplog.records] == [True]
+    assert ["did not finish within 0.2 s" in said for said in of_metarl(caplog)] == [True]
     hanging.set()
     ended()
 
@@ -189,7 +193,7 @@ def test_a_queue_that_is_full_is_one_line(tmp_path, caplog, fake, monkeypatch):
     assert begun.wait(10)
     for step in range(100):
         tracker.log({"env_steps": step})
-    assert ["does not keep up" in record.getMessage() for record in caplog.records] == [True]
+    assert ["does not keep up" in said for said in of_metarl(caplog)] == [True]
     start = time.monotonic()
     tracker.finish()
     assert time.monotonic() - start < 1

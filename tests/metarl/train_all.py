@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -14,3 +15,5 @@ from metarl.util.ranks import joined
 with joined():
     for folder, config, overrides, resumes in json.loads(Path(sys.argv[1]).read_text()):
         train(load_config(config, overrides), Path(folder), resume=resumes)
+    sys.stdout.flush()
+    os._exit(0)  # as `metarl train` does over ranks
