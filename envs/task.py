@@ -130,9 +130,8 @@ class TaskSpace:
         self._check_split(split)
         if n < 0:
             raise ValueError(f"the number of tasks must not be negative, got {n}")
-        if self.version == 1:
-            return self._sample_version_1(n, split, rng)
-        if split in ("held_out", "validation") and not self._continuous:
+        listed = self.exhaustive if self.version == 1 else not self._continuous
+        if listed and split in ("held_out", "validation"):
             every = self._combinations(split)
             return Tasks(self, every[_in_turn(len(every), n, rng)])
         reserved = split == "held_out" and any(p.held_out for p in self.parameters)
@@ -141,26 +140,12 @@ class TaskSpace:
             if len(kept) >= n:
                 return Tasks(self, kept[:n])
             # cells are few: draw enough for one round to do in nearly every case
-            size = (n - len(kept)) * (1 if reserved else _DRAWN_FOR_ONE[split]) + 32
-            values = np.stack([p.draw(size, split, rng) for p in self.parameters], axis=1)
-            if reserved:
+            size = (n - len(kept)) * (2 if reserved else _DRAWN_FOR_ONE[split]) + 32
+            values = np.stack([p.draw(size, split, rng, exact=self.version == 1) for p in self.parameters], axis=1)
+            if reserved and self.version > 1:
                 for column, p in zip(values.T, self.parameters, strict=True):
                     if p.held_out:
                         column[:] = np.array(p.held_out)[_in_turn(len(p.held_out), size, rng)]
-            kept = np.concatenate([kept, values[self._split_index(values) == SPLITS.index(split)]])
-        raise ValueError(f"{self.family}: the ranges hold too few numbers to find {n} {split} tasks; widen them")
-
-    def _sample_version_1(self, n: int, split: str, rng: np.random.Generator) -> "Tasks":
-        if split == "held_out" and self.exhaustive:
-            every = np.array(list(itertools.product(*(p.choices for p in self.parameters))), np.float64)
-            return Tasks(self, every[_in_turn(len(every), n, rng)])
-        kept = np.empty((0, self.dim))
-        by_digest = split == "held_out" and not any(p.held_out for p in self.parameters)
-        for _ in range(_ROUNDS):
-            if len(kept) >= n:
-                return Tasks(self, kept[:n])
-            size = (n - len(kept)) * (6 if by_digest else 2) + 32
-            values = np.stack([p.draw(size, split, rng, exact=True) for p in self.parameters], axis=1)
             kept = np.concatenate([kept, values[self._split_index(values) == SPLITS.index(split)]])
         raise ValueError(f"{self.family}: the ranges hold too few numbers to find {n} {split} tasks; widen them")
 

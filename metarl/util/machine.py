@@ -19,4 +19,4 @@ def threads_of_each_rank(available: int) -> int:
 
 def number_of_ranks() -> int:
     """Processes that torchrun started for one run, on all machines; 1 without it."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    return int(os.environ.get("WORLD_SIZE", "1")) if "MASTER_ADDR" in os.environ else 1
