@@ -18,7 +18,7 @@ from metarl.training.train import train
 from metarl.util.machine import threads_of_each_rank
 from metarl.util.ranks import Ranks, _PartOfNoise, current
 
-WHOLE = pytest.mark.whole  # torch has aborted in a rank at its end under load: not for CI until that is understood
+pytestmark = pytest.mark.slow
 
 SMALL = [
     "meta_batch=4", "episodes=3", "env.horizon=30", "evaluation.tasks=2", "evaluation.episodes=2",
@@ -89,7 +89,6 @@ def runs(tmp_path_factory):
     return root
 
 
-@WHOLE
 @pytest.mark.parametrize(("name", "ranks"), [*[(name, 2) for name in LEARNERS], ("promp", 4)])
 def test_the_number_of_ranks_does_not_matter(runs, name, ranks):
     one, many = weights(runs / f"{name}-1"), weights(runs / f"{name}-{ranks}")
@@ -103,20 +102,17 @@ def test_the_number_of_ranks_does_not_matter(runs, name, ranks):
     assert tasks[0] == tasks[1]
 
 
-@WHOLE
 def test_the_same_number_of_ranks_gives_the_same_bits(runs):
     one, again = weights(runs / "promp-2"), weights(runs / "promp-again")
     assert all(torch.equal(value, again[name]) for name, value in one.items())
 
 
-@WHOLE
 def test_a_run_of_two_ranks_is_resumed_by_two(runs):
     one, two = weights(runs / "whole"), weights(runs / "parts")
     assert all(torch.equal(value, two[name]) for name, value in one.items())
     assert open_run(runs / "parts").metrics() == open_run(runs / "whole").metrics()
 
 
-@WHOLE
 def test_another_number_of_ranks_goes_on_and_says_so(runs, caplog):
     train(load_config(runs / "parts" / "config.yaml", ["iterations=3"]), runs / "parts", resume=True)
     assert "ranks 2 -> 1" in caplog.text
@@ -138,7 +134,6 @@ def begun(folder, process):
         time.sleep(0.1)
 
 
-@WHOLE
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_rank_that_dies_ends_all_others(tmp_path, victim):
     config, *overrides = LEARNERS["promp"]
@@ -151,7 +146,6 @@ def test_a_rank_that_dies_ends_all_others(tmp_path, victim):
     assert open_run(tmp_path / "run").checkpoint() is not None  # intact
 
 
-@WHOLE
 def test_sigterm_stops_all_ranks_and_keeps_what_is_done(tmp_path):
     config, *overrides = LEARNERS["promp"]
     process = train_over(2, config, *SMALL, *overrides, "iterations=100000", "--run", tmp_path / "run")
@@ -163,7 +157,6 @@ def test_sigterm_stops_all_ranks_and_keeps_what_is_done(tmp_path):
     assert run.checkpoint().iteration == len(run.metrics()) > 0
 
 
-@WHOLE
 def test_what_cannot_be_shared_is_refused_once(tmp_path):
     output = ended(train_over(2, "half_cheetah_mass/random", *SMALL, "--run", tmp_path / "run"), code=1)
     assert output.count("metarl: error: algorithm random: got 2 ranks, expected 1: it has no sums over them") == 1
@@ -203,7 +196,6 @@ def test_alone_nothing_is_touched(monkeypatch):
     assert [threads_of_each_rank(n) for n in (16, 2)] == [4, 1]
 
 
-@WHOLE
 def test_a_rank_writes_nothing_but_what_the_first_one_does(runs):
     files = [sorted(p.name for p in (runs / f"promp-{n}").iterdir()) for n in (1, 2)]
     assert files[0] == files[1]
