@@ -110,10 +110,14 @@ def train(
     ] = None,
     run: Annotated[Path | None, typer.Option(help="Run folder; a new one under runs/ if not given.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume from the run's last checkpoint.")] = False,
+    seeds: Annotated[
+        str | None, typer.Option(metavar="0-4|0,3,7", help="Train with each seed, each in its own folder in --run.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="Runs at a time of --seeds; as there are cores if not given.")
+    ] = None,
 ) -> None:
     """Train a policy that adapts to new tasks."""
-    from metarl.config import load_config
-
     if resume and run is None:
         raise UserError("--resume: got no run folder, expected --run DIR as well")
     if config is None and not resume:
@@ -122,6 +126,15 @@ def train(
         if not resume:
             raise UserError(f"train: got {config!r} for the config, expected it before all key=value")
         config, overrides = None, [config, *(overrides or [])]
+    if seeds is not None or (resume and config is None and _holds_runs(cast(Path, run))):
+        from metarl.jobs.local import train_seeds
+
+        train_seeds(config, seeds, overrides or [], run, resume, jobs)
+        return
+    if jobs is not None:
+        raise UserError("--jobs: got it for one run, expected --seeds 0-4 as well")
+    from metarl.config import load_config
+
     if config is None:
         from metarl.runs.run import config_file
 
@@ -379,6 +392,12 @@ def _with_plugins(args: list[str]) -> list[str]:
             except ValueError as error:
                 raise UserError(f"--plugin: {error}") from error
     return rest
+
+
+def _holds_runs(folder: Path) -> bool:
+    from metarl.jobs.plan import holds_runs
+
+    return holds_runs(folder)
 
 
 def _stdout_for_json(as_json: bool) -> contextlib.AbstractContextManager:

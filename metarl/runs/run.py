@@ -103,6 +103,17 @@ class Run:
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
+    @property
+    def finished(self) -> bool:
+        """Whether all iterations are done and evaluated."""
+        return self.evaluated(self.config.iterations)
+
+    def evaluated(self, iteration: int) -> bool:
+        """Whether the evaluation at the end of training was made, after so many iterations or more."""
+        files = (self.path / "evaluations").glob(f"{self.config.evaluation.split}-*-*.json")
+        numbers = (file.name.split("-")[1] for file in files)
+        return any(number.isdecimal() and int(number) >= iteration for number in numbers)
+
     def tasks(self, split: str) -> Tasks:
         """The frozen task set of a split."""
         path = self.path / "tasks" / f"{split}.json"
@@ -176,25 +187,31 @@ def resume(config: Config, path: Path | None, warn: Callable[[str], None]) -> Ru
     try:
         with locked(path) as lock:
             before, document = open_run(path), _versions(path)
-            altered = _altered(before.config, config)
-            if altered:
-                raise UserError(
-                    "\n".join(
-                        f"--resume: {key}: got {new}, expected {old} as in {path}/config.yaml: it alters training; "
-                        "keep it, or start a new run" for key, old, new in altered
-                    )
-                )
+            _refuse_altered(before, config)
             identity = versions.describe(threads(config))
             changed = versions.differences(document["sessions"][-1], identity)
-            if changed:
+            if changed and (path / "metrics.jsonl").exists():  # else it was prepared, and nothing is trained yet
                 warn(f"resuming under other conditions, so bits may differ from an unbroken run: {'; '.join(changed)}")
             document["sessions"].append({"started": _now(), **identity})
             _write_json(path / "versions.json", document)
-            if config.evaluation != before.config.evaluation:
-                _write_tasks(path, config)
-            return Run(path, _write_config(path, config), before.id, lock)
+            return Run(path, _rewrite(before, config), before.id, lock)
     except OSError as error:
         raise _not_writable(path, error, "see to that, then --resume") from error
+
+
+def prepare(config: Config, path: Path) -> Run:
+    """The run in folder `path`, for another process to resume: a new one, or the one there with `config`."""
+    if not os.path.lexists(path / "config.yaml"):
+        run = start(config, path)
+        run.release()
+        return run
+    before = open_run(path)
+    _refuse_altered(before, config)
+    if flat(before.config.model_dump(mode="json")) != flat(config.model_dump(mode="json")):
+        with locked(path) as lock:
+            config = _rewrite(before, config)
+        lock.release()
+    return Run(path, config, before.id)
 
 
 def open_run(path: Path) -> Run:
@@ -288,6 +305,23 @@ def _fill(path: Path, config: Config, lock: Lock) -> Run:
     document = {"format": FORMAT, "id": secrets.token_hex(4), "sessions": [session]}
     _write_json(path / "versions.json", document)
     return Run(path, _write_config(path, config), document["id"], lock)
+
+
+def _refuse_altered(before: Run, config: Config) -> None:
+    altered = _altered(before.config, config)
+    if altered:
+        raise UserError(
+            "\n".join(
+                f"--resume: {key}: got {new}, expected {old} as in {before.path}/config.yaml: it alters training; "
+                "keep it, or start a new run" for key, old, new in altered
+            )
+        )
+
+
+def _rewrite(before: Run, config: Config) -> Config:
+    if config.evaluation != before.config.evaluation:
+        _write_tasks(before.path, config)
+    return _write_config(before.path, config)
 
 
 def _write_config(path: Path, config: Config) -> Config:

@@ -17,6 +17,7 @@ import math
 import shlex
 import shutil
 import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -131,8 +132,7 @@ class Training:
     @property
     def evaluated(self) -> bool:
         """Whether the evaluation of this state is there already."""
-        name = f"{self.config.evaluation.split}-{self.done}-*.json"
-        return any((self.run.path / "evaluations").glob(name))
+        return self.run.evaluated(self.done)
 
     @property
     def evaluation_due(self) -> bool:
@@ -172,10 +172,13 @@ class Training:
         return f"checkpoint {self.done} holds the state before it; see {self.metrics.path} for how it came to this"
 
 
-def train(config: Config, run: Path | None = None, resume: bool = False) -> Path:
+def train(
+    config: Config, run: Path | None = None, resume: bool = False, show: Callable[[int, int], Progress] = Progress
+) -> Path:
     """Train as `config` says, in folder `run` (a new one under runs/ if None); returns the folder.
 
-    Ends with UserError if the user can put it right, with SystemExit 143 after SIGTERM and 130 after Ctrl-C.
+    `show` makes what tells of progress, from the number of iterations in all and of those that are done. Ends with
+    UserError if the user can put it right, with SystemExit 143 after SIGTERM and 130 after Ctrl-C.
     """
     with joined() as ranks:
         try:
@@ -186,10 +189,12 @@ def train(config: Config, run: Path | None = None, resume: bool = False) -> Path
                 raise
             raise SystemExit(2) from None  # the first one says it
         keep_freed_memory()
-        return _first(config, run, resume, ranks) if ranks.first else _other(config, ranks)
+        return _first(config, run, resume, ranks, show) if ranks.first else _other(config, ranks)
 
 
-def _first(config: Config, run: Path | None, resume: bool, ranks: Ranks) -> Path:
+def _first(
+    config: Config, run: Path | None, resume: bool, ranks: Ranks, show: Callable[[int, int], Progress]
+) -> Path:
     """Train, and write: the only rank, or the first of several."""
     if not resume:
         config = config.model_copy(update={"wandb": from_environment(config.wandb)})
@@ -202,7 +207,7 @@ def _first(config: Config, run: Path | None, resume: bool, ranks: Ranks) -> Path
     try:
         with torch_threads(runs.threads(config)):
             training = Training(folder)
-            with Progress(config.iterations, training.done) as progress:
+            with show(config.iterations, training.done) as progress:
                 if resume:
                     progress.say(_where(training, config))
                 exit_code = None if training.complete and training.evaluated else _run(training, progress)

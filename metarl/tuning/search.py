@@ -85,13 +85,14 @@ def tune(
 
 
 def _run(search: Search, trials: int | None, jobs: int) -> None:
-    from metarl.tuning.processes import Pool
     from metarl.tuning.report import TrialProgress, print_trials
+    from metarl.tuning.trial import FIELDS
+    from metarl.util.pool import Pool
 
     study = _study(search)
     total = trials or read_json(search.folder / "search.json", dict)["trials"]
     waiting = [trial for trial in study.trials if trial.state == "running"]
-    with TrialProgress(total, study) as progress, Pool(jobs) as pool:
+    with TrialProgress(total, study) as progress, Pool("metarl.tuning.trial:Trials", FIELDS, jobs, "strategy") as pool:
 
         def say(line: str) -> None:
             progress.say(line)
@@ -110,7 +111,7 @@ def _run(search: Search, trials: int | None, jobs: int) -> None:
                     break
                 with interruption.droppable():
                     done = pool.next(timeout=0.5)
-                progress.show(pool.done)
+                progress.show({number: int(done) for number, done in pool.seen("done").items()})
                 if done is None or "stopped" in done[1]:
                     continue
                 trial = study.trials[done[0]]
