@@ -8,6 +8,7 @@
 The inputs are the observation and a one, and, with ``feedback``, the action and the reward of the step before.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -47,6 +48,9 @@ class PlasticAdapter(Adapter):
         normalizer: of the observations.
         reward_normalizer: of the rewards that the network is given, of dimension 1; None: it is given none.
         seed: of the weights that trials start from; None: zeros.
+
+    Attributes:
+        generator: what draws them, of the seed.
     """
 
     shares_experience, kind = False, "plasticity"
@@ -63,13 +67,14 @@ class PlasticAdapter(Adapter):
         self.network, self.rules = network, rules
         self.action_scale = np.asarray(action_scale, np.float32)
         self.normalizer, self.reward_normalizer, self.seed = normalizer, reward_normalizer, seed
+        self.generator: Callable[[np.random.SeedSequence], np.random.Generator] = np.random.default_rng
 
     def start(self, num_tasks: int) -> None:
         return None
 
     def _born(self, shape: tuple[int, int]) -> PlasticState:
         """(M, K) trials at their start."""
-        weights = self.network.weights(None if self.seed is None else np.random.default_rng(self.seed), shape)
+        weights = self.network.weights(None if self.seed is None else self.generator(self.seed), shape)
         actions = torch.zeros(*shape, len(self.action_scale))
         return PlasticState(weights, actions, np.zeros(shape), np.zeros(shape, bool))
 

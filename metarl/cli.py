@@ -362,12 +362,22 @@ def check(
 
 
 @app.command()
-def bench(as_json: AsJson = False) -> None:
+def bench(
+    ranks: Annotated[
+        int | None, typer.Option(min=2, help="Instead: so many ranks against one with as many threads.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Time training against bare physics."""
     with _stdout_for_json(as_json):
-        from metarl.bench import suite as benchmark
+        if ranks:
+            from metarl.bench import ranks as benchmark
 
-        result = benchmark.run()
+            result = benchmark.run(ranks)
+        else:
+            from metarl.bench import suite as benchmark
+
+            result = benchmark.run()
     _report(result, benchmark.print_table, as_json)
 
 

@@ -33,6 +33,7 @@ from metarl.algorithms.sampling import collect
 from metarl.algorithms.state import check_state, normalizer_state, restored
 from metarl.config import Config
 from metarl.envs import BatchEnv
+from metarl.util.ranks import current
 from metarl.util.rng import stream
 
 LAST_LAYER = 0.01  # factor of its first weights
@@ -75,10 +76,10 @@ class ESMAML:
 
     def iterate(self, env: BatchEnv, iteration: int) -> dict[str, float]:
         """One iteration of algorithm 3; returns its metrics."""
-        config, settings = self.config, self.settings
-        start = time.perf_counter()
+        config, settings, ranks = self.config, self.settings, current()
+        start, own = time.perf_counter(), ranks.share(config.meta_batch)
         rng = np.random.default_rng(stream(config.seed, "tasks", iteration))
-        env.set_tasks(env.space.sample(config.meta_batch, "train", rng).repeat(config.episodes))
+        env.set_tasks(env.space.sample(config.meta_batch, "train", rng)[own].repeat(config.episodes))
         if settings.anneal:
             self.strategy.set_lr(settings.lr * (1 - iteration / config.iterations))
 
@@ -87,10 +88,10 @@ class ESMAML:
         points = self.strategy.ask(rng, 2 * config.meta_batch)
         values, returns, moments, steps, diverged = [], [], [], 0, 0
         for side in np.split(points, 2):
-            rollouts = self.adapt(env, torch.from_numpy(side), iteration)
-            values.append(_means(rollouts[-1].returns))
-            returns.append([float(np.nanmean(rollout.returns)) for rollout in rollouts])
-            moments += [rollout.raw_moments for rollout in rollouts]
+            rollouts = self.adapt(env, torch.from_numpy(side[own]), iteration)
+            values.append(ranks.rows(_means(rollouts[-1].returns), config.meta_batch))
+            returns.append([ranks.mean(rollout.returns) for rollout in rollouts])
+            moments += [each for rollout in rollouts for each in ranks.each(rollout.raw_moments)]
             steps += sum(rollout.num_steps for rollout in rollouts)
             diverged += sum(int(rollout.diverged.sum()) for rollout in rollouts)
         sampled = time.perf_counter()
@@ -99,8 +100,8 @@ class ESMAML:
         self.normalizer = self.normalizer.update(merged(moments))  # for the next iteration: this one is all collected
         metrics = {f"return_{k}": value for k, value in enumerate(np.mean(returns, axis=0))}
         return metrics | {
-            "env_steps": steps,
-            "diverged": diverged,
+            "env_steps": int(ranks.total(steps)),
+            "diverged": int(ranks.total(diverged)),
             "moved": float((self.strategy.mean - before).norm()),
             "seconds_sampling": sampled - start,
             "seconds_update": time.perf_counter() - sampled,
@@ -110,7 +111,7 @@ class ESMAML:
         """The rollouts of adaptation from (M, P), each in its own task, the last of them of the adapted weights."""
         config = self.config
         adapter = self.adapter()
-        state = adapter.start(config.meta_batch)._replace(params=points)
+        state = adapter.start(len(points))._replace(params=points)
         rollouts = []
         for k in range(config.inner.steps):
             seed = stream(config.seed, "rollouts", iteration, k)

@@ -59,6 +59,9 @@ class ESMAMLConfig(AlgorithmConfig):
                 if key in config.policy.model_dump(exclude_defaults=True):
                     yield f"policy.{key}", getattr(config.policy, key), "no such setting without algorithm.action_noise"
 
+    def shared_by_ranks(self, config: Config) -> bool:
+        return True
+
     def search_space(self, config: Config) -> SearchSpace:
         return {
             "algorithm.operator": {"choice": ["gradient", "hill_climbing"]},

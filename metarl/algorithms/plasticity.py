@@ -31,6 +31,7 @@ from metarl.algorithms.sampling import collect
 from metarl.algorithms.state import check_state, normalizer_state, restored
 from metarl.config import Config
 from metarl.envs import BatchEnv
+from metarl.util.ranks import current
 from metarl.util.rng import stream
 
 
@@ -80,31 +81,34 @@ class Plasticity:
 
     def iterate(self, env: BatchEnv, iteration: int) -> dict[str, float]:
         """A generation; returns its metrics."""
-        config, settings = self.config, self.settings
-        start = time.perf_counter()
+        config, settings, ranks = self.config, self.settings, current()
+        start, own = time.perf_counter(), ranks.share(config.meta_batch)
         rng = np.random.default_rng(stream(config.seed, "tasks", iteration))
-        env.set_tasks(env.space.sample(config.meta_batch, "train", rng).repeat(config.episodes))
+        env.set_tasks(env.space.sample(config.meta_batch, "train", rng)[own].repeat(config.episodes))
         if settings.anneal:
             cast(EvolutionStrategy, self.strategy).set_lr(settings.lr * (1 - iteration / config.iterations))
 
         rng = np.random.default_rng(stream(config.seed, "perturbations", iteration))
         genomes = self.strategy.ask(rng, config.episodes)
         adapter = self._adapter(torch.from_numpy(genomes), stream(config.seed, "weights", iteration))
-        state, rollouts = adapter.start(config.meta_batch), []
+        adapter.generator = lambda seed: ranks.noise(seed, env.first, env.num_envs, env.whole or env.num_envs)
+        state, rollouts = adapter.start(env.num_envs // config.episodes), []
         for e in range(settings.trial_episodes):
             seed = stream(config.seed, "rollouts", iteration, e)
             rollouts.append(collect(env, adapter, state, config.episodes, seed))
             state = adapter.adapt(state, rollouts[-1])
         sampled = time.perf_counter()
         before = self.strategy.mean
-        self.strategy.tell(genomes, trial_returns(rollouts).mean(0))
+        self.strategy.tell(genomes, ranks.rows(trial_returns(rollouts), config.meta_batch).mean(0))
         for rollout in rollouts:  # for the next iteration: this one is all collected
-            self.normalizer = self.normalizer.update(rollout.raw_moments)
-            self.reward_normalizer = self.reward_normalizer.update(moments_of(rollout.rewards[rollout.valid][:, None]))
-        metrics = {f"return_{e}": float(np.nanmean(rollout.returns)) for e, rollout in enumerate(rollouts)}
+            for moments in ranks.each(rollout.raw_moments):
+                self.normalizer = self.normalizer.update(moments)
+            for moments in ranks.each(moments_of(rollout.rewards[rollout.valid][:, None])):
+                self.reward_normalizer = self.reward_normalizer.update(moments)
+        metrics = {f"return_{e}": ranks.mean(rollout.returns) for e, rollout in enumerate(rollouts)}
         return metrics | {
-            "env_steps": sum(rollout.num_steps for rollout in rollouts),
-            "diverged": sum(int(rollout.diverged.sum()) for rollout in rollouts),
+            "env_steps": int(ranks.total(sum(rollout.num_steps for rollout in rollouts))),
+            "diverged": int(ranks.total(sum(int(rollout.diverged.sum()) for rollout in rollouts))),
             "moved": float((self.strategy.mean - before).norm()),
             "sigma": float(self.strategy.sigma),
             "seconds_sampling": sampled - start,

@@ -77,6 +77,9 @@ class PlasticityConfig(AlgorithmConfig):
             except MissingExtra as error:
                 yield "algorithm.strategy", str(error)
 
+    def shared_by_ranks(self, config: Config) -> bool:
+        return True
+
     def search_space(self, config: Config) -> SearchSpace:
         return {
             "algorithm.share": {"choice": ["connection", "neuron"]},

@@ -63,6 +63,9 @@ class RMAConfig(TrialsConfig):
         if config.iterations < 2 and not self.oracle:
             yield "iterations", config.iterations, "at least 2 with rma: one for the teacher, one for the student"
 
+    def shared_by_ranks(self, config: Config) -> bool:
+        return True
+
     def search_space(self, config: Config) -> SearchSpace:
         return super().search_space(config) | {
             "algorithm.latent": {"choice": [4, 8, 16]},

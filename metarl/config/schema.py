@@ -327,6 +327,9 @@ class Config(Section):
     evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="Evaluation.")
     checkpoint_every: Int = Field(default=10, ge=1, le=10**9, description="Iterations between checkpoints.")
     keep_checkpoints: Int = Field(default=3, ge=1, le=10**6, description="Newest checkpoints that are kept.")
+    backend: Literal["gloo", "nccl"] = Field(
+        default="gloo", description="What carries messages between ranks; nccl: those of tensors on GPUs."
+    )
     wandb: WandbConfig = Field(default=WandbConfig(), description="Weights & Biases.")
 
     @classmethod

@@ -23,7 +23,8 @@ from metarl.util.errors import UserError
 from metarl.util.text import nearest
 
 NO_DIFFERENCE = (
-    "seed", "threads", "checkpoint_every", "keep_checkpoints", "wandb.", "evaluation.tasks", "evaluation.episodes",
+    "seed", "threads", "backend", "checkpoint_every", "keep_checkpoints", "wandb.", "evaluation.tasks",
+    "evaluation.episodes",
     "evaluation.every", "evaluation.split",
 )  # fmt: skip
 """Settings that may differ between runs of one method."""

@@ -52,7 +52,7 @@ from metarl.util.text import show
 FORMAT = 1
 MOST = 1e30  # of a number in metrics.jsonl: squares of larger ones are infinite
 FREE_TO_CHANGE = (
-    "iterations", "checkpoint_every", "keep_checkpoints", "wandb.", "evaluation.", "inner.sb3.processes",
+    "iterations", "backend", "checkpoint_every", "keep_checkpoints", "wandb.", "evaluation.", "inner.sb3.processes",
     "env.options.robot",  # where its files are: what is in them is env.options.sha256
 )
 """Settings that do not alter training: a resumed run may change them."""

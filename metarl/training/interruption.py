@@ -38,21 +38,34 @@ class Interruption:
         say: is called with a line for the user, from another thread: it has to print whole lines, as a rich Console
             does; `print` writes a line and its end one after the other, and what the main thread prints gets between.
         before_exit: is called before a second signal ends the process.
+        patience: seconds after which work is given up that may be; 0: none is.
+
+    Attributes:
+        signal: which came first, if any.
     """
 
-    def __init__(self, say: Callable[[str], None], before_exit: Callable[[], None] = lambda: None):
-        self._say, self._before_exit = say, before_exit
-        self._signal: int | None = None
+    def __init__(
+        self,
+        say: Callable[[str], None],
+        before_exit: Callable[[], None] = lambda: None,
+        patience: float = PATIENCE,
+    ):
+        self._say, self._before_exit, self._patience = say, before_exit, patience
+        self.signal: int | None = None
         self._droppable = False
         self._active = threading.current_thread() is threading.main_thread()
 
     @property
     def requested(self) -> bool:
-        return self._signal is not None
+        return self.signal is not None
 
     @property
     def exit_code(self) -> int | None:
-        return None if self._signal is None else 128 + self._signal
+        return None if self.signal is None else 128 + self.signal
+
+    def follow(self, number: int) -> None:
+        """As if the signal had come here, which came to another rank."""
+        self.signal = self.signal or number
 
     @contextlib.contextmanager
     def droppable(self) -> Iterator[None]:
@@ -88,9 +101,9 @@ class Interruption:
         if number == signal.SIGALRM:
             if self._droppable:
                 raise Dropped
-        elif self._signal is None:
-            self._signal = number
-            signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+        elif self.signal is None:
+            self.signal = number
+            signal.setitimer(signal.ITIMER_REAL, self._patience)
 
     def _watch(self) -> None:
         """Runs in a thread of its own, so it answers while the main thread cannot."""

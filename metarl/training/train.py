@@ -21,6 +21,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from metarl.algorithms.base import Spec
@@ -58,6 +59,7 @@ class Training:
             run.write_spec(spec.to_json())
         self.learner = make_learner(run.config, spec)
         self.done, self.env_steps, self._saved, self._unsaved_since = 0, 0, None, None
+        self._agreed = False  # over several ranks, to stop
         self.result: Evaluation | None = None
         saved = current().from_first(run.checkpoint() if writes and checkpoint.iterations(run.checkpoints) else None)
         if saved is not None:
@@ -89,7 +91,7 @@ class Training:
         place = {"iteration": self.done, "env_steps": self.env_steps}
         seconds = {name: value for name, value in metrics.items() if name.startswith("seconds")}
         measured = {name: value for name, value in metrics.items() if name not in seconds | place}
-        self._check_ranks(state)
+        self._check_ranks(state, interruption)
         seconds["seconds"] = time.perf_counter() - start
         now = datetime.now().astimezone().isoformat("T", "milliseconds")
         if self.writes:
@@ -98,10 +100,19 @@ class Training:
         self.state, self.done = state, self.done + 1
         return metrics | seconds
 
-    def _check_ranks(self, state: dict[str, torch.Tensor]) -> None:
+    def stopping(self, interruption: Interruption) -> bool:
+        """Whether to stop here: with several ranks, if any was asked to before the last iteration ended, so that all
+        stop after the same one."""
+        return interruption.requested if current().size == 1 else self._agreed
+
+    def _check_ranks(self, state: dict[str, torch.Tensor], interruption: Interruption) -> None:
         """UserError if the ranks' weights have drifted apart, as processors of different kinds might make them."""
         ranks = current()
         if ranks.size > 1:
+            asked = max(int(number) for number in ranks.each(np.array(interruption.signal or 0)))
+            if asked:
+                self._agreed = True
+                interruption.follow(asked)
             digest = hashlib.sha256(b"".join(x.numpy().tobytes() for x in state.values())).hexdigest()
             if ranks.total(digest != ranks.from_first(digest)):
                 raise UserError(f"iteration {self.done}: ranks have different weights; use processors of one kind")
@@ -180,7 +191,7 @@ def train(
     `show` makes what tells of progress, from the number of iterations in all and of those that are done. Ends with
     UserError if the user can put it right, with SystemExit 143 after SIGTERM and 130 after Ctrl-C.
     """
-    with joined() as ranks:
+    with joined(config.backend) as ranks:
         try:
             require_extra(config)
             require_ranks(config)
@@ -229,14 +240,13 @@ def _other(config: Config, ranks: Ranks) -> Path:
     if path is None:
         raise SystemExit(2)  # the first one has said why
     # of an own robot, the copy in the run's folder is the same robot
-    with torch_threads(runs.threads(config)), Interruption(lambda line: None) as interruption:
+    with torch_threads(runs.threads(config)), Interruption(lambda line: None, patience=0) as interruption:
         training = Training(runs.Run(path, config, id=""), writes=False)
         try:
-            while not (training.complete or interruption.requested):
+            while not (training.complete or training.stopping(interruption)):
                 training.iterate(interruption)
-            ranks.from_first(None)  # which evaluates, and is ended by torchrun where another one ends before
-        except Dropped:
-            pass
+            if not training.stopping(interruption):
+                ranks.from_first(None)  # which evaluates, and is ended by torchrun where another one ends before
         except LostRank:
             if not interruption.requested:
                 raise
@@ -273,7 +283,7 @@ def _run(training: Training, progress: Progress) -> int | None:
 
 
 def _loop(training: Training, progress: Progress, tracker: Tracker, interruption: Interruption) -> None:
-    while not interruption.requested:
+    while not training.stopping(interruption):
         if training.evaluation_due:
             returns = training.evaluate(interruption)
             curve = " -> ".join(f"{value:.4g}" for value in returns)
@@ -282,7 +292,7 @@ def _loop(training: Training, progress: Progress, tracker: Tracker, interruption
             tracker.log({"env_steps": training.env_steps} | values)
         if training.save_due:
             training.save()
-        if training.complete or interruption.requested:
+        if training.complete or training.stopping(interruption):
             return
         metrics = training.iterate(interruption)
         progress.update(training.done, metrics)

@@ -33,7 +33,7 @@ from metarl.util.text import show
 KINDS = ("uniform", "log_uniform", "int", "log_int", "choice")
 NO_STRATEGY = (
     "env.", "seed", "threads", "iterations", "evaluation.tasks", "evaluation.split", "evaluation.every",
-    "checkpoint_every", "keep_checkpoints", "wandb.", "inner.sb3.processes",
+    "backend", "checkpoint_every", "keep_checkpoints", "wandb.", "inner.sb3.processes",
 )  # fmt: skip
 AT_ADAPTATION = (
     "inner.lr", "inner.head_only", "inner.sb3.settings.", "discount", "gae_lambda", "bootstrap_at_horizon",

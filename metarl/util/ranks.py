@@ -14,7 +14,8 @@ order of floating-point sums.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -25,6 +26,7 @@ import torch.distributed as dist
 
 from metarl.util.errors import UserError
 from metarl.util.machine import number_of_ranks
+from metarl.util.signals import signal_at_parents_end
 
 Sum = TypeVar("Sum", torch.Tensor, np.ndarray)
 WAIT = timedelta(hours=2)  # for the first rank, which evaluates and saves while the others wait
@@ -78,6 +80,14 @@ class Ranks:
         parts = flat.split([value.numel() for value in values.values()])
         return {name: part.view_as(value) for (name, value), part in zip(values.items(), parts, strict=True)}
 
+    def rows(self, values: np.ndarray, count: int) -> np.ndarray:
+        """Of an array (count, ...) of which each rank has its `share` of rows, all of them; float64."""
+        if self.size == 1:
+            return values
+        whole = np.zeros((count, *values.shape[1:]))
+        whole[self.share(count)] = values
+        return self.sum(whole)
+
     def mean(self, values: np.ndarray) -> float:
         """Mean over all ranks' numbers, any shape, without those that are NaN."""
         if self.size == 1:
@@ -103,7 +113,7 @@ class Ranks:
         return box[0]
 
     def noise(self, seed: np.random.SeedSequence, first: int, count: int, whole: int) -> np.random.Generator:
-        """A generator whose normal numbers for `count` simulations are those that the whole has from `first` on."""
+        """A generator whose numbers for `count` simulations are those that the whole has from `first` on."""
         return np.random.default_rng(seed) if count == whole else _PartOfNoise(seed, first, count, whole)
 
 
@@ -116,20 +126,26 @@ def current() -> Ranks:
 
 
 @contextlib.contextmanager
-def joined() -> Iterator[Ranks]:
+def joined(backend: str = "gloo") -> Iterator[Ranks]:
     """Join the processes that torchrun started with this one; alone without it.
 
+    Args:
+        backend: "gloo", or "nccl" for tensors on GPUs and gloo for all others.
+
     Raises:
-        UserError: they cannot be reached.
+        UserError: they cannot be reached, or not by this backend.
     """
     global _current
     size = number_of_ranks()
     if size == 1 or _current.size > 1:
         yield _current
         return
+    signal_at_parents_end(signal.SIGTERM)  # of torchrun, which a kill -9 lets send none
+    if backend == "nccl" and not dist.is_nccl_available():
+        raise UserError("backend: got nccl, expected gloo: this PyTorch is built without NCCL")
     try:
         if not dist.is_initialized():  # it stays until the process ends
-            dist.init_process_group("gloo", timeout=WAIT)
+            dist.init_process_group("cpu:gloo,cuda:nccl" if backend == "nccl" else backend, timeout=WAIT)
     except (RuntimeError, ValueError) as error:
         raise UserError(f"the {size} ranks cannot be joined: {error}") from error
     _current = Ranks(dist.get_rank(), size)
@@ -164,6 +180,13 @@ class _PartOfNoise(np.random.Generator):
 
     def standard_normal(self, size: Sequence[int], dtype: Any = np.float64) -> np.ndarray:  # type: ignore[override]
         """As NumPy's; size[0] is the number of these simulations or of their tasks."""
+        return self._part(super().standard_normal, size, dtype)
+
+    def random(self, size: Sequence[int], dtype: Any = np.float64) -> np.ndarray:  # type: ignore[override]
+        """As NumPy's; size[0] is the number of these simulations or of their tasks."""
+        return self._part(super().random, size, dtype)
+
+    def _part(self, draw: Callable[..., np.ndarray], size: Sequence[int], dtype: Any) -> np.ndarray:
         rows, *rest = size
         whole, first = rows * self._whole // self._count, rows * self._first // self._count
-        return super().standard_normal((whole, *rest), dtype)[first : first + rows]
+        return draw((whole, *rest), dtype)[first : first + rows]

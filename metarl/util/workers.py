@@ -14,7 +14,6 @@ parent. With count 0 the object lives in this process.
 """
 
 import contextlib
-import ctypes
 import mmap
 import os
 import signal
@@ -35,6 +34,7 @@ import numpy as np
 
 from .errors import UserError
 from .plugins import PLUGINS, find, load_plugin
+from .signals import signal_at_parents_end
 
 _ALIGNMENT = 64  # bytes
 _PATIENCE = 5.0  # seconds for workers to end by themselves
@@ -199,8 +199,8 @@ def serve(channel: int, memory: int, parent: int, tied: bool) -> None:
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    if tied and sys.platform == "linux":  # a stopped process goes with its parent too: PR_SET_PDEATHSIG
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
+    if tied:  # a stopped process goes with its parent too
+        signal_at_parents_end(signal.SIGKILL)
     connection = Connection(channel)
     with contextlib.suppress(EOFError, ConnectionError):  # the parent has gone
         factory, fields, n, worker, count, plugins = connection.recv()

@@ -8,6 +8,7 @@ import pytest
 from metarl.bench import evaluation as bench_evaluation
 from metarl.bench import metaworld as bench_metaworld
 from metarl.bench import physics as bench_physics
+from metarl.bench import ranks as bench_ranks
 from metarl.bench import recurrent as bench_recurrent
 from metarl.bench import suite as bench
 from metarl.config import load_config
@@ -89,3 +90,16 @@ def test_meta_world_is_measured_with_and_without_resets():
     steps, episodes = (result[f"metaworld_{key}vs_physics"] for key in ("", "with_resets_"))
     assert list(steps) == list(episodes) == ["reach-v3", "push-v3", "pick-place-v3", "ML10"]
     assert all(0 < episodes[case] < ratio for case, ratio in steps.items())
+
+
+@pytest.mark.slow
+def test_ranks_are_timed_against_threads():
+    small = ("meta_batch=4", "episodes=2", "env.horizon=5")
+    result = bench_ranks.run(2, launches=1, iterations=1, overrides=small)
+    assert result["rank_efficiency"].keys() == {"promp", "rl2"}
+    for name, speeds in result["rank_steps_per_second"].items():
+        shared, alone = speeds.values()
+        assert result["rank_efficiency"][name] == shared / alone > 0
+        # of each iteration, gradients in each of their steps at least
+        assert result["messages"][name]["count"] > 5 and result["messages"][name]["bytes"] > 1e5
+    bench_ranks.print_table(result)

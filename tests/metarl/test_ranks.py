@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,8 +16,9 @@ import torch
 from metarl.config import load_config
 from metarl.runs.run import open_run
 from metarl.training.train import train
+from metarl.util.errors import UserError
 from metarl.util.machine import threads_of_each_rank
-from metarl.util.ranks import Ranks, _PartOfNoise, current
+from metarl.util.ranks import Ranks, _PartOfNoise, current, joined
 
 pytestmark = pytest.mark.slow
 
@@ -31,25 +33,30 @@ LEARNERS = {
     "rl2": ["half_cheetah_vel/rl2", "algorithm.memory_size=16", "algorithm.minibatches=6", "bootstrap_at_horizon=true"],
     "transformer": ["half_cheetah_vel/rl2", "algorithm.memory=transformer", "algorithm.memory_size=16"],
     "reptile": ["reptile.yaml"],
+    "es-maml": ["half_cheetah_dir/es_maml", "policy.normalize_observations=true"],
+    "plasticity": ["half_cheetah_dir/plasticity", "algorithm.start=random"],
+    "rma": ["half_cheetah_mass/rma", "algorithm.memory_size=16", "algorithm.student_share=0.5", "algorithm.lr=1e-30"],
 }
-
-
+# the teacher's and the student's; had the teacher moved, by rounding differences, chaos would part the student's trials
+ITERATIONS = {"rma": 2}
+IP = shutil.which("ip")
+ADDRESSES = "10.77.0.1", "10.77.0.2"
 TOLERANCE = {"maml-trpo": 1e-4}  # ten steps of conjugate gradients in float32 enlarge what rounding differs by
 
 
-def torchrun(ranks, *command):
+def torchrun(ranks, *command, before=(), options=("--standalone",), **variables):
     """A Python script or module in so many processes."""
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    launch = [*before, sys.executable, "-m", "torch.distributed.run", *options, "--nproc-per-node", str(ranks)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **variables}
     return subprocess.Popen(
         [*launch, *map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
         start_new_session=True,
     )  # fmt: skip
 
 
-def train_over(ranks, *arguments):
+def train_over(ranks, *arguments, **launch):
     """`metarl train`. Without the two dashes torchrun of Python 3.11 takes --run for its own --run-path."""
-    return torchrun(ranks, "-m", "--", "metarl", "train", *arguments)
+    return torchrun(ranks, "-m", "--", "metarl", "train", *arguments, **launch)
 
 
 def ended(process, code=0):
@@ -69,8 +76,9 @@ def runs(tmp_path_factory):
     root = tmp_path_factory.mktemp("ranks")
     (root / "reptile.yaml").write_text(REPTILE)
 
-    def job(folder, name, iterations=1, resumes=False):
+    def job(folder, name, iterations=None, resumes=False):
         config, *settings = LEARNERS[name]
+        iterations = iterations or ITERATIONS.get(name, 1)
         config = str(root / config) if config.endswith(".yaml") else config
         return [str(root / folder), config, [*settings, *SMALL, f"iterations={iterations}"], resumes]
 
@@ -146,6 +154,17 @@ def test_a_rank_that_dies_ends_all_others(tmp_path, victim):
     assert open_run(tmp_path / "run").checkpoint() is not None  # intact
 
 
+def test_sigterm_to_one_rank_stops_all_after_the_same_iteration(tmp_path):
+    config, *overrides = LEARNERS["promp"]
+    process = train_over(2, config, *SMALL, *overrides, "iterations=100000", "--run", tmp_path / "run")
+    begun(tmp_path / "run", process)
+    os.kill(members(process)[1], signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert "stopped after" in output and "another rank has ended" not in output
+    run = open_run(tmp_path / "run")
+    assert run.checkpoint().iteration == len(run.metrics()) > 0
+
+
 def test_sigterm_stops_all_ranks_and_keeps_what_is_done(tmp_path):
     config, *overrides = LEARNERS["promp"]
     process = train_over(2, config, *SMALL, *overrides, "iterations=100000", "--run", tmp_path / "run")
@@ -155,6 +174,66 @@ def test_sigterm_stops_all_ranks_and_keeps_what_is_done(tmp_path):
     assert "Traceback" not in output.split("torch/distributed")[0]
     run = open_run(tmp_path / "run")
     assert run.checkpoint().iteration == len(run.metrics()) > 0
+
+
+@pytest.fixture
+def hosts():
+    """Two hosts that see each other: network namespaces, as (how to start something there, its network device)."""
+    names = [f"metarl{os.getpid()}{side}" for side in "ab"]
+    made = subprocess.run(["ip", "netns", "add", names[0]], capture_output=True, check=False) if IP else None
+    if made is None or made.returncode:
+        pytest.skip("no network namespaces: they need `ip` and the right to make them")
+
+    def ip(*command):
+        subprocess.run(["ip", *command], check=True)
+
+    try:
+        ip("netns", "add", names[1])
+        ip("link", "add", "one", "netns", names[0], "type", "veth", "peer", "name", "two", "netns", names[1])
+        for name, device, address in zip(names, ("one", "two"), ADDRESSES):
+            ip("-n", name, "addr", "add", f"{address}/24", "dev", device)
+            for each in ("lo", device):
+                ip("-n", name, "link", "set", each, "up")
+        yield [(["ip", "netns", "exec", name], device) for name, device in zip(names, ("one", "two"))]
+    finally:
+        for name in names:
+            subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
+
+
+def over_two_hosts(hosts, *arguments):
+    """torchrun on each of them, with a rank each."""
+    for number, (before, device) in enumerate(hosts):
+        options = ["--nnodes", "2", "--node-rank", str(number), "--master-addr", ADDRESSES[0], "--master-port", "29500"]
+        yield train_over(1, *arguments, before=before, options=options, GLOO_SOCKET_IFNAME=device)
+
+
+def test_two_hosts_train_as_one(runs, hosts, tmp_path):
+    config, *settings = LEARNERS["promp"]
+    for process in list(over_two_hosts(hosts, config, *settings, *SMALL, "iterations=1", "--run", tmp_path / "run")):
+        ended(process)
+    one, many = weights(runs / "promp-2"), weights(tmp_path / "run")
+    assert all(torch.equal(value, many[name]) for name, value in one.items())
+
+
+def test_a_launcher_that_is_killed_ends_the_ranks_of_all_hosts(hosts, tmp_path):
+    config, *settings = LEARNERS["promp"]
+    run = tmp_path / "run"
+    first, second = over_two_hosts(hosts, config, *settings, *SMALL, "iterations=100000", "--run", run)
+    begun(run, first)
+    second.kill()
+    second.communicate(timeout=60)  # to the end of its rank, which has the same standard output
+    output, _ = first.communicate(timeout=60)
+    assert first.returncode != 0 and "stopped after" in output
+    assert open_run(run).checkpoint().iteration == len(open_run(run).metrics()) > 0
+
+
+def test_what_no_ranks_can_use_is_refused(monkeypatch):
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.distributed, "is_nccl_available", lambda: False)
+    expected = "backend: got nccl, expected gloo: this PyTorch is built without NCCL"
+    with pytest.raises(UserError, match=expected), joined("nccl"):
+        pass
 
 
 def test_what_cannot_be_shared_is_refused_once(tmp_path):
@@ -184,6 +263,7 @@ def test_noise_of_a_part_is_that_part_of_the_noise_of_all():
         np.testing.assert_array_equal(part.standard_normal((6, 3), np.float32), every[4:10])
         every = whole.standard_normal((6, 2, 3), np.float32)
         np.testing.assert_array_equal(part.standard_normal((3, 2, 3), np.float32), every[2:5])
+        np.testing.assert_array_equal(part.random((6, 3), np.float32), whole.random((12, 3), np.float32)[4:10])
 
 
 def test_alone_nothing_is_touched(monkeypatch):
