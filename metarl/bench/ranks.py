@@ -36,17 +36,20 @@ LAUNCHES, ITERATIONS = 3, 4
 
 
 def run(ranks: int, launches: int = LAUNCHES, iterations: int = ITERATIONS, overrides: tuple[str, ...] = ()) -> dict:
-    """{"rank_efficiency": {name: ratio}, "messages": {name: of an iteration}, ...}; see the module."""
-    efficiency, messages, speeds = {}, {}, {}
+    """{"rank_efficiency": {name: ratio}, "rank_iteration": {name: its messages}, ...}; see the module."""
+    efficiency, of_iteration, speeds = {}, {}, {}
     for name, config in CONFIGS.items():
         shared, alone = [], []
         for _ in range(launches):
             shared.append(_launch(ranks, 1, iterations, [*config, *overrides]))
             alone.append(_launch(1, ranks, iterations, [*config, *overrides]))
         fast, slow = (statistics.median(one["steps_per_second"] for one in each) for each in (shared, alone))
-        efficiency[name], messages[name] = fast / slow, shared[-1]["messages"]
+        efficiency[name], of_iteration[name] = fast / slow, shared[-1]["iteration"]
         speeds[name] = {f"{ranks} ranks x 1 thread": fast, f"1 rank x {ranks} threads": slow}
-    return {"ranks": ranks, "rank_efficiency": efficiency, "rank_steps_per_second": speeds, "messages": messages}
+    return {
+        "ranks": ranks, "rank_efficiency": efficiency, "rank_steps_per_second": speeds,
+        "rank_iteration": of_iteration,
+    }  # fmt: skip
 
 
 def _launch(ranks: int, thread_count: int, iterations: int, settings: list[str]) -> dict[str, Any]:
@@ -65,7 +68,7 @@ def _launch(ranks: int, thread_count: int, iterations: int, settings: list[str])
 
 
 def measure(iterations: int, settings: list[str]) -> dict[str, Any]:
-    """Speed of this rank's learner in its fastest iteration, and its messages in one."""
+    """Speed of this rank's learner in its fastest iteration, and what one consists of."""
     config = load_config(settings[0], settings[1:])
     keep_freed_memory()
     with torch_threads(threads(config)):
@@ -73,18 +76,18 @@ def measure(iterations: int, settings: list[str]) -> dict[str, Any]:
         learner, speeds = make_learner(config, Spec.of(env)), []
         for i in range(iterations + 1):
             start = time.perf_counter()
-            with counted() as messages:
-                metrics = learner.iterate(env, i)
+            with counted() as sent:
+                steps = learner.iterate(env, i)["env_steps"]
             if i:  # the first warms up
-                speeds.append(metrics["env_steps"] / (time.perf_counter() - start))
+                speeds.append(steps / (time.perf_counter() - start))
         env.close()
-    return {"steps_per_second": max(speeds), "messages": messages}
+    return {"steps_per_second": max(speeds), "iteration": {"env_steps": steps} | sent}
 
 
 @contextmanager
 def counted() -> Iterator[dict[str, float]]:
     """Messages between ranks: how many, their bytes, and the seconds until they had arrived."""
-    total = {"count": 0, "bytes": 0, "seconds": 0.0}
+    total = {"messages": 0, "bytes": 0, "seconds": 0.0}
     whole = {name: getattr(dist, name) for name in ("all_reduce", "all_gather")}
 
     def watched(send: Any) -> Any:
@@ -92,7 +95,7 @@ def counted() -> Iterator[dict[str, float]]:
             start = time.perf_counter()
             result = send(*tensors)
             total["seconds"] += time.perf_counter() - start
-            total["count"] += 1
+            total["messages"] += 1
             total["bytes"] += tensors[-1].numel() * tensors[-1].element_size()
             return result
 
@@ -115,8 +118,8 @@ def print_table(result: dict[str, Any]) -> None:
     table = Table("measure", "value", "promise")
     for name, ratio in result["rank_efficiency"].items():
         table.add_row(f"{name}: {result['ranks']} ranks against one with as many threads", f"{ratio:.2f}", ">= 0.95")
-        sent = result["messages"][name]
-        words = f"{sent['count']:.0f}, {sent['bytes'] / 1e6:.1f} MB, {sent['seconds']:.2f} s"
+        sent = result["rank_iteration"][name]
+        words = f"{sent['messages']:.0f}, {sent['bytes'] / 1e6:.1f} MB, {sent['seconds']:.2f} s"
         table.add_row(f"{name}: messages of an iteration", words, "")
     Console().print(table)
 

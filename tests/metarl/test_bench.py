@@ -101,5 +101,5 @@ def test_ranks_are_timed_against_threads():
         shared, alone = speeds.values()
         assert result["rank_efficiency"][name] == shared / alone > 0
         # of each iteration, gradients in each of their steps at least
-        assert result["messages"][name]["count"] > 5 and result["messages"][name]["bytes"] > 1e5
+        assert result["rank_iteration"][name]["messages"] > 5 and result["rank_iteration"][name]["bytes"] > 1e5
     bench_ranks.print_table(result)

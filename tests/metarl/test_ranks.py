@@ -142,11 +142,15 @@ def begun(folder, process):
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize("victim", [0, 1])
-def test_a_rank_that_dies_ends_all_others(tmp_path, victim):
+MOMENTS = [pytest.param(i % 2, 0.37 * i, marks=pytest.mark.whole if i > 1 else ()) for i in range(20)]
+
+
+@pytest.mark.parametrize(("victim", "later"), MOMENTS)
+def test_a_rank_that_dies_ends_all_others(tmp_path, victim, later):
     config, *overrides = LEARNERS["promp"]
     process = train_over(2, config, *SMALL, *overrides, "iterations=100000", "--run", tmp_path / "run")
     begun(tmp_path / "run", process)
+    time.sleep(later)
     os.kill(members(process)[victim], signal.SIGKILL)
     output, _ = process.communicate(timeout=60)
     assert process.returncode != 0
