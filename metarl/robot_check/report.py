@@ -70,8 +70,12 @@ def draw_start(
     models = [env.shown_model(i) for i in range(ROWS)]
     span = f"{moments[0] * env.dt:.2f} to {moments[-1] * env.dt:.2f} s"
     texts = [f"{span}   {tasks.describe(i)}" for i in range(ROWS)]
+    file = folder / f"{env.family.name}.png"
     try:
-        return str(write_stills(models, qpos, env.family.camera, texts, folder / f"{env.family.name}.png", backend))
-    except (VideoError, OSError) as error:
+        return str(write_stills(models, qpos, env.family.camera, texts, file, backend))
+    except VideoError as error:
         warnings.append(str(error))
-        return None
+    except OSError as error:
+        where = error.filename or file
+        warnings.append(f"no pictures: {where} cannot be written: {error.strerror}; choose another --out")
+    return None

@@ -173,7 +173,7 @@ def start(config: Config, path: Path | None = None) -> Run:
                 raise UserError(f"run folder {path} already holds a run; {advice}")
             return _fill(path, config, lock)
     except OSError as error:
-        raise _not_writable(path, error, "choose another --run") from error
+        raise not_writable(path, error, "choose another --run") from error
 
 
 def resume(config: Config, path: Path | None, warn: Callable[[str], None]) -> Run:
@@ -196,7 +196,7 @@ def resume(config: Config, path: Path | None, warn: Callable[[str], None]) -> Ru
             _write_json(path / "versions.json", document)
             return Run(path, _rewrite(before, config), before.id, lock)
     except OSError as error:
-        raise _not_writable(path, error, "see to that, then --resume") from error
+        raise not_writable(path, error, "see to that, then --resume") from error
 
 
 def prepare(config: Config, path: Path) -> Run:
@@ -265,7 +265,8 @@ def threads(config: Config) -> int:
     return config.threads or threads_of_each_rank(available_threads())
 
 
-def _not_writable(path: Path | None, error: OSError, advice: str) -> UserError:
+def not_writable(path: Path | None, error: OSError, advice: str) -> UserError:
+    """What to raise for a run folder, None for a new one, that cannot be written."""
     return UserError(f"run folder {path or 'runs'} cannot be written: {error.strerror}; {advice}")
 
 

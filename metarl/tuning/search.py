@@ -18,7 +18,7 @@ import contextlib
 import json
 import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,16 +72,27 @@ def tune(
                 raise UserError(f"--resume: got {name}, expected none: what is searched was decided at the start")
         if folder is None or not (folder / "search.json").is_file():
             raise UserError(f"--resume: got {folder or 'no folder'}, expected --run DIR with the folder of a search")
-    else:
-        begun = decide(source, overrides, space, search or SEARCH, iterations)
-        folder = runs.new_folder(begun["full"], "tune-") if folder is None else folder
-    folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder) as lock:
-        if not resume:
-            write_start(folder, begun, trials or TRIALS)
-        _run(open_search(folder), trials, jobs)
-    lock.release()
+    begun = {} if resume else decide(source, overrides, space, search or SEARCH, iterations)
+    with _writing(folder):
+        folder = folder or runs.new_folder(begun["full"], "tune-")
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder) as lock:
+            if not resume:
+                write_start(folder, begun, trials or TRIALS)
+            _run(open_search(folder), trials, jobs)
+        lock.release()
     return folder
+
+
+@contextlib.contextmanager
+def _writing(folder: Path | None) -> Iterator[None]:
+    """A folder that cannot be written is one line."""
+    try:
+        yield
+    except BrokenPipeError:  # standard output
+        raise
+    except OSError as error:
+        raise runs.not_writable(folder, error, "choose another --run, or make room") from error
 
 
 def _run(search: Search, trials: int | None, jobs: int) -> None:

@@ -275,7 +275,8 @@ class Viewer:
 
 
 def _server(host: str, port: int) -> viser.ViserServer:
-    logging.getLogger("asyncio").addFilter(_is_ours)
+    for library in ("asyncio", "websockets.server"):
+        logging.getLogger(library).addFilter(_is_ours)
     try:
         with socket.create_server((host, port)):  # viser would try one port after the other, for ever
             pass
@@ -286,10 +287,10 @@ def _server(host: str, port: int) -> viser.ViserServer:
 
 
 def _is_ours(record: logging.LogRecord) -> bool:
-    """Not the traceback of viser's where a page sends text for a number, which viser then leaves as it was."""
+    """Not the traceback of viser's about what a page has sent and it cannot read, which changes nothing."""
     error = record.exc_info[1] if record.exc_info else None
     names = [frame.name for frame in traceback.extract_tb(error.__traceback__)] if error else []
-    return not (isinstance(error, ValueError | TypeError | OverflowError) and "_handle_gui_updates" in names[-1:])
+    return not {"_handle_gui_updates", "deserialize"} & {*names[-1:]}
 
 
 def _control(gui: viser.GuiApi, parameter: Parameter) -> viser.GuiInputHandle:

@@ -7,14 +7,18 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
 
 from metarl.cli import main
+from metarl.envs import BatchEnv, OwnRobot
+from metarl.robot_check import report
 from metarl.robot_check.examination import check, find_family
 from metarl.robot_check.report import print_report
 from metarl.util.errors import UserError
+from metarl.visual import stills
 from metarl.visual.video import find_backend
 
 MJCF = """
@@ -172,6 +176,17 @@ def test_what_is_found_is_said_as_it_is(capsys):
     path = "/runs/:cat:[b]/" + "a" * 80
     print_report({"pictures": path, "errors": [f"no {path}"], "warnings": [path]})
     assert capsys.readouterr().out.splitlines() == [f"pictures: {path}", f"error: no {path}", f"warning: {path}"]
+
+
+@pytest.mark.parametrize(("out", "why"), [("/dev/full", "File exists"), ("/proc/x", "No such file or directory")])
+def test_a_picture_that_cannot_be_written_is_a_warning(folder, monkeypatch, out, why):
+    monkeypatch.setattr(stills, "run_on", lambda _, arguments, timeout: Path(arguments[-1]).touch())
+    monkeypatch.setattr(report, "find_backend", lambda: "none")
+    env = BatchEnv(OwnRobot(str(robot(folder))), report.ROWS)
+    tasks = env.space.sample(report.ROWS, "train", np.random.default_rng(0))
+    warnings, seen = [], {"length": np.array([9] * 3), "poses": np.zeros((10, 3, env.model.nq))}
+    assert report.draw_start(env, tasks, seen, Path(out), warnings) is None
+    assert warnings == [f"no pictures: {out} cannot be written: {why}; choose another --out"]
 
 
 @pytest.mark.gl

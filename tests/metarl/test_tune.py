@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 
 import numpy as np
@@ -10,6 +11,7 @@ import run_processes
 import torch
 
 from metarl.algorithms.learners import make_learner, training_env
+from metarl.cli import main
 from metarl.config import changed, config_names, load_config
 from metarl.envs import BatchEnv
 from metarl.evaluation.evaluate import measure_run
@@ -418,6 +420,32 @@ def test_a_wrong_call(call, message, tiny, monkeypatch):
     with pytest.raises(UserError, match=message):
         call(tiny)
     assert not (tiny.parent / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("out", "why"),
+    [("file", "File exists"), ("file/search", "Not a directory"), ("/dev/full", "File exists"),
+     ("/proc/search", "No such file or directory"), ("x" * 300, "File name too long")],
+)  # fmt: skip
+def test_a_folder_that_cannot_be_written_is_one_line(tiny, out, why, capsys):
+    (tiny.parent / "file").touch()
+    folder = tiny.parent / out
+    with pytest.raises(SystemExit) as caught:
+        main(["tune", str(tiny), "--trials", "1", "--run", str(folder)])
+    line = f"metarl: error: run folder {folder} cannot be written: {why}; choose another --run, or make room"
+    assert caught.value.code == 2 and capsys.readouterr().err.splitlines() == [line]
+
+
+def test_a_disk_that_is_full_is_one_line_with_the_folder(tiny, capsys):
+    folder, before = tiny.parent / "search", resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(SystemExit) as caught:
+            main(["tune", str(tiny), "--trials", "1", "--run", str(folder)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    line = f"metarl: error: run folder {folder} cannot be written: File too large; choose another --run, or make room"
+    assert caught.value.code == 2 and capsys.readouterr().err.splitlines() == [line]
 
 
 def test_without_the_package_one_line_says_what_to_install(monkeypatch):

