@@ -18,7 +18,6 @@ from .adapter import Adapter, Decision
 from .memory.base import State, choose
 from .nn.params import Params
 from .normalizer import Normalizer
-from .policy import onnx_sample, sample
 from .recurrent_policy import RecurrentPolicy
 from .rollout import Rollout
 
@@ -57,7 +56,7 @@ class RecurrentAdapter(Adapter):
         self.normalizer, self.reward_normalizer = normalizer, reward_normalizer
 
     def start(self, num_tasks: int) -> TrialState:
-        shape, dtype = (num_tasks, 1), self.params["log_std"].dtype
+        shape, dtype = (num_tasks, 1), next(iter(self.params.values())).dtype
         return TrialState(
             memory=tuple(x.unsqueeze(1) for x in self.policy.memory.start(num_tasks, dtype)),
             actions=torch.zeros(*shape, self.policy.action_dim, dtype=dtype),
@@ -74,7 +73,7 @@ class RecurrentAdapter(Adapter):
         memory, y = self.policy.remember(self.params, before, x)
         if state.over.any():
             memory = choose(state.over.flatten(), before, memory)
-        actions = sample(*self.policy.act(self.params, y, x), rng).reshape(*shape, -1)
+        actions = self.policy.decide(self.params, y, x, rng).reshape(*shape, -1)
         state = state._replace(
             memory=tuple(x.reshape(*shape, *x.shape[1:]) for x in memory),
             actions=torch.where(state.over.unsqueeze(-1), state.actions, actions),
@@ -105,9 +104,7 @@ class RecurrentAdapter(Adapter):
         start, before = graph.input("start", 1), graph.state("action", policy.action_dim)
         if not policy.memory.sees_last_step:
             before, reward = (graph.op("ConstantOfShape", graph.op("Shape", x)) for x in (before, reward))
-        action = policy.onnx(graph, params, graph.op("Concat", seen, before, reward, start, axis=-1))
-        if noise:
-            action = onnx_sample(graph, action, policy.std(params))
+        action = policy.onnx_decide(graph, params, graph.op("Concat", seen, before, reward, start, axis=-1), noise)
         graph.next_state("action", action, policy.action_dim)
         return action
 

@@ -37,7 +37,7 @@ from .memory.registry import make_memory
 from .nn.activation import ACTIVATIONS, ONNX
 from .nn.initialization import glorot, perceptron
 from .nn.params import Params, part
-from .policy import DiagonalGaussian
+from .policy import DiagonalGaussian, onnx_sample, sample
 
 SMALL = 0.01
 """Scale of the last layer of the mean at the start: the first actions are noise around nothing."""
@@ -140,6 +140,12 @@ class RecurrentPolicy:
         """Mean (..., A) and standard deviation (A,) of the actions."""
         return self._head(params, "policy", ys, xs, self._latent(params, ys)), self.std(params)
 
+    def decide(
+        self, params: Params, ys: torch.Tensor, xs: torch.Tensor, rng: np.random.Generator | None
+    ) -> torch.Tensor:
+        """(..., A) actions; without a noise source, the mean ones."""
+        return sample(*self.act(params, ys, xs), rng)
+
     def __call__(self, params: Params, ys: torch.Tensor, xs: torch.Tensor) -> Output:
         """All that the policy puts out, of memory outputs (..., H) and inputs (..., X)."""
         latent = self._latent(params, ys)
@@ -163,6 +169,11 @@ class RecurrentPolicy:
     def onnx(self, graph: Graph, params: Params, x: str) -> str:
         """One step in a graph: the mean (N, A) at the inputs x (N, X); the memory's state is declared there."""
         return self.onnx_act(graph, params, self.memory.onnx(graph, part(params, "memory."), x), x)
+
+    def onnx_decide(self, graph: Graph, params: Params, x: str, noise: bool) -> str:
+        """`decide` in a graph: one step, at the inputs x (N, X), with an input "noise" if there is to be any."""
+        mean = self.onnx(graph, params, x)
+        return onnx_sample(graph, mean, self.std(params)) if noise else mean
 
     def onnx_act(self, graph: Graph, params: Params, y: str, x: str) -> str:
         """The mean (N, A) of a memory's output y (N, H) and the inputs x (N, X)."""

@@ -105,19 +105,28 @@ def _check_resume(
     config: Config, spec: Spec, env: BatchEnv, learner: Learner, whole: list[dict[str, float]], iterations: int
 ) -> None:
     """Stopped after each iteration and gone on with in a new learner, it must come to the same bits."""
-    saved = make_learner(config, spec).state_dict()
+    before = make_learner(config, spec)
     for i in range(iterations):
-        resumed = make_learner(config.model_copy(update={"seed": config.seed}), spec)
+        saved, resumed = before.state_dict(), make_learner(config.model_copy(update={"seed": config.seed}), spec)
         resumed.load_state_dict(saved)
+        _copy_experience(before, resumed)
         got = _check_metrics(resumed.iterate(env, i), config)
         for name, value in whole[i].items():
             _require(got.get(name) == value,
                      f"iteration {i} after a resume: metric {name} is {got.get(name)}, without a stop {value};"
                      " state_dict lacks something that training goes by")  # fmt: skip
-        saved = resumed.state_dict()
+        before, saved = resumed, resumed.state_dict()
     for name, value in learner.state_dict().items():
         _require(torch.equal(saved[name], value),
                  f"{name}: differs between a training that was resumed in each iteration and one that was not")
+
+
+def _copy_experience(learner: Any, other: Any) -> None:
+    """What an off-policy learner has lived, as a run saves and reads it: by segments, as tensors."""
+    if hasattr(learner, "experience"):
+        for number in learner.experience.numbers:
+            tensors = {name: value.clone() for name, value in learner.experience.segment(number).tensors().items()}
+            other.experience.add(number, type(learner.experience.segment(number)).of(tensors))
 
 
 def _check_other_seed(config: Config, spec: Spec) -> None:

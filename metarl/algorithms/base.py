@@ -79,6 +79,10 @@ class Learner(Protocol):
 
     `__init__(config, spec)` draws the weights. The learner may keep what it likes between iterations, as long as
     `state_dict` holds it: a run that is stopped and resumed must end with the same bits.
+
+    One that learns from what was collected long ago keeps that in an attribute `experience`,
+    a `metarl.agents.replay.Replay`, with a segment for each iteration. It is no part of `state_dict`: a run saves each
+    segment once.
     """
 
     def __init__(self, config: Config, spec: Spec): ...

@@ -28,12 +28,12 @@ from metarl.agents.memory.base import State
 from metarl.agents.normalizer import moments_of
 from metarl.algorithms.base import Spec
 from metarl.algorithms.rl2_config import RL2Config
-from metarl.algorithms.sampling import collect
+from metarl.algorithms.sampling import collect_trials
 from metarl.algorithms.sequence_gradient import CHUNK_NUMBERS, S, mean_gradient
 from metarl.algorithms.state import adam_state, check_state, load_adam_state, normalizer_state, restored
 from metarl.algorithms.surrogate import clipped_surrogate, likelihood_ratio
 from metarl.algorithms.trials import Trials, Windows, pack, trial_advantages
-from metarl.algorithms.trials_config import TrialsConfig
+from metarl.algorithms.trials_config import PPOTrialsConfig
 from metarl.config import Config
 from metarl.envs import BatchEnv
 from metarl.envs.oracle import told_names
@@ -100,8 +100,8 @@ class RL2:
         self.return_normalizer = Normalizer.identity(1)
 
     @property
-    def settings(self) -> TrialsConfig:
-        return cast(TrialsConfig, self.config.algorithm)
+    def settings(self) -> PPOTrialsConfig:
+        return cast(PPOTrialsConfig, self.config.algorithm)
 
     def make_policy(self) -> RecurrentPolicy:
         """What is trained."""
@@ -165,18 +165,7 @@ class RL2:
         self, env: BatchEnv, adapter: Adapter, iteration: int
     ) -> tuple[list[Rollout], dict[str, float]]:
         """The episodes of a trial in every simulation, in new tasks, in which `adapter` acts; metrics."""
-        config, ranks = self.config, current()
-        rng = np.random.default_rng(stream(config.seed, "tasks", iteration))
-        tasks = env.space.sample(config.meta_batch, "train", rng)[ranks.share(config.meta_batch)]
-        env.set_tasks(tasks.repeat(config.episodes))
-        state, rollouts = adapter.start(len(tasks)), []
-        for e in range(self.settings.trial_episodes):
-            rollout = collect(env, adapter, state, config.episodes, stream(config.seed, "rollouts", iteration, e))
-            state = adapter.adapt(state, rollout)
-            rollouts.append(rollout)
-        metrics = {f"return_{e}": ranks.mean(rollout.returns) for e, rollout in enumerate(rollouts)}
-        metrics["env_steps"] = int(ranks.total(sum(rollout.num_steps for rollout in rollouts)))
-        metrics["diverged"] = int(ranks.total(sum(int(rollout.diverged.sum()) for rollout in rollouts)))
+        rollouts, metrics = collect_trials(env, adapter, self.config, self.settings.trial_episodes, iteration)
         metrics["std"] = float(self.params["log_std"].detach().exp().mean())
         return rollouts, metrics
 

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from metarl.algorithms.trials_config import TrialsConfig
+from metarl.algorithms.trials_config import PPOTrialsConfig
 from metarl.config.schema import Config
 from metarl.config.section import Float, Int
 from metarl.util.plugins import MEMORIES
@@ -14,7 +14,7 @@ _FORMER_OPTIONS = ("context", "layers", "heads")  # settings of their own once; 
 _WORDS = {"gru": "", "none": " without memory", "one_step": " with a memory of one step"}
 
 
-class RL2Config(TrialsConfig):
+class RL2Config(PPOTrialsConfig):
     """RL²: a policy with a memory that is kept over a trial of several episodes, trained by PPO."""
 
     learner: ClassVar[str] = "metarl.algorithms.rl2:RL2"

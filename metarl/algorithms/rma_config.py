@@ -5,12 +5,12 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from metarl.algorithms.trials_config import TrialsConfig
+from metarl.algorithms.trials_config import PPOTrialsConfig
 from metarl.config.schema import Config, Conflict, SearchSpace
 from metarl.config.section import Float, Int, Width
 
 
-class RMAConfig(TrialsConfig):
+class RMAConfig(PPOTrialsConfig):
     """RMA: a teacher that is given the task's parameters, and a student that infers from experience what it was given.
 
     memory, memory_size and memory_options are the student's; lr, epochs and the settings of PPO the teacher's;

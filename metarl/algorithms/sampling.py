@@ -6,7 +6,7 @@
 Step by step it is `metarl.algorithms.episode.episode`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,10 @@ import numpy as np
 from metarl.agents import Adapter, Rollout
 from metarl.agents.normalizer import moments_of
 from metarl.algorithms.episode import Step, episode
+from metarl.config import Config
 from metarl.envs import BatchEnv
 from metarl.util.ranks import current
+from metarl.util.rng import stream
 from metarl.util.torch_runtime import torch_threads
 
 
@@ -89,3 +91,35 @@ def collect(
         steps=taken,
         successes=np.where(diverged & ~np.isnan(successes), 0.0, successes),
     )
+
+
+def collect_trials(
+    env: BatchEnv,
+    adapter: Adapter,
+    config: Config,
+    num_episodes: int,
+    iteration: int,
+    on_step: Sequence[Callable[[Step], None] | None] = (),
+) -> tuple[list[Rollout], dict[str, float]]:
+    """The episodes of a trial in every simulation, in new training tasks, which an iteration begins with; metrics.
+
+    Args:
+        env: ``meta_batch * episodes`` simulations of the config; tasks are set here.
+        adapter: acts, and takes what it knows from one episode to the next.
+        num_episodes: of a trial.
+        on_step: of each episode, is called with each of its steps.
+    """
+    ranks = current()
+    rng = np.random.default_rng(stream(config.seed, "tasks", iteration))
+    tasks = env.space.sample(config.meta_batch, "train", rng)[ranks.share(config.meta_batch)]
+    env.set_tasks(tasks.repeat(config.episodes))
+    state, rollouts = adapter.start(len(tasks)), []
+    for e, watch in enumerate(on_step or [None] * num_episodes):
+        seed = stream(config.seed, "rollouts", iteration, e)
+        rollout = collect(env, adapter, state, config.episodes, seed, on_step=watch)
+        state = adapter.adapt(state, rollout)
+        rollouts.append(rollout)
+    metrics = {f"return_{e}": ranks.mean(rollout.returns) for e, rollout in enumerate(rollouts)}
+    metrics["env_steps"] = int(ranks.total(sum(rollout.num_steps for rollout in rollouts)))
+    metrics["diverged"] = int(ranks.total(sum(int(rollout.diverged.sum()) for rollout in rollouts)))
+    return rollouts, metrics

@@ -1,4 +1,4 @@
-"""Settings of PPO over trials, which `rl2` and `rma` share; see `metarl.algorithms.rl2`."""
+"""Settings of learners over trials: of all with a memory, and of PPO, which `rl2` and `rma` share."""
 
 from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
@@ -13,7 +13,7 @@ from metarl.util.text import nearest, show
 
 
 class TrialsConfig(AlgorithmConfig):
-    """A policy whose experience is trials of several episodes, trained by PPO, and a memory that is kept over them."""
+    """A policy whose experience is trials of several episodes, and a memory that is kept over them."""
 
     inner_loop: ClassVar[Literal["none"]] = "none"
     one_trial_per_episode: ClassVar[bool] = True
@@ -29,6 +29,43 @@ class TrialsConfig(AlgorithmConfig):
     across_episodes: bool = Field(
         default=True, description="Returns go on to the end of the trial; false: to the end of the episode."
     )
+
+    @field_validator("memory", mode="after")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in MEMORIES:
+            expected = f"a memory cell{nearest(value, MEMORIES.names())}"
+            raise PydanticCustomError("memory", "Input should be {expected}", {"expected": expected})
+        return value
+
+    def rounds(self, config: Config) -> int:
+        return self.trial_episodes
+
+    def adaptation_steps(self, config: Config) -> int:
+        """Episodes of a trial after its first."""
+        return self.trial_episodes - 1
+
+    def problems(self, config: Config) -> Iterator[tuple[str, str]]:
+        try:
+            found = MEMORIES.load(self.memory).problems(self.memory_size, self.memory_options)
+        except ValueError as error:  # it cannot be imported
+            yield "algorithm.memory", str(error)
+            return
+        for name, got, expected in found:
+            yield f"algorithm.memory_options.{name}", f"got {show(got)}, expected {expected}"
+
+    @property
+    def any_memory(self) -> bool:
+        """Whether another memory fits the other settings as well."""
+        return not self.memory_options
+
+    def search_space(self, config: Config) -> SearchSpace:
+        return {"algorithm.memory": {"choice": ["gru", "lstm"]}} if self.any_memory else {}
+
+
+class PPOTrialsConfig(TrialsConfig):
+    """The same, trained by PPO; see `metarl.algorithms.rl2`."""
+
     lr: Float = Field(default=1e-3, gt=0, le=1000, description="Adam's step size.")
     anneal: bool = Field(default=True, description="Let lr fall linearly, to zero after the last of the iterations.")
     epochs: Int = Field(default=2, ge=1, le=1000, description="Passes over the trials of an iteration.")
@@ -56,42 +93,12 @@ class TrialsConfig(AlgorithmConfig):
         default=0, ge=0, le=1_000_000, description="Steps before a window that warm the memory up without gradients."
     )
 
-    @field_validator("memory", mode="after")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        if value not in MEMORIES:
-            expected = f"a memory cell{nearest(value, MEMORIES.names())}"
-            raise PydanticCustomError("memory", "Input should be {expected}", {"expected": expected})
-        return value
-
-    def rounds(self, config: Config) -> int:
-        return self.trial_episodes
-
-    def adaptation_steps(self, config: Config) -> int:
-        """Episodes of a trial after its first."""
-        return self.trial_episodes - 1
-
     def conflicts(self, config: Config) -> Iterator[Conflict]:
         if self.burn_in and not self.window:
             yield "algorithm.burn_in", self.burn_in, "0 with algorithm.window = 0: nothing stands before it"
 
-    def problems(self, config: Config) -> Iterator[tuple[str, str]]:
-        try:
-            found = MEMORIES.load(self.memory).problems(self.memory_size, self.memory_options)
-        except ValueError as error:  # it cannot be imported
-            yield "algorithm.memory", str(error)
-            return
-        for name, got, expected in found:
-            yield f"algorithm.memory_options.{name}", f"got {show(got)}, expected {expected}"
-
-    @property
-    def any_memory(self) -> bool:
-        """Whether another memory fits the other settings as well."""
-        return not self.memory_options
-
     def search_space(self, config: Config) -> SearchSpace:
-        cells: SearchSpace = {"algorithm.memory": {"choice": ["gru", "lstm"]}} if self.any_memory else {}
-        return cells | {
+        return super().search_space(config) | {
             "algorithm.lr": {"log_uniform": [1e-4, 3e-3]},
             "algorithm.epochs": {"int": [1, 6]},
             "algorithm.minibatches": {"choice": [5, 10, 20]},

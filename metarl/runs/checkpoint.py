@@ -17,7 +17,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -85,15 +85,22 @@ def save(directory: Path, tensors: Mapping[str, torch.Tensor], meta: Mapping[str
     return target
 
 
-def load_latest(directory: Path) -> Checkpoint:
-    """The newest checkpoint that is intact; each corrupt one that is passed over gets a line of warning."""
+def load_latest(directory: Path, also: Callable[[Checkpoint], None] | None = None) -> Checkpoint:
+    """The newest checkpoint that is intact; each corrupt one that is passed over gets a line of warning.
+
+    Args:
+        also: raises `Corrupt` where what belongs to a checkpoint, and stands elsewhere, is not intact.
+    """
     for _ in range(3):  # a training process may remove old checkpoints while this one reads
         found = iterations(directory)
         vanished = False
         for iteration in reversed(found):
             path = directory / str(iteration)
             try:
-                return load(path)
+                checkpoint = load(path)
+                if also:
+                    also(checkpoint)
+                return checkpoint
             except Corrupt as error:
                 vanished |= not path.exists()
                 if path.exists():

@@ -14,7 +14,8 @@
                      far. Wall-clock times stand in timings.jsonl, so that this file is the same in each repetition
     evaluations.jsonl   one line per evaluation during training
     looks.jsonl      what looked at which tasks, and when: a test set that settings were chosen by is none
-    checkpoints/, wandb/, lock; evaluations/, figures/, replays/: what other commands write
+    checkpoints/, wandb/, lock; experience/, what an off-policy learner has lived
+    evaluations/, figures/, replays/: what other commands write
 
 Reading one runs no code and needs no lock; config, metrics, evaluations and tasks neither PyTorch nor MuJoCo.
 `metarl.algorithms.restore.load_adapter` makes what was trained out of it.
@@ -151,11 +152,11 @@ class Run:
                 raise UserError(f"{path}: {problem}; restore a copy, or remove it")
         return rows
 
-    def checkpoint(self) -> Any:
-        """The newest intact checkpoint."""
+    def checkpoint(self, also: Callable[[Any], None] | None = None) -> Any:
+        """The newest intact checkpoint; ``also`` as in `metarl.runs.checkpoint.load_latest`."""
         from metarl.runs.checkpoint import load_latest  # it imports PyTorch
 
-        saved = load_latest(self.checkpoints)
+        saved = load_latest(self.checkpoints, also)
         if "env_steps" not in saved.meta:
             raise UserError(f"{saved.path}/meta.json: has no env_steps; restore a copy")
         return saved

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,6 +35,7 @@ from metarl.evaluation.result import Evaluation
 from metarl.evaluation.tables import print_evaluation
 from metarl.runs import checkpoint
 from metarl.runs import run as runs
+from metarl.runs.experience import ExperienceFiles
 from metarl.runs.jsonl import LineLog
 from metarl.training.interruption import Dropped, Interruption
 from metarl.training.progress import Progress
@@ -61,7 +63,10 @@ class Training:
         self.done, self.env_steps, self._saved, self._unsaved_since = 0, 0, None, None
         self._agreed = False  # over several ranks, to stop
         self.result: Evaluation | None = None
-        saved = current().from_first(run.checkpoint() if writes and checkpoint.iterations(run.checkpoints) else None)
+        self.experience = getattr(self.learner, "experience", None)
+        self.experience_files = ExperienceFiles(run.path / "experience")
+        there = writes and checkpoint.iterations(run.checkpoints)
+        saved = current().from_first(run.checkpoint(self._read_experience) if there else None)
         if saved is not None:
             restore(self.learner, saved)
             self.done, self.env_steps, self._saved = saved.iteration, saved.meta["env_steps"], saved.iteration
@@ -73,6 +78,10 @@ class Training:
         self.evaluations = LineLog(run.path / "evaluations.jsonl", keep=self.done + 1)
         if self.metrics.iterations != list(range(self.done)):
             logger.warning("%s lacks lines of iterations before %d: part of it was lost", self.metrics.path, self.done)
+
+    def _read_experience(self, saved: checkpoint.Checkpoint) -> None:
+        if self.experience is not None:
+            self.experience_files.read(saved.meta.get("experience"), self.experience)
 
     def iterate(self, interruption: Interruption) -> dict[str, float]:
         """One iteration, whole or, if it raises, not at all; UserError if a number is not finite."""
@@ -161,8 +170,12 @@ class Training:
         try:
             for log in (self.metrics, self.timings, self.evaluations):
                 log.sync()  # first: a checkpoint vouches for the lines before it
-            meta = {"iteration": self.done, "env_steps": self.env_steps}
+            meta: dict[str, Any] = {"iteration": self.done, "env_steps": self.env_steps}
+            if self.experience is not None:
+                meta["experience"] = self.experience_files.write(self.experience, self.done)
             checkpoint.save(self.run.checkpoints, self.state, meta, self.config.keep_checkpoints)
+            if self.experience is not None:
+                self.experience_files.prune(checkpoint.iterations(self.run.checkpoints)[0], self.experience)
         except OSError as error:
             if self._unsaved_since is None:
                 free = shutil.disk_usage(self.run.path).free

@@ -17,6 +17,7 @@ from metarl.algorithms.meta_gradient import MetaGradientLearner
 from metarl.algorithms.plasticity_config import PlasticityConfig
 from metarl.algorithms.promp import ProMP
 from metarl.algorithms.promp_config import ProMPConfig
+from metarl.algorithms.recurrent_sac_config import RecurrentSACConfig
 from metarl.algorithms.reptile_config import ReptileConfig
 from metarl.algorithms.rl2_config import RL2Config
 from metarl.algorithms.rma_config import RMAConfig
@@ -52,6 +53,7 @@ SHIPPED = [
     MAMLConfig(), ProMPConfig(epochs=2), ReptileConfig(lr=0.5), RandomConfig(), ScratchConfig(),
     RL2Config(memory="gru", memory_size=8, trial_episodes=2, minibatches=1),
     RMAConfig(memory_size=8, trial_episodes=2, minibatches=1, student_share=0.99),  # one iteration is the teacher's
+    RecurrentSACConfig(memory_size=8, critic_hidden=[8], batch_rows=4, window=4, burn_in=4),
     ESMAMLConfig(), PlasticityConfig(),
 ]  # fmt: skip
 
