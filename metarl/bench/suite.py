@@ -37,6 +37,7 @@ from metarl.algorithms.promp_config import ProMPConfig
 from metarl.algorithms.sampling import collect
 from metarl.bench import evaluation as bench_evaluation
 from metarl.bench import metaworld as bench_metaworld
+from metarl.bench import off_policy as bench_off_policy
 from metarl.bench import recurrent as bench_recurrent
 from metarl.bench.physics import record, replay, steps_vs_physics, watched
 from metarl.config import Config, EnvConfig
@@ -72,7 +73,8 @@ def run(rounds: int = ROUNDS, config: Config | None = None) -> dict[str, Any]:
         result |= {f"{name}_seconds": seconds, f"{name}_physics_share": share}
     result["peak_memory_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     result |= families() | lived_physics_share() | sb3_vecenv_vs_subproc()
-    return result | bench_metaworld.run() | bench_recurrent.run(rounds) | bench_evaluation.run()
+    result |= bench_recurrent.run(rounds) | bench_off_policy.run(rounds)
+    return result | bench_metaworld.run() | bench_evaluation.run()
 
 
 def collection_vs_physics(config: Config, env: BatchEnv, learner: Learner, rounds: int) -> dict[str, float]:
@@ -218,6 +220,8 @@ def print_table(result: dict[str, Any]) -> None:
         ("evolved plasticity's generation, share in physics", "plasticity_physics_share", "{:.2f}", ""),
         ("RL² training against open-loop physics", "rl2_vs_physics", "{:.2f}", ">= 0.30"),
         ("RL² training against sb3-contrib's RecurrentPPO", "rl2_vs_recurrent_ppo", "{:.0f}", ">= 20"),
+        ("recurrent SAC, updates/s on one thread", "sac_updates_per_second", "{:.1f}", ""),
+        ("recurrent SAC, share of an update but for products", "sac_overhead_share", "{:.2f}", ""),
         ("evaluation, its time over that of its physics", "evaluation_vs_physics", "{:.2f}", "< 3"),
         ("SB3's PPO, our VecEnv against SubprocVecEnv", "sb3_vecenv_vs_subproc", "{:.2f}", ">= 1"),
         ("peak memory, GiB", "peak_memory_gib", "{:.2f}", "< 1.86"),

@@ -4,9 +4,11 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from metarl.bench import evaluation as bench_evaluation
 from metarl.bench import metaworld as bench_metaworld
+from metarl.bench import off_policy as bench_off_policy
 from metarl.bench import physics as bench_physics
 from metarl.bench import ranks as bench_ranks
 from metarl.bench import recurrent as bench_recurrent
@@ -43,7 +45,8 @@ def test_the_table_shows_families(capsys):
         ["collection_vs_physics", "collection_steps_per_second", "promp_seconds", "promp_physics_share",
          "maml_trpo_seconds", "maml_trpo_physics_share", "es_physics_share",
          "plasticity_physics_share", "sb3_vecenv_vs_subproc", "rl2_vs_physics",
-         "rl2_vs_recurrent_ppo", "evaluation_vs_physics", "peak_memory_gib"], 1.0
+         "rl2_vs_recurrent_ppo", "sac_updates_per_second",
+         "sac_overhead_share", "evaluation_vs_physics", "peak_memory_gib"], 1.0
     )
     bench.print_table({"simulations": 8, "horizon": 9, "threads": 2, "families": {"AntDir": 0.9375}} | result)
     assert "AntDir, steps against open-loop physics" in (out := capsys.readouterr().out) and "0.94" in out
@@ -64,6 +67,18 @@ def test_recurrent_learners_are_measured_on_the_same_environment():
     ours = result["rl2_steps_per_second"]
     assert result["rl2_vs_recurrent_ppo"] == ours / result["recurrent_ppo_steps_per_second"] > 0
     assert 0 < result["rl2_vs_physics"] < 1
+
+
+def test_of_an_update_the_products_are_measured_alone():
+    small = ["env.horizon=8", "meta_batch=2", "threads=1", "algorithm.window=4", "algorithm.burn_in=4"]
+    config = load_config(bench_off_policy.CONFIG, [*small, "algorithm.batch_rows=2", "algorithm.memory_size=4"])
+    result = bench_off_policy.run(rounds=1, config=config, updates=2)
+    assert result["sac_updates_per_second"] > 0 and 0 < result["sac_overhead_share"] < 1
+    w = torch.randn(5, 5, requires_grad=True)
+    with bench_off_policy.Products() as products:
+        (torch.relu(w @ torch.ones(5, 2)) + 1).sum().backward()
+    assert len(products.calls) == 2  # forward, and the gradient of w
+    assert products.repeat() > 0
 
 
 def test_an_evaluation_is_measured_beside_the_physics_of_its_own_steps(monkeypatch):
