@@ -57,3 +57,11 @@ def constant(values: np.ndarray, beside: Array) -> Array:
     if type(beside) is np.ndarray:
         return values
     return namespace(beside).asarray(values, dtype=beside.dtype, device=device(beside))
+
+
+def as_numpy(x: Array) -> Array:
+    """An array of any library as NumPy's, numbers in float64; None stays."""
+    if x is None or type(x) is np.ndarray:
+        return x
+    x = np.asarray(x.cpu() if hasattr(x, "cpu") else x)
+    return x.astype(np.float64) if x.dtype.kind == "f" else x

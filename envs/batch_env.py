@@ -1,4 +1,4 @@
-"""Many simulations of one robot, one task each, in `mujoco.batch.Batch`.
+"""Many simulations of one robot, one task each, in `mujoco.batch.Batch`, or in another `Simulator`.
 
     env = BatchEnv(make_family("HalfCheetahDir"), num_envs=800)
     env.set_tasks(env.space.sample(40, "train", np.random.default_rng(0)).repeat(20))
@@ -18,6 +18,8 @@ Physics has diverged where MuJoCo silently resets a simulation, a state is beyon
 NaN.
 """
 
+from typing import Any
+
 import mujoco
 import numpy as np
 from gymnasium.vector import AutoresetMode
@@ -26,12 +28,14 @@ from mujoco.batch import Batch
 from metarl.util.rng import Seed
 
 from .actuators import controls, fix_muscle_forces
+from .arrays import as_numpy, constant
 from .autoreset import Transition
 from .divergence import BAD_STATE, beyond, quiet
 from .family import Family
 from .latency_noise import SensorActuatorModel
 from .schedule import Schedule
 from .sensing import History
+from .simulator import Physics
 from .task import Tasks
 from .task_env import TaskVectorEnv
 from .writer import Writer
@@ -48,9 +52,11 @@ class BatchEnv(TaskVectorEnv):
             that of the actuators, and are clipped there.
         autoreset_mode: Gymnasium's; with DISABLED a finished simulation is not stepped, see `Autoreset`.
         num_threads: physics threads, 0 for all cores. Results do not depend on it.
+        physics: what makes the simulator, such as a `metarl.envs.warp.Warp`; a mujoco.batch.Batch if None.
 
     Attributes:
-        batch: the simulations, a mujoco.batch.Batch; to read, or to replay recorded states in.
+        batch: the simulations, a mujoco.batch.Batch unless `physics` says otherwise; to read, or to replay recorded
+            states in.
         model: the model of the default task.
         dt: seconds per environment step.
 
@@ -67,13 +73,17 @@ class BatchEnv(TaskVectorEnv):
         action_scale: float = 1.0,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         num_threads: int = 0,
+        physics: Physics | None = None,
     ):
         super().__init__(family, num_envs, horizon, action_scale, autoreset_mode, num_threads)
         self.model = family.build()
         fix_muscle_forces(self.model)
         # what sleeps is not in the state of a simulation
         persistent = family.persistent or bool(self.model.opt.enableflags & int(mujoco.mjtEnableBit.mjENBL_SLEEP))
-        self.batch = Batch(self.model, num_envs, 1 if num_envs == 1 else num_threads, persistent)
+        if physics is None:
+            self.batch: Any = Batch(self.model, num_envs, 1 if num_envs == 1 else num_threads, persistent)
+        else:
+            self.batch = physics(family.name, self.model, num_envs)
         self.dt = self.model.opt.timestep * family.frame_skip
         self._qpos, self._qvel = self.batch.bind("qpos"), self.batch.bind("qvel")
         self._warnings = self.batch.warning[:, BAD_STATE, 1]
@@ -128,7 +138,7 @@ class BatchEnv(TaskVectorEnv):
 
     def state(self) -> np.ndarray:
         """Positions and velocities of all simulations, (N, nq + nv), a copy."""
-        return np.concatenate([self._qpos, self._qvel], axis=1)
+        return np.concatenate([as_numpy(self._qpos), as_numpy(self._qvel)], axis=1)
 
     def model_of(self, i: int, model: mujoco.MjModel | None = None) -> mujoco.MjModel:
         """The model with simulation i's task in it, to render it or to pass it to any MuJoCo function.
@@ -152,20 +162,23 @@ class BatchEnv(TaskVectorEnv):
             self._apply_active(np.flatnonzero(self._schedule.due(self._values, self._elapsed) & stepped))
         if self._latency_noise:
             ctrl = self._latency_noise.command(ctrl, self._elapsed, self._active)
+        sent, active = constant(ctrl, self._qpos), constant(self._active, self._qpos)
         before = self.family.before(self.batch)
         ids = None if stepped is self._everyone else np.flatnonzero(stepped)
         if ids is None or len(ids):
             with quiet():
-                self.family.advance(self.batch, ctrl, ids)
+                self.family.advance(self.batch, sent, ids)
         if restart is not self._nobody:
             self._restart(np.flatnonzero(restart))
 
         derived = self.family.derive(self.batch)
-        observation = self.family.observe(self.batch, derived)
-        terms = self.family.reward_terms(self.batch, derived, before, ctrl, self._active)
-        terminated = self.family.terminated(self.batch, self._active)
+        observation = as_numpy(self.family.observe(self.batch, derived))
+        rewards = self.family.reward_terms(self.batch, derived, before, sent, active)
+        terms = {name: as_numpy(term) for name, term in rewards.items()}
+        terminated = as_numpy(self.family.terminated(self.batch, active))
+        solved = as_numpy(self.family.solved(self.batch, derived, active))
         limit = self.family.state_limit
-        bad = beyond((observation, mujoco.mjMAXVAL), (self._qpos, limit), (self._qvel, limit))
+        bad = beyond((observation, mujoco.mjMAXVAL), (as_numpy(self._qpos), limit), (as_numpy(self._qvel), limit))
         if diverged is not None or bad is not None or self._warnings.any():
             found = (mask for mask in (diverged, bad) if mask is not None)
             diverged = np.logical_or.reduce([self._warnings.any(axis=1), *found])
@@ -173,7 +186,6 @@ class BatchEnv(TaskVectorEnv):
             observation = self._latency_noise.step(observation, self._active, stepped, restart, self._arrived)
         if self._latency_noise or self._history:
             observation = self._arrive(observation, np.flatnonzero(stepped), np.flatnonzero(restart))
-        solved = self.family.solved(self.batch, derived, self._active)
         return Transition(observation, terms, terminated, diverged, solved)
 
     def _discard(self, ids: np.ndarray) -> None:
@@ -185,12 +197,12 @@ class BatchEnv(TaskVectorEnv):
         self.batch.reset(ids, self.family.keyframe, int(mujoco.mjtStage.mjSTAGE_NONE))
         if self._start is not None:
             self.batch.bind("ctrl")[ids] = self._start
-        qpos, qvel = self._qpos[ids], self._qvel[ids]
+        qpos, qvel = as_numpy(self._qpos[ids]), as_numpy(self._qvel[ids])
         self.family.reset_state([self._rngs[i] for i in ids], qpos, qvel)
         self._qpos[ids], self._qvel[ids] = qpos, qvel
         self.family.start_course(self.batch, ids, [self._rngs[i] for i in ids])
         if self._latency_noise:
-            self._latency_noise.start(ids, self.batch.bind("ctrl")[ids])
+            self._latency_noise.start(ids, as_numpy(self.batch.bind("ctrl")[ids]))
         self.family.begin(self.batch, ids, self._active[ids])
 
     def _first(self, ids: np.ndarray) -> np.ndarray:
@@ -224,4 +236,4 @@ class BatchEnv(TaskVectorEnv):
             self.family.write(self.batch, ids[new], values[new])
 
     def _observe(self) -> np.ndarray:
-        return self.family.observe(self.batch, self.family.derive(self.batch))
+        return as_numpy(self.family.observe(self.batch, self.family.derive(self.batch)))

@@ -31,6 +31,7 @@ from typing import Any
 import mujoco
 import numpy as np
 from gymnasium.vector import VectorEnv
+from mujoco.batch import Batch
 
 from metarl.util.optional import Extra
 from metarl.util.plugins import find
@@ -136,7 +137,7 @@ class Family:
         """One environment step of simulations ids (all if None) under controls ctrl (N, A)."""
         self.command(sim, ctrl, ids)
         chunk = max(1, _SUBSTEPS_PER_CALL // self.frame_skip)
-        if sim.nsim <= chunk:
+        if sim.nsim <= chunk or not isinstance(sim, Batch):
             sim.step(ids, nstep=self.frame_skip, stage=self.step_stage)
             return
         ids = np.arange(sim.nsim) if ids is None else ids

@@ -20,6 +20,7 @@ from metarl.util.rng import Seed
 from .autoreset import Transition
 from .batch_env import BatchEnv
 from .family import Family
+from .simulator import Physics
 from .task_env import TaskVectorEnv
 
 
@@ -63,8 +64,11 @@ class MixedEnv(TaskVectorEnv):
         action_scale: float = 1.0,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         num_threads: int = 0,
+        physics: Physics | None = None,
     ):
         super().__init__(family, num_envs, horizon, action_scale, autoreset_mode, num_threads)
+        if physics is not None:
+            raise ValueError(f"{family.name}: its tasks have several models, {physics} steps one; leave physics out")
         self._settings = {"action_scale": action_scale, "num_threads": num_threads}
         self.parts: dict[float, BatchEnv] = {}
         self._kinds = np.full(num_envs, np.nan)  # (N,) the part of each simulation, and its row there

@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # names are listed without MuJoCo
 
 OWN_ROBOT = "OwnRobot"
 """The family of a robot.yaml. It is not among FAMILIES, for it needs a file."""
-SETTINGS = ("horizon", "action_scale", "autoreset_mode", "num_threads")
+SETTINGS = ("horizon", "action_scale", "autoreset_mode", "num_threads", "physics")
 """What an environment of any family can be told; all else is an option of the family."""
 
 

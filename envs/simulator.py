@@ -1,4 +1,4 @@
-"""What steps the simulations of a family: `mujoco.batch.Batch` as it is, or anything else with these methods.
+"""What steps the simulations of a family: `mujoco.batch.Batch` as it is, MuJoCo Warp, or what else has these methods.
 
     qpos = sim.bind("qpos")                               # (N, nq), live: what is written is the state of the next call
     sim.step(ids, nstep=5)
@@ -51,4 +51,12 @@ class Simulator(Protocol):
 
     def get_data(self, sim: int, data: mujoco.MjData | None = None) -> mujoco.MjData:
         """One simulation as an MjData."""
+        ...
+
+
+class Physics(Protocol):
+    """What makes the simulator of an environment, such as `metarl.envs.warp.Warp`."""
+
+    def __call__(self, family: str, model: mujoco.MjModel, nsim: int) -> Simulator:
+        """nsim simulations of a model; family is whose it is, for messages."""
         ...

@@ -21,7 +21,8 @@ from metarl.util.text import first_line
 
 
 def require_extra(config: Config) -> None:
-    """UserError if the config's family needs a package that is not installed."""
+    """UserError if the config's family or its physics needs what is not there: a package, a GPU."""
+    config.env.load_physics()
     family = config.env.load_family()
     try:
         if family.extra:
@@ -44,12 +45,14 @@ def make_env(config: Config, num_envs: int) -> BatchEnv:
     """``num_envs`` simulations of the config's family, for :func:`metarl.algorithms.sampling.collect`."""
     require_extra(config)
     env, family = config.env, config.env.load_family()
+    physics = env.load_physics()
     made = family.make_env(
         num_envs,
         horizon=env.horizon,
         action_scale=env.action_scale,
         autoreset_mode=AutoresetMode.DISABLED,
         num_threads=config.threads,
+        **({"physics": physics} if physics else {}),  # an environment of a family's own need not know the setting
     )
     # all of a BatchEnv is there
     return cast(BatchEnv, OracleEnv(made, config.revision)) if config.algorithm.oracle else made

@@ -48,6 +48,21 @@ _WORDS = {int: "integer", float: "number", bool: "true | false", str: "text", di
 _SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
 
+class WarpConfig(Section):
+    """MuJoCo Warp, which steps all simulations at once, in float32 (docs/gpu.md)."""
+
+    device: Literal["cuda", "cpu"] = Field(
+        default="cuda", description="cuda: the first NVIDIA GPU; cpu: slower than `env.physics: mujoco`, for tests."
+    )
+    nconmax: Annotated[Int, Field(ge=1, le=100_000)] | None = Field(
+        default=None, description="Contacts there is room for, per simulation; null: MuJoCo Warp's own guess."
+    )
+    njmax: Annotated[Int, Field(ge=1, le=100_000)] | None = Field(
+        default=None, description="Rows of constraints there is room for; null: MuJoCo Warp's own guess."
+    )
+    deterministic: bool = Field(default=False, description="The same bits in every run on one GPU, more slowly.")
+
+
 class EnvConfig(Section):
     """Which robot, and what varies about it."""
 
@@ -66,6 +81,10 @@ class EnvConfig(Section):
         default=2, ge=1, le=2,
         description="Version of the task splits; 1 repeats runs of before, which have no validation tasks.",
     )
+    physics: Literal["mujoco", "warp"] = Field(
+        default="mujoco", description="mujoco: on the processor, in float64; warp: MuJoCo Warp, of the extra `gpu`."
+    )
+    warp: WarpConfig = Field(default=WarpConfig(), description="Settings of MuJoCo Warp.")
 
     def load_family(self) -> Any:
         """The `metarl.envs.Family`, made once in a process: a robot's files are read once.
@@ -85,6 +104,20 @@ class EnvConfig(Section):
                 where = "env.robot" if "robot" in self.options else "env.options"
                 raise UserError("\n".join(f"{where}: {line}" for line in str(error).splitlines())) from error
         return _FAMILIES[self._identity]
+
+    def load_physics(self) -> Any:
+        """The `metarl.envs.warp.Warp` that makes the simulator; None for `mujoco.batch.Batch`.
+
+        Raises:
+            UserError: it is not installed, or there is no GPU that it is to run on.
+        """
+        if self.physics == "mujoco":
+            return None
+        from metarl.envs.warp import Warp
+
+        physics = Warp(**self.warp.model_dump())
+        physics.require()
+        return physics
 
     def share_family(self, family: Any) -> None:
         """Let `family` be what `load_family` gives to whoever has these settings."""
@@ -363,6 +396,9 @@ class Config(Section):
 
     def _conflicts(self) -> Iterator[Conflict]:
         policy, inner = self.policy, self.inner
+        if self.env.physics == "mujoco":
+            for key, value in self.env.warp.model_dump(exclude_defaults=True).items():
+                yield f"env.warp.{key}", value, "no such setting: env.physics is mujoco"
         if policy.min_std > policy.init_std:
             yield "policy.min_std", policy.min_std, f"at most policy.init_std = {policy.init_std}"
         for switch in ("learn_lr", "head_only", "first_order"):

@@ -1,5 +1,6 @@
 """The independent answer: one MjModel and one MjData per simulation, stepped in a Python loop."""
 
+import sys
 import warnings
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import gymnasium.envs.mujoco
 import mujoco
 import numpy as np
 import pytest
+
+sys.path.append(str(Path(__file__).parent))  # `warp_parity` is importable
 
 NAMES = ("Navigation2D", "HalfCheetahDir", "HalfCheetahVel", "HalfCheetahMass")
 VARIANTS = [(name, {}) for name in NAMES] + [(name, {"variant": "maml"}) for name in NAMES[1:3]]

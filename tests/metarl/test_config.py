@@ -200,6 +200,13 @@ def test_one_fault_is_one_line_with_key_value_and_what_is_allowed(write, text, l
     assert found[0].startswith("c.yaml: " + line)
 
 
+def test_settings_of_warp_are_refused_without_it(write):
+    text = "env: {{family: HalfCheetahDir, warp: {{device: cpu}}{}}}\nalgorithm: {{name: promp}}"
+    assert load_config(write(text.format(", physics: warp"))).env.warp.device == "cpu"
+    (found,) = faults(write(text.format("")))
+    assert found == "c.yaml: env.warp.device: got cpu, expected no such setting: env.physics is mujoco"
+
+
 INNER_LEARNERS = [
     ("algorithm: {name: reptile}\ninner: {steps: 0}", "inner.steps: got 0, expected at least 1 with reptile"),
     ("algorithm: {name: reptile}\ninner: {learn_lr: true}",

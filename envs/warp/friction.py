@@ -1,0 +1,42 @@
+"""Friction of nearly nothing: with a pyramidal friction cone, MuJoCo Warp's float32 physics breaks down there.
+
+Measured with half-cheetahs under random actions: of 3,600 environment steps none diverged at a friction of 0.004, 2 at
+0.0028, 158 at 0.0012 and 935 at 0; with elliptic cones none at any friction, and none in Batch. So it is refused, with
+a margin.
+"""
+
+from collections.abc import Mapping
+
+import mujoco
+import numpy as np
+
+from metarl.util.errors import UserError
+
+from ..arrays import Array, as_numpy
+
+LEAST = 0.01
+
+
+def require_friction(family: str, model: mujoco.MjModel, fields: Mapping[str, Array]) -> None:
+    """Raise UserError if in some world the sliding friction of a contact may be less than LEAST.
+
+    Of two touching geoms the larger friction counts, or that of the geom with the higher priority.
+    """
+    if int(model.opt.cone) != int(mujoco.mjtCone.mjCONE_PYRAMIDAL):
+        return
+    found = []
+    if "geom_friction" in fields:
+        slippery = as_numpy(fields["geom_friction"])[:, :, 0] < LEAST
+        decides = model.geom_priority > model.geom_priority.min()
+        worlds = (slippery.sum(axis=1) > 1) | slippery[:, decides].any(axis=1)
+        found += [("geom", i) for i in np.flatnonzero(slippery[worlds].any(axis=0))]
+    if "pair_friction" in fields:
+        slippery = as_numpy(fields["pair_friction"])[:, :, :2] < LEAST
+        found += [("pair", i) for i in np.flatnonzero(slippery.any(axis=(0, 2)))]
+    if found:
+        kind, i = found[0]
+        name = getattr(model, kind)(int(i)).name or i
+        raise UserError(
+            f"{family}: the friction of {kind} {name!r} would be less than {LEAST}, where MuJoCo Warp's float32"
+            " diverges; narrow its range, give the model cone='elliptic', or use env.physics mujoco"
+        )
