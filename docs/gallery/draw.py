@@ -12,7 +12,7 @@ from PIL import Image
 ROBOTS = {  # the family, and the task of which the picture is, where the default one shows nothing
     "Navigation2D": {}, "HalfCheetahMass": {}, "HalfCheetahSlopes": {"terrain": 66}, "HalfCheetahPier": {},
     "AntDir": {}, "AntCrippled": {"leg": 1}, "HopperRandParams": {}, "Walker2dRandParams": {},
-    "SwimmerVel": {}, "HumanoidDir": {}, "ReacherGoal": {}, "PusherGoal": {},
+    "SwimmerVel": {}, "HumanoidDir": {}, "ReacherGoal": {}, "PusherGoal": {}, "QuadrotorWind": {},
     "Go1Velocity": {}, "PandaReach": {}, "LeapSpin": {}, "MetaWorldML10": {},
 }  # fmt: skip
 SIZE = 200

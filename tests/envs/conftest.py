@@ -15,7 +15,7 @@ NAMES = ("Navigation2D", "HalfCheetahDir", "HalfCheetahVel", "HalfCheetahMass")
 VARIANTS = [(name, {}) for name in NAMES] + [(name, {"variant": "maml"}) for name in NAMES[1:3]]
 GOALS = (
     "Navigation2DSparse", "Navigation2DWind", "AntDir", "AntDir2D", "AntVel", "AntGoal", "Walker2dDir", "Walker2dVel",
-    "SwimmerVel", "HumanoidDir", "ReacherGoal", "PusherGoal",
+    "SwimmerVel", "HumanoidDir", "ReacherGoal", "PusherGoal", "QuadrotorWind",
 )
 DYNAMICS = (
     "HalfCheetahBody", "HalfCheetahDisabledJoint", "HalfCheetahSlopes", "HalfCheetahPier", "AntCrippled",

@@ -17,7 +17,7 @@ N = 3
 def evaluated(entry: Observed, data: mujoco.MjData) -> float:
     """What the source of an entry gives for data; derived fields are as mj_forward leaves them."""
     functions = {"clip": np.clip, "cos": np.cos, "sin": np.sin}
-    fields = {name: getattr(data, name) for name in re.findall(r"[a-z_]+(?=\[)", entry.source)}
+    fields = {name: getattr(data, name) for name in re.findall(r"[a-z_]+(?=\[)", entry.source)} | {"time": data.time}
     return eval(entry.source, {"__builtins__": {}}, functions | fields)
 
 
@@ -52,7 +52,7 @@ def test_elements_and_units_are_the_models(every_family):
         kind, _, element = entry.element.partition(" ")
         found = getattr(model, kind)(int(element) if element.isdigit() else element)
         assert found.name == element or not found.name
-        assert entry.unit in ("1", "m", "rad", "m/s", "rad/s", "N", "N m", "kg", "kg m", "kg m^2")
+        assert entry.unit in ("1", "m", "rad", "m/s", "rad/s", "N", "N m", "kg", "kg m", "kg m^2", "m/s^2")
         address = re.search(r"(qpos|qvel)\[(\d+)\]", entry.source)
         if kind == "joint" and address:
             first, size = (found.qposadr, 7) if address[1] == "qpos" else (found.dofadr, 6)
@@ -82,7 +82,7 @@ def test_every_kind_of_joint_is_named():
 def test_the_document_is_true():
     """After a change: replace the table in docs/observations.md by what table(...) gives."""
     sections = re.findall(r"^## (`.*)\n([\s\S]*?)(?=^## |\Z)", TEXT, re.MULTILINE)
-    assert len(sections) == 11
+    assert len(sections) == 12
     for heading, text in sections:
         name, *options = re.findall(r"`([^`]*)`", heading)
         family = make_family(name, **eval(f"dict({','.join(options)})"))

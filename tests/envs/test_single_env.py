@@ -67,7 +67,7 @@ def test_np_random_is_the_stream_of_the_resets():
 IDS = [
     "Navigation2D", "Navigation2DSparse", "Navigation2DWind", "HalfCheetahDir", "HalfCheetahVel", "HalfCheetahMass",
     "AntDir", "AntDir2D", "AntVel", "AntGoal", "Walker2dDir", "Walker2dVel", "SwimmerVel", "HumanoidDir", "ReacherGoal",
-    "PusherGoal",
+    "PusherGoal", "QuadrotorWind",
 ]
 
 

@@ -27,6 +27,7 @@ class Plain:
         if env.family.keyframe >= 0:
             mujoco.mj_resetDataKeyframe(self.model, self.data, env.family.keyframe)
         self.data.qpos[:], self.data.qvel[:] = env.batch.bind("qpos")[i], env.batch.bind("qvel")[i]
+        self.data.time = env.batch.bind("time")[i]
         if env.family.reset_stage:
             mujoco.mj_forward(self.model, self.data)
 
