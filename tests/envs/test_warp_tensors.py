@@ -1,0 +1,95 @@
+"""`TensorEnv` is a BatchEnv of Warp's, with tensors for arrays."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from metarl.envs import BatchEnv, MissingExtra, Parameter, TaskSpace, Write, make_family  # noqa: E402
+from metarl.envs.families.half_cheetah import HalfCheetahDir  # noqa: E402
+from metarl.envs.warp import GPU, Warp  # noqa: E402
+
+pytestmark = [
+    pytest.mark.slow, pytest.mark.timeout(600),
+    pytest.mark.skipif(not GPU.installed(), reason=f"needs the extra gpu: {GPU.command}"),
+]  # fmt: skip
+CPU, N = Warp(device="cpu"), 6
+
+
+class Late(HalfCheetahDir):
+    name = "Late"
+    space = TaskSpace("Late", (
+        Parameter("direction", "1", "", 1.0, "choice", choices=(-1.0, 1.0)),
+        Parameter("mass", "1", "", 1.0, "uniform", 0.5, 2.0, writes=Write("mass")),
+        Parameter("delay", "steps", "", 0, "choice", choices=(0, 1, 2), writes=Write("action_delay")),
+        Parameter("gear", "1", "", 1.0, "uniform", 0.5, 1.5, writes=Write("gear"), onset=3),
+    ))  # fmt: skip
+
+
+def beside_each_other(family, horizon, steps, fault=None):
+    """Yields, step by step, what a TensorEnv and a BatchEnv return from the same states."""
+    from metarl.envs.warp.tensor_env import TensorEnv
+
+    tensors = TensorEnv(family, N, physics=CPU, horizon=horizon)
+    arrays = BatchEnv(family, N, physics=CPU, horizon=horizon, autoreset_mode="SameStep")
+    tasks = family.space.sample(N, "train", np.random.default_rng(0))
+    first = tensors.reset(seed=0, options={"tasks": tasks})
+    np.testing.assert_allclose(first, arrays.reset(seed=0, options={"tasks": tasks})[0], atol=1e-6)
+    rng = np.random.default_rng(1)
+    for t in range(steps):
+        action = rng.uniform(-1.2, 1.2, arrays.action_space.shape)
+        if fault is not None and t == fault:
+            tensors.batch.bind("qvel")[2, 1] = arrays.batch.bind("qvel")[2, 1] = np.nan
+        yield tensors.step(torch.as_tensor(action, dtype=torch.float32)), arrays.step(action)
+        for name in ("qpos", "qvel", "qacc_warmstart", "ctrl", "time"):
+            tensors.batch.bind(name)[:] = arrays.batch.bind(name)
+
+
+def check(family, horizon, steps, fault=None):
+    ends = diverged = 0
+    for found, expected in beside_each_other(family, horizon, steps, fault):
+        observation, reward, terminated, truncated, info = found
+        for tensor, array in ((observation, expected[0]), (reward, expected[1])):
+            assert tensor.dtype == torch.float32
+            np.testing.assert_allclose(tensor, array, rtol=1e-3, atol=1e-3)
+        np.testing.assert_array_equal(terminated, expected[2])
+        np.testing.assert_array_equal(truncated, expected[3])
+        np.testing.assert_array_equal(info["diverged"], expected[4]["diverged"])
+        for name, term in info["reward_terms"].items():
+            np.testing.assert_allclose(term, expected[4]["reward_terms"][name], rtol=1e-3, atol=1e-3)
+        for i in np.flatnonzero(expected[4].get("_final_obs", [])):
+            np.testing.assert_allclose(info["final_obs"][i], expected[4]["final_obs"][i], rtol=1e-3, atol=1e-3)
+            ends += 1
+        diverged += int(info["diverged"].sum())
+    return ends, diverged
+
+
+def test_steps_ends_delays_and_onsets_are_the_same():
+    assert check(Late(), horizon=5, steps=12) == (2 * N, 0)
+
+
+def test_divergence_ends_an_episode():
+    assert check(Late(), horizon=9, steps=8, fault=4) == (1, 1)
+
+
+@pytest.mark.whole
+def test_go1_is_the_same():
+    try:
+        assert check(make_family("Go1Velocity"), horizon=6, steps=14)[0] >= 2 * N
+    except MissingExtra as missing:
+        pytest.skip(str(missing))
+
+
+def test_what_is_numpys_is_refused():
+    from metarl.envs.warp.tensor_env import TensorEnv
+
+    class Noisy(Late):
+        name = "Noisy"
+        space = TaskSpace("Noisy", (
+            *Late.space.parameters,
+            Parameter("noise", "1", "", 0.0, "uniform", 0.0, 0.1, writes=Write("observation_noise")),
+        ))  # fmt: skip
+
+    message = r"^Noisy: TensorEnv has no observation_noise \(parameter noise\); use BatchEnv$"
+    with pytest.raises(ValueError, match=message):
+        TensorEnv(Noisy(), N, physics=CPU)
