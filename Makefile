@@ -4,19 +4,21 @@
 # make mutants: changes the numerics in a thousand places and asks whether a test notices: hours; see CONTRIBUTING.md
 # make lint: ruff                       make install: what the others need          make clean: remove what they all made
 # make robots: metarl check on hundreds of robots from public packages (hours, and the network; not in CI)
+# make gpu-bench: measures MuJoCo Warp on an NVIDIA GPU, in some twenty minutes, into $(GPU_BENCH); see docs/gpu.md
 # make rendering, make browser: what the tests of MP4 replays and of pages need (as root on Debian; else said and left out)
 #
 # Everything is installed in $(VENV), once; make PYTHON=python3.12 takes another Python than python3.
 
 PYTHON ?= python3
 VENV ?= .venv
+GPU_BENCH ?= gpu-bench.json
 RUN ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 GL := libegl1 libegl-mesa0 libgl1-mesa-dri
 
 .DELETE_ON_ERROR:
-.PHONY: demo test quick lint mutants robots rendering browser install clean
+.PHONY: demo test quick lint mutants robots gpu-bench rendering browser install clean
 
 demo: RUN := $(RUN)
 demo: install
@@ -50,6 +52,10 @@ define debian
 			|| echo "could not install $(2): see $(VENV)/apt.log; left out: $(3)"; \
 	else echo "left out: $(3); on Debian, $(2) would bring it"; fi
 endef
+
+gpu-bench: install
+	$(BIN)/python -m metarl.bench.gpu --json $(GPU_BENCH) $(ARGS)
+	@echo "written to $(GPU_BENCH)"
 
 rendering: install
 	$(call debian,$(BIN)/python -c "from metarl.doctor import rendering; raise SystemExit(rendering().status != 'ok')",$(GL),MP4 replays)
