@@ -28,6 +28,8 @@ import mujoco
 
 from metarl.util.text import one_line
 
+from .mjcf_size import Size
+
 _MOST_FILES, _MOST_BYTES, _MOST_XML = 5_000, 1 << 30, 32 << 20
 _CHILD = Path(__file__).with_name("mjcf_child.py")
 
@@ -153,6 +155,7 @@ def _fault(child: subprocess.CompletedProcess, limits: Limits) -> str:
 
 
 _COMMENT = re.compile(rb"<!--.*?-->", re.DOTALL)  # MuJoCo forgives -- inside
+_CLOSE = re.compile(rb"(=\s*(?:\"[^\"<]*\"|'[^'<]*'))(?=[A-Za-z_])")  # and attributes without a space between
 
 
 def _up(path: PurePosixPath) -> int:
@@ -206,13 +209,17 @@ class _Reader:
         content = self.read(name)
         if len(content) > _MOST_XML:
             raise ValueError(f"{name}: got {len(content) >> 20} MiB of XML, expected at most {_MOST_XML >> 20}")
-        base, root, parts = PurePosixPath(name).parent, True, []
+        base, root, parts, size = PurePosixPath(name).parent, True, [], Size()
 
         def start(tag: str, attributes: dict[str, str]) -> None:
             nonlocal root
             if root and tag == "robot":
                 raise ValueError(f"{name}: got URDF, expected MJCF; convert it once with mujoco.MjSpec and to_xml()")
             root = False
+            try:
+                size.start(tag, attributes)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
             for key, value in attributes.items():
                 if key in ("meshdir", "texturedir", "assetdir"):
                     self.folders.add(self.plain(value, name))
@@ -224,9 +231,11 @@ class _Reader:
             raise ValueError(f"{name}: got a document type declaration, expected plain MJCF")
 
         parser = xml.parsers.expat.ParserCreate()
-        parser.StartElementHandler, parser.StartDoctypeDeclHandler = start, doctype
+        parser.StartElementHandler, parser.EndElementHandler = start, size.end
+        parser.StartDoctypeDeclHandler = doctype
         try:
-            parser.Parse(_COMMENT.sub(lambda comment: b"\n" * comment[0].count(b"\n"), content), True)
+            text = _COMMENT.sub(lambda comment: b"\n" * comment[0].count(b"\n"), content)
+            parser.Parse(_CLOSE.sub(rb"\1 ", text), True)
         except (xml.parsers.expat.ExpatError, LookupError) as error:  # LookupError: no such encoding
             raise ValueError(f"{name}: not valid XML: {error}") from error
         return parts

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -348,7 +349,7 @@ def test_as_many_targets_as_numbers(folder):
     ]  # fmt: skip
 
 
-BOMB = "<mujoco><worldbody><replicate count='100000000' offset='1 0 0'><body><geom size='.1'/></body></replicate>" \
+BOMB = "<mujoco><worldbody><replicate count='30000' offset='1 0 0'><body><geom size='.1'/></body></replicate>" \
        "</worldbody></mujoco>"  # fmt: skip
 LARGE = "<mujoco><asset><texture name='t' type='2d' builtin='flat' width='32000' height='32000'/></asset></mujoco>"
 DEEP = "<mujoco><worldbody>" + "<body>" * 5000 + "</body>" * 5000 + "</worldbody></mujoco>"
@@ -383,6 +384,35 @@ def test_an_mjcf_that_cannot_be_is_told_in_one_line(folder, mjcf, limits, line):
         (folder / "link.xml").symlink_to(Path(__file__))
     (told,) = refused(write(folder, robot() | {"mjcf": "bad.xml"}), **limits)
     assert told.startswith(f"mjcf: {line}"), told
+
+
+REPEATED = "<worldbody><replicate count='{}'><replicate count='{}'>{}</replicate></replicate></worldbody>"
+
+
+@pytest.mark.parametrize(
+    ("inside", "line"),
+    [
+        (REPEATED.format(10**8, 1, ""), "got 100,000,002 elements, expected at most 100,000 of a robot; look for"),
+        (REPEATED.format(300, 300, "<body><geom/></body>"), "got 180,302 elements, expected at most"),
+        (REPEATED.format(2, 2, "<geom/>" * 30_000), "got 100,004 elements, expected at most"),
+        (REPEATED.format("9" * 400, 1, ""), "got 100,003 elements, expected at most"),
+        ("<worldbody><flexcomp count='2000 2000 1' type='grid'/></worldbody>", "got 4,000,002 elements, expected"),
+        ("<worldbody><composite count='99999999 1 1'/></worldbody>", "got 100,000,001 elements, expected"),
+        ("<size nkey='20000'/>", "got nkey = 20000, expected at most 10000 of a robot (<size>)"),
+        ("<size nuser_geom='1001'/>", "got nuser_geom = 1001, expected at most 1000 of a robot (<size>)"),
+    ],
+    ids=lambda value: value[:60] if value.startswith("<") else "",
+)
+def test_an_mjcf_that_asks_for_too_much_is_refused_before_it_is_compiled(tmp_path, inside, line):
+    (tmp_path / "big.xml").write_text(f"<mujoco>{inside}</mujoco>")
+    with pytest.raises(ValueError, match=f"^big.xml: {re.escape(line)}"):
+        read_files(tmp_path, "big.xml")
+
+
+def test_what_a_robot_asks_for_is_no_fault(tmp_path):
+    inside = REPEATED.format(20, 50, "<geom size='.1'/>") + REPEATED.format("two", -3, "") + "<size nkey='-1'/>"
+    (tmp_path / "robot.xml").write_text(f"<mujoco>{inside}</mujoco>")
+    assert read_files(tmp_path, "robot.xml").contents
 
 
 def test_a_crash_of_the_compiler_is_told(folder, monkeypatch, tmp_path):
@@ -710,9 +740,10 @@ def test_the_name_of_an_element_may_be_a_number(tmp_path):
                      f"parameters.weak.writes: actuator {both}"]  # fmt: skip
 
 
-def test_comments_may_hold_what_xml_forbids(tmp_path):
+def test_what_xml_forbids_and_mujoco_forgives(tmp_path):
     comment = "<!-- gains -- tuned by hand; see <mesh file='/etc/passwd'/> -->"
-    assert OwnRobot(small(tmp_path, comment + LINK.format("a", ""), MOTOR)).build().nu == 1
+    close = """<worldbody><geom name='mark'type="box" size="1 1 1"rgba='1 0 0 1'/></worldbody>"""
+    assert OwnRobot(small(tmp_path, comment + LINK.format("a", ""), MOTOR + close)).build().nu == 1
     assert refused(small(tmp_path, "<!--", MOTOR))[0].startswith("mjcf: small.xml: not valid XML: ")
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from metarl.cli import main
 from metarl.envs import BatchEnv, OwnRobot
-from metarl.robot_check import report
+from metarl.robot_check import examination, report
 from metarl.robot_check.examination import check, find_family
 from metarl.robot_check.report import print_report
 from metarl.util.errors import UserError
@@ -126,6 +126,19 @@ def test_a_robot_that_breaks_down_under_random_actions_needs_smaller_ones_and_sa
     assert "under the random agent in 33 of 33 training tasks" in line and result["agents"]["zero"]["diverged"] == 0
     advice = "make actions smaller (control.action_range, control.scale or limit), the time step smaller or the ranges"
     assert line.endswith(f"; {advice} narrower")
+    assert not [line for line in result["errors"] if "no effect" in line]  # of what always breaks down
+
+
+def test_of_a_slow_robot_less_is_tried_and_that_is_told(folder, monkeypatch):
+    monkeypatch.setattr(examination, "_seconds_a_step", lambda env, tasks: 1.5)
+    result = checked(folder, control={"rate": 5})
+    cost = "a step of 41 simulations takes 1.5 s, for 10 physics steps each: only 13 of 25 steps of an episode were"
+    advice = "raise control.rate or the MJCF's timestep, or use fewer bodies and contacts"
+    assert result["errors"] == [] and result["warnings"][0] == f"{cost} tried; {advice}"
+    assert result["agents"]["random"]["length"] == 13 and result["throughput"]["simulations"] == 13
+    monkeypatch.setattr(examination, "_seconds_a_step", lambda env, tasks: 300.0)
+    result = checked(folder)
+    assert result["agents"]["random"]["length"] == 10 and result["throughput"]["simulations"] == 2
 
 
 def test_contacts_that_its_memory_does_not_hold_are_told(folder, tmp_path):
