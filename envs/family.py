@@ -155,6 +155,10 @@ class Family:
         """What each of the O numbers of an observation is; empty if the family does not say."""
         return ()
 
+    def sensed_names(self) -> tuple[Observed, ...]:
+        """What each number is that `observe` returns, of a family with `sensing`; empty if it does not say."""
+        return ()
+
     def reward_terms(
         self, sim: Simulator, derived: Any, qpos_before: Array, ctrl: Array, values: Array
     ) -> dict[str, Array]:

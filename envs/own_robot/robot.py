@@ -222,8 +222,11 @@ class OwnRobot(Family):
         return np.concatenate([signal.read(sim) for signal in self._observation], axis=1)
 
     def observation_names(self) -> tuple[Observed, ...]:
-        names = tuple(name for signal in self._observation for name in signal.names)
+        names = self.sensed_names()
         return names_of(self.sensing, names) if self.sensing else names
+
+    def sensed_names(self) -> tuple[Observed, ...]:
+        return tuple(name for signal in self._observation for name in signal.names)
 
     def reward_terms(
         self, sim: Simulator, derived: Any, qpos_before: np.ndarray, ctrl: np.ndarray, values: np.ndarray

@@ -7,15 +7,16 @@ key of the document, its value in JSON.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import mujoco
 import numpy as np
 
 from metarl.config.robots import with_relative_path
-from metarl.envs import BatchEnv, Parameter, Tasks
+from metarl.envs import BatchEnv, Family, Parameter, Tasks
 from metarl.envs.actuators import controls, outputs
 from metarl.envs.oracle import told_names
+from metarl.envs.sensing import Sensing
 from metarl.runs import versions
 from metarl.runs.checkpoint import Checkpoint
 from metarl.runs.run import Run, threads
@@ -64,9 +65,21 @@ def describe(
 def _observation(env: BatchEnv, told: Sequence[str]) -> list[dict[str, Any]]:
     """Name, unit and element of each number; of a family that does not say, the number's index alone."""
     entries = [{"name": x.name, "unit": x.unit, "element": x.element} for x in env.family.observation_names()]
+    if env.family.sensing and entries:
+        entries = [entry | {"sensed": sensed} for entry, sensed in zip(entries, _sensed(env.family), strict=True)]
     if entries:  # of an oracle: training ranges are -1 to 1, categories have a column for each choice
         entries += [{"name": name, "unit": "1", "element": "task"} for name in told]
     return entries or [{"name": str(i)} for i in range(env.single_observation_space.shape[0])]
+
+
+def _sensed(family: Family) -> list[dict[str, Any]]:
+    """What the robot makes each number of: which number that it senses, limited and scaled, and how many steps old."""
+    sensing, names = cast(Sensing, family.sensing), family.sensed_names()
+    raw = [{"name": x.name, "unit": x.unit} for x in names] or [{"name": str(i)} for i in range(len(sensing.scale))]
+    limits = np.stack([sensing.low, sensing.high], axis=1)
+    return [raw[i] | {"clip": limits[i].tolist() if np.isfinite(limits[i]).any() else None,
+                      "scale": float(sensing.scale[i]), "steps_ago": int(lag)}
+            for i, lag in zip(sensing.columns, sensing.lags, strict=True)]  # fmt: skip
 
 
 def _joints(model: mujoco.MjModel) -> list[dict[str, Any]]:

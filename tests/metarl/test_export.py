@@ -33,8 +33,8 @@ from metarl.algorithms.restore import load_adapter
 from metarl.algorithms.rl2_config import RL2Config
 from metarl.algorithms.sampling import collect
 from metarl.config import Config, EnvConfig, EvaluationConfig, InnerConfig, PolicyConfig, SB3Config, WandbConfig
-from metarl.envs import make
-from metarl.export.metadata import _actuator
+from metarl.envs import BatchEnv, OwnRobot, make
+from metarl.export.metadata import _actuator, _observation
 from metarl.export.onnx import Scaling, _session, export_run, largest_difference, policy_graph
 from metarl.runs import checkpoint
 from metarl.runs import run as runs
@@ -376,6 +376,37 @@ def test_the_unit_of_a_control_is_what_mujoco_takes_it_for(actuator, expected):
         gains = {"kp": 300.0, "kd": 50.0, "force_limit": [-20.0, 40.0]}
         about = {"name": "", "low": -1.0, "high": 1.0, "joint": "a", "kind": "servo", "unit": "rad", "gear": 10.0}
         assert told[0] == about | gains
+
+
+def test_what_the_robot_makes_of_what_it_senses(tmp_path):
+    """An observation, computed from what was sensed as the document says, is the environment's."""
+    (tmp_path / "arm.xml").write_text(
+        "<mujoco><worldbody><body><joint name='a'/><joint name='b' axis='1 0 0'/><geom size='.1' pos='.3 0 0'/></body>"
+        "</worldbody><actuator><motor joint='a' gear='3' ctrlrange='-1 1'/></actuator></mujoco>"
+    )
+    observation = [{"signal": "joint_position", "history": 3}, {"signal": "action"},
+                   {"signal": "joint_velocity", "clip": [-0.2, 1.5], "scale": 0.1, "history": 2}]  # fmt: skip
+    reward = {"near": {"signal": "joint_position", "joints": "a", "target": "goal", "weight": -1}}
+    parameters = {"goal": {"default": 0, "low": -1, "high": 1}}
+    about = {"name": "Arm", "mjcf": "arm.xml", "observation": observation, "parameters": parameters, "reward": reward}
+    (tmp_path / "robot.yaml").write_text(json.dumps(about))
+    env = BatchEnv(OwnRobot(str(tmp_path)), 1)
+    entries = [entry["sensed"] for entry in _observation(env, ())]
+    assert entries[1] == {"name": "b angle", "unit": "rad", "clip": None, "scale": 1.0, "steps_ago": 2}
+    assert entries[-1] == {
+        "name": "b velocity", "unit": "rad/s", "clip": [-0.2, 1.5], "scale": 0.1, "steps_ago": 0
+    }  # fmt: skip
+    measured, rng = [], np.random.default_rng(0)
+    seen, _ = env.reset(seed=0)
+    for _ in range(9):
+        measured.append(dict(zip([x.name for x in env.family.sensed_names()], env.family.observe(env.batch, None)[0])))
+        made = []
+        for entry in entries:
+            low, high = entry["clip"] or (-np.inf, np.inf)
+            number = measured[max(0, len(measured) - 1 - entry["steps_ago"])][entry["name"]]
+            made.append(entry["scale"] * min(max(number, low), high))
+        np.testing.assert_allclose(seen[0], made, rtol=0, atol=1e-12)
+        seen, *_ = env.step(rng.uniform(-1, 1, (1, 1)))
 
 
 @pytest.mark.slow
