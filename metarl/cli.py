@@ -17,6 +17,7 @@ import json
 import logging
 import math
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -143,6 +144,40 @@ def train(
     from metarl.training.train import train as train_run
 
     train_run(settings, run, resume)
+
+
+@app.command()
+def submit(
+    configs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="CONFIG ... [KEY=VALUE ...]", help="Configs, then settings that override theirs."),
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(metavar="0-4|0,3,7", help="A job with each seed; with the config's own if not given.")
+    ] = None,
+    cluster: Annotated[str, typer.Option(metavar="slurm|local", help="Slurm, or processes of this machine.")] = "slurm",
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", "-o", metavar="NAME=VALUE", help="Of submitit, such as timeout_min=240."),
+    ] = None,
+    run: Annotated[Path | None, typer.Option(help="Folder of the runs; a new one under runs/ if not given.")] = None,
+    status: Annotated[Path | None, typer.Option(metavar="DIR", help="Show the runs in DIR, and submit none.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train many runs as jobs of a cluster."""
+    folder = status
+    if folder is None:
+        from metarl.jobs.cluster import submit as submit_jobs
+
+        names = [name for name in configs or [] if "=" not in name or os.path.isfile(name)]
+        overrides = [name for name in configs or [] if name not in names]
+        folder = submit_jobs(names, seeds, overrides, run, cluster, option or [])
+    from metarl.jobs.status import print_states, states, to_json
+
+    found = states(folder)
+    _report(to_json(found) | {"folder": str(folder)}, lambda _: print_states(found), as_json)
+    if status is None and not as_json:
+        print(f"folder: {folder}; to ask again: metarl submit --status {shlex.quote(str(folder))}")
 
 
 @app.command()

@@ -59,7 +59,7 @@ def _read(path: str | Path, overrides: Sequence[str], deep: bool) -> Config:
     problems = [f"{first_line(str(path))}: {key}: {text}" for key, text in named_twice(written)]
     for override in overrides:
         try:
-            key, value = _parse_override(override)
+            key, value = parse_override(override)
         except UserError as error:
             problems.append(f"command line: {error}")
             continue
@@ -175,7 +175,8 @@ def read_mapping(source: Path, expected: str, numbers: bool = True) -> dict[str,
         raise UserError(f"{first_line(str(source))}: {error}") from error
 
 
-def _parse_override(override: str) -> tuple[str, Any]:
+def parse_override(override: str) -> tuple[str, Any]:
+    """Key and value of `key=value`; UserError if it is something else."""
     key, equals, text = override.partition("=")
     if not equals or not all(part.isidentifier() for part in key.split(".")):
         raise UserError(f"got {show(override)}, expected key=value, such as inner.lr=0.05")

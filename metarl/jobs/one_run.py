@@ -1,5 +1,6 @@
-"""One run of several that are trained on this machine, in a process of its own.
+"""One run of several, in a process of its own.
 
+    code, error = train_logged(Path("runs/study/seed_3"), Path("runs/study/.jobs/seed_3.log"))     # 0, ""
     trainings = Trainings({"stop": np.zeros(1, "u1"), "line": np.zeros((1, LINE), "u1"), "done": ...}, np.zeros(1))
     trainings.train(Path("runs/study/seed_3"), Path("runs/study/.jobs/seed_3.log"))        # {"ended": "done"}
 
@@ -25,6 +26,28 @@ from metarl.util.errors import UserError
 from metarl.util.text import first_line
 
 
+def train_logged(folder: Path, log: Path, show: Callable[[int, int], Progress] = Progress) -> tuple[int, str]:
+    """Resume the run in `folder`, all output of this process going to the end of `log`.
+
+    Returns:
+        The exit code of a `metarl train` that ended so, and a line that says why it failed, if it did.
+    """
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    for stream in (1, 2):
+        os.dup2(descriptor, stream)
+    try:
+        train(runs.open_run(folder).config, folder, resume=True, show=show)
+    except SystemExit as end:
+        return int(end.code or 0), ""
+    except UserError as error:
+        print(f"metarl: error: {error}", flush=True)
+        return 2, first_line(error)
+    except Exception as error:
+        traceback.print_exc()
+        return 1, f"{type(error).__name__}: {first_line(error)}; see {log}"
+    return 0, ""
+
+
 class Trainings:
     """Made by `metarl.util.workers.Workers` with the arrays of `metarl.jobs.display.FIELDS`."""
 
@@ -35,20 +58,8 @@ class Trainings:
 
     def train(self, folder: Path, log: Path) -> dict[str, str]:
         """Train to the end: {"ended": "done" or "stopped"}, or {"error": a line}."""
-        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-        for stream in (1, 2):
-            os.dup2(descriptor, stream)
-        try:
-            train(runs.open_run(folder).config, folder, resume=True, show=self._progress)
-        except SystemExit:
-            return {"ended": "stopped"}
-        except UserError as error:
-            print(f"metarl: error: {error}", flush=True)
-            return {"error": first_line(error)}
-        except Exception as error:
-            traceback.print_exc()
-            return {"error": f"{type(error).__name__}: {first_line(error)}; see {log}"}
-        return {"ended": "done"}
+        code, error = train_logged(folder, log, self._progress)
+        return {"error": error} if error else {"ended": "stopped" if code else "done"}
 
     def _progress(self, total: int, done: int) -> Progress:
         return _Shown(total, done, self._show)

@@ -1,4 +1,4 @@
-"""Stopping a run by SIGTERM or Ctrl-C: cleanly, soon, and without losing what is finished.
+"""Stopping a run by a signal: cleanly, soon, and without losing what is finished.
 
     with Interruption(rich.console.Console().out) as interruption:
         while not interruption.requested:
@@ -12,8 +12,9 @@
 
 The first signal asks for a stop at the end of the piece of work in progress, and says so at once, even
 while the main thread is inside one long call of a library. A second one ends the process at once;
-everything that a run writes allows for that. Outside the main thread Python knows no signals, and this does
-nothing.
+everything that a run writes allows for that. SIGUSR1 and SIGUSR2, by which a cluster announces the time limit or a
+preemption, ask for the same stop, and end nothing at once; the exit code, 138 or 140, tells a job to requeue. Outside
+the main thread Python knows no signals, and this does nothing.
 """
 
 import contextlib
@@ -24,7 +25,8 @@ import threading
 from collections.abc import Callable, Iterator
 
 PATIENCE = 6.0  # seconds
-_SIGNALS = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C"}
+_SIGNALS = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C", signal.SIGUSR1: "SIGUSR1", signal.SIGUSR2: "SIGUSR2"}
+_ANNOUNCEMENTS = {signal.SIGUSR1, signal.SIGUSR2}
 
 
 class Dropped(KeyboardInterrupt):
@@ -32,7 +34,7 @@ class Dropped(KeyboardInterrupt):
 
 
 class Interruption:
-    """Handles SIGTERM and SIGINT while it is entered.
+    """Handles SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 while it is entered.
 
     Args:
         say: is called with a line for the user, from another thread: it has to print whole lines, as a rich Console
@@ -41,7 +43,7 @@ class Interruption:
         patience: seconds after which work is given up that may be; 0: none is.
 
     Attributes:
-        signal: which came first, if any.
+        signal: which came first, if any; of an announcement and another, the announcement.
     """
 
     def __init__(
@@ -101,9 +103,11 @@ class Interruption:
         if number == signal.SIGALRM:
             if self._droppable:
                 raise Dropped
-        elif self.signal is None:
-            self.signal = number
+            return
+        if self.signal is None:
             signal.setitimer(signal.ITIMER_REAL, self._patience)
+        if self.signal is None or number in _ANNOUNCEMENTS:
+            self.signal = number
 
     def _watch(self) -> None:
         """Runs in a thread of its own, so it answers while the main thread cannot."""
@@ -112,12 +116,13 @@ class Interruption:
             number = received[0]
             if number not in _SIGNALS:
                 continue
+            if asked and number in _ANNOUNCEMENTS:
+                continue
             if asked:
                 self._before_exit()
                 os._exit(128 + number)
             asked = True
-            self._say(
-                f"{_SIGNALS[signal.Signals(number)]}: stopping after this iteration, or in {PATIENCE:g} s without it; "
-                "once more ends at once"
-            )
+            again = "" if number in _ANNOUNCEMENTS else "; once more ends at once"
+            name = _SIGNALS[signal.Signals(number)]
+            self._say(f"{name}: stopping after this iteration, or in {PATIENCE:g} s without it{again}")
         self._read.close()

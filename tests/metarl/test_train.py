@@ -88,7 +88,7 @@ def test_kill_9_at_any_moment_leaves_no_trace_in_the_result(tmp_path, reference)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR2, 140)])
 def test_a_signal_stops_cleanly_and_nothing_is_lost(tmp_path, reference, number, code):
     run = tmp_path / "run"
     for goal in (3, 12):
@@ -99,7 +99,8 @@ def test_a_signal_stops_cleanly_and_nothing_is_lost(tmp_path, reference, number,
         done = finished(run)
         assert done >= goal and open_run(run).checkpoint().iteration == done
     text = said(run)
-    assert f"{'SIGTERM' if number == signal.SIGTERM else 'Ctrl-C'}: stopping after this iteration" in text
+    name = {signal.SIGINT: "Ctrl-C"}.get(number, signal.Signals(number).name)
+    assert f"{name}: stopping after this iteration" in text
     assert f"stopped after {done} of 30 iterations; to go on: metarl train --run {run} --resume" in text
     assert "Traceback" not in text
     assert finish(train_in_process(run)) == 0
@@ -357,6 +358,15 @@ def test_what_answers_a_signal_is_said_to_its_end():
             time.sleep(0.01)
     assert interruption.exit_code == 143
     assert [line.split(":")[0] for line in said] == ["SIGTERM"]
+
+
+@pytest.mark.parametrize("first, then", [(signal.SIGTERM, signal.SIGUSR2), (signal.SIGUSR1, signal.SIGUSR1)])
+def test_a_cluster_s_announcement_ends_nothing_at_once_and_tells_to_requeue(first, then):
+    with Interruption(lambda line: None) as interruption:
+        for number in (first, then):
+            os.kill(os.getpid(), number)
+            time.sleep(0.1)
+    assert interruption.exit_code == 128 + then
 
 
 METRICS = {"return_0": -40.0, "return_1": -12.5, "return_2": -10.0, "env_steps": 160_000, "seconds": 2.0, "diverged": 3}
