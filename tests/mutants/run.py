@@ -51,26 +51,46 @@ LIBRARIES = (  # that a child need not import
 
 _LEARNER = "tests/metarl/test_outer_objectives.py tests/metarl/test_meta_gradient.py tests/metarl/test_learners.py"
 _RL2 = "tests/metarl/test_rl2.py"
+_MEMORY = f"tests/agents/test_memory.py {_RL2} tests/metarl/test_export.py"
 _STATISTICS = "tests/metarl/test_statistics.py tests/metarl/test_compare.py"
 _EVALUATION = "tests/metarl/test_evaluation.py tests/metarl/test_compare.py"
+_ES_MAML = "tests/metarl/test_es_maml.py tests/agents/test_evolution.py"
+_PLASTICITY = "tests/agents/test_plasticity.py tests/metarl/test_plasticity.py"
+_SAC = "tests/agents/test_critics.py tests/metarl/test_recurrent_sac.py"
 TESTS = {  # of a file or folder, the longest match; those that fail first, first
     "agents/returns.py": "tests/agents/test_returns.py",
     "agents/baseline.py": "tests/agents/test_baseline.py tests/agents/test_prepare.py",
     "agents/normalizer.py": "tests/agents/test_normaliser.py tests/metarl/test_export.py",
     "agents/rollout.py": "tests/agents/test_returns.py tests/metarl/test_sampling.py",
     "agents/adapter.py": "tests/metarl/test_sampling.py tests/metarl/test_testing.py",
+    "agents/critics.py": _SAC,
+    "agents/evolution.py": "tests/agents/test_evolution.py",
     "agents/global_random.py": "tests/agents/test_sb3.py",
+    "agents/plastic_adapter.py": _PLASTICITY,
+    "agents/plasticity.py": _PLASTICITY,
+    "agents/replay.py": "tests/agents/test_replay_store.py",
+    "agents/search_adapter.py": _ES_MAML,
+    "agents/squashed_policy.py": _SAC,
     "agents": f"tests/agents/test_policy.py tests/agents/test_prepare.py {_LEARNER} tests/metarl/test_export.py",
     "agents/recurrent_adapter.py": f"{_RL2} tests/metarl/test_export.py",
     "agents/recurrent_policy.py": f"{_RL2} tests/metarl/test_export.py",
     "agents/teacher_student.py": "tests/metarl/test_rma.py",
     "metarl/algorithms/rma.py": "tests/metarl/test_rma.py",
     "metarl/algorithms/rma_config.py": "tests/metarl/test_rma.py tests/metarl/test_config.py",
-    "agents/memory": f"tests/agents/test_memory.py {_RL2} tests/metarl/test_export.py tests/metarl/test_plugins.py",
+    "agents/memory": f"{_MEMORY} tests/metarl/test_plugins.py",
+    "agents/memory/alpaca.py": f"tests/agents/test_alpaca.py {_MEMORY}",
     "agents/nn": "tests/agents/test_activation.py tests/agents/test_policy.py tests/agents/test_memory.py",
     "agents/sb3": "tests/agents/test_sb3.py tests/agents/test_sb3_vec_env.py",
     "metarl/algorithms": f"{_LEARNER} tests/metarl/test_testing.py tests/metarl/test_config.py",
     "metarl/algorithms/baselines.py": "tests/metarl/test_baselines.py",
+    "metarl/algorithms/es_maml.py": _ES_MAML,
+    "metarl/algorithms/es_maml_config.py": f"{_ES_MAML} tests/metarl/test_config.py",
+    "metarl/algorithms/evolution.py": f"{_ES_MAML} {_PLASTICITY}",
+    "metarl/algorithms/plasticity.py": _PLASTICITY,
+    "metarl/algorithms/plasticity_config.py": f"{_PLASTICITY} tests/metarl/test_config.py",
+    "metarl/algorithms/recurrent_sac.py": _SAC,
+    "metarl/algorithms/recurrent_sac_config.py": f"{_SAC} tests/metarl/test_config.py",
+    "metarl/algorithms/soft_actor_critic.py": _SAC,
     "metarl/algorithms/base.py": "tests/metarl/test_testing.py tests/metarl/test_run.py tests/metarl/test_learners.py",
     "metarl/algorithms/inner_learners.py": f"{_LEARNER} tests/metarl/test_reptile.py tests/metarl/test_baselines.py",
     "metarl/algorithms/reptile.py": "tests/metarl/test_reptile.py",
@@ -89,6 +109,7 @@ TESTS = {  # of a file or folder, the longest match; those that fail first, firs
     "metarl/evaluation/adaptation_curve.py": "tests/metarl/test_evaluation.py",
     "metarl/evaluation/better.py": "tests/metarl/test_statistics.py",
     "metarl/evaluation/evaluate.py": _EVALUATION,
+    "metarl/evaluation/metaworld.py": "tests/metarl/test_metaworld_protocol.py",
     "metarl/evaluation/result.py": _EVALUATION,
     "metarl/evaluation/statistics.py": _STATISTICS,
     "envs/variation": "tests/envs/test_quantities.py tests/envs/test_write.py tests/envs/test_strength.py",
@@ -97,7 +118,8 @@ TESTS = {  # of a file or folder, the longest match; those that fail first, firs
 }
 # of which tests that are marked slow are asked too: they take a tenth of a second each, or there are no others
 SLOW = ("agents/sb3/", "envs/variation/changes.py", "envs/variation/inertia.py", "envs/variation/quantities.py",
-        "metarl/algorithms/sb3_processes.py")  # fmt: skip
+        "metarl/algorithms/reptile.py", "metarl/algorithms/sb3_processes.py",
+        "metarl/evaluation/metaworld.py")  # fmt: skip
 
 OPERATORS = [f"core/{name}" for name in (
     *(f"ReplaceBinaryOperator_{pair}" for pair in (
