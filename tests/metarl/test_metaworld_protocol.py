@@ -2,17 +2,17 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from metarl import cli
-from metarl.evaluation.metaworld import GOALS, MetaWorldResult, _share, evaluate_metaworld
+from metarl.envs.metaworld.tasks import ml1
+from metarl.evaluation.metaworld import GOALS, MetaWorldResult, _share, evaluate_metaworld, measure_metaworld
 from metarl.runs.run import open_run
 from metarl.util.errors import UserError
 from metarl.watch.session import Session
-
-pytestmark = pytest.mark.metaworld
 
 
 def plainly(first, horizon: int) -> float:
@@ -49,7 +49,53 @@ def test_every_goal_counts_once_in_the_other_rate():
     assert document["environments"]["push-v3"] == {"as_metaworld_counts": 1.0, "of_every_episode": 0.25}
 
 
+class Rehearsed:
+    """An adapter, its environments and `collect`, that note what they are asked for."""
+
+    def __init__(self, shares_experience):
+        self.shares_experience, self.calls, self.adapted = shares_experience, [], 0
+
+    def start(self, num_tasks):
+        self.adapted = 0
+        return num_tasks
+
+    def adapt(self, state, rollout):
+        self.adapted += 1
+        return state
+
+    def make_env(self, num_envs):
+        return SimpleNamespace(num_envs=num_envs, horizon=500, set_tasks=lambda tasks: self.calls.append(len(tasks)))
+
+    def collect(self, env, adapter, state, episodes, seed, *, deterministic=False, on_step=None):
+        assert env.num_envs == state * episodes
+        self.calls.append((episodes, deterministic, self.adapted, seed.spawn_key))
+        if on_step:  # task i is solved at step i, and again at every third step after it; the first one never
+            for number in range(state + 4):
+                times = number - np.arange(state)
+                solved = (np.arange(state) > 0) & (times >= 0) & (times % 3 == 0)
+                on_step(SimpleNamespace(number=number, info={"success": solved}))
+
+
+@pytest.mark.parametrize("shares", [False, True])
+def test_adaptation_is_ten_episodes_and_then_one_is_counted(monkeypatch, shares):
+    rehearsed = Rehearsed(shares)
+    monkeypatch.setattr("metarl.evaluation.metaworld.collect", rehearsed.collect)
+    result, tasks = measure_metaworld(rehearsed, rehearsed.make_env, ml1("reach-v3"), seed=3)
+    assert len(tasks) == GOALS and result.horizon == 500 and result.environments == ("reach-v3",)
+    collected = [call for call in rehearsed.calls if isinstance(call, tuple)]
+    if shares:  # rounds of four goals; ten episodes at once, which one adaptation learns from
+        of_round = [(10, False, 0), (1, True, 1)]
+        assert [call[:3] for call in collected] == of_round * (GOALS // 4)
+        assert rehearsed.calls[0] == 40 and rehearsed.calls[2] == 4
+        np.testing.assert_array_equal(result.first, [[0, 2, 3, 4] * (GOALS // 4)])
+    else:
+        assert [call[:3] for call in collected] == [(1, False, i) for i in range(10)] + [(1, True, 10)]
+        np.testing.assert_array_equal(result.first, [[0, *range(2, GOALS + 1)]])
+    assert len({call[3] for call in collected}) == len(collected)  # no stream twice
+
+
 @pytest.mark.slow
+@pytest.mark.metaworld
 @pytest.mark.parametrize("algorithm", ["{name: rl2}", "{name: promp}"])
 def test_a_run_is_evaluated_by_the_command(algorithm, tmp_path, capsys):
     run = tmp_path / "run"
@@ -73,6 +119,7 @@ def test_a_run_is_evaluated_by_the_command(algorithm, tmp_path, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.metaworld
 def test_other_runs_are_refused(tmp_path, capsys):
     config = tmp_path / "config.yaml"
     config.write_text("env: {family: Navigation2D, horizon: 5}\nalgorithm: {name: promp}\nmeta_batch: 2\nepisodes: 2\n"

@@ -118,8 +118,7 @@ TESTS = {  # of a file or folder, the longest match; those that fail first, firs
 }
 # of which tests that are marked slow are asked too: they take a tenth of a second each, or there are no others
 SLOW = ("agents/sb3/", "envs/variation/changes.py", "envs/variation/inertia.py", "envs/variation/quantities.py",
-        "metarl/algorithms/reptile.py", "metarl/algorithms/sb3_processes.py",
-        "metarl/evaluation/metaworld.py")  # fmt: skip
+        "metarl/algorithms/reptile.py", "metarl/algorithms/sb3_processes.py")  # fmt: skip
 
 OPERATORS = [f"core/{name}" for name in (
     *(f"ReplaceBinaryOperator_{pair}" for pair in (
