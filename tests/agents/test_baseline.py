@@ -95,6 +95,10 @@ def test_what_is_not_finite_is_said():
     data = rollout(np.random.default_rng(6))
     with pytest.raises(ValueError, match="are the observations and rewards finite"):
         fit_values(data, np.full(data.shape, np.nan))
+    one = np.zeros(data.shape)
+    one[0, 0, 0] = np.inf  # of a single task
+    with pytest.raises(ValueError, match="are the observations and rewards finite"):
+        fit_values(data, one)
 
 
 def reference(observations, steps, targets):

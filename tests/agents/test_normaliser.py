@@ -41,3 +41,10 @@ def test_the_first_observations_pass_unchanged_and_outliers_are_clipped():
 def test_disabled_changes_nothing():
     normalizer = Normalizer.identity(2, enabled=False).update(moments_of(np.ones((5, 2)) * 7))
     assert normalizer(np.array([[1e3, -2.0]])).tolist() == [[1e3, -2.0]]
+
+
+def test_what_never_changes_has_been_seen():
+    normalizer = Normalizer.identity(2).update(moments_of(np.full((5, 2), 7.0)))
+    assert normalizer.count == 5
+    assert normalizer(np.array([[7.0, 7.005]])).tolist() == [[0.0, 0.5]]  # in units of the least deviation
+    assert normalizer.update(moments_of(np.zeros((0, 2)))) is normalizer

@@ -1,5 +1,7 @@
 """What the inner steps learn from, against the baseline and the advantages worked out episode by episode."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -111,3 +113,21 @@ def test_what_follows_the_time_limit_matters_where_it_is_wanted_and_a_terminal_s
     assert torch.equal(
         prepared(ended, bootstrap_at_horizon=True).advantages, prepared(ended, bootstrap_at_horizon=False).advantages
     )
+
+
+def test_a_task_without_a_valid_step_has_no_weight_and_is_no_nan():
+    data = rollout()
+    none = replace(data, valid=data.valid & (np.arange(2) == 0)[:, None, None])
+    inner = PolicyGradientInner(InnerLoop(GaussianMLP(2, 1, (4,))), 0.1, 1, DISCOUNT, LAMBDA)
+    params = inner.inner_loop.policy.init(np.random.default_rng(0))
+    samples, _ = inner.prepare(none, per_task(params, 2))
+    assert float(samples.weights[0].sum()) == pytest.approx(1.0)
+    assert torch.equal(samples.weights[1], torch.zeros(180))
+    assert all(torch.isfinite(x).all() for x in samples)
+
+
+@pytest.mark.parametrize(("steps", "sizes"), [(0, 1), (1, 1), (3, 3)])
+def test_there_is_a_step_size_for_each_step_and_one_at_least(steps, sizes):
+    inner = PolicyGradientInner(InnerLoop(GaussianMLP(2, 1, (4,))), 0.1, steps, DISCOUNT, LAMBDA)
+    _, found = inner.split({"params.w0": torch.zeros(2, 4)})
+    assert found == sizes * [{"w0": 0.1}]

@@ -258,6 +258,18 @@ def test_reserved_choices_are_never_trained_on():
             space.sample(1, "extrapolation", np.random.default_rng(0))
 
 
+@pytest.mark.parametrize(("trained", "reserved", "spared"), [(19, 1, False), (20, 1, True), (19, 30, False)])
+def test_of_twenty_training_choices_some_are_spared_for_validation(trained, reserved, spared):
+    """With fewer all are trained on, and validation tasks are training tasks in new episodes."""
+    listed = tuple(map(float, range(trained + reserved)))
+    fault = Parameter("fault", "1", "", 0.0, "choice", choices=listed, held_out=listed[trained:])
+    space = TaskSpace("Dead", (fault,))
+    found = set(space.sample(400, "train", np.random.default_rng(1)).values[:, 0])
+    assert (len(found) < trained) is spared
+    assert space.validates_on_training is not spared
+    assert replace(space, version=1).validates_on_training is False
+
+
 def test_a_range_without_room_for_held_out_tasks_is_an_error_and_not_a_hang():
     narrow = TaskSpace("Narrow", (Parameter("x", "m", "", 1.0, "uniform", 1.0, np.nextafter(1.0, 2.0)),))
     with pytest.raises(ValueError, match="Narrow: the ranges hold too few numbers to find 3 .* tasks"):

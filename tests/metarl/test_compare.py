@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,7 +24,7 @@ from metarl.evaluation.comparison import Point, Row
 from metarl.evaluation.methods import differences, find, group, open_runs
 from metarl.evaluation.result import Evaluation
 from metarl.evaluation.statistics import Estimate, cvar, iqm
-from metarl.evaluation.tables import print_comparison, sentences
+from metarl.evaluation.tables import notes, print_comparison, sentences
 from metarl.runs import checkpoint
 from metarl.runs import run as runs
 from metarl.util.errors import UserError
@@ -302,6 +303,16 @@ def test_the_tables_fit_80_columns_and_say_what_was_computed(comparison):
     summary = next(line for line in lines if line[:1] == ["random"] and "+" in line)  # actions: below
     assert summary[-3:] == ["0", "+", "48"]
     assert "Navigation2D: 6 held-out tasks" in text
+
+
+def test_sentences_and_what_is_left_out_are_said(comparison):
+    text = " ".join(shown(comparison).split())
+    assert all(" ".join(line.split()) in text for line in sentences(comparison)) and sentences(comparison)
+    assert "tasks are left out" not in text
+    known = np.array(comparison.known)
+    known[:2] = False
+    fewer = replace(comparison, known=known)
+    assert "2 tasks are left out: the physics diverged in all of a method's episodes there." in notes(fewer)
 
 
 def test_paths_are_said_as_they_are(comparison):

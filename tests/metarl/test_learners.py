@@ -1,6 +1,7 @@
 """The learners on real environments: they learn, repeat themselves, resume, and keep the test tasks out."""
 
 import json
+import time
 from types import SimpleNamespace
 
 import gymnasium
@@ -9,13 +10,14 @@ import pytest
 import torch
 
 from metarl.algorithms.base import Spec
-from metarl.algorithms.learners import make_env, make_learner
+from metarl.algorithms.learners import make_env, make_learner, training_env
 from metarl.algorithms.maml_config import MAMLConfig
 from metarl.algorithms.promp_config import ProMPConfig
 from metarl.algorithms.restore import restore, spec_of
 from metarl.algorithms.sampling import collect
 from metarl.config import Config, EnvConfig, InnerConfig, PolicyConfig
 from metarl.util.errors import UserError
+from metarl.util.ranks import Ranks
 from metarl.util.rng import stream
 
 from .trained import with_env
@@ -194,3 +196,28 @@ def test_an_annealed_step_size_falls_linearly():
         learner.iterate(learner.env, iteration)
         sizes.append(float((learner.meta["params.b0"].detach() - before).abs().max()))
     assert sizes == pytest.approx([0.02, 0.015, 0.01, 0.005], rel=1e-3)
+
+
+@pytest.mark.parametrize(("rank", "tasks"), [(0, 2), (1, 3)])
+def test_a_rank_has_the_simulations_of_its_tasks(monkeypatch, rank, tasks):
+    monkeypatch.setattr("metarl.util.ranks._current", Ranks(rank, 2))
+    env = training_env(config(meta_batch=5, episodes=3))
+    assert env.num_envs == 3 * tasks
+    assert (env.unwrapped.first, env.unwrapped.whole) == (6 * rank, 15)
+    env.close()
+
+
+@pytest.mark.parametrize("kind", ["promp", "rl2", "reptile", "rma", "es-maml", "plasticity"])
+def test_sampling_and_update_share_the_time_of_an_iteration(kind):
+    settings = {"env": {"family": "Navigation2D", "horizon": 5}, "algorithm": {"name": kind}, "meta_batch": 2,
+                "episodes": 4, "iterations": 2}  # fmt: skip
+    made = Config.model_validate(settings)
+    env = training_env(made)
+    learner = make_learner(made, Spec.of(env))
+    for iteration in range(2):  # rma's teacher, and its student
+        start = time.perf_counter()
+        metrics = learner.iterate(env, iteration)
+        whole = time.perf_counter() - start
+        parts = metrics["seconds_sampling"], metrics["seconds_update"]
+        assert min(parts) > 0 and 0.5 * whole < sum(parts) <= whole
+    env.close()

@@ -307,6 +307,11 @@ def test_area_is_the_average_return_of_the_episodes_lived():
     np.testing.assert_array_equal(at(returns, lived, [0, 3.5]), returns[[0, 1]])
 
 
+def test_area_begins_at_the_first_measurement():
+    returns = np.array([[10.0, 0.0], [70.0, 40.0]])
+    np.testing.assert_allclose(area(returns, np.array([5, 20]), 25), [(15 * 10 + 5 * 70) / 20, 5 * 40 / 20])
+
+
 def test_time_to_a_threshold():
     lived = np.array([0, 20, 40])
     returns = np.array([[10.0, 80.0, 0.0, 5.0], [70.0, 0.0, 0.0, 5.0], [60.0, 90.0, 70.0, 5.0]])
