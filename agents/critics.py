@@ -34,14 +34,14 @@ class Critics:
         input_dim: X, of an input of the policy; its first ``observed`` numbers are the observation.
         action_dim: A.
         count: N.
-        cell, size, memory_options: of the memory, and its units H.
+        cell, size, memory_options: of the memory, and its units H; without a cell, H numbers that come from elsewhere.
         hidden, activation: of each perceptron.
     """
 
     input_dim: int
     action_dim: int
     count: int = 2
-    cell: str = "gru"
+    cell: str | None = "gru"
     size: int = 128
     hidden: tuple[int, ...] = (256, 256)
     activation: str = "relu"
@@ -50,11 +50,13 @@ class Critics:
 
     @cached_property
     def memory(self) -> Memory:
+        assert self.cell is not None
         return make_memory(self.cell, self.input_dim, self.size, self.memory_options, self.observed)
 
     def init(self, rng: np.random.Generator) -> Params:
         """The first layer is "w0" (in, N, units), one product for all critics; the others are (N, in, units)."""
-        params = {f"memory.{name}": value for name, value in self.memory.init(rng).items()}
+        remembered = {} if self.cell is None else self.memory.init(rng)
+        params = {f"memory.{name}": value for name, value in remembered.items()}
         sizes = (self.size + self.input_dim + self.action_dim, *self.hidden, 1)
         for i, (fan_in, fan_out) in enumerate(pairwise(sizes)):
             each = [glorot(rng, fan_in, fan_out) for _ in range(self.count)]

@@ -16,6 +16,8 @@ from typing import NamedTuple, Self
 import numpy as np
 import torch
 
+NOTHING = "there is no trial to draw from: the physics of all of them diverged"
+
 
 class Segment(NamedTuple):
     """The trials of one iteration. Step t of an episode is at t; behind its last step stands what was observed then.
@@ -67,6 +69,22 @@ class Rows(NamedTuple):
     rewards: np.ndarray
     follows: np.ndarray
     valid: np.ndarray
+
+
+class Transitions(NamedTuple):
+    """C steps of each of G tasks, in any order; steps come first.
+
+    Attributes:
+        observations, following: (C, G, O) raw, before and after the step.
+        actions, rewards: (C, G, A) and (C, G).
+        follows: (C, G) float32, one where a value follows.
+    """
+
+    observations: np.ndarray
+    actions: np.ndarray
+    rewards: np.ndarray
+    following: np.ndarray
+    follows: np.ndarray
 
 
 class Replay:
@@ -182,6 +200,58 @@ class Replay:
             valid=valid.astype(np.float32),
         )
 
+    def sample_tasks(
+        self, rng: np.random.Generator, tasks: int, trials: int, steps: int, context: int, *,
+        bootstrap_at_horizon: bool = True,
+    ) -> tuple[Transitions, Transitions, np.ndarray]:
+        """Steps of some tasks, and what each task is to be told by, with (C, G) whether that is there.
+
+        Tasks and steps are each as likely as any other, and may be drawn twice. What tells a task are steps of the
+        first episodes of one of its trials, at least one and not all of them: what a robot knows when it has explored.
+
+        Args:
+            tasks: G.
+            trials: that a task has, one after the other in a segment.
+            steps, context: of each task; of fewer steps to tell it by, all are taken.
+        """  # fmt: skip
+        slots = np.array(self.numbers, np.int64) % (self.capacity + 1)
+        rows = (slots[:, None] * self.trials + np.arange(self.trials)).reshape(-1, trials)  # (tasks there are, trials)
+        every = self._data.lengths.reshape(-1, self._data.lengths.shape[2])
+        lived = rows[every[rows].any(axis=(1, 2))]
+        if not len(lived):
+            raise ValueError(NOTHING)
+        rows, which = lived[rng.integers(len(lived), size=tasks)], np.arange(tasks)
+        lengths, episodes = every[rows].reshape(tasks, -1), every.shape[1]  # of a task's episodes, trial by trial
+        number = (rng.random((steps, tasks)) * lengths.sum(axis=1)).astype(np.int64)
+        cell, t = _place(number, lengths)
+        drawn = self._transitions(rows[which, cell // episodes], cell % episodes, t, bootstrap_at_horizon)
+
+        trial = rows[which, rng.integers(trials, size=tasks)]
+        explored = rng.integers(1, max(2, episodes), tasks)
+        lengths = every[trial] * (np.arange(episodes) < explored[:, None])
+        there = lengths.sum(axis=1)
+        keys = rng.random((int(there.max(initial=1)), tasks))
+        keys[np.arange(len(keys))[:, None] >= there] = np.inf
+        number = np.argsort(keys, axis=0)[:context]
+        told = np.arange(len(number))[:, None] < there
+        cell, t = _place(np.where(told, number, 0), np.where(there[:, None] > 0, lengths, 1))
+        return drawn, self._transitions(trial, cell, t, bootstrap_at_horizon), told.astype(np.float32)
+
+    def _transitions(
+        self, trial: np.ndarray, episode: np.ndarray, t: np.ndarray, bootstrap_at_horizon: bool
+    ) -> Transitions:
+        data = Segment(*(array.reshape(-1, *array.shape[2:]) for array in self._data))
+        trial = np.broadcast_to(trial, t.shape)
+        at_end = t + 1 == data.lengths[trial, episode]
+        nothing = data.terminated[trial, episode] | (not bootstrap_at_horizon)
+        return Transitions(
+            observations=data.observations[trial, episode, t],
+            actions=data.actions[trial, episode, t],
+            rewards=data.rewards[trial, episode, t],
+            following=data.observations[trial, episode, t + 1],
+            follows=(~(at_end & nothing)).astype(np.float32),
+        )
+
     def _draw(self, rng: np.random.Generator, count: int, window: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(R,) each: row of the trial among all slots, episode, and step of the episode that a window begins with."""
         if self._drawn is None or self._drawn[0] != window:
@@ -191,9 +261,16 @@ class Replay:
             self._drawn = window, trials, np.cumsum(windows)
         _, trials, ends = self._drawn
         if not len(ends) or not ends[-1]:
-            raise ValueError("there is no trial to draw from: the physics of all of them diverged")
+            raise ValueError(NOTHING)
         drawn = rng.integers(ends[-1], size=count)
         which = np.searchsorted(ends, drawn, side="right")
         number = drawn - np.where(which > 0, ends[which - 1], 0)
         episodes = self._data.lengths.shape[2]
         return trials[which // episodes], which % episodes, number * window
+
+
+def _place(number: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Episode and step in it of steps (C, G), counted through episodes of (G, cells) steps."""
+    ends = np.cumsum(lengths, axis=1)
+    cell = (number[..., None] >= ends).sum(axis=-1)
+    return cell, number - (ends - lengths)[np.arange(len(ends)), cell]

@@ -245,7 +245,7 @@ WITHOUT_BASE = [
     ("env: {}\nalgorithm: {}", ["env.family: got nothing, expected a value: Name of the task family, as `metarl list` "
                                 "shows it; or, in its place, `robot: PATH` of your own.",
                                 "algorithm.name: got null, expected an algorithm "
-                                "(choose from 'es-maml', 'maml-trpo', 'plasticity', 'promp',"]),
+                                "(choose from 'es-maml', 'maml-trpo', 'pearl', 'plasticity',"]),
     ("env: {family: HalfCheetaDir}\nalgorithm: {name: maml_trpo}",
      ["algorithm.name: got \"maml_trpo\", expected an algorithm (did you mean 'maml-trpo'?)",
       "env.family: got \"HalfCheetaDir\", expected a family (did you mean 'HalfCheetahDir'?)"]),

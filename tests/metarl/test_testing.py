@@ -14,6 +14,7 @@ from metarl.algorithms.es_maml_config import ESMAMLConfig
 from metarl.algorithms.learners import make_env, make_learner
 from metarl.algorithms.maml_config import MAMLConfig
 from metarl.algorithms.meta_gradient import MetaGradientLearner
+from metarl.algorithms.pearl_config import PEARLConfig
 from metarl.algorithms.plasticity_config import PlasticityConfig
 from metarl.algorithms.promp import ProMP
 from metarl.algorithms.promp_config import ProMPConfig
@@ -54,6 +55,7 @@ SHIPPED = [
     RL2Config(memory="gru", memory_size=8, trial_episodes=2, minibatches=1),
     RMAConfig(memory_size=8, trial_episodes=2, minibatches=1, student_share=0.99),  # one iteration is the teacher's
     RecurrentSACConfig(memory_size=8, critic_hidden=[8], batch_rows=4, window=4, burn_in=4),
+    PEARLConfig(critic_hidden=[8], encoder_hidden=[8], batch_tasks=3, batch_steps=4, context_steps=5),
     ESMAMLConfig(), PlasticityConfig(),
 ]  # fmt: skip
 
