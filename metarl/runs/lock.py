@@ -20,6 +20,10 @@ from pathlib import Path
 from metarl.util.errors import UserError
 
 
+class InUse(UserError):
+    """Another process holds the folder."""
+
+
 class Lock:
     """This process's hold on a run folder. The system ends it with the process, so there are no stale locks."""
 
@@ -31,7 +35,7 @@ class Lock:
             holder = self._holder()
             os.close(self._descriptor)
             advice = "wait for it, stop it, or choose another --run"
-            raise UserError(f"run folder {folder} is in use by {holder}; {advice}") from None
+            raise InUse(f"run folder {folder} is in use by {holder}; {advice}") from None
         since = datetime.now().astimezone().isoformat("T", "seconds")
         owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
         os.ftruncate(self._descriptor, 0)

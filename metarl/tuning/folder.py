@@ -24,7 +24,7 @@ from metarl.tuning.space import Space, default_space, read_space
 from metarl.util.errors import UserError
 from metarl.util.files import read_json, replace
 
-FORMAT = 1
+FORMAT = 2  # 1: without a journal
 _PARTIAL = {".base.yaml.partial", ".space.yaml.partial", ".search.json.partial"}
 WRITTEN_BEFORE = {"lock", "base.yaml", "space.yaml"} | _PARTIAL
 """search.json is written last: a folder of only these is one whose start was cut short."""
@@ -109,8 +109,8 @@ def open_search(folder: Path) -> Search:
     """The search in a folder, as it was decided; UserError if what it builds on has changed."""
     try:
         document = read_json(folder / "search.json", dict)
-        if document["format"] != FORMAT:
-            raise UserError(f"{folder}: got a search of format {document['format']!r}, expected {FORMAT}")
+        if document["format"] not in (1, FORMAT):
+            raise UserError(f"{folder}: got a search of format {document['format']!r}, expected 1 or {FORMAT}")
         full = load_config(folder / "base.yaml")
         trained, source = bool(document["trained"]), document["source"]
         source = Path(source) if source else None

@@ -33,21 +33,25 @@ class TrialProgress(Progress):
     """A line for each strategy that has come to its end and, on a terminal, one for those that have not."""
 
     def __init__(self, total: int, study: Study):
-        ended = sum(trial.state != "running" for trial in study.trials)
-        super().__init__(total, ended)
-        self._study, self._text = study, "first strategy ..."
+        self._study = study
+        super().__init__(total, self._ended())
+        self._text = "first strategy ..."
 
     def finished(self, trial: Trial) -> None:
         """Say what became of a strategy."""
-        self._done += 1
+        self._done = self._ended()
         elapsed = time.monotonic() - self._start
         left = elapsed / max(self._done - self._first, 1) * (self._total - self._done)
         self.say(f"{self._done}/{self._total}  {describe(trial)}  {self._best()}  {left / 60:.1f} min left")
 
     def show(self, done: dict[int, int]) -> None:
         """What the strategies in progress are at: number to iterations."""
+        self._done = self._ended()
         at = ", ".join(f"strategy {number}: iteration {count}" for number, count in sorted(done.items()))
         self._text = f"{self._done}/{self._total} strategies  {self._best()}  {at}"
+
+    def _ended(self) -> int:
+        return sum(trial.state != "running" for trial in self._study.trials)
 
     def _best(self) -> str:
         best = self._study.best

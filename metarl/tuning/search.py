@@ -8,16 +8,19 @@
     search.json      validation tasks, budget and versions     trials.json     every strategy and what it earned
     chosen.yaml      the best so far, for `metarl train`       search.png      the search in a picture
     trials/0003/     the run of a strategy that was trained     chosen/         of a run: its weights, adapting so
+    journal.log      Optuna's, from which a search goes on      workers/        the processes that work on it
 
 Strategies are compared by their return after adaptation in tasks of the validation split; those of held_out and
-extrapolation are never looked at. What all of them are
-given alike stands in `metarl.tuning.protocol`. The search can be cut off at any moment, and resumed.
+extrapolation are never looked at. What all of them are given alike stands in `metarl.tuning.protocol`. The search can
+be cut off at any moment, and resumed; by several processes at once, on machines that see the folder: each takes
+strategies from the journal, and goes on with those of a process that is gone.
 """
 
 import contextlib
 import json
 import shlex
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +35,7 @@ from metarl.util.files import read_json, replace
 from metarl.util.optional import Extra, MissingExtra
 
 TRIALS, SEARCH = 30, "tpe"
+POLL = 0.5  # seconds between looks at what others do
 PACKAGE = Extra("tune", "optuna")
 
 
@@ -76,11 +80,11 @@ def tune(
     with _writing(folder):
         folder = folder or runs.new_folder(begun["full"], "tune-")
         folder.mkdir(parents=True, exist_ok=True)
-        with locked(folder) as lock:
-            if not resume:
+        if not resume:
+            with locked(folder) as lock:
                 write_start(folder, begun, trials or TRIALS)
-            _run(open_search(folder), trials, jobs)
-        lock.release()
+            lock.release()
+        _run(open_search(folder), trials, jobs)
     return folder
 
 
@@ -96,13 +100,45 @@ def _writing(folder: Path | None) -> Iterator[None]:
 
 
 def _run(search: Search, trials: int | None, jobs: int) -> None:
-    from metarl.tuning.report import TrialProgress, print_trials
+    """Take part in a search until all strategies have ended, whoever tries them."""
+    from metarl.tuning.presence import Presence
+    from metarl.tuning.report import print_trials
+
+    total = trials or read_json(search.folder / "search.json", dict)["trials"]
+    with Presence(search.folder) as presence:
+        with presence.turn():
+            study = _study(search, presence.name)
+        try:
+            exit_code = _try_strategies(search, study, presence, total, jobs)
+        finally:
+            for trial in study.mine:
+                study.leave(trial)
+        if exit_code is not None:
+            raise SystemExit(exit_code)
+        with presence.turn():
+            _finish(search, study)
+    print_trials(search.folder, study)
+
+
+def _try_strategies(search: Search, study: Any, presence: Any, total: int, jobs: int) -> int | None:
+    """The exit code after SIGTERM or Ctrl-C, None at the end of the search."""
+    from metarl.tuning.report import TrialProgress
     from metarl.tuning.trial import FIELDS
     from metarl.util.pool import Pool
 
-    study = _study(search)
-    total = trials or read_json(search.folder / "search.json", dict)["trials"]
-    waiting = [trial for trial in study.trials if trial.state == "running"]
+    waiting: list[Any] = []  # for their next rung
+
+    def take() -> Any:
+        if waiting:
+            return waiting.pop(0)
+        with presence.turn():
+            return study.take(total, presence.gone)
+
+    def save() -> None:
+        with presence.turn():
+            study.sync()
+            _save(search, study)
+
     with TrialProgress(total, study) as progress, Pool("metarl.tuning.trial:Trials", FIELDS, jobs, "strategy") as pool:
 
         def say(line: str) -> None:
@@ -111,46 +147,50 @@ def _run(search: Search, trials: int | None, jobs: int) -> None:
 
         with Interruption(say, progress.restore_terminal) as interruption, contextlib.suppress(Dropped):
             while True:
-                while pool.free and not interruption.requested and (waiting or len(study.trials) < total):
-                    trial = waiting.pop(0) if waiting else study.ask()
+                while pool.free and not interruption.requested and (trial := take()):
                     if trial.state == "running":
                         pool.submit(trial.number, *_task(search, study, trial))
                     else:
                         progress.finished(trial)
-                    _save(search, study)
-                if not pool.busy:
+                    save()
+                if not pool.busy and (interruption.requested or study.ended(total)):
                     break
                 with interruption.droppable():
-                    done = pool.next(timeout=0.5)
+                    done = pool.next(POLL) if pool.busy else time.sleep(POLL)  # others are at the last ones
                 progress.show({number: int(done) for number, done in pool.seen("done").items()})
-                if done is None or "stopped" in done[1]:
+                if done is None:
                     continue
                 trial = study.trials[done[0]]
-                if study.tell(trial, done[1]):
+                if "stopped" in done[1]:
+                    study.leave(trial)
+                elif study.tell(trial, done[1]):
                     waiting.insert(0, trial)
-                else:
+                elif trial.state != "running":
                     progress.finished(trial)
-                _save(search, study)
+                save()
         if interruption.requested:
             command = f"metarl tune --run {shlex.quote(str(search.folder))} --resume"
             ended = sum(trial.state != "running" for trial in study.trials)
             progress.say(f"stopped after {ended} of {total} strategies; to go on: {command}")
-            raise SystemExit(interruption.exit_code)
-    _finish(search, study)
-    print_trials(search.folder, study)
+        return interruption.exit_code
 
 
-def _study(search: Search) -> Any:
+def _study(search: Search, owner: str) -> Any:
+    """The study that the journal of the search holds; of a search of before, which had none, as it stood."""
     from metarl.tuning.study import Study
 
-    study = Study(search.search, search.space, search.base, search.rungs)
-    path = search.folder / "trials.json"
-    if path.exists():
-        try:
-            study.load(read_json(path, dict)["trials"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path}: cannot be read ({type(error).__name__}: {error}); restore a copy") from error
-    return study
+    journal, old = search.folder / "journal.log", search.folder / "trials.json"
+    read = journal
+    try:
+        study = Study(search.search, search.space, search.base, search.rungs, journal, owner)
+        if not study.trials and old.exists():
+            read = old
+            study.load(read_json(old, dict)["trials"])
+            document = read_json(search.folder / "search.json", dict) | {"format": FORMAT}
+            replace(search.folder / "search.json", (json.dumps(document, indent=1) + "\n").encode())
+        return study
+    except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
+        raise UserError(f"{read}: cannot be read ({type(error).__name__}: {error}); restore a copy") from error
 
 
 def _task(search: Search, study: Any, trial: Any) -> tuple:

@@ -23,6 +23,7 @@ from metarl.algorithms.restore import load_adapter
 from metarl.config import Config
 from metarl.envs import Tasks
 from metarl.runs import run as runs
+from metarl.runs.lock import InUse
 from metarl.training.interruption import Interruption
 from metarl.training.train import Training
 from metarl.tuning.protocol import measure
@@ -63,6 +64,9 @@ class Trials:
                     answer = self._measured(training.learner.adapter(), config, tasks)
             finally:
                 run.release()
+        except InUse:  # by a process whose parent was killed a moment ago
+            time.sleep(1.0)
+            return {"stopped": True}
         except (UserError, FloatingPointError) as error:
             return {"error": str(error)}
         return answer | {"env_steps": training.env_steps, "seconds": time.perf_counter() - started}

@@ -4,6 +4,9 @@ import json
 import os
 import resource
 import signal
+import socket
+import subprocess
+import time
 
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ from metarl.evaluation.evaluate import measure_run
 from metarl.runs.run import open_run
 from metarl.training.train import Training, train
 from metarl.tuning import search as searching
+from metarl.tuning.folder import decide, write_start
 from metarl.tuning.protocol import fitted, steps_per_iteration, validation_tasks
 from metarl.tuning.search import tune
 from metarl.tuning.space import default_space, read_space
@@ -26,6 +30,7 @@ from metarl.util.optional import Extra
 
 pytest.importorskip("optuna", reason="the extra tune is not installed")
 
+from metarl.tuning.presence import Presence
 from metarl.tuning.study import Study
 
 TINY = """
@@ -453,3 +458,115 @@ def test_without_the_package_one_line_says_what_to_install(monkeypatch):
     message = r"^metarl tune needs .*not installed: pip install '\.\[tune\]' in the checkout of metarl$"
     with pytest.raises(UserError, match=message):
         tune("demo")
+
+
+# ---- several processes at one search
+
+
+def shared_study(tiny, owner, search="random", rungs=1):
+    config = load_config(tiny)
+    space = read_space(tiny.with_name("space.yaml"), config)
+    return Study(search, space, config, rungs, tiny.with_name("journal.log"), owner)
+
+
+def test_processes_share_strategies_and_go_on_with_those_of_one_that_is_gone(tiny):
+    one, other = shared_study(tiny, "one"), shared_study(tiny, "other")
+    gone = set()
+    assert [study.take(3, gone.__contains__).number for study in (one, other, one)] == [0, 1, 2]
+    assert other.take(3, gone.__contains__) is None and not other.ended(3)  # all have an owner
+    told(one, 0, 5.0)
+    gone.add("one")
+    left = other.take(3, gone.__contains__)
+    assert left.number == 2 and left == one.trials[2]
+    assert [trial.state for trial in other.trials] == ["complete", "running", "running"]
+    told(other, 2, 7.0)
+    other.leave(other.trials[1])
+    third = shared_study(tiny, "third")
+    assert third.take(3, "".__eq__).number == 1
+    told(third, 1, 6.0)
+    one.sync()
+    assert one.to_json() == third.to_json() and third.ended(3) and third.best.number == 2
+    alone = new_study("random", tiny)
+    assert [alone.ask().settings for _ in range(3)] == [trial.settings for trial in third.trials]
+
+
+@pytest.mark.parametrize("moment", ["before it chose", "before it had said how it ended"])
+def test_a_process_may_be_gone_at_any_moment(tiny, monkeypatch, moment):
+    one = shared_study(tiny, "one")
+    if moment == "before it chose":
+        monkeypatch.setattr(one, "_choose", lambda trial, identity: None)
+        one.ask()
+    else:
+        one.ask()
+        monkeypatch.setattr(one._study, "tell", lambda *arguments, **options: None)
+        told(one, 0, 5.0)
+    other = shared_study(tiny, "other")
+    assert other.trials[0].state == "running"
+    trial = other.take(1, lambda name: True)
+    if moment == "before it chose":
+        assert trial.settings == new_study("random", tiny).ask().settings and trial.state == "running"
+    else:
+        assert trial.state == "complete" and other.ended(1)
+        assert shared_study(tiny, "third").best.value == 5.0
+
+
+def test_a_process_is_gone_when_it_ended_or_stands_still(tmp_path, monkeypatch):
+    monkeypatch.setattr("metarl.tuning.presence.BEAT", 0.05)
+    monkeypatch.setattr("metarl.tuning.presence.SILENCE", 0.3)
+    watcher = Presence(tmp_path)
+    with Presence(tmp_path) as presence:
+        name = presence.name
+        still = tmp_path / "workers" / "elsewhere:1:0"
+        still.write_text("7")
+        assert not any(watcher.gone(one) for one in (name, still.name))
+        time.sleep(0.4)
+        assert watcher.gone(still.name) and not watcher.gone(name) and not presence.gone(name)
+    assert watcher.gone(name) and watcher.gone("") and watcher.gone("elsewhere:1:1")
+    child = subprocess.Popen(["true"])
+    child.wait()
+    assert watcher.gone(f"{socket.gethostname()}:{child.pid}:0")
+
+
+@pytest.mark.slow
+def test_one_of_two_that_is_killed_loses_nothing(tiny, tmp_path):
+    options = {"space": tmp_path / "space.yaml", "search": "random", "trials": 4, "iterations": 30}
+    alone = tune(tiny, jobs=0, folder=tmp_path / "alone", **options)
+    folder, log = tmp_path / "s", str(tmp_path / "log")
+    command = [str(tiny), "--space", str(tmp_path / "space.yaml"), "--search", "random", "--trials", "4"]
+    command += ["--iterations", "30", "--run", str(folder)]
+    first = run_processes.launch(run_processes.tune_command, command, log)
+    run_processes.wait_for(lambda: (folder / "journal.log").exists())
+    second = run_processes.launch(run_processes.tune_command, ["--run", str(folder), "--resume"], log)
+    lines = [folder / "trials" / f"000{number}" / "metrics.jsonl" for number in (0, 1)]
+    run_processes.wait_for(lambda: all(path.exists() and path.read_bytes().count(b"\n") > 2 for path in lines))
+    os.kill(first.pid, signal.SIGKILL)
+    first.join()
+    assert run_processes.finish(second) == 0
+    assert results(folder) == results(alone)
+    for number in range(4):
+        name = f"trials/000{number}/metrics.jsonl"
+        assert (folder / name).read_bytes() == (alone / name).read_bytes()
+    assert not any((folder / "workers").glob(f"*:{second.pid}:*"))
+
+
+@pytest.mark.slow
+def test_a_search_of_before_the_journal_goes_on(tiny, tmp_path):
+    options = {"space": tmp_path / "space.yaml", "iterations": 2, "jobs": 0}
+    whole = tune(tiny, trials=4, folder=tmp_path / "whole", **options)
+    part = tune(tiny, trials=2, folder=tmp_path / "part", **options)
+    (part / "journal.log").unlink()
+    document = json.loads((part / "search.json").read_bytes())
+    (part / "search.json").write_text(json.dumps(document | {"format": 1}))
+    tune(None, folder=part, resume=True, trials=4, jobs=0)
+    assert results(part) == results(whole)
+    assert json.loads((part / "search.json").read_bytes())["format"] == 2
+
+
+@pytest.mark.parametrize("content", ["x\ny\n", "{}\n{}\n", "[1]\n[1]\n"])
+def test_a_journal_that_is_not_one_is_a_line(tiny, tmp_path, content):
+    options = {"space": tmp_path / "space.yaml", "iterations": 1, "jobs": 0}
+    (tmp_path / "s").mkdir()
+    write_start(tmp_path / "s", decide(tiny, [], options["space"], "random", 1), 1)
+    (tmp_path / "s" / "journal.log").write_text(content)
+    with pytest.raises(UserError, match="journal.log: cannot be read .*; restore a copy"):
+        tune(None, folder=tmp_path / "s", resume=True, jobs=0)
