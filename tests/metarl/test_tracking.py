@@ -11,9 +11,10 @@ import types
 from pathlib import Path
 
 import pytest
+import yaml
 from run_processes import finish, launch, tiny, train_command, wait_for
 
-from metarl.config import WandbConfig
+from metarl.config import WandbConfig, load_config
 from metarl.runs.jsonl import read_lines
 from metarl.training import tracking
 from metarl.training.tracking import Tracker, from_environment, publish
@@ -265,3 +266,18 @@ def test_only_one_module_imports_wandb():
     sources = [path for folder in ("metarl", "envs", "agents") for path in (root / folder).rglob("*.py")]
     imports = [path.name for path in sources if re.search(r"^ *(import|from) wandb", path.read_text(), re.MULTILINE)]
     assert imports == ["tracking.py"]
+
+
+def test_the_documented_command_of_a_sweep_sets_what_the_agent_chose():
+    utils = pytest.importorskip("wandb.sdk.launch.sweeps.utils")
+    page = (Path(__file__).parents[2] / "docs" / "wandb_sweeps.md").read_text()
+    sweep = yaml.safe_load(page.partition("```yaml\n")[2].partition("```")[0])
+    values = {"inner.lr": 1e-05, "seed": 2, "policy.hidden": [64, 32], "inner.learn_lr": True}
+    assert {"inner.lr", "seed"} == sweep["parameters"].keys()
+    command = utils.create_sweep_command(sweep["command"])  # as W&B's agent makes it
+    chosen = utils.create_sweep_command_args({"args": {key: {"value": value} for key, value in values.items()}})
+    _, _, train, name, *overrides = [command[0], *command[1:-1], *chosen[command[-1][2:-1]]]
+    assert train == "train"
+    config = load_config(name, overrides)
+    assert (config.inner.lr, config.seed, config.inner.learn_lr) == (1e-05, 2, True)
+    assert config.policy.hidden == (64, 32) and config.iterations == 50
