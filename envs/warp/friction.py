@@ -1,8 +1,7 @@
 """Friction of nearly nothing: with a pyramidal friction cone, MuJoCo Warp's float32 physics breaks down there.
 
 Measured with half-cheetahs under random actions: of 3,600 environment steps none diverged at a friction of 0.004, 2 at
-0.0028, 158 at 0.0012 and 935 at 0; with elliptic cones none at any friction, and none in Batch. So it is refused, with
-a margin.
+0.0028, 153 at 0.0012 and 928 at 0; with elliptic cones none at any friction. So it is refused, with a margin.
 """
 
 from collections.abc import Mapping

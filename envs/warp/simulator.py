@@ -94,6 +94,8 @@ class WarpSimulator:
 
     def expand(self, name: str) -> Live:
         self._friction_written |= name in ("geom_friction", "pair_friction")
+        if name in self._fields.expanded:
+            return self._fields.expanded[name]
         with self._on_device():
             return self._fields.expand(name)
 
@@ -132,6 +134,10 @@ class WarpSimulator:
         with self._on_device(), _unchanged(self._derived(), slice(None)):
             self._fields.expand_constants()
             mjw.set_const(self._model, self._data)
+
+    def contact_forces(self) -> Live:
+        """cfrc_ext (N, nbody, 6) of the last physics step."""
+        return self.bind("cfrc_ext")
 
     def get_model(self, sim: int, model: mujoco.MjModel | None = None) -> mujoco.MjModel:
         """One simulation's model, written into model or into a new copy."""

@@ -26,11 +26,14 @@ from ..task import TaskSpace
 class TensorEnv(BatchEnv):
     """See the module; arguments as for `BatchEnv`, without autoreset_mode.
 
+    Args:
+        compiled: observations, rewards and ends go through torch.compile, which takes a C++ compiler and half a minute.
+
     Raises:
         ValueError: the family has noise or delays of observations, or a control period: they are NumPy's.
     """
 
-    def __init__(self, family: Family, num_envs: int, *, physics: Physics, **settings: Any):
+    def __init__(self, family: Family, num_envs: int, *, physics: Physics, compiled: bool = False, **settings: Any):
         super().__init__(family, num_envs, physics=physics, autoreset_mode=AutoresetMode.SAME_STEP, **settings)
         _refuse(family)
         self._latency_noise = None
@@ -38,6 +41,7 @@ class TensorEnv(BatchEnv):
         self._limits = [constant(numbers, self._qpos) for numbers in (self._gain, self._bias, self._low, self._high)]
         self._tasks = constant(self._active, self._qpos)  # (N, D), what is active
         self._seen = self._look()
+        self._judge = torch.compile(self._judged) if compiled else self._judged
 
     def reset(self, **arguments: Any) -> torch.Tensor:
         """Start new episodes, with the arguments of `BatchEnv.reset`; the first observations (N, O)."""
@@ -63,28 +67,35 @@ class TensorEnv(BatchEnv):
         before = self.family.before(self.batch)
         self.family.advance(self.batch, sent, None)
         self._elapsed += 1
+        over = torch.as_tensor(self._elapsed >= self.horizon, device=sent.device)
 
-        derived = self.family.derive(self.batch)
-        observation = self.family.observe(self.batch, derived)
-        terms = self.family.reward_terms(self.batch, derived, before, sent, self._tasks)
-        terminated = self.family.terminated(self.batch, self._tasks)
-        diverged = unknown | self._beyond(observation)
-        terms = {name: torch.where(diverged, 0.0, term) for name, term in terms.items()}
-        terminated = diverged if terminated is None else terminated | diverged
-        over = torch.as_tensor(self._elapsed >= self.horizon, device=diverged.device)
+        final, terms, reward, terminated, diverged = self._judge(before, sent, self._tasks, unknown, self._seen)
+        self._seen = final
         ended = torch.stack([terminated | over, diverged]).cpu().numpy()
-        final = self._seen = torch.where(diverged[:, None], self._seen, observation)
         if ended.any():
             self._begin_again(*ended)
         info = {"reward_terms": terms, "diverged": diverged, "final_obs": final}
-        return self._seen, torch.stack(list(terms.values())).sum(dim=0), terminated, over & ~diverged, info
+        return self._seen, reward, terminated, over & ~diverged, info
+
+    def _judged(
+        self, before: Any, sent: torch.Tensor, tasks: torch.Tensor, unknown: torch.Tensor, seen: torch.Tensor
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor], torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Observations, terms of the reward and their sum, and which have terminated and diverged, after a step."""
+        derived = self.family.derive(self.batch)
+        observation = self.family.observe(self.batch, derived)
+        terms = self.family.reward_terms(self.batch, derived, before, sent, tasks)
+        terminated = self.family.terminated(self.batch, tasks)
+        diverged = unknown | self._beyond(observation)
+        terms = {name: torch.where(diverged, 0.0, term) for name, term in terms.items()}
+        terminated = diverged if terminated is None else terminated | diverged
+        observation = torch.where(diverged[:, None], seen, observation)
+        return observation, terms, torch.stack(list(terms.values())).sum(dim=0), terminated, diverged
 
     def _begin_again(self, ended: np.ndarray, diverged: np.ndarray) -> None:
         if diverged.any():
             self._discard(np.flatnonzero(diverged))
         self._restart(np.flatnonzero(ended))
-        there = torch.as_tensor(ended, device=self._seen.device)
-        self._seen = torch.where(there[:, None], self._look(), self._seen)
+        self._seen = self._look()
 
     def _begin(self, ids: np.ndarray) -> None:
         super()._begin(ids)

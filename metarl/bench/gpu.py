@@ -7,7 +7,8 @@ For HalfCheetahDir and Go1Velocity, at several numbers of simulations with tasks
 - `physics`: open loop, the family's physics steps under constant controls;
 - `closed_loop`: observations, rewards, ends and resets, and a perceptron of 64 x 64 that acts, all on the device
   (`metarl.envs.warp.tensor_env`);
-- both once more with `env.warp.deterministic`, and what that costs;
+- `closed_loop_compiled`: observations, rewards and ends through torch.compile;
+- the first two once more with `env.warp.deterministic`, and what that costs;
 - `trained`: whole iterations of ProMP and RL², whose learners and episodes are on the processor.
 
 Each is measured after it has been compiled and its graph recorded, for some seconds; what runs on a GPU is waited for.
@@ -89,16 +90,18 @@ def speeds(name: str, size: int, device: Any, seconds: float) -> dict[str, Any]:
         key = "_deterministic" if deterministic else ""
         found[f"physics{key}"] = size * per_second(physics, device, seconds)
         found[f"closed_loop{key}"] = size * per_second(closed, device, seconds)
+    _, compiled = loops(name, size, Warp(device), compiled=True)
+    found["closed_loop_compiled"] = size * per_second(compiled, device, seconds)
     found["price_of_determinism"] = 1 - found["closed_loop_deterministic"] / found["closed_loop"]
     return found
 
 
 @torch.no_grad()
-def loops(name: str, size: int, physics: Warp) -> tuple[Callable[[], Any], Callable[[], Any]]:
+def loops(name: str, size: int, physics: Warp, compiled: bool = False) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """One environment step open loop, and one in closed loop with a policy."""
     from metarl.envs.warp.tensor_env import TensorEnv
 
-    env = TensorEnv(make_family(name), size, physics=physics)
+    env = TensorEnv(make_family(name), size, physics=physics, compiled=compiled)
     tasks = env.space.sample(size, "train", np.random.default_rng(0))
     observation = env.reset(seed=0, options={"tasks": tasks})
     policy = torch.nn.Sequential(

@@ -26,11 +26,11 @@ class Late(HalfCheetahDir):
     ))  # fmt: skip
 
 
-def beside_each_other(family, horizon, steps, fault=None):
+def beside_each_other(family, horizon, steps, fault=None, compiled=False):
     """Yields, step by step, what a TensorEnv and a BatchEnv return from the same states."""
     from metarl.envs.warp.tensor_env import TensorEnv
 
-    tensors = TensorEnv(family, N, physics=CPU, horizon=horizon)
+    tensors = TensorEnv(family, N, physics=CPU, horizon=horizon, compiled=compiled)
     arrays = BatchEnv(family, N, physics=CPU, horizon=horizon, autoreset_mode="SameStep")
     tasks = family.space.sample(N, "train", np.random.default_rng(0))
     first = tensors.reset(seed=0, options={"tasks": tasks})
@@ -45,9 +45,9 @@ def beside_each_other(family, horizon, steps, fault=None):
             tensors.batch.bind(name)[:] = arrays.batch.bind(name)
 
 
-def check(family, horizon, steps, fault=None):
+def check(family, horizon, steps, **kinds):
     ends = diverged = 0
-    for found, expected in beside_each_other(family, horizon, steps, fault):
+    for found, expected in beside_each_other(family, horizon, steps, **kinds):
         observation, reward, terminated, truncated, info = found
         for tensor, array in ((observation, expected[0]), (reward, expected[1])):
             assert tensor.dtype == torch.float32
@@ -70,6 +70,16 @@ def test_steps_ends_delays_and_onsets_are_the_same():
 
 def test_divergence_ends_an_episode():
     assert check(Late(), horizon=9, steps=8, fault=4) == (1, 1)
+    assert check(Late(), horizon=5, steps=8, fault=4) == (N, 1)  # at the time limit
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("name", ["HalfCheetahVel", "Go1Velocity"])
+def test_what_is_compiled_computes_the_same(name):
+    try:
+        assert check(make_family(name), horizon=5, steps=8, fault=6, compiled=True)[1] == 1
+    except MissingExtra as missing:
+        pytest.skip(str(missing))
 
 
 @pytest.mark.whole
