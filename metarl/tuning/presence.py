@@ -19,11 +19,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from optuna.storages.journal import JournalFileSymlinkLock
+from optuna.storages.journal import JournalFileOpenLock
 
 from metarl.util.files import read
 
 BEAT, SILENCE = 10.0, 120.0  # seconds
+GRACE = 60  # seconds after which the turn of a process that was killed in it ends
 
 
 class Presence:
@@ -35,19 +36,19 @@ class Presence:
 
     def __init__(self, folder: Path):
         self._folder = folder / "workers"
-        self._turn = JournalFileSymlinkLock(str(folder / "turn"))
+        self._turn = JournalFileOpenLock(str(folder / "turn"), grace_period=GRACE)
         self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._seen: dict[str, tuple[bytes, float]] = {}  # by name: the count, and since when it stands there
         self._end = threading.Event()
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[None]:
-        """One process at a time; of one that was killed in here the turn ends after half a minute."""
+        """One process at a time; of one that was killed in here the turn ends after GRACE seconds."""
         self._turn.acquire()
         try:
             yield
         finally:
-            with contextlib.suppress(RuntimeError):  # it took more than half a minute
+            with contextlib.suppress(RuntimeError):  # it took longer than GRACE
                 self._turn.release()
 
     def gone(self, name: str) -> bool:

@@ -21,7 +21,7 @@ from typing import Any, cast
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from metarl.config import Config, changed
 from metarl.tuning.protocol import fitted
@@ -93,7 +93,9 @@ class Study:
         pruner = optuna.pruners.NopPruner()
         if search == "halving":
             pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=ETA)
-        storage = JournalStorage(JournalFileBackend(str(journal))) if journal else None
+        storage = None
+        if journal:  # the other lock, a link to the journal, dangles where a folder has another path
+            storage = JournalStorage(JournalFileBackend(str(journal), JournalFileOpenLock(str(journal))))
         self._study = optuna.create_study(
             direction="maximize", pruner=pruner, storage=storage, study_name="search", load_if_exists=True
         )

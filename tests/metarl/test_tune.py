@@ -2,10 +2,12 @@
 
 import json
 import os
+import random
 import resource
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 import numpy as np
@@ -527,6 +529,26 @@ def test_a_process_is_gone_when_it_ended_or_stands_still(tmp_path, monkeypatch):
     assert watcher.gone(f"{socket.gethostname()}:{child.pid}:0")
 
 
+def test_one_process_at_a_time_has_its_turn(tmp_path):
+    at_once, most = [], []
+
+    def work():
+        presence = Presence(tmp_path)
+        for _ in range(5):
+            with presence.turn():
+                at_once.append(1)
+                most.append(len(at_once))
+                time.sleep(0.002)
+                at_once.pop()
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1] * 15 and not [*tmp_path.glob("turn*")]
+
+
 @pytest.mark.slow
 def test_one_of_two_that_is_killed_loses_nothing(tiny, tmp_path):
     options = {"space": tmp_path / "space.yaml", "search": "random", "trials": 4, "iterations": 30}
@@ -547,6 +569,30 @@ def test_one_of_two_that_is_killed_loses_nothing(tiny, tmp_path):
         name = f"trials/000{number}/metrics.jsonl"
         assert (folder / name).read_bytes() == (alone / name).read_bytes()
     assert not any((folder / "workers").glob(f"*:{second.pid}:*"))
+
+
+@pytest.mark.whole
+@pytest.mark.timeout(3600)
+def test_processes_that_are_killed_at_any_moment_lose_nothing(tiny, tmp_path):
+    """Three at once, of which one is killed twenty times and takes part again."""
+    options = {"space": tmp_path / "space.yaml", "search": "random", "trials": 12, "iterations": 60}
+    alone = tune(tiny, jobs=0, folder=tmp_path / "alone", **options)
+    folder, log, moments = tmp_path / "s", str(tmp_path / "log"), random.Random(0)
+    folder.mkdir()
+    write_start(folder, decide(tiny, [], options["space"], "random", 60), 12)
+    command = ["--run", str(folder), "--resume"]
+    processes = [run_processes.launch(run_processes.tune_command, command, log) for _ in range(3)]
+    for _ in range(20):
+        time.sleep(moments.uniform(0.5, 8.0))
+        chosen = moments.randrange(3)
+        processes[chosen].kill()
+        processes[chosen].join()
+        processes[chosen] = run_processes.launch(run_processes.tune_command, command, log)
+    assert [run_processes.finish(process, 1800) for process in processes] == [0, 0, 0]
+    assert results(folder) == results(alone)
+    for path in (alone / "trials").glob("*/metrics.jsonl"):
+        assert (folder / path.relative_to(alone)).read_bytes() == path.read_bytes()
+    print({"processes": 3, "kills": 20, "strategies": len(results(folder)), "lost": 0, "different": 0})
 
 
 @pytest.mark.slow
