@@ -249,9 +249,10 @@ def test_what_is_no_servo_or_pair_is_refused(write, refusal):
         BatchEnv(Bench(parameter(write, 2.0)), 1)
 
 
-def test_a_contact_given_as_stiffness_has_no_time_constant():
+@pytest.mark.parametrize(("time", "ratio"), [(-500, -20), (-0.5, -0.5)])
+def test_a_contact_given_as_stiffness_has_no_time_constant(time, ratio):
     with pytest.raises(ValueError, match="geom 'ball' has its solref as stiffness and damping"):
-        BatchEnv(Bench(parameter(Write("solref_time", "ball"), 2.0), time=-500, ratio=-20), 1)
+        BatchEnv(Bench(parameter(Write("solref_time", "ball"), 2.0), time=time, ratio=ratio), 1)
 
 
 @pytest.mark.parametrize("capped", [False, True])

@@ -435,6 +435,13 @@ def test_settings_and_what_tuning_searches_are_those_on_record():
         assert algorithm.search_space(config) == searched
 
 
+@pytest.mark.parametrize("name", ["rl2", "rma"])
+def test_a_memory_adapts_between_the_episodes_of_a_trial(name):
+    algorithm = {"name": name, "trial_episodes": 3}
+    config = Config.model_validate({"env": {"family": "Navigation2D"}, "algorithm": algorithm})
+    assert (config.rounds, config.adaptation_steps) == (3, 2)
+
+
 def test_a_config_is_frozen():
     config = load_config("demo")
     with pytest.raises(ValidationError):

@@ -158,3 +158,5 @@ def test_settings_that_nothing_reads_are_refused(change, text):
     with pytest.raises(ValueError, match=text.replace("(", r"\(")):
         Config.model_validate(config | change)
     Config.model_validate(config | {"algorithm": {"name": "es-maml", "operator": "gradient"}, "inner": {"lr": 0.2}})
+    Config.model_validate(config | {"episodes": 2})
+    Config.model_validate(config | {"episodes": 1, "inner": {"steps": 0}})

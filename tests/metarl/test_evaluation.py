@@ -243,7 +243,7 @@ def test_the_caption_says_how_actions_and_episodes_were_taken():
     assert text.startswith("Undiscounted return of 4 episodes in each task, sampled actions;")
     text = made_up(returns, deterministic=True, pooled=False).caption
     assert text.startswith("Undiscounted return of an episode in each of 4 trials per task, mean actions;")
-    assert "95 % intervals" in text and "success rate" not in text
+    assert " 95 % intervals" in text and "success rate" not in text
     assert "success rate" in made_up(returns, successes=np.zeros((2, 3, 4))).caption
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from metarl.agents.baseline import fit_unscaled, fit_values
 from metarl.algorithms.base import Spec
 from metarl.algorithms.learners import make_env, make_learner, training_env
 from metarl.algorithms.maml_config import MAMLConfig
@@ -221,3 +222,9 @@ def test_sampling_and_update_share_the_time_of_an_iteration(kind):
         parts = metrics["seconds_sampling"], metrics["seconds_update"]
         assert min(parts) > 0 and 0.5 * whole < sum(parts) <= whole
     env.close()
+
+
+@pytest.mark.parametrize(("revision", "baseline"), [(1, fit_unscaled), (2, fit_values)])
+def test_runs_of_before_keep_their_baseline(revision, baseline):
+    learner = with_env(config(revision=revision))
+    assert learner.inner.baseline is baseline

@@ -109,6 +109,24 @@ def test_a_generation_is_what_each_genome_earns_alone(strategy, monkeypatch):
     np.testing.assert_allclose(metrics["return_1"], np.mean([of[1] for of in total]), rtol=1e-4)
 
 
+def test_what_was_seen_and_earned_is_normalized_by_from_the_next_generation_on():
+    made = config(normalize_weights=False)
+    learner = with_env(made.model_copy(update={"policy": PolicyConfig(hidden=(5,), normalize_observations=True)}))
+    for generation in (1, 2):
+        metrics = learner.iterate(learner.env, generation)
+        assert 0 < metrics["env_steps"] <= 2 * 3 * 6 * 10
+    assert learner.normalizer.count == learner.reward_normalizer.count > metrics["env_steps"]
+    assert learner.reward_normalizer.mean[0] < 0 < learner.reward_normalizer.std[0]
+
+
+def test_an_annealed_step_size_falls_linearly(monkeypatch):
+    learner, sizes = with_env(config(anneal=True, lr=0.3)), []
+    monkeypatch.setattr(learner.strategy, "set_lr", sizes.append)
+    for generation in range(3):
+        learner.iterate(learner.env, generation)
+    assert sizes == pytest.approx([0.3, 0.2, 0.1])
+
+
 def test_a_trial_that_diverged_has_no_return():
     learner = with_env(config())
     rollout = collect(learner.env, learner.adapter(), learner.adapter().start(3), 6, np.random.SeedSequence(0))
