@@ -5,8 +5,9 @@
     simulator = physics("Go1Velocity", model, 4096)
 """
 
+import os
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, cast
 
 import mujoco
 
@@ -16,6 +17,8 @@ from metarl.util.optional import Extra, MissingExtra
 from ..simulator import Simulator
 
 GPU = Extra("gpu", "mujoco_warp")
+DEVICE = "METARL_WARP_DEVICE"
+"""Environment variable that goes before a config's device: for runs that were trained on another machine."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,18 @@ class Warp:
     nconmax: int | None = None
     njmax: int | None = None
     deterministic: bool = False
+
+    @classmethod
+    def of(cls, device: str, **settings: Any) -> "Warp":
+        """From the settings of a config, on the device that the environment names if it does.
+
+        Raises:
+            UserError: the environment names no device.
+        """
+        device = os.environ.get(DEVICE, device)
+        if device not in ("cuda", "cpu"):
+            raise UserError(f"{DEVICE}: got {device!r}, expected cuda or cpu")
+        return cls(cast(Literal["cuda", "cpu"], device), **settings)
 
     def require(self) -> None:
         """Raise UserError if MuJoCo Warp is not installed, or there is no GPU that it is to run on."""
@@ -59,8 +74,8 @@ def _require_cuda() -> None:
     import torch
     import warp
 
-    problem = "env.warp.device: got cuda, expected cpu"
+    problem, way = "env.warp.device: got cuda, expected cpu", f"{DEVICE}=cpu in the environment opens the run here"
     if not warp.is_cuda_available():
-        raise UserError(f"{problem}: Warp finds no NVIDIA GPU with a driver here")
+        raise UserError(f"{problem}: Warp finds no NVIDIA GPU with a driver here; {way}")
     if not torch.cuda.is_available():
-        raise UserError(f"{problem}: this PyTorch {torch.__version__} is built without CUDA, see pytorch.org")
+        raise UserError(f"{problem}: PyTorch {torch.__version__} is built without CUDA, see pytorch.org; {way}")

@@ -115,7 +115,7 @@ class EnvConfig(Section):
             return None
         from metarl.envs.warp import Warp
 
-        physics = Warp(**self.warp.model_dump())
+        physics = Warp.of(**self.warp.model_dump())
         physics.require()
         return physics
 

@@ -118,8 +118,8 @@ def _scene(replay: Replay, server: viser.ViserServer) -> str:
                 np.stack([xpos[n][t] + shift[n] for n in pair]), np.stack([xmat[n][t] for n in pair])
             )
         for n, cell in enumerate(cells):
-            if lines[n]:
-                lines[n].points = tendons[cell[1]].at(replay.qpos[(*cell, t)])
+            if line := lines[n]:
+                line.points = tendons[cell[1]].at(replay.qpos[(*cell, t)])
             if replay.follows:
                 floor, worlds[n].position = floors[cell[1]], shift[n]
                 if floor:

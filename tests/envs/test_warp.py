@@ -180,6 +180,15 @@ def test_a_missing_extra_or_gpu_is_said_in_a_line(monkeypatch):
         import warp
 
         if not warp.is_cuda_available():
-            expected = "^env.warp.device: got cuda, expected cpu: Warp finds no NVIDIA GPU with a driver here$"
+            expected = "^env.warp.device: got cuda, expected cpu: Warp finds no NVIDIA GPU with a driver here; METARL_W"
             with pytest.raises(UserError, match=expected):
                 make("HalfCheetahDir", 2, physics=Warp())
+
+
+def test_the_environment_may_name_another_device(monkeypatch):
+    assert Warp.of("cuda", nconmax=3) == Warp("cuda", nconmax=3)
+    monkeypatch.setenv("METARL_WARP_DEVICE", "cpu")
+    assert Warp.of("cuda", nconmax=3) == Warp("cpu", nconmax=3)
+    monkeypatch.setenv("METARL_WARP_DEVICE", "tpu")
+    with pytest.raises(UserError, match="^METARL_WARP_DEVICE: got 'tpu', expected cuda or cpu$"):
+        Warp.of("cpu")
