@@ -54,10 +54,10 @@ def go_on(run, *overrides):
     return train(config(run.parent, *overrides), run, resume=True)
 
 
-def at_four(unbroken, folder):
+def at_four(unbroken, folder, *overrides):
     """The run as it was after 4 iterations."""
     run = folder / "run"
-    train(config(folder, "iterations=4"), run)
+    train(config(folder, "iterations=4", *overrides), run)
     return run
 
 
@@ -154,13 +154,32 @@ def test_killed_at_each_system_call_of_a_save_the_last_checkpoint_has_its_own_re
 
 
 def test_a_save_writes_what_is_new_and_nothing_else(unbroken, tmp_path):
-    run = at_four(unbroken, tmp_path)
+    everything = "algorithm.replay_steps=1000"
+    run = at_four(unbroken, tmp_path, everything)
     before = {path.name: path.stat() for path in (run / "experience").iterdir()}
-    go_on(run, "iterations=6")
+    go_on(run, "iterations=6", everything)
     after = {path.name: path.stat() for path in (run / "experience").iterdir()}
-    for name in before.keys() & after.keys():
+    assert len(before) == 4 and len(after) == 6
+    for name in before:
         assert (before[name].st_ino, before[name].st_mtime_ns) == (after[name].st_ino, after[name].st_mtime_ns)
-    assert {"4.safetensors", "5.safetensors"} <= after.keys()
+
+
+def test_segments_are_on_the_disk_before_a_checkpoint_needs_them(tmp_path, monkeypatch):
+    """What a power cut could reorder: a segment, its name, its folder."""
+    done, opened, calls = [], {}, {name: getattr(os, name) for name in ("open", "fsync", "rename")}
+
+    def record_open(path, *arguments, **keywords):
+        descriptor = calls["open"](path, *arguments, **keywords)
+        opened[descriptor] = os.path.basename(path)
+        return descriptor
+
+    monkeypatch.setattr(os, "open", record_open)
+    monkeypatch.setattr(os, "fsync", lambda d: (calls["fsync"](d), done.append(opened[d])))
+    monkeypatch.setattr(os, "rename", lambda a, b: (calls["rename"](a, b), done.append(os.path.basename(b))))
+    replay = Replay(2, 1, 1, 2, 1, 1)
+    replay.add(0, replay.segment(0))
+    ExperienceFiles(tmp_path / "experience").write(replay, 1)
+    assert done == [".0.safetensors.partial", "0.safetensors", "experience"]
 
 
 @pytest.mark.parametrize("harm, message", [

@@ -195,18 +195,17 @@ def test_an_update_is_given_what_the_policy_was_given(monkeypatch):
         torch.testing.assert_close(batch.inputs[:length, r], lived[:length], rtol=1e-6, atol=1e-6)
 
 
-def diverging(step):
-    def replacement(actions):
-        *rest, info = step(actions)
-        return *rest, info | {"diverged": np.arange(len(actions)) < 6}
-
-    return replacement
-
-
 def test_a_trial_in_which_physics_diverged_is_never_drawn():
     learner = learner_on(Goal())
-    learner.env.step = diverging(learner.env.step)
-    assert learner.collect(learner.env, 0)["diverged"] == 18
+    step, reset, episodes = learner.env.step, learner.env.reset, []
+
+    def diverging(actions):
+        *rest, info = step(actions)
+        return *rest, info | {"diverged": (np.arange(len(actions)) < 6) & (len(episodes) == 2)}
+
+    learner.env.step = diverging
+    learner.env.reset = lambda **keywords: (episodes.append(1), reset(**keywords))[1]
+    assert learner.collect(learner.env, 0)["diverged"] == 6  # in the second of three episodes
     lengths = learner.experience.segment(0).lengths
     assert not lengths[:6].any() and lengths[6:].all()
 
