@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
+from ..arrays import Array, flag, namespace
 from ..observation import Observed
 from .entries import Named, Number, option
 from .signals import Built, Frame, Kind, Sense, Signal, columns_of, length
@@ -41,7 +42,7 @@ def _touch(entry: Any, built: Built) -> Signal:
     columns = np.array([columns_of(built.model, sense.name)[0] for sense in contact_senses(entry)])
     names = tuple(Observed(f"{of[1]} contact{_with(entry)}", "1", " ".join(of), f"1.0 * (sensordata[{column}] > 0)")
                   for of, column in zip(entry.feet, columns, strict=True))  # fmt: skip
-    return Signal("sensordata", columns, names, lambda found: (found > 0) * 1.0)
+    return Signal("sensordata", columns, names, lambda found: flag(found > 0, found))
 
 
 def _force(entry: Any, built: Built) -> Signal:
@@ -51,9 +52,9 @@ def _force(entry: Any, built: Built) -> Signal:
     return Signal("sensordata", columns, names, _lengths)
 
 
-def _lengths(forces: np.ndarray) -> np.ndarray:
+def _lengths(forces: Array) -> Array:
     """Lengths (N, k) of vectors (N, 3 k)."""
-    return np.concatenate([length(forces[:, i : i + 3]) for i in range(0, forces.shape[1], 3)], axis=1)
+    return namespace(forces).concat([length(forces[:, i : i + 3]) for i in range(0, forces.shape[1], 3)], axis=1)
 
 
 def _slip_senses(entry: Any) -> list[Sense]:
@@ -69,9 +70,9 @@ def _slip(entry: Any, built: Built) -> Signal:
         names.append(Observed(f"{foot[1]} slip{_with(entry)}", "m/s", " ".join(foot),
                               f"(sensordata[{found}] > 0) * sqrt({_squares([x, y])})"))  # fmt: skip
 
-    def compute(numbers: np.ndarray) -> np.ndarray:
+    def compute(numbers: Array) -> Array:
         found, x, y = (numbers[:, i::3] for i in range(3))
-        return (found > 0) * np.sqrt(x * x + y * y)
+        return flag(found > 0, found) * namespace(numbers).sqrt(x * x + y * y)
 
     return Signal("sensordata", np.array(columns), tuple(names), compute)
 
@@ -92,7 +93,7 @@ def _of_feet(what: str, word: str) -> Callable[[Any, Built], Signal]:
         names = tuple(Observed(f"{of[1]} {word}{_with(entry)}", "s", " ".join(of), f"userdata[{column}]")
                       for of, column in zip(entry.feet, columns, strict=True))  # fmt: skip
         threshold = getattr(entry, "threshold", 0.0)
-        less = (lambda time: np.where(time > 0, time - threshold, 0.0)) if threshold else None
+        less = (lambda time: flag(time > 0, time) * (time - threshold)) if threshold else None
         return Signal("userdata", columns, names, less)
 
     return build

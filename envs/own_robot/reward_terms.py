@@ -22,6 +22,7 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from pydantic import ConfigDict, ValidationInfo, WrapValidator, field_validator
 
+from ..arrays import Array, constant, flag, full, namespace, squares
 from ..simulator import Simulator
 from .entries import NOTHING, Choice, Named, Names, Number, OneOf, Positive, mistaken, option
 from .signal_table import entries
@@ -29,24 +30,25 @@ from .signals import RENAMED as SIGNALS_RENAMED
 from .signals import Built, Sense, Signal, SignalEntry, field_of
 
 Shape = Callable[[Any], Any]
-_square: Shape = lambda x: np.square(x).sum(axis=1)  # noqa: E731
+_sum: Shape = lambda x: namespace(x).sum(x, axis=1)  # noqa: E731
+_norm: Shape = lambda x: namespace(x).sqrt(squares(x))  # noqa: E731
 SHAPES: dict[str, tuple[Shape, str, str]] = {  # of numbers (N, k) less their targets, over the tolerance
-    "linear": (lambda x: x.sum(axis=1), "Σ (s - target)", "the numbers themselves, summed"),
-    "absolute": (lambda x: np.abs(x).sum(axis=1), "Σ \\|s - target\\|", "linear cost"),
-    "square": (_square, "Σ (s - target)²", "quadratic cost"),
-    "norm": (lambda x: np.sqrt(_square(x)), "√Σ (s - target)²", "a distance"),
-    "exp_squared": (lambda x: np.exp(-_square(x)), "exp(-Σ ((s - target) / tolerance)²)",
+    "linear": (_sum, "Σ (s - target)", "the numbers themselves, summed"),
+    "absolute": (lambda x: _sum(abs(x)), "Σ \\|s - target\\|", "linear cost"),
+    "square": (squares, "Σ (s - target)²", "quadratic cost"),
+    "norm": (_norm, "√Σ (s - target)²", "a distance"),
+    "exp_squared": (lambda x: namespace(x).exp(-squares(x)), "exp(-Σ ((s - target) / tolerance)²)",
                     "1 at the target, 1/e at `tolerance` from it"),
-    "exp": (lambda x: np.exp(-np.sqrt(_square(x))), "exp(-√Σ ((s - target) / tolerance)²)",
+    "exp": (lambda x: namespace(x).exp(-_norm(x)), "exp(-√Σ ((s - target) / tolerance)²)",
             "1 at the target, 1/e at `tolerance` from it, with a slope at the target"),
-    "tanh": (lambda x: 1 - np.tanh(np.sqrt(_square(x))), "1 - tanh √Σ ((s - target) / tolerance)²",
+    "tanh": (lambda x: 1 - namespace(x).tanh(_norm(x)), "1 - tanh √Σ ((s - target) / tolerance)²",
              "1 at the target, 0.24 at `tolerance` from it"),
-    "within": (lambda x: (_square(x) <= 1.0) * 1.0, "1 if √Σ (s - target)² ≤ tolerance, else 0",
+    "within": (lambda x: flag(squares(x) <= 1.0, x), "1 if √Σ (s - target)² ≤ tolerance, else 0",
                "sparse: reached or not"),
-    "beyond": (lambda x: (_square(x) > 1.0) * 1.0, "1 if √Σ (s - target)² > tolerance, else 0",
+    "beyond": (lambda x: flag(squares(x) > 1.0, x), "1 if √Σ (s - target)² > tolerance, else 0",
                "a gate: told to move, too far away"),
-    "above": (lambda x: (x > 0).all(axis=1) * 1.0, "1 if all s > target, else 0", "a threshold"),
-    "below": (lambda x: (x < 0).all(axis=1) * 1.0, "1 if all s < target, else 0", "a threshold"),
+    "above": (lambda x: flag(namespace(x).all(x > 0, axis=1), x), "1 if all s > target, else 0", "a threshold"),
+    "below": (lambda x: flag(namespace(x).all(x < 0, axis=1), x), "1 if all s < target, else 0", "a threshold"),
 }  # fmt: skip
 WITH_TOLERANCE = ("exp_squared", "exp", "tanh", "within", "beyond")
 RENAMED = {"near": "exp_squared"}
@@ -168,18 +170,23 @@ class Shaped:
     tolerance: float = 1.0
     changes: bool = False
 
-    def value(self, sim: Simulator, ctrl_before: np.ndarray, values: np.ndarray) -> np.ndarray:
+    def value(self, sim: Simulator, ctrl_before: Array, values: Array) -> Array:
         """The shape's value after a step, (N,); controls before it (N, A), tasks values (N, D)."""
         numbers = self.signal.read(sim)
+        xp = namespace(numbers)
         if self.changes and self.signal.compute:
             numbers = numbers - self.signal.compute(ctrl_before)
-        if self.told or self.commanded or self.targets.any():
-            targets = np.tile(self.targets, (len(values), 1))
+        if self.told or self.commanded:
+            targets = [full(numbers, float(target)) for target in self.targets]
             for index, column in self.told:
-                targets[:, index] = values[:, column]
+                targets[index] = values[:, column]
             for index, column in self.commanded:
-                targets[:, index] = field_of(sim, "userdata")[:, column]
-            numbers = numbers - targets
+                targets[index] = field_of(sim, "userdata")[:, column]
+            numbers = numbers - xp.stack(targets, axis=1)
+        elif self.targets.any():
+            numbers = numbers - constant(self.targets, numbers)
+        if self.signal.turns:
+            numbers = numbers - 2 * math.pi * xp.round(numbers / (2 * math.pi))
         if self.tolerance != 1.0:
             numbers = numbers / self.tolerance
         return SHAPES[self.shape][0](numbers)
@@ -196,7 +203,7 @@ class RewardTerm:
     def signals(self) -> list[Signal]:
         return [factor.signal for factor in self.factors]
 
-    def value(self, sim: Simulator, ctrl_before: np.ndarray, values: np.ndarray) -> np.ndarray:
+    def value(self, sim: Simulator, ctrl_before: Array, values: Array) -> Array:
         """What the term pays for the step, (N,); controls before it (N, A), tasks values (N, D)."""
         paid = self.weight * self.factors[0].value(sim, ctrl_before, values)
         for factor in self.factors[1:]:
@@ -217,10 +224,10 @@ class TerminationTerm:
     def signals(self) -> list[Signal]:
         return [self.signal]
 
-    def ended(self, sim: Simulator) -> np.ndarray:
+    def ended(self, sim: Simulator) -> Array:
         """Which simulations have ended, (N,) bool."""
         numbers = self.signal.read(sim)
-        return np.any((numbers < self.below) | (numbers > self.above), axis=1)
+        return namespace(numbers).any((numbers < self.below) | (numbers > self.above), axis=1)
 
 
 def table() -> str:

@@ -9,7 +9,8 @@ it (docs/own_robot.md). It becomes a `Family` like any other: batched, with spli
 """
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import partial, reduce
+from operator import or_
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from metarl.util.optional import MissingExtra
 from metarl.util.safe_yaml import parse_mapping, read_bytes
 
 from ..actuators import robot_body
+from ..arrays import Array, flag, namespace
 from ..families.gymnasium_robot import uniform
 from ..families.servo_robot import ASSETS, ROBOTS
 from ..family import Family
@@ -157,7 +159,8 @@ class OwnRobot(Family):
                 found.append((f"reward.{name}.target", str(error)))
         check_space(self.space, sum(len(signal.names) for signal in signals), model.nu, found)
         terms = [*self._reward.values(), *self._termination.values()]
-        self._fields = {signal.field for signal in [*signals, *(signal for term in terms for signal in term.signals)]}
+        read = [*signals, *(signal for term in terms for signal in term.signals)]
+        self._fields = {field for signal in read for field in (signal.field, signal.beside) if field}
         self._fields |= {"sensordata"} if tracked else set()
         if not self._fields <= set(_OF_THE_STATE):
             self.reset_stage = int(mujoco.mjtStage.mjSTAGE_ACC)
@@ -207,19 +210,21 @@ class OwnRobot(Family):
     def start_course(self, sim: Simulator, ids: np.ndarray, rngs: Sequence[np.random.Generator]) -> None:
         self._course.begin(sim, ids, rngs)
 
-    def before(self, sim: Simulator) -> np.ndarray:
+    def before(self, sim: Simulator) -> Array:
         """The controls (N, A) of the step before."""
-        return sim.bind("ctrl").copy()
+        ctrl = sim.bind("ctrl")
+        return namespace(ctrl).asarray(ctrl, copy=True)
 
-    def advance(self, sim: Simulator, ctrl: np.ndarray, ids: np.ndarray | None) -> None:
+    def advance(self, sim: Simulator, ctrl: Array, ids: np.ndarray | None) -> None:
         for field in self._fields:  # bound after the first step, a derived one would be zero there
             field_of(sim, field)
         self._course.before(sim, ids)
         super().advance(sim, ctrl, ids)
         self._course.after(sim, ids)
 
-    def observe(self, sim: Simulator, derived: Any) -> np.ndarray:
-        return np.concatenate([signal.read(sim) for signal in self._observation], axis=1)
+    def observe(self, sim: Simulator, derived: Any) -> Array:
+        numbers = [signal.read(sim) for signal in self._observation]
+        return namespace(numbers[0]).concat(numbers, axis=1)
 
     def observation_names(self) -> tuple[Observed, ...]:
         names = self.sensed_names()
@@ -229,15 +234,16 @@ class OwnRobot(Family):
         return tuple(name for signal in self._observation for name in signal.names)
 
     def reward_terms(
-        self, sim: Simulator, derived: Any, qpos_before: np.ndarray, ctrl: np.ndarray, values: np.ndarray
-    ) -> dict[str, np.ndarray]:
+        self, sim: Simulator, derived: Any, qpos_before: Array, ctrl: Array, values: Array
+    ) -> dict[str, Array]:
         terms = {name: term.value(sim, qpos_before, values) for name, term in self._reward.items()}
-        ends = {name: term.reward * term.ended(sim) for name, term in self._termination.items() if term.reward}
+        ends = {name: term.reward * flag(term.ended(sim), values) for name, term in self._termination.items()
+                if term.reward}  # fmt: skip
         return terms | ends
 
-    def terminated(self, sim: Simulator, values: np.ndarray) -> np.ndarray | None:
+    def terminated(self, sim: Simulator, values: Array) -> Array | None:
         ended = [term.ended(sim) for term in self._termination.values()]
-        return np.logical_or.reduce(ended) if ended else None
+        return reduce(or_, ended) if ended else None
 
 
 def _parts(folder: Path, name: str) -> mjcf.Files:

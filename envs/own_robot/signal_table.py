@@ -4,11 +4,11 @@ from typing import Any, Literal
 
 from pydantic import Field, create_model
 
-from . import contact_signals, signals
+from . import contact_signals, motion_signals, signals
 from .signals import Kind, SignalEntry
 
-SIGNALS: dict[str, Kind] = {**signals.SIGNALS, **contact_signals.SIGNALS}
-OPTIONS: dict[str, tuple[Any, Any]] = {**signals.OPTIONS, **contact_signals.OPTIONS}
+SIGNALS: dict[str, Kind] = {**signals.SIGNALS, **motion_signals.SIGNALS, **contact_signals.SIGNALS}
+OPTIONS: dict[str, tuple[Any, Any]] = {**signals.OPTIONS, **motion_signals.OPTIONS, **contact_signals.OPTIONS}
 
 
 def entries(where: str, base: type[SignalEntry] = SignalEntry, prefix: str = "") -> dict[str, Any]:

@@ -22,6 +22,7 @@ import numpy as np
 from pydantic import Field
 
 from ..actuators import controls, outputs
+from ..arrays import Array, constant, namespace
 from ..families.servo_robot import to_body
 from ..observation import Observed
 from ..simulator import Simulator
@@ -66,25 +67,29 @@ class Signal:
         names: what each of the k numbers is.
         compute: from the columns (N, len(columns)) to the numbers (N, k); None if they are the numbers.
         beside: a field of the model that compute gets as well, whole.
+        turns: whether they are angles that turn over: a difference is the short way round.
     """
 
     field: str
     columns: np.ndarray
     names: tuple[Observed, ...]
-    compute: Callable[..., np.ndarray] | None = None
+    compute: Callable[..., Array] | None = None
     beside: str = ""
+    turns: bool = False
 
-    def read(self, sim: Simulator) -> np.ndarray:
+    def read(self, sim: Simulator) -> Array:
         """The numbers, a new contiguous array (N, k)."""
-        values = np.take(field_of(sim, self.field), self.columns, axis=1)
+        field = field_of(sim, self.field)
+        xp = namespace(field)
+        values = xp.take(field, xp.asarray(self.columns), axis=1)
         more = [field_of(sim, self.beside)] if self.beside else []
         return values if self.compute is None else self.compute(values, *more)
 
 
-def field_of(sim: Simulator, name: str) -> np.ndarray:
+def field_of(sim: Simulator, name: str) -> Array:
     """A field of all simulations, (N, size)."""
     found = sim.expand(name) if name == "numeric_data" or name.startswith("opt.") else sim.bind(name)
-    return found.reshape(len(found), -1)
+    return namespace(found).reshape(found, (found.shape[0], -1))
 
 
 class Built(NamedTuple):
@@ -190,23 +195,30 @@ def _joint_field(field: str, address: str, words: dict[int, tuple[str, str]]) ->
 
 
 _HINGE, _SLIDE = MOVABLE
-_joint_positions = _joint_field("qpos", "qposadr", {_HINGE: ("angle", "rad"), _SLIDE: ("position", "m")})
+joint_positions = _joint_field("qpos", "qposadr", {_HINGE: ("angle", "rad"), _SLIDE: ("position", "m")})
 _joint_velocities = _joint_field("qvel", "dofadr", {_HINGE: ("velocity", "rad/s"), _SLIDE: ("velocity", "m/s")})
+joint_accelerations = _joint_field("qacc", "dofadr", {
+    _HINGE: ("acceleration", "rad/s²"), _SLIDE: ("acceleration", "m/s²")})  # fmt: skip
 
 
 def _from_home(entry: Any, built: Built) -> Signal:
-    angles = _joint_positions(entry, built)
+    angles = joint_positions(entry, built)
     home = built.home[angles.columns]
     names = tuple(Observed(f"{o.name} from home", o.unit, o.element, f"{o.source} - {value:.17g}")
                   for o, value in zip(angles.names, home, strict=True))  # fmt: skip
-    return Signal("qpos", angles.columns, names, lambda q: q - home)
+    return Signal("qpos", angles.columns, names, lambda q: q - constant(home, q))
 
 
 def _joint_sines_and_cosines(entry: Any, built: Built) -> Signal:
-    angles = _joint_positions(entry, built)
+    angles = joint_positions(entry, built)
     names = tuple(Observed(f"{o.element.partition(' ')[2]} {word}", "1", o.element, f"{word[:3]}({o.source})")
                   for word in ("cosine", "sine") for o in angles.names)  # fmt: skip
-    return Signal("qpos", angles.columns, names, lambda q: np.concatenate([np.cos(q), np.sin(q)], axis=1))
+    return Signal("qpos", angles.columns, names, _cosines_and_sines)
+
+
+def _cosines_and_sines(x: Array) -> Array:
+    xp = namespace(x)
+    return xp.concat([xp.cos(x), xp.sin(x)], axis=1)
 
 
 def columns_of(model: mujoco.MjModel, sensor: str) -> np.ndarray:
@@ -243,6 +255,7 @@ def _sensed(type_: str, unit: str, word: str, parts: str = _AXES) -> tuple[Calla
 
 
 _position, _orientation = _sensed("framepos", "m", "position"), _sensed("framequat", "1", "quaternion", "wxyz")
+orientations = _orientation[1]
 
 
 def _motion(type_: str, unit: str, word: str) -> tuple[Callable, Callable]:
@@ -264,10 +277,9 @@ def _motion(type_: str, unit: str, word: str) -> tuple[Callable, Callable]:
             names += [Observed(f"{frame[1]} {word} {_AXES[axis]} in its frame", unit, " ".join(frame), rotated[axis])
                       for axis in axes]  # fmt: skip
 
-        def compute(numbers: np.ndarray) -> np.ndarray:
-            turned = [np.take(to_body(numbers[:, i : i + 4], numbers[:, i + 4 : i + 7]), axes, axis=1)
-                      for i in range(0, len(columns), 7)]  # fmt: skip
-            return np.concatenate(turned, axis=1)
+        def compute(numbers: Array) -> Array:
+            turned = [to_body(numbers[:, i : i + 4], numbers[:, i + 4 : i + 7]) for i in range(0, len(columns), 7)]
+            return namespace(numbers).concat([vector[:, i, None] for vector in turned for i in axes], axis=1)
 
         return Signal("sensordata", np.array(columns), tuple(names), compute)
 
@@ -294,10 +306,10 @@ def _gravity(entry: Any, built: Built) -> Signal:
         names += [Observed(f"{frame[1]} gravity {axis}", "1", " ".join(frame), f"({text}) / {size}")
                   for axis, text in zip(_AXES, _to_body_text(quat, direction), strict=True)]  # fmt: skip
 
-    def compute(quats: np.ndarray, gravity: np.ndarray) -> np.ndarray:
-        size = length(gravity)
-        direction = gravity / np.where(size > 0, size, 1.0)  # without gravity, an IMU feels none
-        return np.concatenate([to_body(quats[:, i : i + 4], direction) for i in range(0, quats.shape[1], 4)], axis=1)
+    def compute(quats: Array, gravity: Array) -> Array:
+        xp, size = namespace(quats), length(gravity)
+        direction = gravity / xp.where(size > 0, size, xp.ones_like(size))  # without gravity, an IMU feels none
+        return xp.concat([to_body(quats[:, i : i + 4], direction) for i in range(0, quats.shape[1], 4)], axis=1)
 
     return Signal("sensordata", turned.columns, tuple(names), compute, "opt.gravity")
 
@@ -311,14 +323,27 @@ def _upright(entry: Any, built: Built) -> Signal:
 
 
 def _two_frames(entry: Any) -> list[Sense]:
-    return [Sense("framepos", frame) for frame in (entry.start, entry.end)]
+    places = [Sense("framepos", frame) for frame in (entry.start, entry.end)]
+    return places + ([Sense("framequat", entry.start)] if getattr(entry, "frame", "world") == "body" else [])
 
 
 def _offset(entry: Any, built: Built) -> Signal:
-    start, end = (columns_of(built.model, sense.name) for sense in _two_frames(entry))
+    start, end, *turned = (columns_of(built.model, sense.name) for sense in _two_frames(entry))
+    if turned:
+        return _offset_in_its_frame(entry, start, end, *turned)
     names = tuple(Observed(f"{entry.end[1]} from {entry.start[1]} {axis}", "m", " ".join(entry.start),
                            f"sensordata[{end[i]}] - sensordata[{start[i]}]") for i, axis in enumerate(_AXES))
     return Signal("sensordata", np.concatenate([start, end]), names, lambda p: p[:, 3:] - p[:, :3])
+
+
+def _offset_in_its_frame(entry: Any, start: np.ndarray, end: np.ndarray, quat: np.ndarray) -> Signal:
+    between = [f"(sensordata[{end[i]}] - sensordata[{start[i]}])" for i in range(3)]
+    turned = _to_body_text([f"sensordata[{i}]" for i in quat], between)
+    label, element = f"{entry.end[1]} from {entry.start[1]}", " ".join(entry.start)
+    names = tuple(Observed(f"{label} {axis} in its frame", "m", element, text)
+                  for axis, text in zip(_AXES, turned, strict=True))  # fmt: skip
+    compute = lambda p: to_body(p[:, 6:], p[:, 3:6] - p[:, :3])  # noqa: E731
+    return Signal("sensordata", np.concatenate([start, end, quat]), names, compute)
 
 
 def _distance(entry: Any, built: Built) -> Signal:
@@ -329,10 +354,10 @@ def _distance(entry: Any, built: Built) -> Signal:
     return Signal("sensordata", offset.columns, (name,), lambda p: length(p[:, 3:] - p[:, :3]))
 
 
-def length(vectors: np.ndarray) -> np.ndarray:
+def length(vectors: Array) -> Array:
     """Lengths (N, 1) of vectors (N, 3), summed in the order of the axes."""
-    x, y, z = vectors.T
-    return np.sqrt(x * x + y * y + z * z)[:, None]
+    x, y, z = (vectors[:, i, None] for i in range(3))
+    return namespace(vectors).sqrt(x * x + y * y + z * z)
 
 
 def _actuator_fields(field: str, word: str, unit: str) -> Callable[[Any, Built], Signal]:
@@ -347,6 +372,10 @@ def _actuator_fields(field: str, word: str, unit: str) -> Callable[[Any, Built],
         return Signal(field, np.array(columns), tuple(names))
 
     return build
+
+
+actuator_force = _actuator_fields("actuator_force", "force", "N m, N")
+actuator_velocity = _actuator_fields("actuator_velocity", "velocity", "rad/s, m/s")
 
 
 def _activation(entry: Any, built: Built) -> Signal:
@@ -364,14 +393,15 @@ def _action(entry: Any, built: Built) -> Signal:
     names = tuple(Observed(f"{name} action", "1", f"actuator {built.model.actuator(actuator).name}",
                            f"(ctrl[{i}] - {middle[i]:.17g}) / {half[i]:.17g}")
                   for i, (actuator, name) in enumerate(controls(built.model)))  # fmt: skip
-    return Signal("ctrl", np.arange(built.model.nu), names, lambda ctrl: (ctrl - middle) / half)
+    compute = lambda ctrl: (ctrl - constant(middle, ctrl)) / constant(half, ctrl)  # noqa: E731
+    return Signal("ctrl", np.arange(built.model.nu), names, compute)
 
 
 def _clock(entry: Any, built: Built) -> Signal:
     rate = 2 * np.pi / entry.period
     names = tuple(Observed(f"clock {word}", "1", "time", f"{word[:3]}({rate:.17g} * time)")
                   for word in ("cosine", "sine"))  # fmt: skip
-    return Signal("time", np.array([0]), names, lambda t: np.concatenate([np.cos(rate * t), np.sin(rate * t)], axis=1))
+    return Signal("time", np.array([0]), names, lambda t: _cosines_and_sines(rate * t))
 
 
 def _parameters(entry: Any, built: Built) -> Signal:
@@ -384,12 +414,12 @@ def _parameters(entry: Any, built: Built) -> Signal:
 
 
 def _constant(entry: Any, built: Built) -> Signal:
-    return Signal("time", np.array([0]), (Observed("one", "1", "-", "1"),), np.ones_like)
+    return Signal("time", np.array([0]), (Observed("one", "1", "-", "1"),), lambda t: 0 * t + 1)
 
 
 SIGNALS: dict[str, Kind] = {
     "joint_position": Kind(("joints",), "1 a joint", "rad, m", "angles and positions of hinge and slide joints",
-                           _joint_positions),
+                           joint_positions),
     "joint_position_from_home": Kind(("joints",), "1 a joint", "rad, m", "the same from the start pose: that "
                                      "of `start.pose` and the keyframe", _from_home),
     "joint_velocity": Kind(("joints",), "1 a joint", "rad/s, m/s", "their velocities", _joint_velocities),
@@ -406,18 +436,17 @@ SIGNALS: dict[str, Kind] = {
                          "tilted IMU senses", _gravity, _orientation[0]),
     "body_upright": Kind(("of",), "1 a body", "1", "cosine of the angle between its z axis and the world's",
                          _upright, _orientation[0]),
-    "offset": Kind(("start", "end"), "3", "m", "from one body or site to another, along the axes of the world", _offset,
-                   _two_frames),
+    "offset": Kind(("start", "end", "frame"), "3", "m", "from one body or site to another, along the axes of the world "
+                   "or, with `frame: body`, of the first: a goal as the robot sees it", _offset, _two_frames),
     "distance": Kind(("start", "end"), "1", "m", "length of that", _distance, _two_frames),
     "action": Kind((), "1 an actuator", "1", "controls in force, in units of actions: -1 to 1", _action),
     "action_change": Kind((), "1 an actuator", "1", "their change in this step", _action, where="reward"),
     "actuator_force": Kind(("actuators",), "1 an actuator", "N m, N", "force of actuators in the last physics step",
-                           _actuator_fields("actuator_force", "force", "N m, N")),
+                           actuator_force),
     "actuator_activation": Kind(("activated",), "1 an actuator", "1", "activation of muscles and other actuators that "
                                 "have one", _activation),
     "actuator_velocity": Kind(("actuators",), "1 an actuator", "rad/s, m/s", "velocity of actuators, with their "
-                              "gear, in the last physics step",
-                              _actuator_fields("actuator_velocity", "velocity", "rad/s, m/s")),
+                              "gear, in the last physics step", actuator_velocity),
     "clock": Kind(("period",), "2", "1", "cosine and sine of the time since the start of the episode, for a gait of "
                   "`period` seconds", _clock),
     "parameter": Kind(("parameters",), "1 a name", "of the parameter", "parameters of the task, as a command that the "

