@@ -144,6 +144,15 @@ def test_what_is_wrong_with_options_is_said_all_at_once(name, options, lines):
     assert str(caught.value).splitlines() == lines
 
 
+def test_a_transformer_begins_with_plain_layer_norms_and_no_offsets():
+    _, params = build("transformer")
+    for name, value in params.items():
+        if name.rpartition(".")[2].startswith(("gain", "b_", "b", "distance")):
+            expected = torch.ones_like(value) if "gain" in name else torch.zeros_like(value)
+            assert torch.equal(value, expected), name
+    assert sum("gain" in name for name in params) == 2 * sum("w_up" in name for name in params) + 1
+
+
 def test_an_unknown_memory_is_said_with_the_nearest():
     with pytest.raises(ValueError, match="'transformers'.*did you mean 'transformer'"):
         make_memory("transformers", INPUTS, SIZE)

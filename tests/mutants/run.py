@@ -354,9 +354,13 @@ def results() -> dict[Mutant, dict]:
 
 
 def equivalent() -> set[tuple[str, str]]:
-    """(file, change) of those that no test can tell from the code."""
+    """(file, change), or (file, line) for any change of that line, of those that no test can tell from the code."""
     listed = yaml.safe_load((Path(__file__).parent / "equivalent.yaml").read_text()) or {}
-    return {(file, row["change"]) for file, rows in listed.items() for row in rows}
+    return {(file, row.get("change") or row["line"]) for file, rows in listed.items() for row in rows}
+
+
+def is_equivalent(file: str, change: str, same: set[tuple[str, str]]) -> bool:
+    return bool(same & {(file, change), (file, change.split("  ->  ")[0])})
 
 
 def summary(rows: list[dict]) -> None:
@@ -364,7 +368,7 @@ def summary(rows: list[dict]) -> None:
     same = equivalent()
 
     def kind(row: dict) -> str:
-        alike = (row["mutant"][0], row["change"]) in same
+        alike = is_equivalent(row["mutant"][0], row["change"], same)
         return "killed" if row["killed"] else "equivalent" if alike else "survives"
 
     for row in sorted(rows, key=lambda row: (row["mutant"][0], row["line"])):
@@ -400,7 +404,7 @@ def main() -> None:
     every = wanted
     if chosen.survivors:
         rows = {mutant: known[mutant] for mutant in wanted if mutant in known}
-        wanted = [m for m, row in rows.items() if not row["killed"] and (m.file, row["change"]) not in same]
+        wanted = [m for m, row in rows.items() if not (row["killed"] or is_equivalent(m.file, row["change"], same))]
     else:
         wanted = [mutant for mutant in wanted if mutant not in known]
     if not chosen.report:
