@@ -145,7 +145,7 @@ def test_what_is_wrong_with_options_is_said_all_at_once(name, options, lines):
 
 
 def test_a_transformer_begins_with_plain_layer_norms_and_no_offsets():
-    _, params = build("transformer")
+    params = make_memory("transformer", INPUTS, SIZE).init(np.random.default_rng(0))
     for name, value in params.items():
         if name.rpartition(".")[2].startswith(("gain", "b_", "b", "distance")):
             expected = torch.ones_like(value) if "gain" in name else torch.zeros_like(value)
