@@ -13,6 +13,7 @@ import mujoco
 
 from metarl.util.errors import UserError
 from metarl.util.optional import Extra, MissingExtra
+from metarl.util.plugins import find
 
 from ..simulator import Simulator
 
@@ -65,9 +66,7 @@ class Warp:
     def __call__(self, family: str, model: mujoco.MjModel, nsim: int) -> Simulator:
         """nsim simulations of a model; family is whose it is, for messages."""
         self.require()
-        from .simulator import WarpSimulator
-
-        return WarpSimulator(family, model, nsim, self)
+        return find("metarl.envs.warp.simulator:WarpSimulator")(family, model, nsim, self)
 
 
 def _require_cuda() -> None:
