@@ -10,6 +10,7 @@ from metarl.config import flat, load_config
 from metarl.config.schema import present_key, with_present_names
 from metarl.util.plugins import MEMORIES
 
+UNTOUCHED = ("evaluation.", "wandb.", "seed", "backend", "env.warp.")  # the last two: of ranks, and of another physics
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 
 
@@ -29,9 +30,10 @@ def test_the_command_beside_a_result_is_the_run_that_was_measured(command, confi
     name, *changes = command.split(";")[0].removeprefix("metarl train ").split()
     changes = [change for change in changes if change != "seed=SEED"]
     now, ours = (
-        {key: value for key, value in flat(each).items() if not key.startswith(("evaluation.", "wandb.", "seed"))}
+        {key: value for key, value in flat(each).items() if not key.startswith(UNTOUCHED)}
         for each in (load_config(name, changes).model_dump(mode="json"), with_present_names(config))
     )
+    ours = {"env.physics": "mujoco"} | ours  # which there was alone
     ours.setdefault("algorithm.oracle", False)  # of `random`, which has it now
     if now.get("algorithm.memory") == "transformer":
         defaults = {field.name: field.default for field in MEMORIES.load("transformer").options()}
