@@ -73,6 +73,12 @@ def test_momentum_by_hand():
     torch.testing.assert_close(learner.params["w"], torch.tensor([4.5, 5.5], dtype=torch.float64))
 
 
+def test_at_first_nothing_moves_and_the_average_is_of_the_initial_weights():
+    learner = make_learner(config())
+    assert all(not value.any() for value in learner.velocity.values())
+    assert all(torch.equal(value, learner.params[name]) for name, value in learner.average.items())
+
+
 def test_the_step_size_falls_to_zero_over_the_iterations():
     learner, lengths = toy(iterations=4, lr=2.0, anneal=True), []
     for i in range(4):

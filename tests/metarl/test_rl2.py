@@ -11,6 +11,7 @@ from metarl.algorithms import rl2
 from metarl.algorithms.learners import make_env
 from metarl.algorithms.rl2_config import RL2Config
 from metarl.algorithms.sampling import collect
+from metarl.algorithms.sequence_gradient import mean_gradient
 from metarl.algorithms.trials import Windows, pack, trial_advantages
 from metarl.config import Config, EnvConfig, PolicyConfig, load_config
 from metarl.envs import BatchEnv, Family, Parameter, TaskSpace, make
@@ -800,6 +801,18 @@ def test_a_gradient_that_is_not_finite_stops_before_the_weights():
     with pytest.raises(FloatingPointError, match=r"the gradient of memory\.w_input is not finite"):
         learner.update(batch._replace(advantages=batch.advantages * np.nan), 0)
     assert all(torch.equal(value, before[name]) for name, value in learner.params.items())
+
+
+def test_one_number_of_a_gradient_that_is_not_finite_is_enough():
+    learner = with_env(config())
+    batch = learner.prepare(*learner.collect_trials(learner.env, 0)[:2])
+    params = {"w": torch.ones(3, requires_grad=True)}
+
+    def loss(params, part):
+        return (params["w"] * torch.tensor([1.0, float("inf"), 2.0])).sum(), {}
+
+    with pytest.raises(FloatingPointError, match="the gradient of w is not finite"):
+        mean_gradient(loss, params, batch, 1)
 
 
 @pytest.mark.parametrize("oracle", [False, True])

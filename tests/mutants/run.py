@@ -119,6 +119,7 @@ TESTS = {  # of a file or folder, the longest match; those that fail first, firs
     "metarl/evaluation/result.py": _EVALUATION,
     "metarl/evaluation/statistics.py": _STATISTICS,
     "envs/variation": "tests/envs/test_quantities.py tests/envs/test_write.py tests/envs/test_strength.py",
+    "envs/variation/quantities.py": "tests/envs/test_quantities.py tests/envs/test_documentation.py",
     "envs/variation/elements.py": "tests/envs/test_write.py tests/envs/test_own_robot.py",
     "envs/task.py": "tests/envs/test_task.py",
 }
