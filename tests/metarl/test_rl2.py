@@ -7,7 +7,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 
 from metarl.agents import Normalizer, RecurrentAdapter, RecurrentPolicy
-from metarl.algorithms import rl2
+from metarl.algorithms import sampling
 from metarl.algorithms.learners import make_env
 from metarl.algorithms.rl2_config import RL2Config
 from metarl.algorithms.sampling import collect
@@ -353,9 +353,9 @@ def test_advantages_and_targets_are_those_of_each_trial_in_units_of_reward(boots
 
 def test_values_behind_a_time_limit_are_in_units_of_reward(monkeypatch):
     learner = ragged(bootstrap_at_horizon=True, trial_episodes=2)
-    scale, rollouts, collect = learner.return_normalizer, [], rl2.collect
+    scale, rollouts, collect = learner.return_normalizer, [], sampling.collect
     assert abs(scale.mean[0]) > 0.1 and abs(scale.std[0] - 1) > 0.05
-    monkeypatch.setattr(rl2, "collect", lambda *args: rollouts.append(collect(*args)) or rollouts[-1])
+    monkeypatch.setattr(sampling, "collect", lambda *a, **k: rollouts.append(collect(*a, **k)) or rollouts[-1])
     adapter = learner.adapter()
     _, behind, _ = learner.collect_trials(learner.env, 1)
     assert behind.shape == (12, 2)
@@ -366,14 +366,14 @@ def test_values_behind_a_time_limit_are_in_units_of_reward(monkeypatch):
 
 def test_the_normalizers_stand_still_while_an_iteration_collects_and_then_move(monkeypatch):
     learner = ragged(trial_episodes=2)
-    seen, collect = [], rl2.collect
+    seen, collect = [], sampling.collect
 
-    def collecting(env, adapter, state, episodes, seed):
-        rollout = collect(env, adapter, state, episodes, seed)
+    def collecting(env, adapter, state, episodes, seed, on_step=None):
+        rollout = collect(env, adapter, state, episodes, seed, on_step=on_step)
         seen.append((adapter.normalizer, adapter.reward_normalizer, seed, rollout))
         return rollout
 
-    monkeypatch.setattr(rl2, "collect", collecting)
+    monkeypatch.setattr(sampling, "collect", collecting)
     before = learner.normalizer, learner.reward_normalizer
     trials, _, metrics = learner.collect_trials(learner.env, 5)
     assert [row[:2] for row in seen] == [before] * 2
