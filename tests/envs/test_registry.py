@@ -70,7 +70,7 @@ def test_gymnasium_knows_an_added_family(monkeypatch):
 def test_gymnasium_has_the_ids_whichever_is_imported_first(first):
     code = f"""
         {first}
-        assert len([i for i in gymnasium.registry if i.startswith("metarl/")]) == 31
+        assert len([i for i in gymnasium.registry if i.startswith("metarl/")]) == 32
     """
     run = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True)
     assert (run.returncode, run.stderr) == (0, "")

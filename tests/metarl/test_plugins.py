@@ -46,7 +46,7 @@ def test_names_are_listed_without_importing_what_they_name():
     code = """
         import sys
         from metarl.envs import FAMILIES
-        assert "AntDir" in FAMILIES and len(FAMILIES) == len(FAMILIES.names()) == 30, len(FAMILIES)
+        assert "AntDir" in FAMILIES and len(FAMILIES) == len(FAMILIES.names()) == 31, len(FAMILIES)
         assert all(FAMILIES.origin(name) is None for name in FAMILIES)
         print(*[m for m in sys.modules if m.split(".")[0] in ("mujoco", "gymnasium", "torch") or ".families" in m])
     """

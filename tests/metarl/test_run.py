@@ -220,6 +220,7 @@ def test_a_resume_under_other_versions_names_both(config, tmp_path, monkeypatch)
     monkeypatch.setattr(versions, "cpu_model", lambda: "Abacus")
     monkeypatch.setattr(versions, "git_state", lambda folder: {"commit": "feed", "dirty": False})
     said = []
+    (run.path / "metrics.jsonl").touch()  # it has been trained
     resume(config, run.path, said.append).lock.release()
     assert len(said) == 1 and f"torch {real('torch')} -> 9.9" in said[0] and "-> Abacus" in said[0]
     assert said[0].endswith("-> feed")
@@ -235,8 +236,11 @@ def test_another_thread_count_is_named(tmp_path, monkeypatch):
     run = started(config, tmp_path / "run")
     monkeypatch.setattr(runs, "available_threads", lambda: 5)
     said = []
+    resume(config, run.path, pytest.fail).lock.release()  # nothing is trained yet: any machine will do
+    (run.path / "metrics.jsonl").touch()
+    monkeypatch.setattr(runs, "available_threads", lambda: 7)
     resume(config, run.path, said.append).lock.release()
-    assert "threads 3 -> 5" in said[0]
+    assert "threads 5 -> 7" in said[0]
 
 
 @pytest.mark.parametrize(
