@@ -18,6 +18,7 @@ from datetime import datetime
 from pathlib import Path
 
 from metarl.util.errors import UserError
+from metarl.util.machine import alive
 
 
 class InUse(UserError):
@@ -48,7 +49,7 @@ class Lock:
         for _ in range(20):  # the holder may not have written its name yet
             try:
                 owner = json.loads(os.pread(self._descriptor, 4096, 0))
-                if owner["host"] != socket.gethostname() or _alive(owner["pid"]):
+                if owner["host"] != socket.gethostname() or alive(owner["pid"]):
                     return f"pid {owner['pid']} on host {owner['host']} since {owner['since']}"
             except (ValueError, KeyError, TypeError):
                 pass
@@ -65,13 +66,3 @@ def locked(folder: Path) -> Iterator[Lock]:
     except BaseException:
         lock.release()
         raise
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -22,6 +22,7 @@ from pathlib import Path
 from optuna.storages.journal import JournalFileOpenLock
 
 from metarl.util.files import read
+from metarl.util.machine import alive
 
 BEAT, SILENCE = 10.0, 120.0  # seconds
 GRACE = 60  # seconds after which the turn of a process that was killed in it ends
@@ -56,7 +57,7 @@ class Presence:
         if not name or name == self.name:
             return not name
         host, pid = name.split(":")[:2]
-        if host == socket.gethostname() and not _alive(int(pid)):
+        if host == socket.gethostname() and not alive(int(pid)):
             return True
         try:
             count = read(self._folder / name, limit=100)
@@ -84,13 +85,3 @@ class Presence:
             count += 1
             with contextlib.suppress(OSError):  # a full disk: others may take what this one does, and nothing is lost
                 self._file.write_text(str(count))
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

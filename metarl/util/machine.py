@@ -2,6 +2,7 @@
 
     available_threads()        # 2 of 16 cores, say, under `taskset` or in a container
     threads_of_each_rank(16)   # 4, where torchrun started four processes here
+    alive(1234)                # whether that process is there
 """
 
 import os
@@ -20,3 +21,14 @@ def threads_of_each_rank(available: int) -> int:
 def number_of_ranks() -> int:
     """Processes that torchrun started for one run, on all machines; 1 without it."""
     return int(os.environ.get("WORLD_SIZE", "1")) if "MASTER_ADDR" in os.environ else 1
+
+
+def alive(pid: int) -> bool:
+    """Whether this machine has a process of this number, of whatever user."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
