@@ -51,7 +51,7 @@ LIBRARIES = (  # that a child need not import
 
 _LEARNER = "tests/metarl/test_outer_objectives.py tests/metarl/test_meta_gradient.py tests/metarl/test_learners.py"
 _RL2 = "tests/metarl/test_rl2.py"
-_MEMORY = f"tests/agents/test_memory.py {_RL2} tests/metarl/test_export.py"
+_MEMORY = f"tests/agents/test_memory.py tests/agents/test_initialization.py {_RL2} tests/metarl/test_export.py"
 _STATISTICS = "tests/metarl/test_statistics.py tests/metarl/test_compare.py"
 _EVALUATION = "tests/metarl/test_evaluation.py tests/metarl/test_compare.py"
 _ES_MAML = "tests/metarl/test_es_maml.py tests/agents/test_evolution.py"
@@ -76,12 +76,13 @@ TESTS = {  # of a file or folder, the longest match; those that fail first, firs
     "agents": f"tests/agents/test_policy.py tests/agents/test_prepare.py {_LEARNER} tests/metarl/test_export.py",
     "agents/recurrent_adapter.py": f"{_RL2} tests/metarl/test_export.py",
     "agents/recurrent_policy.py": f"{_RL2} tests/metarl/test_export.py",
-    "agents/teacher_student.py": "tests/metarl/test_rma.py",
+    "agents/teacher_student.py": "tests/agents/test_initialization.py tests/metarl/test_rma.py",
     "metarl/algorithms/rma.py": "tests/metarl/test_rma.py",
     "metarl/algorithms/rma_config.py": "tests/metarl/test_rma.py tests/metarl/test_config.py",
     "agents/memory": f"{_MEMORY} tests/metarl/test_plugins.py",
     "agents/memory/alpaca.py": f"tests/agents/test_alpaca.py {_MEMORY}",
-    "agents/nn": "tests/agents/test_activation.py tests/agents/test_policy.py tests/agents/test_memory.py",
+    "agents/nn": "tests/agents/test_initialization.py tests/agents/test_activation.py tests/agents/test_policy.py"
+    " tests/agents/test_memory.py",
     "agents/sb3": "tests/agents/test_sb3.py tests/agents/test_sb3_vec_env.py",
     "metarl/algorithms": f"{_LEARNER} tests/metarl/test_testing.py tests/metarl/test_config.py",
     "metarl/algorithms/baselines.py": "tests/metarl/test_baselines.py",
