@@ -362,7 +362,9 @@ def equivalent() -> set[tuple[str, str]]:
 
 
 def is_equivalent(file: str, change: str, same: set[tuple[str, str]]) -> bool:
-    return bool(same & {(file, change), (file, change.split("  ->  ")[0])})
+    line, _, changed = change.partition("  ->  ")
+    of_signature = changed.replace("/,", "*,") == line  # the mark of arguments that go by name, which all do
+    return of_signature or bool(same & {(file, change), (file, line)})
 
 
 def summary(rows: list[dict]) -> None:

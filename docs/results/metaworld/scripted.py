@@ -3,8 +3,8 @@
     pip install metaworld==3.0.0 'mujoco>=3.3,<3.4' packaging     # in one environment; metarl's own in another
     python scripted.py > scripted_mujoco_3.3.json
 
-With names as arguments, of these environments alone. Prints how many of 20 training goals of each of the 50 environments are solved at any step of an episode of 500, and the
-mean return, of reward version 2.
+With names as arguments, of these environments alone. Prints how many of 20 training goals of each of the 50
+environments are solved at any step of an episode of 500, and the mean return, of reward version 2.
 """
 
 import json
