@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 
 from metarl.agents import Rollout, discounted_returns, fit_values
-from metarl.agents.baseline import fit_unscaled
+from metarl.agents.baseline import _solve, fit_unscaled
 
 
 def rollout(rng, num_tasks=3, steps=12, episodes=5, dim=4, lengths=None) -> Rollout:
@@ -132,6 +133,16 @@ def test_padding_does_not_matter(fit):
     data.observations[~data.valid] = 99.0
     again, _ = fit(data, targets)
     assert (values[data.valid] == again[data.valid]).all()
+
+
+def test_a_singular_system_has_a_larger_ridge_than_a_regular_one():
+    regular, moment = torch.eye(2, dtype=torch.float64)[None], torch.ones(1, 2, 1, dtype=torch.float64)
+    torch.testing.assert_close(_solve(regular, moment), moment / (1 + 1e-5), rtol=1e-12, atol=0)
+    found = _solve(-1e-5 * regular, moment)  # the first ridge leaves nothing of it
+    assert torch.isfinite(found).all()
+    torch.testing.assert_close(found, moment / 9e-5, rtol=1e-9, atol=0)
+    with pytest.raises(ValueError, match="cannot be solved: are the observations and rewards finite"):
+        _solve(regular * torch.nan, moment)
 
 
 @pytest.mark.parametrize("fit", [fit_values, fit_unscaled])

@@ -6,6 +6,7 @@ import torch
 
 from metarl.agents import make_memory
 from metarl.agents.nn.initialization import glorot, orthogonal, perceptron
+from metarl.agents.nn.params import flatten, unflatten
 from metarl.agents.teacher_student import Encoder, StudentPolicy
 
 
@@ -48,3 +49,12 @@ def test_a_teacher_s_and_a_student_s_latents_have_no_offset_at_first():
     student = StudentPolicy(2, 1, hidden=(4,), size=2, cell="gru", memory_size=5, memory_options={}).init(generator())
     assert not any(value.any() for key, value in encoder.items() if key.rpartition(".")[2].startswith("b"))
     assert not student["memory.b"].any() and student["memory.w"].any()
+
+
+def test_weights_as_one_vector_and_back():
+    params = {"w": torch.arange(12.0).reshape(2, 3, 2), "b": torch.tensor([[7.0, 8.0], [9.0, 10.0]])}  # of two tasks
+    vector = flatten(params, lead=1)
+    assert vector.tolist() == [[0, 1, 2, 3, 4, 5, 7, 8], [6, 7, 8, 9, 10, 11, 9, 10]]
+    assert flatten(params).tolist() == [*map(float, range(12)), 7, 8, 9, 10]
+    back = unflatten(vector, {"w": torch.zeros(3, 2), "b": torch.zeros(2)})
+    assert back.keys() == params.keys() and all(torch.equal(value, params[name]) for name, value in back.items())

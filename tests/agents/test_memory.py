@@ -129,6 +129,7 @@ def test_initial_weights_come_from_the_generator(name):
     [
         ("transformer", {"head": 2}, ["head: got 2, expected no such option (did you mean 'heads'?)"]),
         ("transformer", {"heads": 3}, ["heads: got 3, expected a divisor of 8"]),
+        ("transformer", {"heads": 0}, ["heads: got 0, expected 1 to 1000"]),
         (
             "transformer",
             {"heads": "two", "layers": True, "context": 0},

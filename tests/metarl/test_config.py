@@ -435,7 +435,7 @@ def test_settings_and_what_tuning_searches_are_those_on_record():
         assert algorithm.search_space(config) == searched
 
 
-@pytest.mark.parametrize("name", ["rl2", "rma"])
+@pytest.mark.parametrize("name", ["rl2", "rma", "recurrent-sac", "pearl"])
 def test_a_memory_adapts_between_the_episodes_of_a_trial(name):
     algorithm = {"name": name, "trial_episodes": 3}
     config = Config.model_validate({"env": {"family": "Navigation2D"}, "algorithm": algorithm})
