@@ -1,5 +1,6 @@
 """The learners on real environments: they learn, repeat themselves, resume, and keep the test tasks out."""
 
+import itertools
 import json
 import time
 from types import SimpleNamespace
@@ -209,7 +210,9 @@ def test_a_rank_has_the_simulations_of_its_tasks(monkeypatch, rank, tasks):
 
 
 @pytest.mark.parametrize("kind", ["promp", "rl2", "reptile", "rma", "es-maml", "plasticity"])
-def test_sampling_and_update_share_the_time_of_an_iteration(kind):
+def test_sampling_and_update_share_the_time_of_an_iteration(kind, monkeypatch):
+    ticks = itertools.count()
+    monkeypatch.setattr(time, "perf_counter", lambda: next(ticks))  # a second for each look at the clock
     settings = {"env": {"family": "Navigation2D", "horizon": 5}, "algorithm": {"name": kind}, "meta_batch": 2,
                 "episodes": 4, "iterations": 2}  # fmt: skip
     made = Config.model_validate(settings)
@@ -220,7 +223,7 @@ def test_sampling_and_update_share_the_time_of_an_iteration(kind):
         metrics = learner.iterate(env, iteration)
         whole = time.perf_counter() - start
         parts = metrics["seconds_sampling"], metrics["seconds_update"]
-        assert min(parts) > 0 and 0.5 * whole < sum(parts) <= whole
+        assert min(parts) >= 1 and 0.3 * whole < sum(parts) < whole
     env.close()
 
 
