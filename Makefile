@@ -4,7 +4,7 @@
 # make mutants: changes the numerics in a thousand places and asks whether a test notices: hours; see CONTRIBUTING.md
 # make lint: ruff                       make install: what the others need          make clean: remove what they all made
 # make robots: metarl check on hundreds of robots from public packages (hours, and the network; not in CI)
-# make gpu-bench: measures MuJoCo Warp on an NVIDIA GPU, in some twenty minutes, into $(GPU_BENCH); see docs/gpu.md
+# make gpu-bench: measures MuJoCo Warp on an NVIDIA GPU, in some twenty minutes, into $(GPU_BENCH); see docs/guides/gpu.md
 # make rendering, make browser: what the tests of MP4 replays and of pages need (as root on Debian; else said and left out)
 #
 # Everything is installed in $(VENV), once; make PYTHON=python3.12 takes another Python than python3.

@@ -8,7 +8,7 @@ regression on the discounted reward to go gives every task its own weights, from
 Features are standardized in each task, and the ridge is their number F: the best one where they explain half of the
 variance, which are F weights of variance 1/F against noise of variance 1. So it is small beside many steps, and strong
 where features outnumber them; rllab's 1e-5 follows the noise there, and what it took for value is missing from the
-advantages. docs/results.md has the agreement of gradients with this ridge and others.
+advantages. docs/results/promp_and_maml.md has the agreement of gradients with this ridge and others.
 """
 
 from collections.abc import Callable

@@ -2,7 +2,7 @@
 
     names = make_family("Walker2dDir").observation_names()       # a tuple of Observed, one a number
     names[0]        # Observed("rootz position", "m", "joint rootz", "qpos[1]")
-    print(table(names))                                          # Markdown, as in docs/observations.md
+    print(table(names))                                          # Markdown, as in docs/reference/observations.md
 
 `source` is an expression over the fields of an MjData and, where they vary, of its MjModel, with NumPy's functions:
 "clip(qvel[0], -10, 10)", "opt.gravity[2]". At the state

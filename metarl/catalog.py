@@ -35,7 +35,7 @@ def families() -> str:
         lines += [f"    {line}" for line in _splits(space)]
         rows = [(p.name, p.unit, _range(p), _beyond(p), p.description) for p in space.parameters]
         lines += _table([("parameter", "unit", "training", "extrapolation", "meaning"), *rows], "    ")
-    lines += ["", "  A robot of your own: env: {robot: PATH} in a config, see docs/own_robot.md"]
+    lines += ["", "  A robot of your own: env: {robot: PATH} in a config, see docs/guides/own_robot.md"]
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""From the runs of several methods in one environment to the tables, figures and JSON of docs/comparison.md.
+"""From the runs of several methods in one environment to the tables, figures and JSON of docs/results/comparison.md.
 
     python docs/results/comparison.py NAME RUNS...      # run folders, any number of seeds of each method
 

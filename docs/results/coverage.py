@@ -1,4 +1,5 @@
-"""How often the interval of P(better) holds the true chance: the table in docs/evaluation.md, and coverage.json.
+"""How often the interval of P(better) holds the true chance: the table in docs/reference/evaluation.md
+and coverage.json.
 
     python docs/results/coverage.py 2000 > docs/results/coverage.json      # samples of each cell; some 20 minutes
 

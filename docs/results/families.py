@@ -1,4 +1,4 @@
-"""From the runs of several families to the table, the figure, the JSON and the videos of docs/families.md.
+"""From the runs of several families to the table, the figure, the JSON and the videos of docs/results/families.md.
 
     metarl visualise RUN                           # of one seed of each config, for its video
     python docs/results/families.py RUNS...        # run folders, any number of seeds of each config

@@ -1,4 +1,4 @@
-"""How far MuJoCo Warp's CPU device is from mujoco.batch: the figures of docs/gpu.md.
+"""How far MuJoCo Warp's CPU device is from mujoco.batch: the figures of docs/guides/gpu.md.
 
     python docs/results/gpu_parity.py docs/results/gpu_parity.json
 

@@ -1,5 +1,5 @@
 """From runs of RL² with this or that memory and its references (none; the oracle) to tables, JSON and figures of
-docs/rl2_results.md.
+docs/results/rl2.md.
 
     python docs/results/references.py RUNS...      # run folders, any number of seeds of each config of each family
 

@@ -4,8 +4,8 @@
 
 With `--mean-actions` it takes what `metarl evaluate --mean-actions` measured. A file that this made before may stand
 among the runs: its seeds are kept, if it is of the same command, settings, tasks and versions.
-The interval is over seeds (percentile bootstrap of the seeds' means, widened for small samples: docs/evaluation.md); of
-two or three seeds their range.
+The interval is over seeds (percentile bootstrap of the means, widened for small samples: docs/reference/evaluation.md);
+of two or three seeds their range.
 """
 
 import json

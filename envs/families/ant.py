@@ -8,7 +8,7 @@
 Contact forces are left out by default: the authors of PEARL and VariBAD do not observe them in AntDir, everybody who
 ran these environments on mujoco-py 2 had zeros in their place, and they are computed on one core only. With
 contact_forces=True the robot is Gymnasium's Ant-v5 bit for bit, without them it is Ant-v5 with
-include_cfrc_ext_in_observation=False and contact_cost_weight=0. docs/environments.md has the definitions.
+include_cfrc_ext_in_observation=False and contact_cost_weight=0. docs/reference/environments.md has the definitions.
 """
 
 from collections.abc import Sequence

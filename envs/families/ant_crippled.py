@@ -3,7 +3,7 @@
     env = make("AntCrippled", 200)                          # legs 0 to 2 in training, leg 3 only in test tasks
 
 After Nagabandi, Clavera et al., "Learning to adapt in dynamic, real-world environments through meta-reinforcement
-learning" (2019). docs/environments.md has the definition and where it deviates from the code it comes from.
+learning" (2019). docs/reference/environments.md has the definition and where it deviates from the code it comes from.
 """
 
 

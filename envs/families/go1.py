@@ -5,7 +5,7 @@
 
 The command, a forward speed and a turning rate, is observed, as on a robot with a joystick; what varies about the robot
 is not. It sees its joints, its IMU and its own last action, but not how fast it moves. The model is Playground's: feet
-touch the floor and nothing else does; servos of kp 35 N m/rad, 20 ms a step. docs/robots.md has all tables.
+touch the floor and nothing else does; servos of kp 35 N m/rad, 20 ms a step. docs/reference/robots.md has all tables.
 """
 
 import math

@@ -7,8 +7,8 @@
     env = make("HalfCheetahMass", 800)                            # body mass times 0.5 to 2
 
 Rewards are velocities, so returns of the two variants differ by far: in 100 steps the robot has 5 s or 1 s to run.
-The MJCF is the one that the gymnasium package ships. docs/environments.md has the definitions and where they deviate
-from the code they come from.
+The MJCF is the one that the gymnasium package ships. docs/reference/environments.md has the definitions and where they
+deviate from the code they come from.
 """
 
 from collections.abc import Sequence

@@ -6,8 +6,8 @@
     env = make("HalfCheetahPier", 200)                    # eight floating blocks, each damped in its own way
 
 The last three are those of Nagabandi, Clavera et al., "Learning to adapt in dynamic, real-world environments through
-meta-reinforcement learning" (2019). docs/environments.md has the definitions and where they deviate from the code they
-come from.
+meta-reinforcement learning" (2019). docs/reference/environments.md has the definitions and where they deviate from the
+code they come from.
 """
 
 from collections.abc import Sequence

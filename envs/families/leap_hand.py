@@ -5,7 +5,7 @@
 
 Playground's model of the hand and its cube of 7 cm, with boxes to touch; servos of kp 3 N m/rad and at most 0.22 N m,
 50 ms a step. It sees its joints, its last action, and where the cube is, as a camera would; not how the cube is turned,
-nor what it is made of. docs/robots.md has all tables.
+nor what it is made of. docs/reference/robots.md has all tables.
 """
 
 import mujoco

@@ -5,7 +5,7 @@
 
 The robot is Menagerie's for MJX, without the hand: position servos, no collisions. The servos give way under a load, so
 that the arm ends up somewhere else than it was sent, by centimetres with 3 kg: what an adapted policy makes good.
-docs/robots.md has all tables.
+docs/reference/robots.md has all tables.
 """
 
 import mujoco

@@ -4,7 +4,7 @@
     env.set_tasks(env.space.sample(10, "train", np.random.default_rng(0)).repeat(20))
 
 The file says what is observed, what is paid, when an episode ends, how the robot is controlled, and what varies about
-it (docs/own_robot.md). It becomes a `Family` like any other: batched, with splits, and with all quantities of
+it (docs/guides/own_robot.md). It becomes a `Family` like any other: batched, with splits, and with all quantities of
 `metarl.envs.variation.quantities`. In a config: `env: {robot: robots/cart}`.
 """
 

@@ -4,7 +4,7 @@
     told.observation[0].build(built)                  # a Signal
     robot_json_schema()                               # a dict: keys with their meaning, unit and range
 
-`docs/own_robot.md` has the keys in words. Names are checked against what the MJCF has and the file adds to it.
+`docs/guides/own_robot.md` has the keys in words. Names are checked against what the MJCF has and the file adds to it.
 """
 
 from typing import Annotated, Any

@@ -7,7 +7,7 @@
     learner.load_state_dict(learner.state_dict())    # the same learner, bit for bit
 
 A learner of your own is a class with these four methods, and an `AlgorithmConfig` that names it
-(docs/add_an_algorithm.md).
+(docs/guides/add_an_algorithm.md).
 `metarl.testing.check_learner` says in words where one breaks this contract.
 """
 

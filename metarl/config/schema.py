@@ -49,7 +49,7 @@ _SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
 
 class WarpConfig(Section):
-    """MuJoCo Warp, which steps all simulations at once, in float32 (docs/gpu.md)."""
+    """MuJoCo Warp, which steps all simulations at once, in float32 (docs/guides/gpu.md)."""
 
     device: Literal["cuda", "cpu"] = Field(
         default="cuda", description="cuda: the first NVIDIA GPU; cpu: slower than `env.physics: mujoco`, for tests."

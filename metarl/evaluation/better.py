@@ -19,7 +19,7 @@ of differences of scores with normal effects of run, of task, and of both togeth
 which two differences share more or less of: the covariance of "> 0" for two of them is that of a bivariate normal with
 the shared part of the variance as its correlation. Only these shares are taken from the scores (analysis of variance),
 and their uncertainty into t (Satterthwaite). `docs/results/coverage.py` simulates how often the interval holds the true
-chance, for normal and other effects: docs/evaluation.md has the table.
+chance, for normal and other effects: docs/reference/evaluation.md has the table.
 """
 
 from __future__ import annotations

@@ -123,7 +123,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Row:
-    """All that the tables say of a method; see docs/evaluation.md for each."""
+    """All that the tables say of a method; see docs/reference/evaluation.md for each."""
 
     name: str
     seeds: tuple[int, ...]

@@ -2,8 +2,8 @@
 
     document = describe(run, saved, env, task, adaptation)
 
-Plain data, see docs/export.md. It stands beside the ONNX file as JSON, and in the file as metadata: one entry for each
-key of the document, its value in JSON.
+Plain data, see docs/guides/export.md. It stands beside the ONNX file as JSON, and in the file as metadata: one entry
+for each key of the document, its value in JSON.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The snippets of docs/environments.md run, one after the other, and its table is what the families declare."""
+"""The snippets of docs/reference/environments.md run, and its table is what the families declare."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from metarl.envs import FAMILIES, make
 from metarl.envs.variation.quantities import table
 
-TEXT = (Path(__file__).parents[2] / "docs" / "environments.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[2] / "docs" / "reference" / "environments.md").read_text(encoding="utf-8")
 
 
 def test_the_snippets_run():
@@ -16,7 +16,7 @@ def test_the_snippets_run():
     blocks = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     assert blocks
     for block in blocks:
-        exec(compile(block, "docs/environments.md", "exec"), namespace)
+        exec(compile(block, "docs/reference/environments.md", "exec"), namespace)
 
 
 @pytest.mark.slow
@@ -35,5 +35,5 @@ def test_the_table_is_true():
 
 
 def test_what_can_vary_is_the_table_of_the_code():
-    """After a change: replace it in docs/environments.md by what metarl.envs.variation.quantities.table() gives."""
+    """After a change: put what metarl.envs.variation.quantities.table() gives into docs/reference/environments.md."""
     assert table() in TEXT

@@ -372,8 +372,8 @@ def test_without_the_package_the_command_line_says_what_to_install(monkeypatch, 
 
 @pytest.mark.slow
 def test_the_documented_example_runs():
-    text = (Path(__file__).parents[2] / "docs" / "metaworld.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "guides" / "metaworld.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     namespace = {}
-    exec(compile(example, "docs/metaworld.md", "exec"), namespace)
+    exec(compile(example, "docs/guides/metaworld.md", "exec"), namespace)
     assert namespace["success"].shape == (2,) and namespace["truncated"].all()

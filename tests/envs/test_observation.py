@@ -1,4 +1,4 @@
-"""What families say of their observations, against the observations themselves and against docs/observations.md."""
+"""What families say of their observations, against the observations and against docs/reference/observations.md."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ import pytest
 from metarl.envs import make, make_family
 from metarl.envs.observation import Observed, positions, table, velocities
 
-TEXT = (Path(__file__).parents[2] / "docs" / "observations.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[2] / "docs" / "reference" / "observations.md").read_text(encoding="utf-8")
 N = 3
 
 
@@ -80,7 +80,7 @@ def test_every_kind_of_joint_is_named():
 
 
 def test_the_document_is_true():
-    """After a change: replace the table in docs/observations.md by what table(...) gives."""
+    """After a change: replace the table in docs/reference/observations.md by what table(...) gives."""
     sections = re.findall(r"^## (`.*)\n([\s\S]*?)(?=^## |\Z)", TEXT, re.MULTILINE)
     assert len(sections) == 12
     for heading, text in sections:

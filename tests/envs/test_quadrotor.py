@@ -39,7 +39,7 @@ def test_the_wind_pushes_where_it_blows_to_and_with_its_square():
     np.testing.assert_allclose(along[1:] / along[:2], 4.0, rtol=0.01)
     np.testing.assert_allclose(forces[3], [0.0, along[1], 0.0], atol=1e-9)
     assert 0.4 * WEIGHT < along[2] < 0.6 * WEIGHT  # 12 m/s is hard, and can be withstood
-    assert along[1] * (6.1 / 6) ** 2 == pytest.approx(2.6, abs=0.05)  # N, as docs/environments.md says
+    assert along[1] * (6.1 / 6) ** 2 == pytest.approx(2.6, abs=0.05)  # N, as docs/reference/environments.md says
     assert along[2] * (12.1 / 12) ** 2 == pytest.approx(10.3, abs=0.05)
 
 

@@ -45,7 +45,7 @@ def body_vector(quat, vector):
 
 
 class PlainRobot:
-    """One simulation of one task, from the definitions in docs/robots.md."""
+    """One simulation of one task, from the definitions in docs/reference/robots.md."""
 
     def __init__(self, env, i):
         self.env, self.name = env, env.family.name

@@ -202,9 +202,9 @@ def test_what_cannot_be_a_trial(wrong, error, message):
 
 @pytest.mark.slow
 def test_the_snippet_of_the_documentation_runs():
-    text = (Path(__file__).parents[2] / "docs" / "rl2.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "guides" / "rl2.md").read_text(encoding="utf-8")
     (snippet,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     namespace = {}
     with global_generators(np.random.SeedSequence(0)):
-        exec(compile(snippet, "docs/rl2.md", "exec"), namespace)
+        exec(compile(snippet, "docs/guides/rl2.md", "exec"), namespace)
     assert namespace["model"].num_timesteps == 100

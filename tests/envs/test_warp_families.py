@@ -19,7 +19,7 @@ OPTIONS = {
     "Go1Fault": CONVERGED,
     "LeapSpin": CONVERGED,
 }
-"""What has to be equal before the engines can be: see docs/gpu.md."""
+"""What has to be equal before the engines can be: see docs/guides/gpu.md."""
 VARIANTS = [("HalfCheetahDir", {"variant": "maml"}), ("HalfCheetahVel", {"variant": "varibad"}),
             ("ReacherGoal", {"goal_visible": True}), ("PusherGoal", {"goal_visible": True})]  # fmt: skip
 REFUSED = {"HumanoidDir": "PGS"}

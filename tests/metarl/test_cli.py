@@ -297,7 +297,7 @@ def test_doctor_tells_of_a_wandb_key_but_not_the_key(monkeypatch, tmp_path):
 
 
 def test_the_examples_of_the_documentation_are_true(capsys, calls, tmp_path):
-    text = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "reference" / "cli.md").read_text()
     shell, *want = [line.strip() for line in text.splitlines() if line.startswith(("    $ ", "    metarl: error"))]
     assert run(capsys, *shlex.split(shell.removeprefix("$ metarl "))) == (2, "", "\n".join(want) + "\n")
     example = text.partition("    # HalfCheetah")[2].partition("\n\n")[0].replace("\n    ", "\n")

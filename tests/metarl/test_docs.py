@@ -10,7 +10,7 @@ from metarl.agents.global_random import global_generators
 from metarl.agents.sb3.model import ALGORITHMS
 
 ROOT = Path(__file__).parents[2]
-PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob(".github/**/*.md")]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob(".github/**/*.md")]
 
 
 def anchors(page: Path) -> set[str]:
@@ -19,7 +19,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
         if "://" not in link:
@@ -31,7 +31,7 @@ def test_links_lead_somewhere(page):
 
 def test_the_index_has_every_page():
     index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
-    pages = {page.name for page in ROOT.glob("docs/*.md")} - {"index.md"}
+    pages = {str(page.relative_to(ROOT / "docs")) for page in ROOT.glob("docs/**/*.md")} - {"index.md"}
     assert pages == {link for link in re.findall(r"\]\(([^)#]+)\)", index) if not link.startswith("..")}
 
 
@@ -57,8 +57,8 @@ def test_the_guide_to_sb3_runs():
     namespace = {}
     try:
         with global_generators(np.random.SeedSequence(0)):
-            for block in python("docs/sb3.md"):
-                exec(compile(block, "docs/sb3.md", "exec"), namespace)
+            for block in python("docs/guides/sb3.md"):
+                exec(compile(block, "docs/guides/sb3.md", "exec"), namespace)
     finally:
         ALGORITHMS.pop("FadingPPO", None)
     assert np.isfinite(namespace["mean_return"])

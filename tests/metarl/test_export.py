@@ -45,7 +45,7 @@ from metarl.util.rng import stream
 
 STEPS = 1000
 HORIZON = 100
-DOCUMENTATION = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
+DOCUMENTATION = (Path(__file__).parents[2] / "docs" / "guides" / "export.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

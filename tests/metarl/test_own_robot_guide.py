@@ -1,4 +1,4 @@
-"""docs/own_robot.md: its commands and its Python run, in tiny sizes, and its tables are those of the code."""
+"""docs/guides/own_robot.md: its commands and its Python run, in tiny sizes, and its tables are those of the code."""
 
 import json
 import re
@@ -19,7 +19,7 @@ from metarl.envs.own_robot.robot import OwnRobot
 from metarl.envs.own_robot.signal_table import table as signals
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "docs" / "own_robot.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs" / "guides" / "own_robot.md").read_text(encoding="utf-8")
 TINY = ["meta_batch=2", "episodes=2", "iterations=1", "env.horizon=5", "evaluation.tasks=2", "evaluation.episodes=2",
         "evaluation.steps=1", "wandb.mode=disabled"]  # fmt: skip
 
@@ -58,7 +58,7 @@ def test_the_python_of_the_guide_runs(tmp_path, monkeypatch):
     assert blocks
     namespace = {}
     for block in blocks:
-        exec(compile(block, "docs/own_robot.md", "exec"), namespace)
+        exec(compile(block, "docs/guides/own_robot.md", "exec"), namespace)
     assert namespace["observation"].shape == (64, 10)
     assert namespace["one"].reset(seed=0)[0].tolist() == namespace["many"].reset(seed=[0] * 8)[0][3].tolist()
     env = EnvConfig(family="Shuttle", horizon=5)

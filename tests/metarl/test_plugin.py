@@ -131,7 +131,7 @@ def test_a_module_that_is_not_installed_does_the_same(metarl, tmp_path):
 
 @pytest.mark.parametrize("name", WALKS)
 def test_the_walk_shows_the_example_s_own_lines(name):
-    text = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "guides" / f"{name}.md").read_text(encoding="utf-8")
     sources = [path.read_text(encoding="utf-8") for path in PLUGIN.rglob("*") if path.suffix in (".py", ".toml")]
     shown = re.findall(r"```(?:python|toml)\n(.*?)```", text, re.DOTALL)
     assert shown
@@ -141,7 +141,7 @@ def test_the_walk_shows_the_example_s_own_lines(name):
 
 @pytest.mark.parametrize("name", WALKS)
 def test_the_snippets_of_the_walk_run(name, installed, tmp_path):
-    text = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "guides" / f"{name}.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python test\n(.*?)```", text, re.DOTALL)
     assert blocks
     env = {**os.environ, "PYTHONPATH": str(installed)}

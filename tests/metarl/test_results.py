@@ -52,6 +52,6 @@ def test_the_page_on_the_comparison_gives_the_commands_that_are_tested():
     always = " env.splits=1 revision=1"  # which the page says once
     commands = [entry["command"].replace("seed=SEED threads=1", "").removesuffix(always) for entry in commands]
     tested = {_with_present_names(command.split()) for command in commands}
-    page = (RESULTS.parent / "comparison.md").read_text(encoding="utf-8")
+    page = (RESULTS / "comparison.md").read_text(encoding="utf-8")
     shown = re.findall(r"\| `(metarl train half_cheetah_mass/[^`]*)` \|", page)
     assert shown and set(shown) <= tested and always.strip() in page

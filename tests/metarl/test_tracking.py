@@ -270,7 +270,7 @@ def test_only_one_module_imports_wandb():
 
 def test_the_documented_command_of_a_sweep_sets_what_the_agent_chose():
     utils = pytest.importorskip("wandb.sdk.launch.sweeps.utils")
-    page = (Path(__file__).parents[2] / "docs" / "wandb_sweeps.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "guides" / "wandb_sweeps.md").read_text()
     sweep = yaml.safe_load(page.partition("```yaml\n")[2].partition("```")[0])
     values = {"inner.lr": 1e-05, "seed": 2, "policy.hidden": [64, 32], "inner.learn_lr": True}
     assert {"inner.lr", "seed"} == sweep["parameters"].keys()
