@@ -3,6 +3,7 @@
 # make quick: install, check, the quick tests: under a minute once installed
 # make mutants: changes the numerics in a thousand places and asks whether a test notices: hours; see CONTRIBUTING.md
 # make lint: ruff                       make install: what the others need          make clean: remove what they all made
+# make docs: the documentation site, in docs/_build/html; make linkcheck: whether the links to other sites lead somewhere
 # make robots: metarl check on hundreds of robots from public packages (hours, and the network; not in CI)
 # make gpu-bench: measures MuJoCo Warp on an NVIDIA GPU, in some twenty minutes, into $(GPU_BENCH); see docs/guides/gpu.md
 # make rendering, make browser: what the tests of MP4 replays and of pages need (as root on Debian; else said and left out)
@@ -18,7 +19,7 @@ STAMP := $(VENV)/.installed
 GL := libegl1 libegl-mesa0 libgl1-mesa-dri
 
 .DELETE_ON_ERROR:
-.PHONY: demo test quick lint mutants robots gpu-bench rendering browser install clean
+.PHONY: demo test quick lint docs linkcheck mutants robots gpu-bench rendering browser install clean
 
 demo: RUN := $(RUN)
 demo: install
@@ -35,6 +36,13 @@ quick: lint
 lint: install
 	$(BIN)/ruff check
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python
+
+docs: install
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
+
+linkcheck: install
+	$(BIN)/python -m sphinx -q -b linkcheck docs docs/_build/linkcheck
 
 mutants: install
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt 'cosmic-ray>=8.7,<9'
@@ -76,4 +84,4 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist docs/_build *.egg-info .pytest_cache .ruff_cache .hypothesis

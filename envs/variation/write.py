@@ -19,8 +19,8 @@ class Write:
 
     Attributes:
         quantity: a key of QUANTITIES.
-        elements: names of bodies, geoms, joints or actuators, patterns such as "*_foot", or indices; by default all but
-            the world and free joints. In mode "pick" each entry is one choice: an element or a tuple of them.
+        elements: names of bodies, geoms, joints or actuators, patterns such as `"*_foot"`, or indices; by default all
+            but the world and free joints. In mode "pick" each entry is one choice: an element or a tuple of them.
         mode: "scale" multiplies, "add" adds, "set" replaces; "pick" scales the elements that the value is the index of
             by `factor`, and -1 picks none. By default the first mode of the quantity.
         axis: "x", "y" or "z", for a quantity that is a vector.

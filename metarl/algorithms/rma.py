@@ -10,7 +10,7 @@
        z^ = phi(x_0 ... x_t),   a ~ pi(x, z^),   J(phi) = mean over steps of |z^ - mu(e)|^2
 
 The student is what is handed out. With ``imitate: actions`` it is a network of its own, RL²'s, and learns the mean of
-the teacher's actions, J = |m^(x_0 ... x_t) - m(x, mu(e))|^2 (distillation, as in rsl_rl). x is what RL²'s policy is
+the teacher's actions, `J = |m^(x_0 ... x_t) - m(x, mu(e))|^2` (distillation, as in rsl_rl). x is what RL²'s policy is
 given: the observation, the last action and reward, and whether an episode begins. The first phase is RL²'s iteration
 (`metarl.algorithms.rl2`), and both are over trials of several episodes, over which phi's memory is kept.
 
@@ -268,5 +268,5 @@ class Untold(Adapter):
 
 
 def squared_error(got: torch.Tensor, wanted: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """|got - wanted|^2 of (W, R, P), summed over the steps with their weights (W, R)."""
+    """`|got - wanted|^2` of (W, R, P), summed over the steps with their weights (W, R)."""
     return (weights * (got - wanted).square().sum(-1)).sum()
