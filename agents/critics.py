@@ -24,6 +24,7 @@ from .memory.registry import make_memory
 from .nn.activation import ACTIVATIONS
 from .nn.initialization import glorot
 from .nn.params import Params, part
+from .two_hot import TwoHot
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Critics:
         count: N.
         cell, size, memory_options: of the memory, and its units H; without a cell, H numbers that come from elsewhere.
         hidden, activation: of each perceptron.
+        coding: of what it puts out; without one, the value itself.
     """
 
     input_dim: int
@@ -47,6 +49,7 @@ class Critics:
     activation: str = "relu"
     memory_options: Mapping[str, Any] = field(default_factory=dict)
     observed: int = 0
+    coding: TwoHot | None = None
 
     @cached_property
     def memory(self) -> Memory:
@@ -57,11 +60,13 @@ class Critics:
         """The first layer is "w0" (in, N, units), one product for all critics; the others are (N, in, units)."""
         remembered = {} if self.cell is None else self.memory.init(rng)
         params = {f"memory.{name}": value for name, value in remembered.items()}
-        sizes = (self.size + self.input_dim + self.action_dim, *self.hidden, 1)
+        sizes = (self.size + self.input_dim + self.action_dim, *self.hidden, self.coding.bins if self.coding else 1)
         for i, (fan_in, fan_out) in enumerate(pairwise(sizes)):
             each = [glorot(rng, fan_in, fan_out) for _ in range(self.count)]
             params[f"w{i}"] = torch.stack(each, dim=0 if i else 1)
             params[f"b{i}"] = torch.zeros(self.count, 1, fan_out) if i else torch.zeros(self.count, fan_out)
+        if self.coding:  # all bins alike: a value of zero, however far the outermost are
+            params[f"w{len(self.hidden)}"].zero_()
         return params
 
     def recall(self, params: Params, xs: torch.Tensor) -> torch.Tensor:
@@ -76,10 +81,18 @@ class Critics:
 
     def values(self, params: Params, seen: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """(N, rows) of what `see` gave and actions (rows, A)."""
+        return self.decoded(self.outputs(params, seen, actions))
+
+    def decoded(self, outputs: torch.Tensor) -> torch.Tensor:
+        """(N, rows) values of `outputs`."""
+        return self.coding.mean(outputs) if self.coding else outputs.squeeze(-1)
+
+    def outputs(self, params: Params, seen: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        """(N, rows, K): values with K = 1, or logits of K bins."""
         x = torch.addmm(seen, actions, self._first(params)[2]).unflatten(1, (self.count, -1)).transpose(0, 1)
         for i in range(1, len(self.hidden) + 1):
             x = torch.baddbmm(params[f"b{i}"], ACTIVATIONS[self.activation](x), params[f"w{i}"])
-        return x.squeeze(-1)
+        return x
 
     def _first(self, params: Params) -> tuple[torch.Tensor, ...]:
         """The first layer's weights of memory, input and action, (..., N * units) each."""

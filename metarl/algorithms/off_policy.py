@@ -12,14 +12,17 @@ import numpy as np
 import torch
 
 from metarl.agents import Adapter, Normalizer, Params, Rollout
+from metarl.agents.critics import Critics
 from metarl.agents.nn.params import part
 from metarl.agents.normalizer import moments_of
 from metarl.agents.replay import Replay, Segment
+from metarl.agents.two_hot import TwoHot
 from metarl.algorithms.base import Spec
 from metarl.algorithms.episode import Step
 from metarl.algorithms.off_policy_config import OffPolicyConfig
 from metarl.algorithms.sampling import collect_trials
 from metarl.algorithms.sequence_gradient import mean_gradient
+from metarl.algorithms.soft_actor_critic import classification_loss, critic_loss
 from metarl.algorithms.state import adam_state, check_state, load_adam_state, normalizer_state, restored
 from metarl.config import Config
 from metarl.envs import BatchEnv
@@ -38,9 +41,11 @@ class OffPolicyLearner(ABC):
         params: weights, whose names begin with "actor.", "critic." or as `make` has them, and "log_temperature".
         target: the target critics' weights, without "critic.".
         experience: the replay store; the run keeps it beside its checkpoints.
+        critics: their networks.
         footprint: numbers that a step of a row keeps for the gradient, roughly.
     """
 
+    critics: Critics
     footprint: int
 
     def __init__(self, config: Config, spec: Spec):
@@ -143,6 +148,22 @@ class OffPolicyLearner(ABC):
         return measured
 
     # ---- units
+
+    @property
+    def coding(self) -> TwoHot | None:
+        """Of the critics' values."""
+        settings = self.settings
+        if not settings.critic_bins:
+            return None
+        return TwoHot(settings.critic_bins, settings.critic_limit, settings.critic_spacing == "linear")
+
+    def critic_loss(self, outputs: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """J_Q of what the critics put out, their mean over the ensemble, summed over steps."""
+        if self.critics.coding:
+            loss = classification_loss(outputs, self.critics.coding, targets, weights)
+        else:
+            loss = critic_loss(outputs.squeeze(-1), targets, weights)
+        return loss / self.critics.count
 
     def rewards(self, rewards: np.ndarray) -> torch.Tensor:
         """Rewards as critics are to learn them: in units of their running deviation."""

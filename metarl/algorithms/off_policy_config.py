@@ -34,6 +34,18 @@ class OffPolicyConfig(AlgorithmConfig):
     critic_hidden: tuple[Width, ...] = Field(
         default=(256, 256), min_length=1, max_length=16, description="Width of each hidden layer of a critic."
     )
+    critic_bins: Int = Field(
+        default=0, ge=0, le=10_000,
+        description="Bins over which a critic learns its value as a distribution (two-hot); 0: as a number, by squared"
+        " error.",
+    )  # fmt: skip
+    critic_limit: Float = Field(
+        default=10_000.0, gt=0, le=1e9,
+        description="Value of the outermost bins, in units of the rewards' running deviation.",
+    )  # fmt: skip
+    critic_spacing: Literal["symlog", "linear"] = Field(
+        default="symlog", description="In which scale the bins are evenly spaced; symlog: fine around zero."
+    )
     target_rate: Float = Field(
         default=0.005, gt=0, le=1, description="By how much the target critics follow the critics in an update."
     )
@@ -56,11 +68,14 @@ class OffPolicyConfig(AlgorithmConfig):
         yield from super().conflicts(config)
         if self.critics_in_minimum > self.critics:
             yield "algorithm.critics_in_minimum", self.critics_in_minimum, f"at most algorithm.critics = {self.critics}"
+        if self.critic_bins == 1:
+            yield "algorithm.critic_bins", 1, "0 or at least 2: a value is between two bins"
 
     def search_space(self, config: Config) -> SearchSpace:
         return super().search_space(config) | {
             "algorithm.lr": {"log_uniform": [1e-4, 1e-3]},
             "algorithm.update_ratio": {"choice": [0.01, 0.02, 0.05]},
+            "algorithm.critic_bins": {"choice": [0, 101]},
             "algorithm.target_rate": {"log_uniform": [0.002, 0.05]},
             "algorithm.target_entropy": {"uniform": [-2.0, 0.0]},
             "discount": {"uniform": [0.95, 0.995]},

@@ -33,7 +33,7 @@ from metarl.agents.replay import Transitions
 from metarl.agents.squashed_policy import squash
 from metarl.algorithms.off_policy import OffPolicyLearner
 from metarl.algorithms.pearl_config import PEARLConfig
-from metarl.algorithms.soft_actor_critic import actor_loss, critic_loss, critic_targets, temperature_loss
+from metarl.algorithms.soft_actor_critic import actor_loss, critic_targets, temperature_loss
 
 
 class Batch(NamedTuple):
@@ -82,9 +82,9 @@ class PEARL(OffPolicyLearner):
         )  # fmt: skip
         self.critics = Critics(
             spec.observation_dim, spec.action_dim, settings.critics, None, settings.latent, settings.critic_hidden,
-            config.activation,
+            config.activation, coding=self.coding,
         )  # fmt: skip
-        self.footprint = 4 * sum(settings.critic_hidden) * settings.critics
+        self.footprint = 4 * (sum(settings.critic_hidden) + settings.critic_bins) * settings.critics
         made = self.policy.init(rng)
         params = {f"actor.{name}": value for name, value in part(made, "policy.").items()}
         params |= {name: value for name, value in made.items() if name.startswith("encoder.")}
@@ -167,17 +167,18 @@ class PEARL(OffPolicyLearner):
             )  # fmt: skip
 
         seen = self.critics.see(critic, latents, observations)
-        values = self.critics.values(critic, seen, batch.actions.flatten(0, 1))
+        outputs = self.critics.outputs(critic, seen, batch.actions.flatten(0, 1))
         fixed = {name: value.detach() for name, value in critic.items()}
         chosen_values = self.critics.values(fixed, seen.detach(), actions)[chosen]
 
         kl = (batch.weights.sum(0) * kl_from_prior(mean, variance)).sum()
-        error = critic_loss(values, targets, weights) / self.critics.count
+        error = self.critic_loss(outputs, targets, weights)
         losses = [
             error + self.settings.kl_weight * kl,
             actor_loss(chosen_values, log_probs, temperature, weights),
             temperature_loss(params["log_temperature"], log_probs, self.target_entropy, weights),
         ]
         with torch.no_grad():
-            measured = {"value": (weights * values.mean(0)).sum(), "entropy": -(weights * log_probs).sum(), "kl": kl}
+            value = (weights * self.critics.decoded(outputs).mean(0)).sum()
+            measured = {"value": value, "entropy": -(weights * log_probs).sum(), "kl": kl}
         return torch.stack(losses).sum(), {"critic_loss": error} | measured

@@ -36,7 +36,7 @@ from metarl.agents.replay import Rows
 from metarl.agents.squashed_policy import SquashedPolicy, squash
 from metarl.algorithms.off_policy import OffPolicyLearner
 from metarl.algorithms.recurrent_sac_config import RecurrentSACConfig
-from metarl.algorithms.soft_actor_critic import actor_loss, critic_loss, critic_targets, temperature_loss
+from metarl.algorithms.soft_actor_critic import actor_loss, critic_targets, temperature_loss
 
 
 class Batch(NamedTuple):
@@ -81,9 +81,9 @@ class RecurrentSAC(OffPolicyLearner):
         )  # fmt: skip
         self.critics = Critics(
             self.policy.input_dim, spec.action_dim, settings.critics, hidden=settings.critic_hidden,
-            activation=config.policy.activation, observed=spec.observation_dim, **memory,
+            activation=config.policy.activation, observed=spec.observation_dim, coding=self.coding, **memory,
         )  # fmt: skip
-        self.footprint = 4 * self.policy.memory.footprint
+        self.footprint = 4 * (self.policy.memory.footprint + settings.critic_bins * settings.critics)
         params = {f"actor.{name}": value for name, value in self.policy.init(rng).items()}
         return params | {f"critic.{name}": value for name, value in self.critics.init(rng).items()}
 
@@ -150,17 +150,18 @@ class RecurrentSAC(OffPolicyLearner):
 
         ys = of_windows(self.critics.recall(critic, batch.inputs))[own]
         seen = self.critics.see(critic, ys, xs[own])
-        values = self.critics.values(critic, seen, batch.actions.flatten(0, 1))
+        outputs = self.critics.outputs(critic, seen, batch.actions.flatten(0, 1))
         fixed = {name: value.detach() for name, value in critic.items()}
         chosen_values = self.critics.values(fixed, seen.detach(), actions[own])[chosen]
 
         losses = {
-            "critic_loss": critic_loss(values, targets, weights) / self.critics.count,
+            "critic_loss": self.critic_loss(outputs, targets, weights),
             "actor_loss": actor_loss(chosen_values, log_probs[own], temperature, weights),
             "temperature_loss": temperature_loss(
                 params["log_temperature"], log_probs[own], self.target_entropy, weights
             ),
         }
         with torch.no_grad():
-            measured = {"value": (weights * values.mean(0)).sum(), "entropy": -(weights * log_probs[own]).sum()}
+            value = (weights * self.critics.decoded(outputs).mean(0)).sum()
+            measured = {"value": value, "entropy": -(weights * log_probs[own]).sum()}
         return torch.stack([*losses.values()]).sum(), {"critic_loss": losses["critic_loss"]} | measured

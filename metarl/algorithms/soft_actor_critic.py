@@ -5,6 +5,8 @@ All are sums over steps with weights w, one at a step that counts and zero at pa
 
 import torch
 
+from metarl.agents.two_hot import TwoHot
+
 
 def critic_targets(
     rewards: torch.Tensor,
@@ -27,6 +29,13 @@ def critic_targets(
 def critic_loss(values: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """sum_i w (Q_i - y)^2 / 2, eq. 5: values (N, ...) of all critics, targets and weights (...)."""
     return 0.5 * (weights * (values - targets).square()).sum()
+
+
+def classification_loss(
+    logits: torch.Tensor, coding: TwoHot, targets: torch.Tensor, weights: torch.Tensor
+) -> torch.Tensor:
+    """sum_i w H(y, Q_i), in eq. 5's place: logits (N, ..., K) of the bins of Q_i, of which y is to be the mean."""
+    return (weights * coding.loss(logits, targets)).sum()
 
 
 def actor_loss(

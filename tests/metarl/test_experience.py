@@ -69,6 +69,14 @@ def test_a_resumed_run_ends_with_the_same_bits_and_the_same_store(unbroken, tmp_
     assert sorted(path.name for path in (run / "experience").iterdir()) == [f"{i}.safetensors" for i in range(2, 8)]
 
 
+def test_so_does_one_whose_critics_learn_bins(tmp_path):
+    bins = "algorithm.critic_bins=5"
+    whole = train(config(tmp_path, bins), tmp_path / "whole")
+    run = at_four(None, tmp_path, bins)
+    go_on(run, "iterations=8", bins)
+    assert files(run) == files(whole)
+
+
 def test_an_iteration_that_is_given_up_leaves_no_trace(unbroken, tmp_path, monkeypatch):
     run, update = at_four(unbroken, tmp_path), RecurrentSAC.update
 

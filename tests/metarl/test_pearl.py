@@ -184,18 +184,33 @@ def test_an_update_is_told_each_task_by_its_own_explored_episodes():
     assert {0.0, 10.0} == set((context.rewards[told > 0] % 100).flatten())
 
 
-def test_the_loss_is_a_loop_over_tasks_and_steps():
-    learner = learner_on(Goal(), critics=3)
+@pytest.mark.parametrize("bins", [0, 7])
+def test_the_loss_is_a_loop_over_tasks_and_steps(bins):
+    learner = learner_on(Goal(), critics=3, critic_bins=bins, critic_limit=3.0)
     for i in range(2):
         learner.iterate(learner.env, i)
+    if bins:  # whose last layer has hardly left zero
+        for weights, name in ((learner.params, "critic.w1"), (learner.target, "w1")):
+            weights[name].detach().normal_(generator=torch.Generator().manual_seed(len(name)))
     rng = np.random.default_rng(0)
     batch, chosen, params = learner.draw(rng), learner.drawn_critics(rng), learner.params
     policy, critics, of_policy = learner.policy, learner.critics, learner.of_policy(learner.params)
     critic, alpha, settings = part(params, "critic."), params["log_temperature"].exp(), learner.settings
     sums = {"critic": 0.0, "actor": 0.0, "temperature": 0.0}
 
-    def q(weights, z, seen, action):
-        return critics.values(weights, critics.see(weights, z[None], seen[None]), action[None])[:, 0]
+    def outputs(weights, z, seen, action):
+        return critics.outputs(weights, critics.see(weights, z[None], seen[None]), action[None])[:, 0]
+
+    def q(weights, *step):
+        got = outputs(weights, *step)
+        return (got.softmax(-1) * critics.coding.values).sum(-1) if bins else got[:, 0]
+
+    def error(target, *step):
+        got = outputs(critic, *step)
+        if not bins:
+            return 0.5 * (got[:, 0] - target).square().mean()
+        hats = [float(np.interp(target, critics.coding.values.numpy(), row)) for row in np.eye(bins)]
+        return -(torch.tensor(hats) * got.log_softmax(-1)).sum(-1).mean()
 
     def pi(z, seen, noise):
         mean, std = policy.act(of_policy, z, seen)
@@ -211,8 +226,8 @@ def test_the_loss_is_a_loop_over_tasks_and_steps():
             action, log_prob = pi(fixed, after, batch.noise[4 + k, g])
             value = q(learner.target, fixed, after, action)[chosen].min() - alpha * log_prob
             target = batch.rewards[k, g] + learner.config.discount * batch.follows[k, g] * value
-            error = q(critic, z, seen, batch.actions[k, g]) - target.detach()
-            sums["critic"] += 0.5 * error.square().mean() + settings.kl_weight * kl_from_prior(mean, variance)
+            sums["critic"] += error(target.item(), z, seen, batch.actions[k, g])
+            sums["critic"] += settings.kl_weight * kl_from_prior(mean, variance)
             action, log_prob = pi(fixed, seen, batch.noise[k, g])
             sums["actor"] += alpha.detach() * log_prob - q(critic, fixed, seen, action)[chosen].min()
             sums["temperature"] -= alpha.log() * (log_prob.detach() + learner.target_entropy)

@@ -51,6 +51,10 @@ def ragged(**changes):
     learner = learner_on(Goal(), **changes)
     for i in range(2):
         learner.iterate(learner.env, i)
+    if learner.critics.coding:  # its last layer has hardly left zero
+        with torch.no_grad():
+            learner.params["critic.w1"].normal_(generator=torch.Generator().manual_seed(0))
+            learner.target["w1"].normal_(generator=torch.Generator().manual_seed(1))
     return learner
 
 
@@ -95,11 +99,24 @@ class Looped:
             state, y = memory.step(part(params, "memory."), state, x)
         return y
 
-    def q(self, params, r, place, action):
-        """(N,)"""
+    def outputs(self, params, r, place, action):
+        """(N, K)"""
         critics = self.learner.critics
         y = self.remembered(critics.memory, params, r, place)
-        return critics.values(params, critics.see(params, y, self.batch.inputs[place, r : r + 1]), action)[:, 0]
+        return critics.outputs(params, critics.see(params, y, self.batch.inputs[place, r : r + 1]), action)[:, 0]
+
+    def q(self, params, r, place, action):
+        """(N,)"""
+        outputs, coding = self.outputs(params, r, place, action), self.learner.critics.coding
+        return outputs[:, 0] if coding is None else (outputs.softmax(-1) * coding.values).sum(-1)
+
+    def error(self, r, place, action, target):
+        outputs, coding = self.outputs(self.critic, r, place, action), self.learner.critics.coding
+        if coding is None:
+            return 0.5 * (outputs[:, 0] - target).square().mean()
+        bins, target = coding.values.numpy(), target.item()
+        hats = [max(0.0, float(np.interp(target, bins, row))) for row in np.eye(len(bins))]
+        return -(torch.tensor(hats) * outputs.log_softmax(-1)).sum(-1).mean()
 
     def pi(self, r, place, noise):
         policy = self.learner.policy
@@ -118,8 +135,7 @@ class Looped:
                 action, log_prob = self.pi(r, place + 1, batch.noise[k + 1, r])
                 following = self.q(learner.target, r, place + 1, action)[self.chosen].min()
                 target = target + learner.config.discount * (following - alpha * log_prob)
-            error = self.q(self.critic, r, place, batch.actions[k, r : r + 1]) - target.detach()
-            self.sums["critic"] += 0.5 * error.square().mean()
+            self.sums["critic"] += self.error(r, place, batch.actions[k, r : r + 1], target.detach())
             action, log_prob = self.pi(r, place, batch.noise[k, r])
             value = self.q(self.critic, r, place, action)[self.chosen].min()
             self.sums["actor"] += alpha.detach() * log_prob - value
@@ -129,7 +145,9 @@ class Looped:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("changes", [
-    {}, {"across_episodes": False, "critics": 3}, {"window": 0, "burn_in": 100, "memory": "lstm"},
+    {}, {"across_episodes": False, "critics": 3},
+    {"critics": 3, "critic_bins": 7, "critic_limit": 3.0}, {"critic_bins": 4, "critic_spacing": "linear"},
+    {"window": 0, "burn_in": 100, "memory": "lstm"},
     {"memory": "transformer", "memory_size": 8, "memory_options": {"heads": 2, "context": 5, "layers": 1}},
 ])  # fmt: skip
 def test_the_update_is_a_loop_over_single_steps_without_padding(changes):
@@ -213,15 +231,15 @@ def test_a_trial_in_which_physics_diverged_is_never_drawn():
 # ---- that memory pays
 
 
-def trained(memory):
+def trained(memory, iterations=20, **changes):
     """Mean returns of the last five iterations in the first and the second episode: 1 at most, 0 by chance."""
     settings = {"memory_size": 16, "critic_hidden": [32], "batch_rows": 32, "window": 3, "burn_in": 6, "lr": 1e-2}
     learner = learner_on(
         Vault(), memory=memory, trial_episodes=2, across_episodes=False, update_ratio=0.1, target_rate=0.05,
         policy=PolicyConfig(hidden=(16,), normalize_observations=True, activation="relu"), meta_batch=32, episodes=1,
-        discount=0.9, bootstrap_at_horizon=False, **settings,
+        discount=0.9, bootstrap_at_horizon=False, **settings | changes,
     )  # fmt: skip
-    rows = [learner.iterate(learner.env, i) for i in range(20)]
+    rows = [learner.iterate(learner.env, i) for i in range(iterations)]
     return [np.mean([row[f"return_{e}"] for row in rows[-5:]]) for e in range(2)]
 
 
@@ -233,9 +251,16 @@ def test_what_one_episode_taught_pays_in_the_next_for_whoever_remembers(memory):
     assert second > 0.7 if memory != "none" else abs(second) < 0.3
 
 
+@pytest.mark.slow
+def test_critics_of_bins_teach_it_as_well():
+    first, second = trained("gru", 30, critic_bins=11, critic_limit=4.0, lr=0.02)
+    assert abs(first) < 0.3 and second > 0.7
+
+
 @pytest.mark.parametrize(("settings", "message"), [
     ({"critics_in_minimum": 3}, "algorithm.critics_in_minimum: got 3, expected at most algorithm.critics = 2"),
     ({"memory": "grue"}, "a memory cell"),
+    ({"critic_bins": 1}, "algorithm.critic_bins: got 1, expected 0 or at least 2: a value is between two bins"),
 ])  # fmt: skip
 def test_settings_that_contradict_each_other(settings, message):
     with pytest.raises(ValueError, match=message):

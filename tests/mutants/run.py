@@ -56,7 +56,7 @@ _STATISTICS = "tests/metarl/test_statistics.py tests/metarl/test_compare.py"
 _EVALUATION = "tests/metarl/test_evaluation.py tests/metarl/test_compare.py"
 _ES_MAML = "tests/metarl/test_es_maml.py tests/agents/test_evolution.py"
 _PLASTICITY = "tests/agents/test_plasticity.py tests/metarl/test_plasticity.py"
-_SAC = "tests/agents/test_critics.py tests/metarl/test_recurrent_sac.py"
+_SAC = "tests/agents/test_critics.py tests/agents/test_two_hot.py tests/metarl/test_recurrent_sac.py"
 TESTS = {  # of a file or folder, the longest match; those that fail first, first
     "agents/returns.py": "tests/agents/test_returns.py",
     "agents/baseline.py": "tests/agents/test_baseline.py tests/agents/test_prepare.py",
@@ -73,6 +73,7 @@ TESTS = {  # of a file or folder, the longest match; those that fail first, firs
     "agents/replay.py": "tests/agents/test_replay_store.py tests/metarl/test_pearl.py",
     "agents/search_adapter.py": _ES_MAML,
     "agents/squashed_policy.py": _SAC,
+    "agents/two_hot.py": "tests/agents/test_two_hot.py",
     "agents": f"tests/agents/test_policy.py tests/agents/test_prepare.py {_LEARNER} tests/metarl/test_export.py",
     "agents/recurrent_adapter.py": f"{_RL2} tests/metarl/test_export.py",
     "agents/recurrent_policy.py": f"{_RL2} tests/metarl/test_export.py",
