@@ -15,14 +15,16 @@ from families import WORDS, minutes, splits
 
 from metarl.evaluation.compare import compare_runs
 from metarl.evaluation.tables import SUMMARY, curve_cells, curve_columns, sentences, summary_cells
-from metarl.visual.comparison import adaptation_curves, failure_map
+from metarl.visual.adaptation import adaptation_curves
 from metarl.visual.figures import save_figure
+from metarl.visual.task_maps import failure_map
 
 HERE = Path(__file__).parent / "comparison"
 
 
 def markdown(columns, rows) -> str:
-    return "\n".join(f"| {' | '.join(map(str, row))} |" for row in (columns, ["---"] * len(columns), *rows))
+    heads = [column.replace("\n", " ") for column in columns]
+    return "\n".join(f"| {' | '.join(map(str, row))} |" for row in (heads, ["---"] * len(heads), *rows))
 
 
 def say(line: str) -> None:
@@ -35,7 +37,7 @@ def main(name: str, folders: list[Path]) -> None:
     for split in splits(folders[0]):
         comparison = compare_runs(folders, split, baseline="domain-randomized", say=say)
         (HERE / f"{name}-{split}.json").write_text(json.dumps(comparison.to_json()) + "\n", encoding="utf-8")
-        figures = {"adaptation": adaptation_curves(comparison, "episodes")}
+        figures = {"adaptation": adaptation_curves(comparison)}
         if len(set(comparison.tasks.digests)) > 1:
             figures["map"] = failure_map(comparison)
         for kind, figure in figures.items():

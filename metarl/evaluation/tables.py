@@ -3,7 +3,8 @@
     print_evaluation(evaluation)
     print_comparison(comparison)
 
-`curve_cells` and `summary_cells` also fill the tables of the report, of W&B and of the result pages.
+`curve_cells` and `summary_cells` also fill the tables of the report, of W&B and of the result pages. A head may be of
+two lines.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from metarl.evaluation.comparison import Comparison, Row
+from metarl.evaluation.comparison import Comparison
 from metarl.evaluation.result import Evaluation
 from metarl.evaluation.statistics import ONLY_RANGE, WORST, format_number
 
-SUMMARY = ("method", "seeds", "area", "solved", "P(better)", "regret", "steps")
+SUMMARY = ("method", "seeds", "AUC", "solved", "episodes\nto solve", "P(better)", "regret")
 
 
 def print_evaluation(evaluation: Evaluation, console: Console | None = None) -> None:
@@ -54,8 +55,9 @@ def print_comparison(comparison: Comparison, files: Sequence = (), console: Cons
 
 
 def curve_columns(comparison: Comparison) -> tuple[str, ...]:
-    columns = ("method", "episodes", "time", "mean return", "IQM", f"worst {100 * WORST:.0f} %")
-    return columns + ("success rate",) * _success(comparison)
+    worst = f"worst\n{100 * WORST:.0f} %"
+    columns = ("method", "episodes of\nexperience", "robot's\ntime", "mean return", "IQM", worst)
+    return columns + ("success\nrate",) * _success(comparison)
 
 
 def curve_cells(comparison: Comparison) -> list[list[str]]:
@@ -82,10 +84,10 @@ def summary_cells(comparison: Comparison) -> list[list[str]]:
             row.name,
             str(len(row.seeds)),
             str(row.area),
-            _solved(row),
+            _percent(row.reached.value),
+            f"{row.episodes_to_threshold:g}" if row.episodes_to_threshold < float("inf") else "-",
             _percent(row.improvement and row.improvement.value),
             "-" if row.regret is None else format_number(row.regret.value),
-            f"{_count(row.training_steps)} + {_count(row.adaptation_steps)}",
         ]
         for row in comparison.rows
     ]
@@ -97,8 +99,8 @@ def sentences(comparison: Comparison) -> list[str]:
     best, quickest = max(rows, key=lambda row: row.curve[-1].mean.value), max(rows, key=lambda row: row.area.value)
     last = best.curve[-1]
     lines = [
-        f"Best in the end: {best.name}, {last.mean} after {_episodes(last.episodes)} in a task. "
-        f"Best on the way: {quickest.name}, {quickest.area} on average over the first {_episodes(comparison.budget)}."
+        f"Highest final return: {best.name}, {last.mean} after {_episodes(last.episodes)} of experience in a task. "
+        f"Highest AUC: {quickest.name}, {quickest.area} on average over the first {_episodes(comparison.budget)}."
     ]
     idle = [row.name for row in rows if len(row.curve) > 1 and row.gain.ends[0] <= 0]
     if idle:
@@ -115,12 +117,13 @@ def notes(comparison: Comparison) -> list[str]:
         f"Returns of {'mean' if comparison.deterministic else 'sampled'} actions. Intervals:"
         f" {100 * comparison.confidence:g} %, {comparison.interval_method}. IQM: mean of the middle half of all"
         f" runs in all tasks; worst {100 * WORST:.0f} %: mean of the worst of them.",
-        f"area: mean return over the first {comparison.budget} episodes in a task; a curve that ends early is"
-        f" continued at its last value. solved: share of runs and tasks that reach a return of"
-        f" {format_number(comparison.threshold)}, and the episodes by which half do. P(better): probability of a"
-        f" higher return than {comparison.baseline} after all adaptation."
-        + (f" regret: to {comparison.oracle} then." if comparison.oracle else " regret: there is no oracle.")
-        + " steps: environment steps of meta-training + of adaptation in a task.",
+        f"AUC: area under the adaptation curve, as the mean return over the first {_episodes(comparison.budget)} in a"
+        f" task; a curve that ends early is continued at its last value. Solved: share of runs and tasks that reach a"
+        f" return of {format_number(comparison.threshold)}; episodes to solve: those by which half of all do."
+        f" P(better): probability of a higher return than {comparison.baseline} after all adaptation. Regret: "
+        + (f"by how much {comparison.oracle} returns more then." if comparison.oracle else "there is no oracle."),
+        "Environment steps of meta-training + of adaptation in a task: "
+        + "; ".join(f"{r.name} {steps(r.training_steps)} + {steps(r.adaptation_steps)}" for r in comparison.rows) + ".",
     ]
     if _success(comparison):
         lines.append("success rate: share of episodes with success at any step.")
@@ -155,11 +158,6 @@ def _print_files(console: Console, files: Iterable) -> None:
         console.out(f"written to {file}", highlight=False)
 
 
-def _solved(row: Row) -> str:
-    after = row.episodes_to_threshold
-    return _percent(row.reached.value) + (f" {after:g} ep" if after < float("inf") else "")
-
-
 def _success(comparison: Comparison) -> bool:
     return any(point.success is not None for row in comparison.rows for point in row.curve)
 
@@ -172,9 +170,9 @@ def _episodes(count: int) -> str:
     return f"{count} episode{'s' if count != 1 else ''}"
 
 
-def _count(steps: float) -> str:
+def steps(count: float) -> str:
     """12000000 -> '12 M'."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if steps >= size:
-            return f"{steps / size:.3g} {letter}"
-    return f"{steps:.0f}"
+        if count >= size:
+            return f"{count / size:.3g} {letter}"
+    return f"{count:.0f}"

@@ -5,7 +5,7 @@
     comparison_figures(comparison)["adaptation"]           # a matplotlib Figure
 
 Every number in them is one of `metarl.evaluation.comparison`. A method has one colour in all figures; the eighth and
-further ones are dashed.
+further ones are dashed. Lines carry their names at their ends where there is room, so that no legend must be read.
 """
 
 from __future__ import annotations
@@ -17,31 +17,28 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import EngFormatter, FuncFormatter
 
 from metarl.evaluation.comparison import Comparison, Measured
-from metarl.evaluation.statistics import format_number, performance_profile
+from metarl.evaluation.statistics import performance_profile
 from metarl.util.errors import UserError
 from metarl.util.files import replace
-from metarl.visual.figures import FEW_VALUES, GREY, OKABE_ITO, STYLE, empty, running_mean, save_figure
-from metarl.visual.panels import colour, family, legend, line, panels_of
-from metarl.visual.replay import COLUMNS, Replay
+from metarl.visual.adaptation import adaptation_curves
+from metarl.visual.figures import FEW_VALUES, GREY, STYLE, empty, running_mean, save_figure
+from metarl.visual.panels import PALE, colour, empty_or_panels, family, label_ends, legend, line, panels_of, share_axes
+from metarl.visual.replay import COLOURS, COLUMNS, Replay
 from metarl.visual.task_maps import failure_map, shown_parameters, task_map
 
 PROFILE = 3  # the bootstrap samples of profiles, among those of a comparison
 PROFILE_POINTS = 41
-
-
-CURVES = ("adaptation", "adaptation-seconds")
-ABOUT_TASKS = ("profiles", "failure-map", "task-map", "within-episodes")
+ABOUT_TASKS = ("adaptation", "profiles", "failure-map", "task-map", "within-episodes")
 ABOUT_RUNS = ("learning",)  # the same for all sets of tasks
 
 
 def comparison_figures(comparison: Comparison) -> dict[str, Figure]:
-    """Those of `CURVES`, `ABOUT_TASKS` and `ABOUT_RUNS` that there is something to show in, by name."""
+    """Those of `ABOUT_TASKS` and `ABOUT_RUNS` that there is something to show in, by name."""
     figures = {
-        "adaptation": adaptation_curves(comparison, "episodes"),
-        "adaptation-seconds": adaptation_curves(comparison, "seconds"),
+        "adaptation": adaptation_curves(comparison),
         "profiles": profiles(comparison),
         "failure-map": failure_map(comparison),
     }
@@ -69,46 +66,33 @@ def write_comparison(comparison: Comparison, folder: Path) -> list[Path]:
     return files
 
 
-def adaptation_curves(comparison: Comparison, unit: str) -> Figure:
-    """Mean return against experience in the task, in "episodes" or "seconds", as the staircase that it is."""
-    with matplotlib.rc_context(STYLE):
-        figure, axes = empty()
-        amounts = [getattr(point, unit) for row in comparison.rows for point in row.curve]
-        # a trial of a recurrent method is no longer than the others' first step
-        most = max(amounts) * 1.12 or 1.0
-        for i, row in enumerate(comparison.rows):
-            x = [*(getattr(point, unit) for point in row.curve), most]
-            values = [point.mean for point in row.curve]
-            y, low, high = ([*part, part[-1]] for part in _ends(values))
-            axes.fill_between(x, low, high, step="post", color=colour(i), alpha=0.15, lw=0)
-            axes.plot(x, y, drawstyle="steps-post", lw=2, label=_label(row.name, row.seeds), **line(i))
-            axes.plot(x[:-1], y[:-1], "o", ms=5, color=colour(i))
-        _experience_axis(axes, sorted(set(amounts)), most, unit)
-        axes.set_ylabel("mean return of an episode")
-        axes.set_title(f"{family(comparison)}: return after experience in a new task", loc="left")
-        legend(figure, axes)
-    return figure
-
-
 def profiles(comparison: Comparison) -> Figure:
     """Share of all runs and tasks that end above each return (Agarwal et al. 2021)."""
     everything = np.concatenate([m.final.ravel() for m in comparison.measured])
     thresholds = np.linspace(everything.min(), everything.max(), PROFILE_POINTS)
+    shares = [
+        _ends(comparison.estimates((PROFILE, i), performance_profile(thresholds), m.final))
+        for i, m in enumerate(comparison.measured)
+    ]
     with matplotlib.rc_context(STYLE):
-        figure, axes = empty()
-        for i, m in enumerate(comparison.measured):
-            y, low, high = _ends(comparison.estimates((PROFILE, i), performance_profile(thresholds), m.final))
+        figure, panels = empty_or_panels(len(shares))
+        for i, (m, (y, low, high)) in enumerate(zip(comparison.measured, shares, strict=True)):
+            axes = panels[i % len(panels)]
+            if len(panels) > 1:
+                axes.plot(thresholds, np.transpose([other for other, _, _ in shares]), lw=1, color=PALE, zorder=1)
+                axes.set_title(m.name, loc="left", fontsize=11, color=colour(i), wrap=True)
             axes.fill_between(thresholds, low, high, color=colour(i), alpha=0.15, lw=0)
-            axes.plot(thresholds, y, lw=2, label=m.name, **line(i))
-        axes.axvline(comparison.threshold, color=GREY, lw=1, ls=":")
-        axes.annotate("threshold", (comparison.threshold, 1.0), (3, -2), textcoords="offset points", color=GREY,
-                      fontsize=9, va="top")  # fmt: skip
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:.0f} %"))
-        axes.set_ylim(-0.02, 1.02)
-        axes.set_xlabel("return after all adaptation")
-        axes.set_ylabel("share of runs and tasks above it")
-        axes.set_title(f"{family(comparison)}: performance profiles", loc="left")
-        legend(figure, axes)
+            axes.plot(thresholds, y, label=m.name, **line(i, lw=2))
+        for axes in panels:
+            axes.axvline(comparison.threshold, color=GREY, lw=1, ls=":")
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:.0f} %"))
+            axes.set_ylim(-0.02, 1.02)
+        panels[0].annotate("solved", (comparison.threshold, 1.0), (3, -2), textcoords="offset points", color=GREY,
+                           fontsize=10, va="top")  # fmt: skip
+        share_axes(panels, "return after all adaptation", "share of runs and tasks above it")
+        figure.suptitle(f"{family(comparison)}: performance profiles", x=0.01, ha="left", fontsize=13)
+        if len(panels) == 1:
+            legend(figure, panels[0])
     return figure
 
 
@@ -116,18 +100,20 @@ def within_episodes(comparison: Comparison) -> Figure:
     """Reward per second within the first and the last episode of a trial, of methods with a memory."""
     with matplotlib.rc_context(STYLE):
         figure, axes = empty()
+        ends = []
         for i, m in enumerate(comparison.measured):
             if not _remembers(m):
                 continue
             middles, rates = reward_within_episode(comparison, m)
             last = rates.shape[1] - 1
-            for episode, width in ((0, 2.4), (last, 1.2)) if last else ((0, 2.4),):
-                label = f"{m.name}, episode {episode + 1}"
-                axes.plot(middles, rates[:, episode].mean(0), label=label, **line(i, lw=width, marker="."))
-        axes.set_xlabel("simulated seconds within the episode")
+            if last:
+                axes.plot(middles, rates[:, 0].mean(0), **line(i, lw=0.9))
+            axes.plot(middles, rates[:, last].mean(0), **line(i, lw=2.2, marker="."))
+            ends.append((middles[-1], rates[:, last, -1].mean(), f"{m.name}, episode {last + 1}", colour(i)))
+        axes.set_xlabel("seconds of the robot's time within the episode")
         axes.set_ylabel("reward per second")
         axes.set_title(f"{family(comparison)}: adapting within an episode", loc="left")
-        legend(figure, axes)
+        label_ends(axes, ends)
     return figure
 
 
@@ -142,6 +128,7 @@ def learning_curves(comparison: Comparison) -> Figure:
     """Return on training tasks, as adapted as in training, against environment steps: each run, and their mean."""
     with matplotlib.rc_context(STYLE):
         figure, axes = empty()
+        ends = []
         for i, m in enumerate(comparison.measured):
             runs = [_learned(run.metrics()) for run in m.method.runs]
             runs = [run for run in runs if run is not None]
@@ -151,12 +138,13 @@ def learning_curves(comparison: Comparison) -> Figure:
                 axes.plot(steps, values, alpha=0.3, **line(i, lw=0.8))
             grid = np.linspace(max(s[0] for s, _ in runs), min(s[-1] for s, _ in runs), 200)
             average = np.mean([np.interp(grid, steps, values) for steps, values in runs], axis=0)
-            axes.plot(grid, average, label=m.name, **line(i, lw=2.2))
+            axes.plot(grid, average, **line(i, lw=2.2))
+            ends.append((grid[-1], average[-1], m.name, colour(i)))
         axes.set_xlabel("environment steps of meta-training")
         axes.set_ylabel("mean return on training tasks")
         axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
         axes.set_title(f"{family(comparison)}: meta-training", loc="left")
-        legend(figure, axes)
+        label_ends(axes, ends)
     return figure
 
 
@@ -167,11 +155,12 @@ def before_after(replay: Replay, names: Sequence[str]) -> Figure:
         sums = np.cumsum(replay.rewards, axis=2)  # (2, M, T)
         seconds = (np.arange(sums.shape[2]) + 1) * replay.dt
         for task, (axes, name) in enumerate(zip(panels, names, strict=True)):
-            for column, shade in enumerate(("#566E8C", OKABE_ITO[1])):  # those of the replays
+            for column, shade in enumerate(COLOURS):
                 end = replay.lengths[column, task]
-                axes.plot(seconds[:end], sums[column, task, :end], color=shade, lw=2, label=COLUMNS[column])
+                style = {"color": np.array(shade) / 255, "lw": 2, "label": COLUMNS[column]}
+                axes.plot(seconds[:end], sums[column, task, :end], **style)
             axes.set_title(name, loc="left", fontsize=11)
-            axes.set_xlabel("simulated seconds")
+            axes.set_xlabel("seconds of the robot's time")
         panels[0].set_ylabel("reward so far")
         legend(figure, panels[0])
     return figure
@@ -190,25 +179,7 @@ def _learned(rows: Sequence[dict]) -> tuple[np.ndarray, np.ndarray] | None:
     return np.array([row["env_steps"] for row in rows], float), running_mean(values, max(1, len(rows) // 40))
 
 
-def _experience_axis(axes, points: list[float], most: float, unit: str) -> None:
-    smallest = min((x for x in points if x > 0), default=1.0)
-    if smallest < max(points) / 10:  # memories count single episodes, gradient steps tens of them
-        axes.set_xscale("symlog", linthresh=smallest, linscale=0.5)
-        kept = [x for i, x in enumerate(points) if not i or x >= 1.5 * points[i - 1]]
-    else:
-        kept = points[:: max(1, len(points) // 8)]
-    axes.xaxis.set_major_locator(FixedLocator(kept))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: format_number(x)))
-    axes.set_xlim(-0.02 * smallest if smallest < max(points) / 10 else -0.02 * most, most)
-    axes.set_xlabel(f"{'simulated ' if unit == 'seconds' else ''}{unit} of experience in the task")
-
-
 def _ends(estimates) -> tuple[list[float], list[float], list[float]]:
     """Values, and the ends of their intervals (the value itself where there is none)."""
     values = [e.value for e in estimates]
     return values, [e.ends[0] for e in estimates], [e.ends[1] for e in estimates]
-
-
-def _label(name: str, seeds: Sequence[int]) -> str:
-    return f"{name} ({len(seeds)} seed{'s' if len(seeds) > 1 else ''})"

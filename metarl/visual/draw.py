@@ -29,7 +29,7 @@ def draw(folder: Path, path: str) -> None:
     lines = max(text[0].count("\n") + 1 for column in about["texts"] for text in column)
     bar = -(-(lines * LINE + 8) // 16) * 16  # in all multiples of 16, for H.264
     size = (2 * WIDTH, len(rows) * (HEIGHT + bar))
-    font = font_of_size(14)
+    font, large = font_of_size(14), font_of_size(16)
     repeat = max(1, round(MIN_FPS * about["dt"]))
     writer = imageio_ffmpeg.write_frames(
         path,
@@ -47,6 +47,9 @@ def draw(folder: Path, path: str) -> None:
             for column in range(2):
                 x, y = column * WIDTH, task * (HEIGHT + bar)
                 sheet.paste(Image.fromarray(row.picture(qpos[column, task, t], about["camera"])), (x, y))
+                heading, colour = about["headings"][column]
+                text.rectangle((x, y, x + text.textlength(heading, large) + 20, y + 26), fill=tuple(colour))
+                text.text((x + 10, y + 4), heading, fill="white", font=large)
                 text.multiline_text((x + 10, y + HEIGHT + 4), about["texts"][column][task][t], fill="black", font=font)
         for _ in range(repeat):
             writer.send(np.ascontiguousarray(sheet))

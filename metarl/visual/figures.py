@@ -28,7 +28,7 @@ from metarl.evaluation.result import Evaluation, Step
 from metarl.evaluation.statistics import format_number
 from metarl.util.files import replace
 
-OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
+OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 INK, GREY = "#222222", "#8a8a8a"
 TITLE_WIDTH = 68
 FEW_VALUES = 5
@@ -153,7 +153,7 @@ def save_figure(figure: Figure, stem: Path) -> list[Path]:
 
 
 def empty():
-    figure = Figure(figsize=(7.6, 4.8), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08))
+    figure = Figure(figsize=(6.8, 4.4), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08))
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.grid(axis="y", color="#e4e4e4", lw=0.8)

@@ -25,10 +25,9 @@ from mjviser import ViserMujocoScene
 from mjviser.conversions import merge_geoms, merge_sites
 
 from metarl.util import files
-from metarl.visual.replay import Replay
+from metarl.visual.replay import COLOURS, COLUMNS, Replay
 from metarl.visual.tendons import Tendons
 
-COLOURS = ((86, 110, 140), (213, 94, 0))  # before: slate, after: vermilion; the colour-blind can tell them apart
 STRIPE = 0.5  # m between stripes on moving ground
 PAUSE = 1.0  # s at the end, before it starts again
 FIELD_OF_VIEW = math.radians(38.0)  # upright
@@ -36,12 +35,15 @@ HIDDEN_GROUP, HIDDEN_GEOMS = 5, 3  # MuJoCo's viewers leave out groups from 3 on
 BOX, PLANE = int(mujoco.mjtGeom.mjGEOM_BOX), int(mujoco.mjtGeom.mjGEOM_PLANE)
 LEVEL = 0.5  # of the normal's z: what is steeper is a wall
 LABEL_PERIOD = 0.2  # s between updates of the numbers
+HEADING = 1.35  # size of "before adaptation", that of the numbers below it being one
 
 _WHEN = "before", "after"  # in the names of nodes
 _HEADER = """<div style="position:fixed;top:0;left:0;right:0;z-index:5;pointer-events:none;padding:8px 16px;
 text-align:center;font:15px/1.45 system-ui,sans-serif;color:#222;background:rgba(255,255,255,.85)">
-<b style="font-size:18px">{title}</b><br>{caption}<br>
-Drag to turn, scroll to zoom; the bar below plays and stops.</div>"""
+<b style="font-size:18px">{title}</b> &nbsp; {legend}<br>{caption} Drag to turn, scroll to zoom.</div>
+<style>@media (orientation: portrait) {{ #root {{ height: 70vw !important; margin-top: 5rem }} }}</style>"""
+_KEY = """<span style="color:rgb{colour};font-weight:600;white-space:nowrap">&#9632; {column}</span>"""
+VIEWPORT = 'content="width=device-width, initial-scale=1"', 'content="width=1000"'  # on a telephone the whole scene
 
 
 def write_html(replay: Replay, path: str | Path) -> Path:
@@ -62,8 +64,10 @@ def _with_header(document: str, replay: Replay) -> str:
     title, caption = html.escape(replay.title), html.escape(replay.caption)
     start, end = document.index("<title>"), document.index("</title>")
     document = document[:start] + f"<title>{title}" + document[end:]
+    document = document.replace(*VIEWPORT, 1)
     body = document.rindex("</body>")
-    return document[:body] + _HEADER.format(title=title, caption=caption) + document[body:]
+    legend = " &nbsp; ".join(_KEY.format(colour=colour, column=name) for name, colour in replay.headings)
+    return document[:body] + _HEADER.format(title=title, legend=legend, caption=caption) + document[body:]
 
 
 def _scene(replay: Replay, server: viser.ViserServer) -> str:
@@ -102,8 +106,10 @@ def _scene(replay: Replay, server: viser.ViserServer) -> str:
         _standing_parts(server, f"{cell}/world", COLOURS[column], replay.models[task], floors[task], high - low)
         if not replay.follows:
             _path(server, cell, COLOURS[column], root[n] + place)
-        front = place + [(low[0] + high[0]) / 2, low[1] - 0.1 * (high[0] - low[0]), low[2]]
+        front = place + [(low[0] + high[0]) / 2, low[1] - 0.2 * (high[0] - low[0]), low[2]]
         labels.append(server.scene.add_label(f"{cell}/label", "", position=front, anchor="top-center"))
+        options: Any = {"position": front, "anchor": "bottom-center", "font_screen_scale": HEADING}
+        server.scene.add_label(f"{cell}/heading", COLUMNS[column], **options)
 
     tendons = [Tendons(model) for model in replay.models]
     lines = [_tendons(server, f"/{_WHEN[column]} {task}/world/tendons", tendons[task]) for column, task in cells]
@@ -285,7 +291,7 @@ def _roomy(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _places(cells: list[tuple[int, int]], low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """(N, 3) where each cell's origin goes: before on the left, after on the right, a row for each task."""
     width, depth, height = high - low
-    across, back = 1.42 * width, 1.15 * depth + height + 0.5 * width
+    across, back = 1.42 * width, 1.15 * depth + height + 0.6 * width
     return np.array([[(column - 0.5) * across, -row * back, 0.0] for column, row in cells])
 
 
@@ -332,7 +338,7 @@ def _path(server: viser.ViserServer, cell: str, colour: tuple, path: np.ndarray)
 
 def _aim(server: viser.ViserServer, places: np.ndarray, low: np.ndarray, high: np.ndarray, follows: bool) -> None:
     """A camera in front and above that sees every cell, in a window of 16:9."""
-    labels = np.array([0.0, 0.4 * (high[0] - low[0]), 0.0])  # room for them in front
+    labels = np.array([0.0, 0.5 * (high[0] - low[0]), 0.0])  # room for them in front
     low, high = places.min(0) + low - labels, places.max(0) + high
     width, depth, height = high - low
     elevation = math.radians(28.0 if follows else 50.0)

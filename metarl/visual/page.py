@@ -20,13 +20,15 @@ import html
 import io
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
 
 from metarl.visual.figures import STYLE
+
+PHONE, SCREEN = 52, 95  # pixels of an inch of a figure: at least, and where there is room
 
 _HEAD = """<!DOCTYPE html>
 <html lang="en">
@@ -39,10 +41,13 @@ _HEAD = """<!DOCTYPE html>
 :root {{ color-scheme: light }}
 body {{ margin: 0 auto; max-width: 64rem; padding: 1rem; color: #222; background: #fff;
   font: 16px/1.5 system-ui, sans-serif; overflow-wrap: break-word }}
-h1 {{ font-size: 1.7rem; line-height: 1.2; margin: .5rem 0 }}
-h2 {{ font-size: 1.3rem; margin: 2.2rem 0 .5rem; border-bottom: 1px solid #ccc }}
-h3 {{ font-size: 1.05rem; margin: 1.4rem 0 .3rem }}
+h1 {{ font-size: 1.8rem; line-height: 1.2; margin: .5rem 0 }}
+h2 {{ font-size: 1.35rem; margin: 2.6rem 0 .6rem; padding-bottom: .2rem; border-bottom: 1px solid #ccc }}
+h3 {{ font-size: 1.05rem; margin: 1.8rem 0 .3rem }}
 p {{ margin: .5rem 0; max-width: 46rem }}
+.lead {{ margin: 1rem 0; padding: .6rem 1rem; border-left: 4px solid #0072b2; background: #f4f7fa; max-width: 50rem }}
+.lead p {{ margin: .2rem 0; max-width: none }}
+.lead p:first-child {{ font-weight: 600 }}
 .note {{ color: #666; font-size: .87rem }}
 nav a {{ margin-right: 1rem; white-space: nowrap }}
 a {{ color: #0072b2 }}
@@ -52,9 +57,10 @@ th, td {{ padding: .25rem .7rem; text-align: right; white-space: nowrap; border-
 th {{ border-bottom: 2px solid #999; vertical-align: bottom }}
 th:first-child, td:first-child, td.words, th.words {{ text-align: left }}
 td.words {{ white-space: normal; min-width: 12rem }}
-figure {{ margin: 1rem 0; break-inside: avoid }}
-figure img {{ max-width: 100%; height: auto; display: block }}
-figcaption {{ color: #666; font-size: .87rem }}
+td i {{ display: inline-block; width: .7rem; height: .7rem; margin-right: .45rem; border-radius: 50% }}
+figure {{ margin: 1.2rem 0; break-inside: avoid }}
+figure img {{ height: auto; display: block }}
+figcaption {{ color: #666; font-size: .87rem; max-width: 50rem }}
 button {{ font: inherit; padding: .45rem .9rem; margin: .2rem .4rem .2rem 0; border: 1px solid #0072b2;
   border-radius: .3rem; color: #0072b2; background: #fff; cursor: pointer }}
 iframe {{ width: 100%; height: min(70vh, 44rem); border: 1px solid #ccc }}
@@ -63,6 +69,7 @@ iframe {{ width: 100%; height: min(70vh, 44rem); border: 1px solid #ccc }}
   body {{ max-width: none; font-size: 11pt; padding: 0 }}
   button, nav, .replay, .screen {{ display: none }}
   .wide {{ overflow: visible }}
+  figure img {{ min-width: 0 !important; max-width: 100% }}
   table {{ font-size: 7.5pt }}
   th, td {{ padding: .15rem .35rem }}
   h2, h3 {{ break-after: avoid }}
@@ -121,16 +128,36 @@ class Page:
         kind = ' class="note"' if note else ""
         self._parts += [f"<p{kind}>{html.escape(paragraph)}</p>\n" for paragraph in paragraphs]
 
-    def table(self, columns: Sequence[str], rows: Iterable[Sequence[Any]], words: Iterable[str] = ()) -> None:
-        """The `words` are columns of prose, which is wrapped; the others are set as numbers."""
+    def lead(self, *paragraphs: str) -> None:
+        """What the page says, in a few lines that catch the eye; the first is their title."""
+        text = "".join(f"<p>{html.escape(paragraph)}</p>\n" for paragraph in paragraphs)
+        self._parts.append(f'<div class="lead">\n{text}</div>\n')
+
+    def table(
+        self,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[Any]],
+        words: Iterable[str] = (),
+        colours: Mapping[str, str] | None = None,
+    ) -> None:
+        """A table of numbers.
+
+        Args:
+            columns: heads; one with a line break has two lines.
+            words: the columns of prose, which is wrapped.
+            colours: of first cells: what they name has this colour in the figures.
+        """
         prose = [column in set(words) for column in columns]
         kinds = [" class=words" * p for p in prose]
-        head = "".join(f"<th{kind}>{html.escape(column)}</th>" for column, kind in zip(columns, kinds, strict=True))
-        lines = []
-        for row in rows:
-            cells = zip(row, kinds, strict=True)
-            lines.append("".join(f"<td{kind}>{html.escape(str(cell))}</td>" for cell, kind in cells))
-        body = "".join(f"<tr>{line}</tr>\n" for line in lines)
+        heads = (html.escape(column).replace("\n", "<br>") for column in columns)
+        head = "".join(f"<th{kind}>{text}</th>" for text, kind in zip(heads, kinds, strict=True))
+        body = ""
+        for first, *others in rows:
+            shade = (colours or {}).get(str(first))
+            cells = [f'<i style="background:{shade}"></i>' * bool(shade) + html.escape(str(first))]
+            cells += [html.escape(str(cell)) for cell in others]
+            line = "".join(f"<td{kind}>{cell}</td>" for cell, kind in zip(cells, kinds, strict=True))
+            body += f"<tr>{line}</tr>\n"
         self._parts.append(f'<div class="wide" tabindex="0"><table>\n<tr>{head}</tr>\n{body}</table></div>\n')
 
     def figure(self, figure: Figure, caption: str) -> None:
@@ -138,10 +165,11 @@ class Page:
         with matplotlib.rc_context(STYLE):
             figure.savefig(content, format="svg", metadata={"Date": None})
         encoded, text = base64.b64encode(content.getvalue()).decode(), html.escape(caption)
-        width = f"{100 * min(1.0, figure.get_figwidth() / 10):.0f}%"  # of the page; the caption may be wider
+        inches = figure.get_figwidth()
+        least, width = f"{PHONE * inches:.0f}px", f"min(100%, {SCREEN * inches:.0f}px)"
         self._parts.append(
-            f'<figure><img alt="{text}" style="min-width: min(100%, 22rem); width: {width}"'
-            f' src="data:image/svg+xml;base64,{encoded}"><figcaption>{text}</figcaption></figure>\n'
+            f'<figure><div class="wide"><img alt="{text}" style="min-width: {least}; width: {width}"'
+            f' src="data:image/svg+xml;base64,{encoded}"></div><figcaption>{text}</figcaption></figure>\n'
         )
 
     def replay(self, document: str, label: str) -> None:

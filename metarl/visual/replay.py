@@ -31,6 +31,7 @@ ADAPTING, SHOWN, NOISE = 0, 1, 2  # the kinds of "replay" streams
 MAX_FPS = 30
 LINE, LINES = 34, 4  # characters in a line that names a task's parameters, and lines at most
 COLUMNS = ("before adaptation", "after adaptation")
+COLOURS = ((86, 110, 140), (213, 94, 0))  # of the columns: slate, vermilion; the colour-blind can tell them apart
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Replay:
         steps, episodes: adaptation steps, and episodes in each of them.
         deterministic: whether the episodes shown took mean actions.
         pooled: whether a step is a change of weights after its episodes, or an episode that is remembered.
+        names: what the tasks are called; "task 1", "task 2" if not given.
     """
 
     tasks: Tasks
@@ -60,6 +62,7 @@ class Replay:
     episodes: int
     deterministic: bool
     pooled: bool = True
+    names: tuple[str, ...] = ()
 
     @property
     def follows(self) -> bool:
@@ -84,6 +87,11 @@ class Replay:
             f" One episode each from the same initial state, {actions}."
         )
 
+    @property
+    def headings(self) -> list[tuple[str, tuple[int, int, int]]]:
+        """What each column is called, and its colour."""
+        return list(zip(COLUMNS, COLOURS, strict=True))
+
     def root(self, task: int) -> int:
         """The first body of the robot that joints move."""
         return robot_body(self.models[task])
@@ -95,11 +103,13 @@ class Replay:
         return [*range(0, end, max(1, round(1 / (MAX_FPS * self.dt)))), end]
 
     def text(self, column: int, task: int, t: int, x: float) -> str:
-        """What stands beside an episode at step t, with the robot at x (m)."""
+        """What stands below an episode at step t, with the robot at x (m): its task, and how far it has come."""
         total = format_number(float(self.rewards[column, task, :t].sum()))
         where = f"{x:+.1f} m, " if self.follows else ""
-        parameters = textwrap.wrap(self.tasks.describe(task), LINE, max_lines=LINES, placeholder=" ...")
-        return "\n".join([COLUMNS[column], *parameters, f"{where}return {total} in {t * self.dt:.1f} s"])
+        name = self.names[task] if self.names else f"task {task + 1}"
+        about = f"{name}: {self.tasks.describe(task)}"
+        parameters = textwrap.wrap(about, LINE, max_lines=LINES, placeholder=" ...")
+        return "\n".join([*parameters, f"{where}return {total} in {t * self.dt:.1f} s"])
 
     def poses(self, column: int, task: int) -> tuple[np.ndarray, np.ndarray]:
         """Positions (T + 1, nbody, 3) and rotation matrices (T + 1, nbody, 3, 3) of all bodies."""

@@ -27,33 +27,37 @@ from metarl.evaluation.comparison import Comparison, Measured
 from metarl.evaluation.evaluate import tasks_digest
 from metarl.evaluation.methods import differences
 from metarl.evaluation.statistics import format_number
-from metarl.evaluation.tables import SUMMARY, curve_cells, curve_columns, notes, sentences, summary_cells
+from metarl.evaluation.tables import SUMMARY, curve_cells, curve_columns, notes, sentences, steps, summary_cells
 from metarl.runs.run import threads
 from metarl.training.tracking import publish_report
 from metarl.util.errors import UserError
 from metarl.util.files import replace
 from metarl.util.torch_runtime import torch_threads
-from metarl.visual.comparison import ABOUT_RUNS, ABOUT_TASKS, CURVES, before_after, comparison_figures
+from metarl.visual.comparison import ABOUT_RUNS, ABOUT_TASKS, before_after, comparison_figures
 from metarl.visual.figures import save_figure
 from metarl.visual.html import write_html
 from metarl.visual.page import Page
+from metarl.visual.panels import MANY, colour
 from metarl.visual.replay import Replay, record
 
 CAPTIONS = {
-    "adaptation": "Mean return over seeds and tasks, with intervals (of two or three seeds their range)."
-    " Between two measurements a method keeps the policy"
-    " of the earlier one, after its last measurement the last one.",
-    "adaptation-seconds": "The same against simulated time.",
+    "adaptation": "Mean return over seeds and tasks, with intervals (of two or three seeds their range). Below:"
+    " episodes of experience in the task; above: the same in seconds of the robot's time. Between two measurements a"
+    " method keeps the policy of the earlier one, after its last measurement the last one.",
     "profiles": "Share of all runs and tasks that end above a return: the higher a line the better, the steeper the"
     " more reliable. Bands are intervals, or the range of the seeds.",
-    "failure-map": "A dot is the return in one task, averaged over seeds; lines are averages of neighbouring tasks. A"
-    " cross marks a task in which no run of the method returns more after adaptation than before.",
-    "task-map": "The return in each task over the two parameters that it depends on most; a cross as above.",
-    "within-episodes": "Reward per second within an episode: a memory adapts while it acts.",
+    "failure-map": "Lines are averages of neighbouring tasks; a dot is the return in one task, averaged over seeds. A"
+    " cross marks a task in which no run of the method returns more after adaptation than before. With more than five"
+    " methods lines only.",
+    "task-map": "The return in each task over the two parameters that it depends on most. A cross marks a task in which"
+    " no run of the method returns more after adaptation than before.",
+    "within-episodes": "Reward per second within an episode: a memory adapts while it acts. Thick: the last episode of"
+    " a trial; thin: the first.",
     "learning": "Return on training tasks during meta-training, after as many steps of adaptation as trained for. Thin:"
     " single runs.",
 }
 WORDS = ("best", "median", "worst")
+REPLAYED = 4  # methods: the page stays small enough to be sent
 
 
 def write_report(
@@ -74,7 +78,8 @@ def write_report(
     comparisons = [compare_runs(paths, name, **options, say=say) for name in tasks]
     say = say or (lambda line: None)
     first = comparisons[0]
-    page = Page(f"{first.tasks.space.family}: {', '.join(m.name for m in first.measured)}")
+    names = [m.name for m in first.measured]
+    page = Page(f"{first.tasks.space.family}: {', '.join(names) if len(names) <= MANY else f'{len(names)} methods'}")
     with tempfile.TemporaryDirectory() as folder:
         try:
             figures = _write(page, comparisons, Path(folder), say)
@@ -104,12 +109,13 @@ def _write(
         for name, figure in figures.items():
             files += save_figure(figure, folder / f"{_short(comparison)}-{name}")
     page.heading("Replays")
-    page.text("Each method that adapts, in the task that it does best in, the median one and the worst: on the left"
-              " before adaptation, on the right after. Drag to turn, scroll to zoom.")  # fmt: skip
-    for m in comparisons[0].measured:
-        if len(m.episodes) > 1 and m.method.config.algorithm.adapts:
-            say(f"recording {m.name}")
-            _replay(page, comparisons[0], m, folder)
+    adapting = [m for m in comparisons[0].measured if len(m.episodes) > 1 and m.method.config.algorithm.adapts]
+    which = f"The {REPLAYED} methods with the highest return" if len(adapting) > REPLAYED else "Each method that adapts"
+    page.text(f"{which}, in the task with the highest return, the median one and the lowest: on the left before"
+              " adaptation, on the right after. Drag to turn, scroll to zoom.")  # fmt: skip
+    for m in sorted(adapting, key=lambda m: -m.final.mean())[:REPLAYED]:
+        say(f"recording {m.name}")
+        _replay(page, comparisons[0], m, folder)
     page.heading("Meta-training")
     for name, figure in about_runs.items():
         page.figure(figure, CAPTIONS[name])
@@ -121,41 +127,52 @@ def _write(
 
 def _environment(page: Page, comparisons: Sequence[Comparison]) -> None:
     for comparison in comparisons:
-        page.text(f"{comparison.title}.", *sentences(comparison))
+        page.lead(f"{comparison.title}.", *sentences(comparison))
     page.heading("Environment")
     comparison = comparisons[0]
     env, space = comparison.definition, comparison.tasks.space
     options = "".join(f", {name} = {value}" for name, value in env["options"].items())
-    page.text(f"{env['family']}{options}: episodes of {env['horizon']} steps of {env['dt']:g} s. Between tasks varies:")
+    length = f"episodes of {env['horizon']} steps of {env['dt']:g} s"
+    page.text(f"{env['family']}{options}: {length}. What varies between tasks:")
     page.table(
-        ("parameter", "unit", "default", "training", "extrapolation", "what it is"),
+        ("parameter", "unit", "default", "training range", "extrapolation", "description"),
         [
-            (p.name, "" if p.unit == "1" else p.unit, f"{p.default:g}",
-             ", ".join(f"{c:g}" for c in p.choices) or f"{p.low:g} to {p.high:g}",
-             ", ".join(f"{e[0]:g} to {e[1]:g}" if isinstance(e, tuple) else f"{e:g}" for e in p.extrapolation) or "-",
+            (p.name, "" if p.unit == "1" else p.unit, f"{p.default:.4g}",
+             ", ".join(f"{c:.4g}" for c in p.choices) or _range(p.low, p.high),
+             ", ".join(_range(*e) if isinstance(e, tuple) else f"{e:.4g}" for e in p.extrapolation) or "-",
              p.description)
             for p in space.parameters
         ],
-        words=("what it is",),
+        words=("description",),
     )  # fmt: skip
+
+
+def _range(low: float, high: float) -> str:
+    return f"{low:.4g} to {high:.4g}"
 
 
 def _results(page: Page, comparison: Comparison, figures: dict[str, Figure]) -> None:
     headings = {"held_out": "Held-out tasks", "extrapolation": "Extrapolation", "validation": "Validation tasks"}
     page.heading(headings.get(comparison.split, _short(comparison)))
-    for name in CURVES:
-        page.figure(figures[name], CAPTIONS[name])
-    page.table(SUMMARY, summary_cells(comparison))
+    page.figure(figures["adaptation"], CAPTIONS["adaptation"])
+    page.table(SUMMARY, summary_cells(comparison), colours=_colours(comparison))
     page.text(*notes(comparison), note=True)
-    page.table(curve_columns(comparison), curve_cells(comparison))
-    for name in ABOUT_TASKS:
-        if name in figures:
-            page.figure(figures[name], CAPTIONS[name])
+    page.heading("Adaptation curves", 3)
+    page.table(curve_columns(comparison), curve_cells(comparison), colours=_colours(comparison))
     if len(comparison.measured) > 1:
         page.heading("Probability of improvement", 3)
-        page.text("Chance that a run of the method in the row returns more, after all adaptation, than one of the"
+        page.text("Probability that a run of the method in the row returns more, after all adaptation, than one of the"
                   " method in the column, in a task drawn at random; with its interval.", note=True)  # fmt: skip
-        page.table(("", *(m.name for m in comparison.measured)), _matrix(comparison))
+        names = (m.name for m in comparison.measured)
+        page.table(("row better than column", *names), _matrix(comparison), colours=_colours(comparison))
+    page.heading("Reliability, and where adaptation works", 3)
+    for name in ABOUT_TASKS[1:]:
+        if name in figures:
+            page.figure(figures[name], CAPTIONS[name])
+
+
+def _colours(comparison: Comparison) -> dict[str, str]:
+    return {m.name: colour(i) for i, m in enumerate(comparison.measured)}
 
 
 def _matrix(comparison: Comparison) -> Iterator[list[str]]:
@@ -170,7 +187,7 @@ def _replay(page: Page, comparison: Comparison, m: Measured, folder: Path) -> No
     page.heading(m.name, 3)
     returns = m.returns.mean(0)
     page.table(
-        ("task", "parameters", "before", "after"),
+        ("task", "parameters", "return before", "return after"),
         [
             (word, comparison.tasks.describe(np.flatnonzero(comparison.known)[i]), format_number(returns[0, i]),
              format_number(returns[-1, i]))
@@ -183,6 +200,7 @@ def _replay(page: Page, comparison: Comparison, m: Measured, folder: Path) -> No
     for task, word in enumerate(WORDS):
         one = dataclasses.replace(
             replay,
+            names=(f"{word} task",),
             tasks=replay.tasks[task],
             models=replay.models[task : task + 1],
             qpos=replay.qpos[:, task : task + 1],
@@ -212,13 +230,15 @@ def _record(comparison: Comparison, m: Measured) -> tuple[Replay, list[int], int
 
 def _training(page: Page, comparison: Comparison) -> None:
     page.table(
-        ("method", "algorithm", "seeds", "iterations", "tasks each", "episodes each", "steps"),
+        ("method", "algorithm", "seeds", "iterations", "meta-batch\n(tasks)", "episodes\nper task", "training\nsteps",
+         "adaptation\nsteps in a task"),
         [
             (m.name, m.method.config.algorithm.name, ", ".join(str(run.config.seed) for run in m.method.runs),
              m.method.config.iterations, m.method.config.meta_batch, m.method.config.episodes,
-             f"{m.training_steps:,.0f}")
+             steps(m.training_steps), steps(m.adaptation_steps))
             for m in comparison.measured
         ],
+        colours=_colours(comparison),
     )  # fmt: skip
     page.heading("Differences of the configs", 3)
     settings = differences(comparison.methods)
@@ -246,8 +266,8 @@ def _provenance(page: Page, comparisons: Sequence[Comparison]) -> None:
             versions = ", ".join(f"{name} {made.get(name)}" for name in ("metarl", "mujoco", "torch", "numpy"))
             rows.append((run.path.name, m.name, run.config.seed, run.id, checkpoint["iteration"],
                          checkpoint["sha256"][:12], commit, versions))  # fmt: skip
-    columns = ("run", "method", "seed", "id", "iteration", "checkpoint", "evaluated by commit", "with")
-    page.table(columns, rows, words=("with",))
+    columns = ("run", "method", "seed", "id", "iteration", "checkpoint", "commit at\nevaluation", "versions")
+    page.table(columns, rows, words=("versions",))
     page.text("The evaluations of the runs hold the return of each episode, and every number of this page follows from"
               " them. What this page was made of:", note=True)  # fmt: skip
     for comparison in comparisons:
@@ -258,12 +278,16 @@ def _publish(comparisons: Sequence[Comparison], figures: Sequence[Path], page: P
     tables = {}
     for comparison in comparisons:
         name = _short(comparison)
-        tables[f"{name}-summary"] = (SUMMARY, summary_cells(comparison))
-        tables[f"{name}-curve"] = (curve_columns(comparison), curve_cells(comparison))
+        tables[f"{name}-summary"] = (_one_line(SUMMARY), summary_cells(comparison))
+        tables[f"{name}-curve"] = (_one_line(curve_columns(comparison)), curve_cells(comparison))
     for m in comparisons[0].measured:
         run = next((run for run in m.method.runs if run.config.wandb.mode != "disabled"), None)
         if run is not None:
             publish_report(run, figures, tables, page)
+
+
+def _one_line(columns: Sequence[str]) -> list[str]:
+    return [column.replace("\n", " ") for column in columns]
 
 
 def _short(comparison: Comparison) -> str:

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from metarl.envs import Parameter
 from metarl.evaluation.comparison import Comparison, Measured
 from metarl.visual.figures import FEW_VALUES, STYLE
-from metarl.visual.panels import colour, family, legend, line, panels_of
+from metarl.visual.panels import COLUMNS, MANY, colour, family, legend, line, panels_of
 
 PANELS = 6  # parameters shown at most
 BINS = 6  # of a parameter's values, for the lines of the failure map
@@ -38,11 +38,12 @@ def failure_map(comparison: Comparison) -> Figure:
             for i, m in enumerate(comparison.measured):
                 _map_one(axes, values, _sides(parameter, values), m, i, len(comparison.measured))
             axes.set_xlabel(_parameter(comparison, column))
-        for axes in panels[:: min(3, len(panels))]:
+        for axes in panels[:: min(COLUMNS, len(panels))]:
             axes.set_ylabel("return after all adaptation")
-        ends = "; grey: training range" if comparison.split == "extrapolation" else ""
+        marks = ["cross: no gain from adaptation"] if len(comparison.measured) <= MANY else []
+        marks += ["grey: training range"] if comparison.split == "extrapolation" else []
         figure.suptitle(
-            f"{family(comparison)}: where adaptation works (cross: it returns no more than before{ends})",
+            f"{family(comparison)}: return by parameter" + (f" ({'; '.join(marks)})" if marks else ""),
             x=0.01, ha="left", fontsize=13, wrap=True,
         )  # fmt: skip
         legend(figure, panels[0])
@@ -66,7 +67,7 @@ def task_map(comparison: Comparison) -> Figure:
             axes.set_xlabel(_parameter(comparison, first))
             axes.set_ylabel(_parameter(comparison, second))
         figure.colorbar(scale, ax=panels, label="return after all adaptation", pad=0.02)
-        figure.suptitle(f"{family(comparison)}: return over the task space (cross: adaptation does not help)",
+        figure.suptitle(f"{family(comparison)}: return over the task space (cross: no gain from adaptation)",
                         x=0.01, ha="left", fontsize=13)  # fmt: skip
     return figure
 
@@ -85,9 +86,10 @@ def _map_one(axes, values: np.ndarray, sides: list[np.ndarray], m: Measured, i: 
         for side in sides:
             bins = np.array_split(side[np.argsort(values[side])], max(1, round(BINS * len(side) / len(values))))
             axes.plot([values[b].mean() for b in bins], [final[b].mean() for b in bins], lw=1.8, **line(i))
-    axes.scatter(x[~fails], final[~fails], 14, colour(i), marker="o", alpha=0.6, lw=0)
-    axes.plot([], [], marker="o", ms=4, label=m.name, **line(i))  # for the legend
-    axes.scatter(x[fails], final[fails], 30, colour(i), marker="x", lw=1.4)
+    if methods <= MANY:  # the dots of more would hide the lines
+        axes.scatter(x[~fails], final[~fails], 14, colour(i), marker="o", alpha=0.6, lw=0)
+        axes.scatter(x[fails], final[fails], 30, colour(i), marker="x", lw=1.4)
+    axes.plot([], [], marker="o" if methods <= MANY else "", ms=4, label=m.name, **line(i))  # for the legend
 
 
 def _sides(parameter: Parameter, values: np.ndarray) -> list[np.ndarray]:

@@ -95,7 +95,8 @@ def _save(replay: Replay, folder: Path) -> None:
     frames = replay.frames
     np.save(folder / "qpos.npy", replay.qpos[:, :, frames], allow_pickle=False)
     texts = [[_texts(replay, column, task) for task in range(len(replay.tasks))] for column in range(2)]
-    about = {"title": replay.title, "camera": replay.camera, "dt": frames[1] * replay.dt, "texts": texts}
+    about = {"title": replay.title, "camera": replay.camera, "dt": frames[1] * replay.dt, "texts": texts,
+             "headings": replay.headings}  # fmt: skip
     (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
 
 

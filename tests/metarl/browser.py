@@ -34,7 +34,7 @@ SEEN = """(() => {
     invisible: [...document.querySelectorAll("h1, h2, h3, p, table, figure, img, button")]
       .filter(element => !element.checkVisibility() || Math.min(box(element).width, box(element).height) < 5)
       .map(name),
-    beyond: all("h1, h2, h3, p, img, button, .wide").filter(element => box(element).right > innerWidth + 1).map(name),
+    beyond: all("h1, h2, h3, p, button, .wide").filter(element => box(element).right > innerWidth + 1).map(name),
   };
 })()"""
 

@@ -23,12 +23,14 @@ from metarl.evaluation.compare import compare_runs
 from metarl.evaluation.comparison import Point, Row
 from metarl.evaluation.methods import differences, find, group, open_runs
 from metarl.evaluation.result import Evaluation
-from metarl.evaluation.statistics import Estimate, cvar, iqm
+from metarl.evaluation.statistics import Estimate, cvar, format_number, iqm
 from metarl.evaluation.tables import notes, print_comparison, sentences
 from metarl.runs import checkpoint
 from metarl.runs import run as runs
 from metarl.util.errors import UserError
-from metarl.visual.comparison import adaptation_curves, comparison_figures, profiles
+from metarl.visual.adaptation import adaptation_curves
+from metarl.visual.comparison import comparison_figures, profiles
+from metarl.visual.panels import PALE, apart
 from metarl.visual.task_maps import failure_map
 
 STEPS, TASKS, EPISODES = 2, 6, 3
@@ -300,8 +302,7 @@ def test_the_tables_fit_80_columns_and_say_what_was_computed(comparison):
     lines = [line.split() for line in text.splitlines()]
     curve = next(line for line in lines if line[:2] == ["ProMP", "0"])
     assert curve[2:4] == ["0", "s"] and curve[4] == f"{comparison['ProMP'].curve[0].mean.value:.3g}"
-    summary = next(line for line in lines if line[:1] == ["random"] and "+" in line)  # actions: below
-    assert summary[-3:] == ["0", "+", "48"]
+    assert "random actions 0 + 48;" in " ".join(text.split())
     assert "Navigation2D: 6 held-out tasks" in text
 
 
@@ -325,7 +326,7 @@ def test_paths_are_said_as_they_are(comparison):
 
 
 def test_curves_are_the_staircases_of_the_tables(comparison):
-    axes = adaptation_curves(comparison, "episodes").axes[0]
+    axes = adaptation_curves(comparison).axes[0]
     stairs = [line for line in axes.lines if line.get_drawstyle() == "steps-post"]
     for row, line, band in zip(comparison.rows, stairs, axes.collections, strict=True):
         means = [point.mean.value for point in row.curve]
@@ -334,6 +335,33 @@ def test_curves_are_the_staircases_of_the_tables(comparison):
         heights = band.get_paths()[0].vertices[:, 1]
         assert heights.max() == pytest.approx(max(point.mean.high for point in row.curve))
         assert heights.min() == pytest.approx(min(point.mean.low for point in row.curve))
+
+
+def test_seconds_stand_above_the_episodes(comparison):
+    axes = adaptation_curves(comparison).axes[0]
+    [above] = axes.child_axes
+    full = comparison.definition["horizon"] * comparison.definition["dt"]
+    at = axes.xaxis.get_majorticklocs()
+    assert list(above.xaxis.get_majorticklocs()) == list(at) and {0, 1, 2} <= set(at)
+    assert [above.xaxis.get_major_formatter()(x, 0) for x in at] == [format_number(full * x) for x in at]
+
+
+def test_each_of_many_methods_has_a_panel_with_the_others_in_grey(comparison):
+    many = replace(comparison, measured=comparison.measured * 2, oracle=None)
+    for draw in (adaptation_curves, profiles):
+        figure = draw(many)
+        assert len(figure.axes) == len(many.rows) and len({axes.get_ylim() for axes in figure.axes}) == 1
+        for row, axes in zip(many.rows, figure.axes, strict=True):
+            assert axes.get_title(loc="left") == row.name
+            assert sum(line.get_color() == PALE for line in axes.lines) == len(many.rows)
+
+
+def test_names_at_the_ends_of_lines_do_not_overlap():
+    assert apart([0.5, 0.1], [0.2, 0.2]) == pytest.approx([0.5, 0.1])  # far enough already
+    assert apart([0.5, 0.5], [0.2, 0.2]) == pytest.approx([0.4, 0.6])
+    # 0.5 and 0.6 move apart, and the block of them pushes 0.3: about the mean of all
+    assert apart([0.6, 0.3, 0.5], [0.2, 0.2, 0.2]) == pytest.approx([2 / 3, 0.8 / 3, 1.4 / 3])
+    assert apart([0.5, 0.5], [0.1, 0.3]) == pytest.approx([0.35, 0.55])  # a name of two lines needs more room
 
 
 def test_profiles_are_the_shares_above_each_return(comparison):
@@ -364,7 +392,7 @@ def test_a_parameter_of_few_values_and_one_method_alone_are_drawn(tmp_path):
     one = compare_runs([a_run(tmp_path / "a", env=env)])
     assert one.groups is not None and one["ProMP"].improvement is None
     figures = comparison_figures(one)
-    assert set(figures) == {"adaptation", "adaptation-seconds", "profiles", "failure-map"}
+    assert set(figures) == {"adaptation", "profiles", "failure-map"}
     assert [tick.get_text() for tick in figures["failure-map"].axes[0].get_xticklabels()] == ["−1", "1"]
 
 
@@ -410,8 +438,8 @@ def test_the_sentences_name_the_best_and_those_that_do_not_gain():
     ]
     said = SimpleNamespace(rows=rows, budget=20, confidence=0.95)
     assert sentences(said) == [
-        "Best in the end: rises, 9 after 1 episode in a task."
-        " Best on the way: noise, 5 on average over the first 20 episodes.",
+        "Highest final return: rises, 9 after 1 episode of experience in a task."
+        " Highest AUC: noise, 5 on average over the first 20 episodes.",
         "No significant gain from adaptation (95 % interval includes 0): noise; touches zero.",
     ]
     said.rows = rows[:1]

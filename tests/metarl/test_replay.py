@@ -136,7 +136,9 @@ def test_models_are_those_of_the_tasks():
 def test_words():
     replay = cheetah()
     assert replay.title == "HalfCheetahDir: the same task before and after 1 adaptation step"
-    assert replay.text(1, 0, 0, 0.0) == f"after adaptation\n{replay.tasks.describe(0)}\n+0.0 m, return 0 in 0.0 s"
+    assert replay.text(1, 0, 0, 0.0) == f"task 1: {replay.tasks.describe(0)}\n+0.0 m, return 0 in 0.0 s"
+    named = dataclasses.replace(replay, names=("best task", "worst task"))
+    assert named.text(0, 1, 0, 0.0).startswith(f"worst task: {replay.tasks.describe(1)}\n")
     assert replay.text(0, 1, 10, -1.26).endswith(f"-1.3 m, return {replay.rewards[0, 1, :10].sum():.3g} in 0.5 s")
     assert " m, return" not in navigation().text(0, 0, 1, 0.0)
 
@@ -198,6 +200,9 @@ def test_html_is_self_contained_and_holds_the_replay(tmp_path, capfd, replay):
     for column, task in replay.cells():
         x = replay.qpos[column, task, -1, 0] if replay.follows else 0.0
         assert any(label == replay.text(column, task, steps, x) for label in labels)
+    headings = {m["name"]: m["props"]["text"] for _, m in scene["messages"] if m["type"] == "LabelMessage"}
+    for when, task in [(when, task) for when in ("before", "after") for task in (0, 1)]:
+        assert headings[f"/{when} {task}/heading"] == f"{when} adaptation"
     kinds = {message["type"] for _, message in scene["messages"]}
     assert {"SetCameraPositionMessage", "SetCameraLookAtMessage", "SetCameraFovMessage"} <= kinds
     assert "EnvironmentMapMessage" not in kinds  # loaded anew at each repetition
@@ -485,8 +490,8 @@ def test_video_where_opengl_is_found(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["replay.mp4"]
     frames = imageio_ffmpeg.read_frames(str(path))
     meta = next(frames)
-    assert meta["size"] == (800, 704) and meta["fps"] == pytest.approx(20)
-    pictures = [np.frombuffer(frame, np.uint8).reshape(704, 800, 3) for frame in frames]
+    assert meta["size"] == (800, 672) and meta["fps"] == pytest.approx(20)
+    pictures = [np.frombuffer(frame, np.uint8).reshape(672, 800, 3) for frame in frames]
     assert len(pictures) == 4
     for x in (0, 400):  # something is drawn in both columns, and text stands under it
         assert pictures[-1][:288, x : x + 400].std() > 20
