@@ -20,8 +20,7 @@ from torch.nn import functional as F
 
 from metarl.util.onnx_graph import Graph
 
-from .nn.activation import ACTIVATIONS, ONNX
-from .nn.initialization import perceptron
+from .nn import perceptron
 from .nn.params import Params
 from .recurrent_policy import SMALL
 from .squashed_policy import LOG_STD
@@ -75,8 +74,8 @@ class ContextPolicy:
         return 2 * self.observation_dim + self.action_dim + 1
 
     def init(self, rng: np.random.Generator) -> Params:
-        encoder = perceptron(rng, (self.transition_dim, *self.encoder_hidden, 2 * self.latent), 0.1)
-        policy = perceptron(rng, (self.latent + self.observation_dim, *self.hidden, 2 * self.action_dim), SMALL)
+        encoder = perceptron.init(rng, (self.transition_dim, *self.encoder_hidden, 2 * self.latent), 0.1)
+        policy = perceptron.init(rng, (self.latent + self.observation_dim, *self.hidden, 2 * self.action_dim), SMALL)
         policy[f"b{len(self.hidden)}"][self.action_dim :] = math.log(self.init_std)
         # softplus(1.9) is 2: a factor says little, and hundreds of them something
         encoder[f"b{len(self.encoder_hidden)}"][self.latent :] = 1.9
@@ -85,7 +84,7 @@ class ContextPolicy:
 
     def encode(self, params: Params, transitions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and variance (..., L) of the factor of each transition (..., 2 O + A + 1)."""
-        mean, raw = self._run(params, "encoder", transitions, len(self.encoder_hidden)).chunk(2, dim=-1)
+        mean, raw = perceptron.run(params, transitions, self.activation, "encoder.").chunk(2, dim=-1)
         return mean, F.softplus(raw) + LEAST_VARIANCE
 
     def act(
@@ -93,29 +92,18 @@ class ContextPolicy:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and standard deviation of u (..., A), of latents (..., L) and observations (..., O)."""
         x = torch.cat([latent, observations], dim=-1)
-        mean, log_std = self._run(params, "policy", x, len(self.hidden)).chunk(2, dim=-1)
+        mean, log_std = perceptron.run(params, x, self.activation, "policy.").chunk(2, dim=-1)
         return mean, log_std.clamp(*LOG_STD).exp()
 
     def onnx_encode(self, graph: Graph, params: Params, transition: str) -> tuple[str, str]:
         """`encode` in a graph."""
-        both = self._onnx(graph, params, "encoder", transition, len(self.encoder_hidden))
+        both = perceptron.onnx(graph, params, transition, self.activation, "encoder.")
         mean, raw = graph.split(both, 2, self.latent)
         return mean, graph.op("Add", graph.op("Softplus", raw), graph.constant(np.float32(LEAST_VARIANCE)))
 
     def onnx_act(self, graph: Graph, params: Params, latent: str, observation: str) -> str:
         """b tanh(mean) in a graph."""
         x = graph.op("Concat", latent, observation, axis=-1)
-        mean, _ = graph.split(self._onnx(graph, params, "policy", x, len(self.hidden)), 2, self.action_dim)
+        both = perceptron.onnx(graph, params, x, self.activation, "policy.")
+        mean, _ = graph.split(both, 2, self.action_dim)
         return graph.op("Mul", graph.op("Tanh", mean), graph.constant(np.float32(self.bound)))
-
-    def _run(self, params: Params, whose: str, x: torch.Tensor, last: int) -> torch.Tensor:
-        for i in range(last + 1):
-            x = F.linear(x, params[f"{whose}.w{i}"].T, params[f"{whose}.b{i}"])
-            x = ACTIVATIONS[self.activation](x) if i < last else x
-        return x
-
-    def _onnx(self, graph: Graph, params: Params, whose: str, x: str, last: int) -> str:
-        for i in range(last + 1):
-            x = graph.linear(x, params[f"{whose}.w{i}"], params[f"{whose}.b{i}"])
-            x = graph.op(ONNX[self.activation], x) if i < last else x
-        return x

@@ -21,7 +21,7 @@ import torch
 
 from .memory.base import Memory
 from .memory.registry import make_memory
-from .nn.activation import ACTIVATIONS
+from .nn import perceptron
 from .nn.initialization import glorot
 from .nn.params import Params, part
 from .two_hot import TwoHot
@@ -90,10 +90,12 @@ class Critics:
     def outputs(self, params: Params, seen: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """(N, rows, K): values with K = 1, or logits of K bins."""
         x = torch.addmm(seen, actions, self._first(params)[2]).unflatten(1, (self.count, -1)).transpose(0, 1)
-        for i in range(1, len(self.hidden) + 1):
-            x = torch.baddbmm(params[f"b{i}"], ACTIVATIONS[self.activation](x), params[f"w{i}"])
-        return x
+        return perceptron.run(params, x, self.activation, first=1, affine=_affine)
 
     def _first(self, params: Params) -> tuple[torch.Tensor, ...]:
         """The first layer's weights of memory, input and action, (..., N * units) each."""
         return params["w0"].flatten(1).split([self.size, self.input_dim, self.action_dim])
+
+
+def _affine(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    return torch.baddbmm(bias, x, weight)

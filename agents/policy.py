@@ -20,8 +20,7 @@ from torch.distributions import Distribution, register_kl
 
 from metarl.util.onnx_graph import Graph
 
-from .nn.activation import ACTIVATIONS, ONNX
-from .nn.initialization import perceptron
+from .nn import perceptron
 from .nn.params import Params
 
 
@@ -74,10 +73,11 @@ NARROW = 16  # columns
 
 
 def _affine(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """x weight + bias: (M, N, O) by (O, U) or (M, O, U), and (1, U) or (M, 1, U).
+    """x weight + bias: (M, N, O) by (O, U) or (M, O, U), and (U,) or (M, U).
 
     A product of few columns, and its derivatives, take a quarter of the time when they are asked for transposed.
     """
+    bias = bias.unsqueeze(-2)
     if weight.dim() == 2:
         return x @ weight + bias
     if weight.shape[-1] < NARROW:
@@ -106,7 +106,7 @@ class GaussianMLP:
 
     def init(self, rng: np.random.Generator) -> Params:
         """Glorot-uniform weights, zero biases."""
-        params = perceptron(rng, (self.observation_dim, *self.hidden, self.action_dim))
+        params = perceptron.init(rng, (self.observation_dim, *self.hidden, self.action_dim))
         return params | {"log_std": torch.full((self.action_dim,), math.log(self.init_std))}
 
     @property
@@ -121,13 +121,7 @@ class GaussianMLP:
 
     def mean(self, params: Params, observations: torch.Tensor) -> torch.Tensor:
         """The mean actions (M, N, A) alone; "log_std" may be missing."""
-        activation = ACTIVATIONS[self.activation]
-        x = observations
-        for i in range(len(self.hidden) + 1):
-            x = _affine(x, params[f"w{i}"], params[f"b{i}"].unsqueeze(-2))  # (M, N, units)
-            if i < len(self.hidden):
-                x = activation(x)
-        return x
+        return perceptron.run(params, observations, self.activation, affine=_affine)
 
     def std(self, params: Params) -> torch.Tensor:
         """(..., A) standard deviation."""
@@ -135,11 +129,7 @@ class GaussianMLP:
 
     def onnx(self, graph: Graph, params: Params, x: str) -> str:
         """The mean (N, A) at the observations x (N, O), of weights without a task axis."""
-        for i in range(len(self.hidden) + 1):
-            x = graph.linear(x, params[f"w{i}"], params[f"b{i}"])
-            if i < len(self.hidden):
-                x = graph.op(ONNX[self.activation], x)
-        return x
+        return perceptron.onnx(graph, params, x, self.activation)
 
     @staticmethod
     def distribution(statistics: GaussianStatistics) -> DiagonalGaussian:

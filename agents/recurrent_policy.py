@@ -34,8 +34,9 @@ from metarl.util.onnx_graph import Graph
 
 from .memory.base import Memory, State
 from .memory.registry import make_memory
+from .nn import perceptron
 from .nn.activation import ACTIVATIONS, ONNX
-from .nn.initialization import glorot, perceptron
+from .nn.initialization import glorot
 from .nn.params import Params, part
 from .policy import DiagonalGaussian, onnx_sample, sample
 
@@ -96,7 +97,7 @@ class RecurrentPolicy:
         params = {f"memory.{name}": value for name, value in self.memory.init(rng).items()}
 
         def add(head: str, inputs: int, outputs: int, scale: float = 1.0) -> None:
-            made = perceptron(rng, (inputs, *self.hidden, outputs), scale)
+            made = perceptron.init(rng, (inputs, *self.hidden, outputs), scale)
             params.update({f"{head}.{name}": value for name, value in made.items()})
 
         inputs = self.input_dim + (0 if self.hypernetwork else self.size)
@@ -155,8 +156,7 @@ class RecurrentPolicy:
     def predict(self, params: Params, ys: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """(..., predictions) from memory outputs (..., H) and, where they are to be known, actions (..., A)."""
         known = torch.cat([ys, actions], -1) if self.predict_from_action else ys
-        first = torch.addmm(params["prediction.b0"], known.flatten(0, -2), params["prediction.w0"])
-        return self._rest(params, "prediction", first, None).reshape(*ys.shape[:-1], -1)
+        return perceptron.run(params, known, self.activation, "prediction.")
 
     @staticmethod
     def distribution(mean: torch.Tensor, std: torch.Tensor) -> DiagonalGaussian:
@@ -206,24 +206,18 @@ class RecurrentPolicy:
         if latent is None:
             # the first layer sees (ys, xs) side by side; in two products, what need not be copied together is not
             of_memory, of_input = params[f"{head}.w0"].split([self.size, self.input_dim])
-            first = torch.addmm(params[f"{head}.b0"], ys.flatten(0, -2), of_memory) + inputs @ of_input
+            x = torch.addmm(params[f"{head}.b0"], ys.flatten(0, -2), of_memory) + inputs @ of_input
+            x = perceptron.run(params, x, self.activation, f"{head}.", first=1)
         else:
-            first = _layer(params, head, 0, inputs, latent)
-        return self._rest(params, head, first, latent).reshape(*ys.shape[:-1], -1)
-
-    def _rest(self, params: Params, head: str, x: torch.Tensor, latent: torch.Tensor | None) -> torch.Tensor:
-        """The layers after the first, whose output (rows, units) is x."""
-        activation = ACTIVATIONS[self.activation]
-        for i in range(1, len(self.hidden) + 1):
-            x = _layer(params, head, i, activation(x), latent)
-        return x
+            x = inputs
+            for i in range(len(self.hidden) + 1):
+                x = _layer(params, head, i, ACTIVATIONS[self.activation](x) if i else x, latent)
+        return x.reshape(*ys.shape[:-1], -1)
 
 
-def _layer(params: Params, head: str, i: int, x: torch.Tensor, latent: torch.Tensor | None) -> torch.Tensor:
-    """Layer i of a perceptron at (rows, fan_in); with latents (rows, K), each row with weights of its own."""
+def _layer(params: Params, head: str, i: int, x: torch.Tensor, latent: torch.Tensor) -> torch.Tensor:
+    """Layer i of a perceptron at (rows, fan_in), each row with weights of its own, by its latent (rows, K)."""
     y = torch.addmm(params[f"{head}.b{i}"], x, params[f"{head}.w{i}"])
-    if latent is None:
-        return y
     weights, biases = params[f"latent.{head}.w{i}"], params[f"latent.{head}.b{i}"]  # (K, fan_in, fan_out), (K, fan_out)
     # sum_k z_k (x W_k), in an order in which no row's weights are ever written down
     each = (x @ weights.permute(1, 0, 2).flatten(1)).unflatten(1, biases.shape)  # (rows, K, fan_out)

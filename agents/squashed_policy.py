@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from metarl.util.onnx_graph import Graph
 
-from .nn.initialization import perceptron
+from .nn import perceptron
 from .nn.params import Params
 from .policy import sample
 from .recurrent_policy import SMALL, RecurrentPolicy
@@ -47,7 +47,7 @@ class SquashedPolicy(RecurrentPolicy):
 
     def init(self, rng: np.random.Generator) -> Params:
         params = {f"memory.{name}": value for name, value in self.memory.init(rng).items()}
-        made = perceptron(rng, (self.input_dim + self.size, *self.hidden, 2 * self.action_dim), SMALL)
+        made = perceptron.init(rng, (self.input_dim + self.size, *self.hidden, 2 * self.action_dim), SMALL)
         made[f"b{len(self.hidden)}"][self.action_dim :] = math.log(self.init_std)
         return params | {f"policy.{name}": value for name, value in made.items()}
 

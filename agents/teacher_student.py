@@ -17,8 +17,8 @@ from metarl.util.onnx_graph import Graph
 
 from .memory.base import Memory, State, option
 from .memory.registry import make_memory
-from .nn.activation import ACTIVATIONS, ONNX
-from .nn.initialization import glorot, perceptron
+from .nn import perceptron
+from .nn.initialization import glorot
 from .nn.params import Params, part
 from .recurrent_policy import Output, RecurrentPolicy
 
@@ -37,22 +37,16 @@ class Encoder(Memory):
     activation: str = option("tanh", "Of the hidden layers.")
 
     def init(self, rng: np.random.Generator) -> Params:
-        return perceptron(rng, (self.input_dim, *self.hidden, self.size))
+        return perceptron.init(rng, (self.input_dim, *self.hidden, self.size))
 
     def start(self, batch: int, dtype: torch.dtype = torch.float32) -> State:
         return ()
 
     def run(self, params: Params, state: State, xs: torch.Tensor) -> tuple[State, torch.Tensor]:
-        for i in range(len(self.hidden) + 1):
-            xs = xs @ params[f"w{i}"] + params[f"b{i}"]
-            xs = ACTIVATIONS[self.activation](xs) if i < len(self.hidden) else xs
-        return (), xs
+        return (), perceptron.run(params, xs, self.activation, affine=lambda x, weight, bias: x @ weight + bias)
 
     def onnx(self, graph: Graph, params: Params, x: str) -> str:
-        for i in range(len(self.hidden) + 1):
-            x = graph.linear(x, params[f"w{i}"], params[f"b{i}"])
-            x = graph.op(ONNX[self.activation], x) if i < len(self.hidden) else x
-        return x
+        return perceptron.onnx(graph, params, x, self.activation)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Weights at the start of training."""
 
 import math
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -17,12 +16,3 @@ def orthogonal(rng: np.random.Generator, size: int, blocks: int = 1) -> torch.Te
     """Orthogonal matrices one below the other: (blocks * size, size)."""
     parts = [np.linalg.qr(rng.standard_normal((size, size)))[0] for _ in range(blocks)]
     return torch.from_numpy(np.concatenate(parts).astype(np.float32))
-
-
-def perceptron(rng: np.random.Generator, sizes: tuple[int, ...], scale: float = 1.0) -> dict[str, torch.Tensor]:
-    """Glorot-uniform weights "w0", ... (in, out), those of the last layer times ``scale``, and zero biases "b0", ..."""
-    params = {}
-    for i, (fan_in, fan_out) in enumerate(pairwise(sizes)):
-        weight = glorot(rng, fan_in, fan_out)
-        params |= {f"w{i}": weight * scale if i == len(sizes) - 2 else weight, f"b{i}": torch.zeros(fan_out)}
-    return params

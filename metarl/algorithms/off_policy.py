@@ -23,7 +23,7 @@ from metarl.algorithms.off_policy_config import OffPolicyConfig
 from metarl.algorithms.sampling import collect_trials
 from metarl.algorithms.sequence_gradient import mean_gradient
 from metarl.algorithms.soft_actor_critic import classification_loss, critic_loss
-from metarl.algorithms.state import adam_state, check_state, load_adam_state, normalizer_state, restored
+from metarl.algorithms.state import check_state, load_normalizers, load_trained, normalizers_state, trained_state
 from metarl.config import Config
 from metarl.envs import BatchEnv
 from metarl.util.rng import stream
@@ -186,23 +186,18 @@ class OffPolicyLearner(ABC):
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Everything a bit-identical resume needs but the store, as flat tensors."""
         return {
-            **{f"params.{name}": value.detach().clone() for name, value in self.params.items()},
+            **trained_state(self.params, self.optimizer),
             **{f"target.{name}": value.clone() for name, value in self.target.items()},
-            **adam_state(self.optimizer, self.params),
-            **{k: v for name in _NORMALIZERS for k, v in normalizer_state(name, getattr(self, name)).items()},
+            **normalizers_state(self, _NORMALIZERS),
         }
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
         """Restore :meth:`state_dict`; ValueError names a tensor that is missing, unexpected or of another shape."""
         check_state(self.state_dict(), state)
-        with torch.no_grad():
-            for name, value in self.params.items():
-                value.copy_(state[f"params.{name}"])
-            for name, value in self.target.items():
-                value.copy_(state[f"target.{name}"])
-        load_adam_state(self.optimizer, self.params, state)
-        for name in _NORMALIZERS:
-            setattr(self, name, restored(name, getattr(self, name), state))
+        load_trained(self.params, self.optimizer, state)
+        for name, value in self.target.items():
+            value.copy_(state[f"target.{name}"])
+        load_normalizers(self, _NORMALIZERS, state)
 
 
 _NORMALIZERS = ("normalizer", "reward_normalizer")

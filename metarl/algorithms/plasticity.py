@@ -28,7 +28,7 @@ from metarl.algorithms.base import Spec
 from metarl.algorithms.evolution import CMA, EvolutionStrategy
 from metarl.algorithms.plasticity_config import PlasticityConfig
 from metarl.algorithms.sampling import collect
-from metarl.algorithms.state import check_state, normalizer_state, restored
+from metarl.algorithms.state import check_state, load_normalizers, normalizers_state
 from metarl.config import Config
 from metarl.envs import BatchEnv
 from metarl.util.ranks import current
@@ -119,18 +119,16 @@ class Plasticity:
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Everything a bit-identical resume needs, as flat tensors."""
-        return {
-            **self.strategy.state_dict(),
-            **normalizer_state("normalizer", self.normalizer),
-            **normalizer_state("reward_normalizer", self.reward_normalizer),
-        }
+        return self.strategy.state_dict() | normalizers_state(self, _NORMALIZERS)
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
         """Restore :meth:`state_dict`; ValueError names a tensor that is missing, unexpected or of another shape."""
         check_state(self.state_dict(), state)
         self.strategy.load_state_dict(state)
-        self.normalizer = restored("normalizer", self.normalizer, state)
-        self.reward_normalizer = restored("reward_normalizer", self.reward_normalizer, state)
+        load_normalizers(self, _NORMALIZERS, state)
+
+
+_NORMALIZERS = ("normalizer", "reward_normalizer")
 
 
 def trial_returns(rollouts: list[Rollout]) -> np.ndarray:

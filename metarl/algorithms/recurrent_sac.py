@@ -58,12 +58,6 @@ class Batch(NamedTuple):
     weights: torch.Tensor
     noise: torch.Tensor
 
-    def rows(self, index: torch.Tensor | slice) -> "Batch":
-        return Batch(*(x[:, index] for x in self))
-
-    def muted(self) -> "Batch":
-        return self._replace(weights=torch.zeros_like(self.weights))
-
 
 class RecurrentSAC(OffPolicyLearner):
     """See the module; settings are :class:`metarl.algorithms.recurrent_sac_config.RecurrentSACConfig`."""

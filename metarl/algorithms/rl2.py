@@ -29,8 +29,8 @@ from metarl.agents.normalizer import moments_of
 from metarl.algorithms.base import Spec
 from metarl.algorithms.rl2_config import RL2Config
 from metarl.algorithms.sampling import collect_trials
-from metarl.algorithms.sequence_gradient import CHUNK_NUMBERS, S, mean_gradient
-from metarl.algorithms.state import adam_state, check_state, load_adam_state, normalizer_state, restored
+from metarl.algorithms.sequence_gradient import CHUNK_NUMBERS, S, mean_gradient, muted, rows
+from metarl.algorithms.state import check_state, load_normalizers, load_trained, normalizers_state, trained_state
 from metarl.algorithms.surrogate import clipped_surrogate, likelihood_ratio
 from metarl.algorithms.trials import Trials, Windows, pack, trial_advantages
 from metarl.algorithms.trials_config import PPOTrialsConfig
@@ -66,14 +66,6 @@ class Batch(NamedTuple):
     weights: torch.Tensor
     hidden: torch.Tensor
     has_hidden: torch.Tensor
-
-    def rows(self, index: torch.Tensor | slice) -> "Batch":
-        """Some of the sequences."""
-        return Batch(tuple(x[index] for x in self.memory), *(x[:, index] for x in self[1:]))
-
-    def muted(self) -> "Batch":
-        """The same sequences, with a weight of zero."""
-        return self._replace(weights=torch.zeros_like(self.weights), has_hidden=torch.zeros_like(self.has_hidden))
 
 
 class RL2:
@@ -288,9 +280,9 @@ class RL2:
         for trials in np.array_split(rng.permutation(every), min(self.settings.minibatches, every)):
             trials = np.sort(trials) - first
             trials = trials[(trials >= 0) & (trials < mine)]
-            rows = (np.arange(count)[:, None] * mine + trials).reshape(-1)
-            # of a minibatch without a trial of this rank, one that counts for nothing
-            yield batch.rows(torch.from_numpy(rows)) if len(rows) else batch.rows(torch.tensor([0])).muted()
+            windows = torch.from_numpy((np.arange(count)[:, None] * mine + trials).reshape(-1))
+            # of a minibatch without a trial of this rank, a row that counts for nothing
+            yield rows(batch, windows) if len(trials) else muted(rows(batch, slice(1)))
 
     def gradient(
         self, batch: Batch, work: Work = ONE_BY_ONE, chunk: int = CHUNK_NUMBERS
@@ -360,21 +352,13 @@ class RL2:
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Everything a bit-identical resume needs, as flat tensors."""
-        return {
-            **{f"params.{name}": value.detach().clone() for name, value in self.params.items()},
-            **adam_state(self.optimizer, self.params),
-            **{k: v for name in _NORMALIZERS for k, v in normalizer_state(name, getattr(self, name)).items()},
-        }
+        return trained_state(self.params, self.optimizer) | normalizers_state(self, _NORMALIZERS)
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
         """Restore :meth:`state_dict`; ValueError names a tensor that is missing, unexpected or of another shape."""
         check_state(self.state_dict(), state)
-        with torch.no_grad():
-            for name, value in self.params.items():
-                value.copy_(state[f"params.{name}"])
-        load_adam_state(self.optimizer, self.params, state)
-        for name in _NORMALIZERS:
-            setattr(self, name, restored(name, getattr(self, name), state))
+        load_trained(self.params, self.optimizer, state)
+        load_normalizers(self, _NORMALIZERS, state)
 
 
 _NORMALIZERS = ("normalizer", "reward_normalizer", "return_normalizer")

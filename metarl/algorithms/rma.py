@@ -27,13 +27,14 @@ import torch
 
 from metarl.agents import Adapter, Decision, Normalizer, Params, RecurrentAdapter, RecurrentPolicy, Rollout
 from metarl.agents.memory.base import State
+from metarl.agents.nn.params import part
 from metarl.agents.recurrent_adapter import TrialState
 from metarl.agents.teacher_student import StudentPolicy, TeacherPolicy
 from metarl.algorithms.base import Spec
 from metarl.algorithms.rl2 import RL2
 from metarl.algorithms.rma_config import RMAConfig
 from metarl.algorithms.sequence_gradient import mean_gradient
-from metarl.algorithms.state import adam_state, check_state, load_adam_state
+from metarl.algorithms.state import check_state, load_trained, trained_state
 from metarl.algorithms.trials import Trials, pack
 from metarl.config import Config
 from metarl.envs import BatchEnv, OracleEnv
@@ -77,14 +78,6 @@ class Lessons(NamedTuple):
     resets: torch.Tensor
     wanted: torch.Tensor
     weights: torch.Tensor
-
-    def rows(self, index: torch.Tensor | slice) -> "Lessons":
-        """Some of the sequences."""
-        return Lessons(tuple(x[index] for x in self.memory), *(x[:, index] for x in self[1:]))
-
-    def muted(self) -> "Lessons":
-        """The same sequences, with a weight of zero."""
-        return self._replace(weights=torch.zeros_like(self.weights))
 
 
 class RMA:
@@ -220,20 +213,15 @@ class RMA:
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Everything a bit-identical resume needs, as flat tensors."""
-        student = {f"params.{name}": value.detach().clone() for name, value in self.params.items()}
-        student |= adam_state(self.optimizer, self.params)
+        student = {f"student.{k}": v for k, v in trained_state(self.params, self.optimizer).items()}
         budgets = {f"{name}.env_steps": torch.tensor(steps) for name, steps in self.budgets.items()}
-        return self.teacher.state_dict() | {f"student.{name}": value for name, value in student.items()} | budgets
+        return self.teacher.state_dict() | student | budgets
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
         """Restore :meth:`state_dict`; ValueError names a tensor that is missing, unexpected or of another shape."""
         check_state(self.state_dict(), state)
         self.teacher.load_state_dict({name: state[name] for name in self.teacher.state_dict()})
-        student = {k.removeprefix("student."): v for k, v in state.items() if k.startswith("student.")}
-        with torch.no_grad():
-            for name, value in self.params.items():
-                value.copy_(student[f"params.{name}"])
-        load_adam_state(self.optimizer, self.params, student)
+        load_trained(self.params, self.optimizer, part(state, "student."))
         self.budgets = {name: int(state[f"{name}.env_steps"]) for name in self.budgets}
 
 

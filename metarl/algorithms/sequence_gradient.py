@@ -1,7 +1,7 @@
 """The gradient of a loss over windows of trials, in parts that fit in memory and run side by side."""
 
 from collections.abc import Callable
-from typing import Protocol, Self, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import torch
 
@@ -13,17 +13,31 @@ CHUNK_NUMBERS = 2**25  # what a memory keeps for the gradient at once
 
 
 class Sequences(Protocol):
-    """Windows of trials as rows, such as a :class:`Batch`, with weights (W, R)."""
+    """R rows of W steps with weights, a NamedTuple of tensors (..., R, ...), or of tuples of (R, ...), of a memory."""
 
     @property
     def weights(self) -> torch.Tensor: ...
 
-    def rows(self, index: torch.Tensor | slice) -> Self: ...
-
-    def muted(self) -> Self: ...
-
 
 S = TypeVar("S", bound=Sequences)
+
+
+def rows(batch: S, index: torch.Tensor | slice) -> S:
+    """Some of the rows."""
+
+    def chosen(x: Any) -> Any:
+        return tuple(part[index] for part in x) if isinstance(x, tuple) else x[:, index]
+
+    return type(batch)(*map(chosen, cast(tuple, batch)))
+
+
+def muted(batch: S) -> S:
+    """The same rows with zeros in all places, weights included: their losses and gradients are zero."""
+
+    def zeros(x: Any) -> Any:
+        return tuple(map(zeros, x)) if isinstance(x, tuple) else torch.zeros_like(x)
+
+    return type(batch)(*map(zeros, cast(tuple, batch)))
 
 
 def mean_gradient(
@@ -48,8 +62,8 @@ def mean_gradient(
     total = max(ranks.total(float(batch.weights.sum())), 1.0)
     most = max(1, chunk // (footprint * len(batch.weights)))
 
-    def part(rows: slice) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
-        value, measured = loss(params, batch.rows(rows))
+    def part(chosen: slice) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
+        value, measured = loss(params, rows(batch, chosen))
         return torch.autograd.grad(value / total, list(params.values())), measured
 
     gradients = {name: torch.zeros_like(value, requires_grad=False) for name, value in params.items()}

@@ -1,9 +1,11 @@
 """The state of a learner as flat tensors, and back.
 
-    state = {**adam_state(optimizer, params), **normalizer_state("normalizer", normalizer)}
+    state = trained_state(params, optimizer) | normalizers_state(learner, ("normalizer",))
     check_state(state, saved)                # ValueError names what does not fit
-    load_adam_state(optimizer, params, saved)
+    load_trained(params, optimizer, saved)
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -19,6 +21,19 @@ def check_state(expected: dict[str, torch.Tensor], got: dict[str, torch.Tensor])
         )
         if want != have:
             raise ValueError(f"{name}: got {have}, expected {want}: the weights belong to another configuration")
+
+
+def trained_state(params: Params, optimizer: torch.optim.Adam) -> dict[str, torch.Tensor]:
+    """Weights and what Adam keeps of each."""
+    weights = {f"params.{name}": value.detach().clone() for name, value in params.items()}
+    return weights | adam_state(optimizer, params)
+
+
+@torch.no_grad()
+def load_trained(params: Params, optimizer: torch.optim.Adam, state: dict[str, torch.Tensor]) -> None:
+    for name, value in params.items():
+        value.copy_(state[f"params.{name}"])
+    load_adam_state(optimizer, params, state)
 
 
 def adam_state(optimizer: torch.optim.Adam, params: Params) -> dict[str, torch.Tensor]:
@@ -59,3 +74,13 @@ def restored(name: str, normalizer: Normalizer, state: dict[str, torch.Tensor]) 
     """The normalizer as it was saved."""
     mean, m2 = (state[f"{name}.{part}"].numpy().copy() for part in ("mean", "m2"))
     return Normalizer(float(state[f"{name}.count"]), mean, m2, normalizer.enabled)
+
+
+def normalizers_state(learner: object, names: Sequence[str]) -> dict[str, torch.Tensor]:
+    """Of those of its attributes."""
+    return {key: value for name in names for key, value in normalizer_state(name, getattr(learner, name)).items()}
+
+
+def load_normalizers(learner: object, names: Sequence[str], state: dict[str, torch.Tensor]) -> None:
+    for name in names:
+        setattr(learner, name, restored(name, getattr(learner, name), state))

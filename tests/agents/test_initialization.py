@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from metarl.agents import make_memory
-from metarl.agents.nn.initialization import glorot, orthogonal, perceptron
+from metarl.agents.nn import perceptron
+from metarl.agents.nn.initialization import glorot, orthogonal
 from metarl.agents.nn.params import flatten, unflatten
 from metarl.agents.teacher_student import Encoder, StudentPolicy
 
@@ -30,7 +31,7 @@ def test_orthogonal_blocks_turn_and_do_not_stretch():
 
 
 def test_the_last_layer_alone_of_a_perceptron_is_scaled():
-    plain, small = perceptron(generator(), (5, 7, 3)), perceptron(generator(), (5, 7, 3), scale=0.01)
+    plain, small = perceptron.init(generator(), (5, 7, 3)), perceptron.init(generator(), (5, 7, 3), scale=0.01)
     assert [value.shape for value in small.values()] == [(5, 7), (7,), (7, 3), (3,)]
     assert torch.equal(small["w0"], plain["w0"])
     torch.testing.assert_close(small["w1"], 0.01 * plain["w1"])

@@ -11,7 +11,7 @@ from metarl.algorithms import sampling
 from metarl.algorithms.learners import make_env
 from metarl.algorithms.rl2_config import RL2Config
 from metarl.algorithms.sampling import collect
-from metarl.algorithms.sequence_gradient import mean_gradient
+from metarl.algorithms.sequence_gradient import mean_gradient, muted, rows
 from metarl.algorithms.trials import Windows, pack, trial_advantages
 from metarl.config import Config, EnvConfig, PolicyConfig, load_config
 from metarl.envs import BatchEnv, Family, Parameter, TaskSpace, make
@@ -527,17 +527,26 @@ def test_gradients_do_not_depend_on_padding_order_or_split(name, window, burn_in
     })
     some = next(n for n in (8, 7, 5) if batch.weights.shape[1] % n)  # rows at a time, and a rest
     some *= learner.policy.memory.footprint * len(batch.weights)
-    for name, other, rows in (
-        ("order", batch.rows(order), 10**9), ("split", batch, 1), ("chunks", batch, some),
+    for name, other, at_once in (
+        ("order", rows(batch, order), 10**9), ("split", batch, 1), ("chunks", batch, some),
         ("padding", changed, 10**9), ("more", more, 10**9),
     ):
         if name == "padding" and window:
             continue  # there the padding of one window is the burn-in of the next, which nothing is learned from
         with torch_threads(3 if name == "split" else 1), side_by_side() as work:
-            gradients, again = learner.gradient(other, work, rows)
+            gradients, again = learner.gradient(other, work, at_once)
         for key, value in whole.items():
             torch.testing.assert_close(gradients[key], value, rtol=0, atol=1e-12)
         assert again == pytest.approx(measured, abs=1e-12)
+
+
+def test_rows_that_are_muted_count_for_nothing():
+    learner = ragged(window=7, burn_in=3, predict="task")
+    batch = learner.prepare(*learner.collect_trials(learner.env, 1)[:2])
+    none = muted(rows(batch, slice(1)))
+    assert [value.shape for value in none[1:]] == [value[:, :1].shape for value in batch[1:]]
+    gradients, measured = learner.gradient(none)
+    assert not any(value.any() for value in gradients.values()) and set(measured.values()) == {0.0}
 
 
 def test_minibatches_are_all_trials_once_with_all_their_windows():

@@ -82,8 +82,8 @@ TESTS = {  # of a file or folder, the longest match; those that fail first, firs
     "metarl/algorithms/rma_config.py": "tests/metarl/test_rma.py tests/metarl/test_config.py",
     "agents/memory": f"{_MEMORY} tests/metarl/test_plugins.py",
     "agents/memory/alpaca.py": f"tests/agents/test_alpaca.py {_MEMORY}",
-    "agents/nn": "tests/agents/test_initialization.py tests/agents/test_activation.py tests/agents/test_policy.py"
-    " tests/agents/test_memory.py",
+    "agents/nn": "tests/agents/test_perceptron.py tests/agents/test_initialization.py tests/agents/test_activation.py"
+    " tests/agents/test_policy.py tests/agents/test_memory.py",
     "agents/sb3": "tests/agents/test_sb3.py tests/agents/test_sb3_vec_env.py",
     "metarl/algorithms": f"{_LEARNER} tests/metarl/test_testing.py tests/metarl/test_config.py",
     "metarl/algorithms/baselines.py": "tests/metarl/test_baselines.py",
