@@ -67,6 +67,7 @@ class Family:
         camera: name of the camera that SingleEnv renders with.
         extra: what must be installed besides metarl for build to work; None if nothing.
         sensing: what becomes of what observe returns before a policy sees it; None if that is what it sees.
+        licence: under which the robot's model is published, by whom and where; None if the family does not say.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Family:
     camera: str
     extra: Extra | None = None
     sensing: Sensing | None = None
+    licence: str | None = None
 
     def make_env(self, num_envs: int, **settings: Any) -> VectorEnv:
         """num_envs simulations, a task each: a BatchEnv, whose settings these are."""

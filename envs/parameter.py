@@ -22,6 +22,8 @@ from metarl.util.text import nearest
 DISTRIBUTIONS = ("uniform", "log_uniform", "normal", "choice")
 DIGITS = 8
 """Significant digits of what is drawn: far more than any robot is built to, and the same with every processor's exp."""
+MOST_SHOWN = 12
+"""Choices that are listed one by one."""
 _LEAST_SHARE = 0.01  # of a normal inside its range, so that redrawing what falls outside comes to an end
 _WORDS = ("name", "unit", "description", "distribution")
 _NUMBERS = ("default", "low", "high", "mean", "std", "choices", "extrapolation", "held_out")
@@ -120,6 +122,24 @@ class Parameter:
         if self.continuous:
             return min((self.low, *(low for low, _ in self.extrapolation)))
         return min((*self.choices, *self.extrapolation))
+
+    @property
+    def in_training(self) -> str:
+        """What it is in training tasks, in words."""
+        if not self.continuous:
+            trained = [choice for choice in self.choices if choice not in self.held_out]
+            if len(trained) > MOST_SHOWN:
+                return f"one of {len(trained)} from {min(trained):g} to {max(trained):g}"
+            return "one of " + ", ".join(f"{choice:g}" for choice in trained)
+        shapes = {"log_uniform": " (log-uniform)", "normal": f" (normal, {self.mean:g} ± {self.std:g})"}
+        return f"{self.low:g} to {self.high:g}{shapes.get(self.distribution, '')}"
+
+    @property
+    def in_extrapolation(self) -> str:
+        """What it is in extrapolation tasks, in words; "-" if there are none."""
+        if not self.continuous:
+            return ", ".join(f"{choice:g}" for choice in self.extrapolation) or "-"
+        return ", ".join(f"{low:g} to {high:g}" for low, high in self.extrapolation) or "-"
 
     def inside(self, values: np.ndarray) -> np.ndarray:
         """Whether each value is in the range (or among the choices) of training and held-out tasks."""

@@ -13,10 +13,9 @@ from typing import Any
 from metarl.config import config_names, find_config, read_config
 from metarl.config import settings as config_settings
 from metarl.config.schema import json_schema
+from metarl.envs.parameter import MOST_SHOWN
 from metarl.envs.registry import FAMILIES
 from metarl.util.plugins import ALGORITHMS, MEMORIES, Registry
-
-_MOST_SHOWN = 12  # choices of a parameter that are listed one by one
 
 
 def families() -> str:
@@ -33,7 +32,7 @@ def families() -> str:
             lines.append(f"    extra: {family.extra.name} ({state})")
         space = family().space
         lines += [f"    {line}" for line in _splits(space)]
-        rows = [(p.name, p.unit, _range(p), _beyond(p), p.description) for p in space.parameters]
+        rows = [(p.name, p.unit, p.in_training, p.in_extrapolation, p.description) for p in space.parameters]
         lines += _table([("parameter", "unit", "training", "extrapolation", "meaning"), *rows], "    ")
     lines += ["", "  A robot of your own: env: {robot: PATH} in a config, see docs/guides/own_robot.md"]
     return "\n".join(lines)
@@ -103,28 +102,10 @@ def _splits(space: Any) -> Iterator[str]:
     if apart is not None:
         yield f"held out: a fifth of the ranges, in whole cells; median distance to training {apart:.1%} of a range"
     for p in space.parameters:
-        if p.held_out and len(p.held_out) <= _MOST_SHOWN:
+        if p.held_out and len(p.held_out) <= MOST_SHOWN:
             yield f"held out: {p.name} {', '.join(f'{c:g}' for c in p.held_out)}"
     if space.validates_on_training:
         yield "validation: the training tasks, in new episodes"
-
-
-def _range(parameter: Any) -> str:
-    if parameter.distribution == "choice":
-        trained = [c for c in parameter.choices if c not in parameter.held_out]
-        if len(trained) > _MOST_SHOWN:
-            return f"one of {len(trained)} from {min(trained):g} to {max(trained):g}"
-        return "one of " + ", ".join(f"{c:g}" for c in trained)
-    shape = {
-        "log_uniform": " (log-uniform)", "normal": f" (normal, {parameter.mean:g} ± {parameter.std:g})",
-    }.get(parameter.distribution, "")
-    return f"{parameter.low:g} to {parameter.high:g}{shape}"
-
-
-def _beyond(parameter: Any) -> str:
-    if parameter.distribution == "choice":
-        return ", ".join(f"{choice:g}" for choice in parameter.extrapolation) or "-"
-    return ", ".join(f"{low:g} to {high:g}" for low, high in parameter.extrapolation) or "-"
 
 
 def _table(rows: Iterable[Sequence[str]], indent: str) -> list[str]:

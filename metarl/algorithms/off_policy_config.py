@@ -15,6 +15,7 @@ class OffPolicyConfig(AlgorithmConfig):
     inner_loop: ClassVar[Literal["none"]] = "none"
     one_trial_per_episode: ClassVar[bool] = True
     weights: ClassVar[tuple[str, ...]] = ("params.actor.",)
+    training_only: ClassVar[tuple[str, ...]] = ("adam.", "target.", "params.critic.", "params.log_temperature")
 
     trial_episodes: Int = Field(default=2, ge=1, le=1000, description="Episodes of a trial.")
     replay_steps: Int = Field(

@@ -21,6 +21,7 @@ class PlasticityConfig(AlgorithmConfig):
     inner_loop: ClassVar[Literal["none"]] = "none"
     one_trial_per_episode: ClassVar[bool] = True
     weights: ClassVar[tuple[str, ...]] = ("params.",)
+    training_only: ClassVar[tuple[str, ...]] = ("adam.", "cma.")
 
     name: Literal["plasticity"] = Field(default="plasticity", description="Which meta-learner this is.")
     share: Literal["connection", "neuron", "layer"] = Field(

@@ -16,6 +16,7 @@ class ReptileConfig(AlgorithmConfig):
     label: ClassVar[str] = "Reptile"
     inner_loop: ClassVar[Literal["adapted"]] = "adapted"
     weights: ClassVar[tuple[str, ...]] = ("params.", "average.")
+    training_only: ClassVar[tuple[str, ...]] = ("velocity.",)
 
     name: Literal["reptile"] = Field(default="reptile", description="Which meta-learner this is.")
     lr: Float = Field(default=1.0, gt=0, le=1000, description="Step toward that average; 1: all the way.")

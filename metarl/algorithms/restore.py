@@ -31,9 +31,13 @@ def spec_of(run: Run) -> Spec | None:
 
 
 def restore(learner: Learner, saved: Checkpoint) -> None:
-    """Put a checkpoint's tensors into a learner of the same config."""
+    """Put a checkpoint's tensors into a learner of the same config; what a published one left out stays as drawn."""
     # until 2026-11 the normalizers' tensors were called "normaliser"
     tensors = {name.replace("normaliser", "normalizer"): value for name, value in saved.tensors.items()}
+    left_out = tuple(saved.meta.get("left_out", ()))
+    if left_out:
+        drawn = {name: value for name, value in learner.state_dict().items() if name.startswith(left_out)}
+        tensors = drawn | tensors
     try:
         learner.load_state_dict(tensors)
     except ValueError as error:

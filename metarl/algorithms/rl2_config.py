@@ -20,6 +20,7 @@ class RL2Config(PPOTrialsConfig):
     learner: ClassVar[str] = "metarl.algorithms.rl2:RL2"
     label: ClassVar[str] = "RL²"
     weights: ClassVar[tuple[str, ...]] = ("params.",)
+    training_only: ClassVar[tuple[str, ...]] = ("adam.", "params.value.")
     old_names: ClassVar[dict[str, str]] = {
         "clip": "clip_range", "value_weight": "value_loss_coef", "entropy": "entropy_coef",
         "max_gradient": "max_grad_norm",

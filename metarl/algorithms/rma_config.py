@@ -19,6 +19,7 @@ class RMAConfig(PPOTrialsConfig):
 
     learner: ClassVar[str] = "metarl.algorithms.rma:RMA"
     weights: ClassVar[tuple[str, ...]] = ("params.", "student.params.")
+    training_only: ClassVar[tuple[str, ...]] = ("adam.", "params.value.", "student.adam.")
 
     name: Literal["rma"] = Field(default="rma", description="Which meta-learner this is.")
     imitate: Literal["latent", "actions"] = Field(

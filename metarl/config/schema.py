@@ -193,6 +193,7 @@ class AlgorithmConfig(Section):
         one_trial_per_episode: whether each of the K episodes in a task belongs to a trial of its own, as with a
             recurrent policy, so that an adaptation step is one episode; else they are one experience.
         weights: how the names of the policy's tensors in the learner's state begin: what may be averaged.
+        training_only: how the names of those begin that the adapter does without: `metarl publish` leaves them out.
     """
 
     learner: ClassVar[str]
@@ -202,6 +203,7 @@ class AlgorithmConfig(Section):
     adapts: ClassVar[bool] = True
     one_trial_per_episode: ClassVar[bool] = False
     weights: ClassVar[tuple[str, ...]] = ("params.", "meta.")
+    training_only: ClassVar[tuple[str, ...]] = ("adam.",)
 
     name: str = Field(description="Which meta-learner this is.")
     oracle: bool = Field(

@@ -229,7 +229,8 @@ class Evaluation:
         if before is None:
             return f"The physics diverged in every episode before adaptation, on {self.where}."
         if not self.steps:
-            return f"Without adaptation the return is {before} on {self.where}."
+            when = "Without adaptation" if self.pooled else "In the first episode of a trial"
+            return f"{when} the return is {before} on {self.where}."
         text = self._change(self.curve[1])
         if self.steps > 1:
             text += f"; after {self._amount(last)} ({self._experience(last)}) it was {_score(last)}"

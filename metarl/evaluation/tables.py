@@ -26,6 +26,14 @@ SUMMARY = ("method", "seeds", "AUC", "solved", "episodes\nto solve", "P(better)"
 def print_evaluation(evaluation: Evaluation, console: Console | None = None) -> None:
     """The adaptation curve as a table, what it says in a sentence, and how to read it."""
     console = console or Console()
+    _print(console, f"{evaluation.tasks.space.family}: {evaluation.where}", curve_table(evaluation))
+    console.print(evaluation.sentence, markup=False, highlight=False)
+    console.print(evaluation.caption, markup=False, highlight=False, style="dim")
+    _print_files(console, [] if evaluation.path is None else [evaluation.path])
+
+
+def curve_table(evaluation: Evaluation) -> tuple[list[str], list[list[str]]]:
+    """Column heads, and a row for each amount of experience."""
     curve = evaluation.curve
     success, diverged = evaluation.successes is not None, any(row.diverged for row in curve)
     columns = ["steps", "episodes", "time", "mean return", "IQM", "worst"]
@@ -36,10 +44,7 @@ def print_evaluation(evaluation: Evaluation, console: Console | None = None) -> 
         worst = "-" if row.worst_task is None else format_number(row.worst_task)
         cells += [str(row.mean or "-"), str(row.iqm or "-"), worst]
         rows.append(cells + [_percent(row.success)] * success + [str(row.diverged)] * diverged)
-    _print(console, f"{evaluation.tasks.space.family}: {evaluation.where}", (columns, rows))
-    console.print(evaluation.sentence, markup=False, highlight=False)
-    console.print(evaluation.caption, markup=False, highlight=False, style="dim")
-    _print_files(console, [] if evaluation.path is None else [evaluation.path])
+    return columns, rows
 
 
 def print_comparison(comparison: Comparison, files: Sequence = (), console: Console | None = None) -> None:

@@ -106,7 +106,7 @@ def export_run(
         force: whether `out` may replace a file.
     """
     run = run if isinstance(run, Run) else open_run(Path(run))
-    _require_packages()
+    require_packages()
     target = None if out is None else _target(Path(out), force)
     config = run.config
     if not config.env.load_family().actuated:
@@ -233,7 +233,8 @@ def _session(model: bytes) -> Any:
     return onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
 
 
-def _require_packages() -> None:
+def require_packages() -> None:
+    """UserError if what writes and runs ONNX files is not installed."""
     try:
         for extra in PACKAGES:
             extra.require("export")

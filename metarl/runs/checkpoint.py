@@ -149,6 +149,9 @@ def _load_meta(path: Path) -> dict[str, Any]:
         raise Corrupt(f"{META} does not fit its digest")
     types = {"format": int, "iteration": int, "size": int, "sha256": str}
     wrong = [key for key, kind in types.items() if type(meta.get(key)) is not kind]
+    left_out = meta.get("left_out", [])
+    if not (isinstance(left_out, list) and all(isinstance(name, str) for name in left_out)):
+        wrong.append("left_out")
     steps = meta.get("env_steps", 0)
     if wrong or str(meta["iteration"]) != path.name or meta["size"] < 0 or not (type(steps) is int and steps >= 0):
         raise Corrupt(f"{META} does not describe checkpoint {path.name}")

@@ -16,6 +16,7 @@
     looks.jsonl      what looked at which tasks, and when: a test set that settings were chosen by is none
     checkpoints/, wandb/, lock; experience/, what an off-policy learner has lived
     evaluations/, figures/, replays/: what other commands write
+    entry.json       of one that `metarl publish` has cut to what others need
 
 Reading one runs no code and needs no lock; config, metrics, evaluations and tasks neither PyTorch nor MuJoCo.
 `metarl.algorithms.restore.load_adapter` makes what was trained out of it.
@@ -51,6 +52,7 @@ from metarl.util.rng import stream
 from metarl.util.text import show
 
 FORMAT = 1
+ENTRY = "entry.json"
 MOST = 1e30  # of a number in metrics.jsonl: squares of larger ones are infinite
 FREE_TO_CHANGE = (
     "iterations", "backend", "checkpoint_every", "keep_checkpoints", "wandb.", "evaluation.", "inner.sb3.processes",
@@ -103,6 +105,11 @@ class Run:
     @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
+
+    @property
+    def published(self) -> bool:
+        """Whether it is a run cut to what others need (`metarl.zoo`)."""
+        return os.path.lexists(self.path / ENTRY)
 
     @property
     def finished(self) -> bool:
@@ -184,7 +191,9 @@ def resume(config: Config, path: Path | None, warn: Callable[[str], None]) -> Ru
     if _cut_short(path):
         warn(f"run folder {path} was cut short before it began; starting at iteration 0")
         return start(config, path)
-    open_run(path)
+    if open_run(path).published:
+        problem = "is published, without what only training needs, and cannot be resumed"
+        raise UserError(f"--resume: {path} {problem}; to train it anew: metarl train {path}/config.yaml")
     try:
         with locked(path) as lock:
             before, document = open_run(path), _versions(path)
@@ -226,6 +235,11 @@ def open_run(path: Path) -> Run:
         missing = [name for name in document["sessions"][-1].get("plugins", []) if name not in PLUGINS]
         advice = [f"{path}: the run was made with --plugin {' --plugin '.join(missing)}; add it"] if missing else []
         raise UserError("\n".join([str(error), *advice])) from error
+
+
+def sessions(path: Path) -> list[dict[str, Any]]:
+    """Versions, machine and code state at the start of the run in folder `path` and at each resume, in their order."""
+    return _versions(path)["sessions"]
 
 
 def config_file(path: Path) -> Path:

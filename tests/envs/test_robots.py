@@ -321,7 +321,7 @@ def test_a_larger_cube_is_a_heavier_one_that_rests_higher():
 @pytest.mark.parametrize("name", NAMES)
 def test_the_licence_lies_beside_the_robot(name):
     family = make_family(name)
-    text = family.asset(family.licence).read_text(encoding="utf-8")
+    text = family.asset(family.licence_file).read_text(encoding="utf-8")
     assert "opyright" in text and len(text) > 500
 
 

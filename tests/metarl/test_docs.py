@@ -13,7 +13,7 @@ from metarl.agents.sb3.model import ALGORITHMS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
-    page for pattern in ("*.md", "docs/**/*.md", ".github/**/*.md") for page in ROOT.glob(pattern)
+    page for pattern in ("*.md", "docs/**/*.md", "zoo/**/*.md", ".github/**/*.md") for page in ROOT.glob(pattern)
     if "_build" not in page.parts
 ]  # fmt: skip
 

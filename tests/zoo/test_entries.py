@@ -1,0 +1,76 @@
+"""Each entry of the zoo still does what its card says, is small, and has the card that the program writes."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from metarl.runs import checkpoint
+from metarl.zoo import Entry
+from metarl.zoo.agreement import try_again
+from metarl.zoo.card import card
+from metarl.zoo.publishing import MOST_BYTES
+from metarl.zoo.table import with_table
+
+ZOO = Path(__file__).parents[2] / "zoo"
+NAMES = sorted(file.parent.name for file in ZOO.glob("*/entry.json"))
+
+
+@pytest.fixture(params=NAMES)
+def entry(request):
+    return Entry.read(ZOO / request.param)
+
+
+@pytest.fixture
+def runnable(entry):
+    """An entry whose robot is installed; nothing may write there."""
+    extra = entry.run.load_family().extra
+    if extra and not extra.installed():
+        pytest.skip(f"{entry.run.config.env.family} needs {extra.command}")
+    return entry
+
+
+@pytest.mark.slow
+def test_the_policy_does_what_its_card_says(runnable):
+    found, expected = try_again(runnable)
+    assert expected.holds(found), f"{found:.1f} in 5 held-out tasks; expected {expected}"
+
+
+@pytest.mark.slow
+def test_a_broken_policy_is_noticed(runnable, tmp_path):
+    """Noise as large as the weights themselves."""
+    broken = shutil.copytree(runnable.run.path, tmp_path / "broken")
+    saved = checkpoint.load_latest(broken / "checkpoints")
+    shutil.rmtree(saved.path)
+    generator, names = torch.Generator().manual_seed(0), runnable.run.config.algorithm.weights
+    tensors = {
+        name: value + value.square().mean().sqrt() * torch.randn(value.shape, generator=generator)
+        if name.startswith(names) and "log_std" not in name and "step_sizes" not in name
+        else value
+        for name, value in saved.tensors.items()
+    }
+    meta = {name: saved.meta[name] for name in ("iteration", "env_steps", "left_out")}
+    checkpoint.save(broken / "checkpoints", tensors, meta)
+    found, expected = try_again(Entry.read(broken))
+    assert not expected.holds(found), f"{found:.1f} in 5 held-out tasks; the policy is broken, and {expected} holds it"
+
+
+def test_it_is_small_and_whole(entry):
+    assert entry.size <= MOST_BYTES
+    names = {file.name for file in entry.files}
+    assert {"README.md", "adaptation.png", "state.safetensors", "held_out.json"} <= names
+    assert ("policy.onnx" in names) == (entry.about["no_onnx"] is None)
+    assert (entry.run.path / "adaptation.png").stat().st_size < 60_000
+    assert entry.evaluation.origin["checkpoint"]["sha256"] == entry.run.checkpoint().meta["sha256"]
+    assert entry.evaluation.tasks == entry.run.tasks("held_out")
+
+
+def test_its_card_is_what_the_program_writes(entry):
+    assert (entry.run.path / "README.md").read_text() == card(entry, entry.run.path)
+
+
+def test_the_table_is_what_the_program_writes():
+    page = (ZOO / "README.md").read_text()
+    assert page == with_table(page, ZOO)
+    assert all(f"[{name}]({name}/README.md)" in page for name in NAMES)
