@@ -197,7 +197,7 @@ class Training:
 
 
 def train(
-    config: Config, run: Path | None = None, resume: bool = False, show: Callable[[int, int], Progress] = Progress
+    config: Config, run: str | Path | None = None, resume: bool = False, show: Callable[[int, int], Progress] = Progress
 ) -> Path:
     """Train as `config` says, in folder `run` (a new one under runs/ if None); returns the folder.
 
@@ -213,6 +213,7 @@ def train(
                 raise
             raise SystemExit(2) from None  # the first one says it
         keep_freed_memory()
+        run = None if run is None else Path(run)
         return _first(config, run, resume, ranks, show) if ranks.first else _other(config, ranks)
 
 

@@ -1,4 +1,4 @@
-"""examples/sine.py in a short form, and its inner steps and closed-form fit against arithmetic by hand."""
+"""docs/results/sine.py in a short form, and its inner steps and closed-form fit against arithmetic by hand."""
 
 import runpy
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-sine = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "sine.py"))
+sine = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "results" / "sine.py"))
 
 
 def test_a_step_is_a_gradient_step_on_the_mean_squared_error():
