@@ -1,20 +1,17 @@
-"""From the runs of several families to the table, the figure, the JSON and the videos of docs/results/families.md.
+"""From the runs of several families to the table, the figure and the JSON of docs/results/families.md.
 
-    metarl visualise RUN                           # of one seed of each config, for its video
-    python docs/results/families.py RUNS...        # run folders, any number of seeds of each config
+    python docs/results/families.py RUNS...    # run folders, any number of seeds of each config
 
 Every family is measured in its held-out tasks and, where it has them, in tasks of extrapolation, which `metarl compare`
 does: intervals are over runs and tasks. The JSON of each comparison (docs/results/families/) holds all episodes.
 """
 
 import json
-import subprocess
 import sys
 from collections import defaultdict
 from pathlib import Path
 
 import matplotlib
-from imageio_ffmpeg import get_ffmpeg_exe
 
 from metarl.envs import make_family
 from metarl.evaluation.compare import compare_runs
@@ -79,15 +76,6 @@ def figure(all_comparisons: dict):
     return page
 
 
-def video(folders: list[Path], family: str) -> None:
-    """The replay of the first run that has one, half as wide and compressed more."""
-    replay = next((f for folder in sorted(folders) if (f := folder / "replays" / "before_after.mp4").exists()), None)
-    if replay:
-        options = ["-vf", "scale=400:-2,fps=15", "-crf", "30", "-preset", "slow", "-pix_fmt", "yuv420p"]
-        target = HERE / "families" / f"{family}.mp4"
-        subprocess.run([get_ffmpeg_exe(), "-y", "-loglevel", "error", "-i", replay, *options, target], check=True)
-
-
 def main(folders: list[Path]) -> None:
     groups = defaultdict(list)
     for folder in folders:
@@ -96,7 +84,6 @@ def main(folders: list[Path]) -> None:
     (HERE / "families").mkdir(exist_ok=True)
     for family, runs in groups.items():
         results[family] = measured(sorted(runs))
-        video(runs, family)
         for split, comparison in results[family].items():
             text = json.dumps(comparison.to_json()) + "\n"
             (HERE / "families" / f"{family}-{split}.json").write_text(text, encoding="utf-8")
