@@ -14,13 +14,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from metarl.util.arrays import Array, namespace
 from metarl.util.onnx_graph import Graph
 
 from .rollout import Rollout
 
 
 class Decision(NamedTuple):
-    """What an adapter does in M tasks with K episodes each.
+    """What an adapter does in M tasks with K episodes each, in arrays of the library of the observations.
 
     Attributes:
         actions: (M, K, A) float32, in the environment's action units.
@@ -28,8 +29,8 @@ class Decision(NamedTuple):
         state: the adapter's state after acting; the same one, unless it has a memory.
     """
 
-    actions: np.ndarray
-    observations: np.ndarray
+    actions: Array
+    observations: Array
     state: Any
 
 
@@ -52,14 +53,17 @@ class Adapter(ABC):
         """The state before any experience, for ``num_tasks`` tasks."""
 
     @abstractmethod
-    def act(self, state: Any, observations: np.ndarray, rng: np.random.Generator | None) -> Decision:
-        """Choose actions for (M, K, O) raw observations; without a noise source, the mean actions."""
+    def act(self, state: Any, observations: Array, rng: np.random.Generator | None) -> Decision:
+        """Choose actions for (M, K, O) raw observations; without a noise source, the mean actions.
+
+        Observations are NumPy's; of an algorithm that learns on a device (`AlgorithmConfig.on_device`) tensors as well.
+        """
 
     @abstractmethod
     def adapt(self, state: Any, rollout: Rollout) -> Any:
         """The state after one adaptation step on fresh experience."""
 
-    def observe(self, state: Any, rewards: np.ndarray, ended: np.ndarray) -> Any:
+    def observe(self, state: Any, rewards: Array, ended: Array) -> Any:
         """The state after the (M, K) rewards of the actions just taken, and whether the episodes ended with them."""
         return state
 
@@ -67,9 +71,10 @@ class Adapter(ABC):
         """The state at the start of an episode that follows another one, with no step of adaptation in between."""
         return state
 
-    def normalize(self, observations: np.ndarray) -> np.ndarray:
+    def normalize(self, observations: Array) -> Array:
         """(..., O) raw observations as the policy sees them, float32."""
-        return observations.astype(np.float32)
+        xp = namespace(observations)
+        return xp.astype(observations, xp.float32)
 
     def onnx(self, graph: Graph, state: Any, noise: bool) -> str:
         """Write the policy of one task into a graph: from an input "observation" (N, O) float64 to actions (N, A).

@@ -16,14 +16,17 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from metarl.util.arrays import Array, constant, namespace, zeros
+
+from .nn.arrays import given_as, tensor
 from .rollout import Rollout
 
 RIDGE = 1e-5  # of `fit_unscaled`
 
-Baseline = Callable[[Rollout, np.ndarray], tuple[np.ndarray, np.ndarray]]
+Baseline = Callable[[Rollout, Array], tuple[Array, Array]]
 
 
-def fit_values(rollout: Rollout, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def fit_values(rollout: Rollout, targets: Array) -> tuple[Array, Array]:
     """Fit V on each task's own steps and return it where it is needed.
 
     Args:
@@ -37,8 +40,8 @@ def fit_values(rollout: Rollout, targets: np.ndarray) -> tuple[np.ndarray, np.nd
         ValueError: observations or targets are not finite.
     """
     features, behind = _features_of(rollout)  # (M, N, F), (M, K, F), N steps of each task
-    valid = torch.from_numpy(rollout.valid.reshape(len(features), -1, 1))
-    wanted = torch.from_numpy(targets.reshape(valid.shape))
+    valid = tensor(rollout.valid.reshape(len(features), -1, 1))
+    wanted = tensor(targets.reshape(valid.shape))
     count = valid.sum(1, keepdim=True).clamp(min=1)  # (M, 1, 1)
     mean, offset = ((x * valid).sum(1, keepdim=True) / count for x in (features, wanted))
     std = (((features - mean) * valid).square().sum(1, keepdim=True) / count).sqrt()
@@ -48,44 +51,46 @@ def fit_values(rollout: Rollout, targets: np.ndarray) -> tuple[np.ndarray, np.nd
 
     z = standardized(features)
     transposed, num = (z * valid).mT, z.shape[-1]
-    gram = transposed @ z + num * torch.eye(num, dtype=z.dtype)
+    gram = transposed @ z + num * torch.eye(num, dtype=z.dtype, device=z.device)
     weights = torch.linalg.solve_ex(gram, transposed @ (wanted - offset))[0]  # (M, F, 1)
 
     values = (z @ weights + offset).reshape(rollout.shape)
     bootstrap = (standardized(behind) @ weights + offset)[..., 0]
-    if not (values[torch.from_numpy(rollout.valid)].isfinite().all() and bootstrap.isfinite().all()):
+    if not (values[tensor(rollout.valid)].isfinite().all() and bootstrap.isfinite().all()):
         raise ValueError("the baseline cannot be fitted: are the observations and rewards finite?")
-    return values.numpy(), bootstrap.numpy()
+    return given_as(values, targets), given_as(bootstrap, targets)
 
 
-def fit_unscaled(rollout: Rollout, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def fit_unscaled(rollout: Rollout, targets: Array) -> tuple[Array, Array]:
     """rllab's fit, and that of runs of before: features as they are, and a ridge of 1e-5."""
     features, behind = (_with_constant(x) for x in _features_of(rollout))
-    valid = torch.from_numpy(rollout.valid.reshape(len(features), -1, 1))
+    valid = tensor(rollout.valid.reshape(len(features), -1, 1))
     transposed = (features if valid.all() else features * valid).transpose(1, 2)
     gram = transposed @ features
-    moment = transposed @ torch.from_numpy(targets.reshape(len(features), -1, 1))
+    moment = transposed @ tensor(targets.reshape(len(features), -1, 1))
     weights = _solve(gram, moment)  # (M, F, 1)
-    return (features @ weights).reshape(rollout.shape).numpy(), (behind @ weights)[..., 0].numpy()
+    values = (features @ weights).reshape(rollout.shape)
+    return given_as(values, targets), given_as((behind @ weights)[..., 0], targets)
 
 
 def _features_of(rollout: Rollout) -> tuple[torch.Tensor, torch.Tensor]:
     """Features of all steps (M, T * K, F), and of the observations after the last ones (M, K, F)."""
-    steps = np.broadcast_to(np.arange(rollout.shape[1])[None, :, None], rollout.shape)
-    lengths = rollout.valid.sum(axis=1)  # (M, K), the step index after the last one
+    xp, lengths = namespace(rollout.valid), rollout.valid.sum(axis=1)  # (M, K), the step index after the last one
+    steps = constant(np.arange(rollout.shape[1]), lengths)
+    steps = xp.broadcast_to(steps[None, :, None], rollout.shape)
     return _features(rollout.observations, steps).flatten(1, 2), _features(rollout.last_observations, lengths)
 
 
-def _features(observations: np.ndarray, steps: np.ndarray) -> torch.Tensor:
+def _features(observations: Array, steps: Array) -> torch.Tensor:
     """(..., O) observations and their step indices (...) -> (..., 2 O + 3) float64."""
-    num = observations.shape[-1]
-    features = np.empty((*observations.shape[:-1], 2 * num + 3))
-    np.clip(observations, -10.0, 10.0, out=features[..., :num])
-    np.square(features[..., :num], out=features[..., num : 2 * num])
-    time = steps / 100.0
+    xp, num = namespace(observations), observations.shape[-1]
+    features = zeros((*observations.shape[:-1], 2 * num + 3), observations, "float64")
+    features[..., :num] = xp.clip(observations, -10.0, 10.0)
+    features[..., num : 2 * num] = xp.square(features[..., :num])
+    time = xp.astype(steps, xp.float64) / 100.0
     for power in (1, 2, 3):
         features[..., 2 * num + power - 1] = time**power
-    return torch.from_numpy(features)
+    return tensor(features)
 
 
 def _with_constant(features: torch.Tensor) -> torch.Tensor:
@@ -94,7 +99,7 @@ def _with_constant(features: torch.Tensor) -> torch.Tensor:
 
 def _solve(gram: torch.Tensor, moment: torch.Tensor) -> torch.Tensor:
     """Solve the ridge systems; singular ones are met with ten times the ridge, up to 1e5 times (rllab's remedy)."""
-    identity = torch.eye(gram.shape[-1], dtype=gram.dtype)
+    identity = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
     for power in range(6):
         solution, info = torch.linalg.solve_ex(gram + RIDGE * 10**power * identity, moment)
         if not info.any() and torch.isfinite(solution).all():

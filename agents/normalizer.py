@@ -7,27 +7,33 @@ between iterations with the moments that the rollouts carry:
     seen = normalizer(observations)                     # float32, clipped to +-10
     normalizer = normalizer.update(rollout.raw_moments)
 
-Moments are centred, and in float64: a height of 5000 m that varies by 0.05 m has that deviation.
+Moments are centred, and in float64: a height of 5000 m that varies by 0.05 m has that deviation. They are NumPy's;
+observations may be tensors, and what is seen of them is on their device.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+import torch
 
+from metarl.util.arrays import Array, as_numpy, namespace
 from metarl.util.onnx_graph import Graph
 
 CLIP = 10.0
 
 
-def moments_of(numbers: np.ndarray) -> np.ndarray:
+def moments_of(numbers: Array) -> np.ndarray:
     """(3, O) count, mean and summed squared deviations from it of numbers (n, O), float64."""
-    numbers = np.asarray(numbers, np.float64)
+    xp = namespace(numbers)
+    numbers = xp.asarray(numbers, dtype=xp.float64)
     count = np.full(numbers.shape[1], float(len(numbers)))
     if not len(numbers):
         return np.zeros((3, numbers.shape[1]))
     mean = numbers.mean(axis=0)
-    return np.stack([count, mean, np.square(numbers - mean).sum(axis=0)])
+    deviations = xp.square(numbers - mean).sum(axis=0)
+    return np.stack([count, as_numpy(mean), as_numpy(deviations)])
 
 
 def merged(parts: Iterable[np.ndarray]) -> np.ndarray:
@@ -62,11 +68,26 @@ class Normalizer:
             return np.ones_like(self.mean)
         return np.maximum(np.sqrt(self.m2 / self.count), 1e-2)
 
-    def __call__(self, observations: np.ndarray) -> np.ndarray:
+    def __call__(self, observations: Array) -> Array:
         """(..., O) raw -> (..., O) float32, what the policy sees."""
-        if not self.enabled:
-            return observations.astype(np.float32)
-        return np.clip((observations - self.mean) / self.std, -CLIP, CLIP).astype(np.float32)
+        xp = namespace(observations)
+        if self.enabled:
+            mean, std = self._beside(observations)
+            observations = xp.clip((observations - mean) / std, -CLIP, CLIP)
+        return xp.astype(observations, xp.float32)
+
+    def _beside(self, observations: Array) -> tuple[Array, Array]:
+        """Mean and standard deviation where observations are; on another device they are kept for the next ones."""
+        if isinstance(observations, np.ndarray):
+            return self.mean, self.std
+        device = observations.device
+        if device not in self._moved:
+            self._moved[device] = torch.from_numpy(self.mean).to(device), torch.from_numpy(self.std).to(device)
+        return self._moved[device]
+
+    @cached_property
+    def _moved(self) -> dict[torch.device, tuple[torch.Tensor, torch.Tensor]]:
+        return {}
 
     def onnx(self, graph: Graph, x: str) -> str:
         """The same in a graph: (N, O) float64 -> (N, O) float32."""

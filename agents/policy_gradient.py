@@ -17,11 +17,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from metarl.util.arrays import Array, namespace
 from metarl.util.onnx_graph import Graph
 
 from .adapter import Adapter, Decision
 from .baseline import Baseline, fit_values
 from .inner_loop import Initial, InnerLoop, Samples, StepSizes, per_task
+from .nn.arrays import given_as, tensor
 from .nn.params import Params, part
 from .normalizer import Normalizer
 from .policy import GaussianStatistics, onnx_sample, sample
@@ -85,17 +87,18 @@ class PolicyGradientInner:
             The samples, whose log-probabilities are those of ``params``, so that the first likelihood ratios are one to
             the last bit; and what the policy puts out at their observations.
         """
-        valid, discount = rollout.valid, self.discount
+        valid, discount, xp = rollout.valid, self.discount, namespace(rollout.valid)
         values, bootstrap = self.baseline(rollout, discounted_returns(rollout.rewards, valid, discount))
         if not self.bootstrap_at_horizon:
-            bootstrap = np.zeros_like(bootstrap)
+            bootstrap = xp.zeros_like(bootstrap)
         advantages = generalized_advantages(
             rollout.rewards, values, bootstrap, rollout.terminated, valid, discount, self.gae_lambda
         )
-        weights = valid / np.maximum(valid.sum(axis=(1, 2), keepdims=True), 1)
+        weights = valid / xp.clip(valid.sum(axis=(1, 2), keepdims=True), 1, None)
+        beside = next(iter(params.values()))
 
-        def rows(x: np.ndarray) -> torch.Tensor:  # (M, T, K, ...) -> (M, T * K, ...)
-            return torch.from_numpy(x.reshape(x.shape[0], -1, *x.shape[3:]).astype(np.float32, copy=False))
+        def rows(x: Array) -> torch.Tensor:  # (M, T, K, ...) -> (M, T * K, ...)
+            return tensor(xp.astype(x.reshape(x.shape[0], -1, *x.shape[3:]), xp.float32, copy=False), beside)
 
         observations, actions = rows(rollout.observations), rows(rollout.actions)
         policy = self.inner_loop.policy
@@ -135,9 +138,10 @@ class GradientAdapter(Adapter):
         return Adapted(per_task(self.params, num_tasks), 0)
 
     @torch.no_grad()
-    def act(self, state: Adapted, observations: np.ndarray, rng: np.random.Generator | None) -> Decision:
+    def act(self, state: Adapted, observations: Array, rng: np.random.Generator | None) -> Decision:
         seen = self.normalize(observations)
-        return Decision(sample(*self.policy(state.params, torch.from_numpy(seen)), rng).numpy(), seen, state)
+        statistics = self.policy(state.params, tensor(seen, next(iter(state.params.values()))))
+        return Decision(given_as(sample(*statistics, rng), observations), seen, state)
 
     def adapt(self, state: Adapted, rollout: Rollout) -> Adapted:
         return self.step(state, self.inner.prepare(rollout, state.params)[0])
@@ -148,7 +152,7 @@ class GradientAdapter(Adapter):
         sizes = self.step_sizes[min(state.steps, len(self.step_sizes) - 1)]
         return Adapted(self.inner.inner_loop.adapt(state.params, sizes, samples)[0], state.steps + 1)
 
-    def normalize(self, observations: np.ndarray) -> np.ndarray:
+    def normalize(self, observations: Array) -> Array:
         return self.normalizer(observations)
 
     def onnx(self, graph: Graph, state: Adapted, noise: bool) -> str:

@@ -12,10 +12,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from metarl.util.arrays import Array
 from metarl.util.onnx_graph import Graph
 
 from .adapter import Adapter, Decision
 from .memory.base import State, choose
+from .nn.arrays import given_as, some, tensor
 from .nn.params import Params
 from .normalizer import Normalizer
 from .recurrent_policy import RecurrentPolicy
@@ -56,22 +58,22 @@ class RecurrentAdapter(Adapter):
         self.normalizer, self.reward_normalizer = normalizer, reward_normalizer
 
     def start(self, num_tasks: int) -> TrialState:
-        shape, dtype = (num_tasks, 1), next(iter(self.params.values())).dtype
+        zeros = next(iter(self.params.values())).new_zeros(num_tasks, 1)
         return TrialState(
-            memory=tuple(x.unsqueeze(1) for x in self.policy.memory.start(num_tasks, dtype)),
-            actions=torch.zeros(*shape, self.policy.action_dim, dtype=dtype),
-            rewards=torch.zeros(shape, dtype=torch.float64),
-            starts=torch.ones(shape, dtype=dtype),
-            over=torch.zeros(shape, dtype=torch.bool),
+            memory=tuple(x.unsqueeze(1) for x in self.policy.memory.start_beside(zeros, num_tasks)),
+            actions=zeros.new_zeros(*zeros.shape, self.policy.action_dim),
+            rewards=zeros.double(),
+            starts=torch.ones_like(zeros),
+            over=torch.zeros_like(zeros, dtype=torch.bool),
         )
 
     @torch.no_grad()
-    def act(self, state: TrialState, observations: np.ndarray, rng: np.random.Generator | None) -> Decision:
+    def act(self, state: TrialState, observations: Array, rng: np.random.Generator | None) -> Decision:
         state, seen = _trials(state, observations.shape[1]), self.normalize(observations)
         shape = observations.shape[:2]
         x, before = self._input(state, seen)
         memory, y = self.policy.remember(self.params, before, x)
-        if state.over.any():
+        if some(state.over):
             memory = choose(state.over.flatten(), before, memory)
         actions = self.policy.decide(self.params, y, x, rng).reshape(*shape, -1)
         state = state._replace(
@@ -79,14 +81,14 @@ class RecurrentAdapter(Adapter):
             actions=torch.where(state.over.unsqueeze(-1), state.actions, actions),
             starts=torch.where(state.over, state.starts, 0.0),
         )
-        return Decision(actions.numpy(), seen, state)
+        return Decision(given_as(actions, observations), seen, state)
 
-    def normalize(self, observations: np.ndarray) -> np.ndarray:
+    def normalize(self, observations: Array) -> Array:
         return self.normalizer(observations)
 
-    def observe(self, state: TrialState, rewards: np.ndarray, ended: np.ndarray) -> TrialState:
-        latest = torch.where(state.over, state.rewards, torch.from_numpy(rewards))
-        return state._replace(rewards=latest, over=state.over | torch.from_numpy(ended))
+    def observe(self, state: TrialState, rewards: Array, ended: Array) -> TrialState:
+        latest = torch.where(state.over, state.rewards, tensor(rewards, state.over))
+        return state._replace(rewards=latest, over=state.over | tensor(ended, state.over))
 
     def adapt(self, state: TrialState, rollout: Rollout) -> TrialState:
         """The next episode of each trial: the memory goes on from where the rollout left it."""
@@ -109,16 +111,16 @@ class RecurrentAdapter(Adapter):
         return action
 
     @torch.no_grad()
-    def values(self, state: TrialState, seen: np.ndarray) -> np.ndarray:
+    def values(self, state: TrialState, seen: Array) -> Array:
         """(M, K) values, in units of their own, of the (M, K, O) normalized observations that come next."""
         x, before = self._input(_trials(state, seen.shape[1]), seen)
         _, y = self.policy.remember(self.params, before, x)
-        return self.policy(self.params, y, x).value.reshape(seen.shape[:2]).numpy()
+        return given_as(self.policy(self.params, y, x).value.reshape(seen.shape[:2]), seen)
 
-    def _input(self, state: TrialState, seen: np.ndarray) -> tuple[torch.Tensor, State]:
+    def _input(self, state: TrialState, seen: Array) -> tuple[torch.Tensor, State]:
         """(M * K, X) input of the next step, and the memory before it."""
-        rewards = torch.from_numpy(self.reward_normalizer(state.rewards.unsqueeze(-1).numpy()).squeeze(-1))
-        x = self.policy.inputs(torch.from_numpy(seen), state.actions, rewards, state.starts)
+        rewards = self.reward_normalizer(state.rewards.unsqueeze(-1)).squeeze(-1)
+        x = self.policy.inputs(tensor(seen, state.over), state.actions, rewards, state.starts)
         return x.flatten(0, 1), tuple(part.flatten(0, 1) for part in state.memory)
 
 

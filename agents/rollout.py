@@ -7,12 +7,16 @@ in ``diverged`` and nothing learns from it.
 
     rollout.returns               # (M, K) sum of rewards of each episode
     rollout.rewards[m, :, k]      # (T,) rewards of one episode
+
+Arrays are those of the environment: NumPy's, or tensors on the device of its physics.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from metarl.util.arrays import Array, namespace
 
 
 @dataclass(frozen=True)
@@ -35,18 +39,18 @@ class Rollout:
             diverged included; NaN where it does not say. None: not recorded.
     """
 
-    observations: np.ndarray
+    observations: Array
     raw_moments: np.ndarray
-    actions: np.ndarray
-    rewards: np.ndarray
-    terminated: np.ndarray
-    truncated: np.ndarray
-    valid: np.ndarray
-    diverged: np.ndarray
-    last_observations: np.ndarray
+    actions: Array
+    rewards: Array
+    terminated: Array
+    truncated: Array
+    valid: Array
+    diverged: Array
+    last_observations: Array
     state: Any = None
-    steps: np.ndarray | None = None
-    successes: np.ndarray | None = None
+    steps: Array | None = None
+    successes: Array | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -54,10 +58,11 @@ class Rollout:
         return self.rewards.shape
 
     @property
-    def returns(self) -> np.ndarray:
+    def returns(self) -> Array:
         """(M, K) undiscounted return of each episode; NaN where the physics diverged."""
-        returns = np.where(self.valid, self.rewards, 0.0).sum(axis=1)
-        return np.where(self.diverged, np.nan, returns)
+        xp = namespace(self.rewards)
+        returns = xp.where(self.valid, self.rewards, 0.0).sum(axis=1)
+        return xp.where(self.diverged, np.nan, returns)
 
     @property
     def num_steps(self) -> int:

@@ -4,17 +4,12 @@
     squares(x), norm(x), clip(x, -1.0, 1.0), flag(x > 0, x), constant(model.qpos0, x)
 """
 
-from typing import Any, TypeAlias
-
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import device
 
-Array: TypeAlias = Any  # numpy.ndarray, torch.Tensor, ...
+from metarl.util.arrays import Array, as_numpy, constant, namespace
 
-
-def namespace(x: Array) -> Any:
-    """The functions of the standard for the library of x; those of NumPy, which follows it, are NumPy's own."""
-    return np if type(x) is np.ndarray else array_namespace(x)
+__all__ = ["Array", "as_numpy", "clip", "columns", "constant", "flag", "full", "namespace", "norm", "squares"]
 
 
 def columns(x: Array) -> tuple[Array, ...]:
@@ -50,18 +45,3 @@ def full(like: Array, value: float) -> Array:
     if type(like) is np.ndarray:
         return np.full(len(like), value)
     return namespace(like).full(like.shape[0], value, dtype=like.dtype, device=device(like))
-
-
-def constant(values: np.ndarray, beside: Array) -> Array:
-    """Numbers of a model or a table, as an array of the library, type and device of another."""
-    if type(beside) is np.ndarray:
-        return values
-    return namespace(beside).asarray(values, dtype=beside.dtype, device=device(beside))
-
-
-def as_numpy(x: Array) -> Array:
-    """An array of any library as NumPy's, numbers in float64; None stays."""
-    if x is None or type(x) is np.ndarray:
-        return x
-    x = np.asarray(x.cpu() if hasattr(x, "cpu") else x)
-    return x.astype(np.float64) if x.dtype.kind == "f" else x

@@ -86,9 +86,10 @@ class Family:
     sensing: Sensing | None = None
     licence: str | None = None
 
-    def make_env(self, num_envs: int, **settings: Any) -> VectorEnv:
-        """num_envs simulations, a task each: a BatchEnv, whose settings these are."""
-        return find("metarl.envs.batch_env:BatchEnv")(self, num_envs, **settings)
+    def make_env(self, num_envs: int, *, tensors: bool = False, **settings: Any) -> VectorEnv:
+        """num_envs simulations, a task each: a BatchEnv, whose settings these are; with `tensors` a TensorEnv."""
+        kind = "metarl.envs.warp.tensor_env:TensorEnv" if tensors else "metarl.envs.batch_env:BatchEnv"
+        return find(kind)(self, num_envs, **settings)
 
     def build(self) -> mujoco.MjModel:
         """The model of the default task."""

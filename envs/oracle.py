@@ -16,6 +16,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorWrapper
 from gymnasium.vector.utils import batch_space
 
+from .arrays import Array, constant, namespace
 from .parameter import Parameter
 from .task import TaskSpace
 from .task_env import TaskVectorEnv
@@ -54,9 +55,9 @@ class OracleEnv(VectorWrapper):
         observation, *rest = self.env.step(actions)
         return self._reveal(observation), *rest
 
-    def _reveal(self, observation: np.ndarray) -> np.ndarray:
+    def _reveal(self, observation: Array) -> Array:
         columns = told(self.env.space, self.env.parameters, self.env.begun, self.revision)
-        return np.concatenate([observation, columns], axis=1)
+        return namespace(observation).concat([observation, constant(columns, observation)], axis=1)
 
 
 def told(space: TaskSpace, values: np.ndarray, begun: np.ndarray | None = None, revision: int = 2) -> np.ndarray:

@@ -32,6 +32,8 @@ class TaskVectorEnv(Autoreset):
     single_action_space: gymnasium.spaces.Box
     dt: float
     """Seconds per environment step."""
+    device: str = "cpu"
+    """Where actions and observations are."""
     first: int = 0
     """Number of simulation 0 in the whole that these are a part of, where several processes share one."""
     whole: int | None = None

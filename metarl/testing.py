@@ -29,6 +29,7 @@ from metarl.algorithms.sampling import collect
 from metarl.config import Config, changed
 from metarl.envs import BatchEnv, Family, SingleEnv
 from metarl.envs.checks import assert_effective, assert_physical
+from metarl.util.arrays import as_numpy
 from metarl.util.onnx_graph import NEXT, Graph
 from metarl.util.rng import stream
 
@@ -461,7 +462,7 @@ def _check_simulations_are_independent(family: Family, tasks: Any, whole: list, 
 def _observations(env: BatchEnv, num_tasks: int, num_episodes: int, rng: np.random.Generator) -> np.ndarray:
     """(M, K, O) of a reset, with noise, so that no two are the same."""
     observation, _ = env.reset(seed=0)
-    return (observation + 0.1 * rng.standard_normal(observation.shape)).reshape(num_tasks, num_episodes, -1)
+    return (as_numpy(observation) + 0.1 * rng.standard_normal(observation.shape)).reshape(num_tasks, num_episodes, -1)
 
 
 def _same(a: Any, b: Any) -> bool:

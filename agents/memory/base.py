@@ -95,6 +95,13 @@ class Memory:
         """The state of `batch` sequences before their first step."""
         raise NotImplementedError
 
+    def start_beside(self, like: torch.Tensor, batch: int) -> State:
+        """`start`, of the type and on the device of a tensor."""
+        if like.device.type == "cpu":
+            return self.start(batch, like.dtype)
+        with like.device:
+            return self.start(batch, like.dtype)
+
     def run(self, params: Params, state: State, xs: torch.Tensor) -> tuple[State, torch.Tensor]:
         """(T, N, X) inputs without a reset -> the state after them and (T, N, H) outputs."""
         raise NotImplementedError
@@ -125,17 +132,17 @@ class Memory:
         """(T, N, X) inputs -> the state after them and (T, N, H) outputs.
 
         Args:
-            resets: (T, N) bool, the memory of sequence n is cleared before step t; None: nowhere.
+            resets: (T, N) bool, on the processor; the memory of sequence n is cleared before step t; None: nowhere.
             run: in the place of the memory's own.
         """
         run = run or self.run
         if resets is None or not resets.any():
             return run(params, state, xs)
-        fresh = self.start(xs.shape[1], xs.dtype)
+        fresh = self.start_beside(xs, xs.shape[1])
         cuts = [t for t in resets.any(1).nonzero().flatten().tolist() if t > 0]
         outputs = []
         for first, end in zip([0, *cuts], [*cuts, len(xs)]):
-            state = choose(resets[first], fresh, state)
+            state = choose(resets[first].to(xs.device), fresh, state)
             state, ys = run(params, state, xs[first:end])
             outputs.append(ys)
         return state, torch.cat(outputs)

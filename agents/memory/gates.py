@@ -19,5 +19,5 @@ def init_gates(rng: np.random.Generator, input_dim: int, size: int, gates: int) 
 
 
 def gate_weights(params: Params) -> list[torch.Tensor]:
-    """In the order of PyTorch's fused kernels."""
+    """In the order of PyTorch's fused kernels, which are called as in training: cuDNN's have no gradient otherwise."""
     return [params[name] for name in ("w_input", "w_memory", "b_input", "b_memory")]

@@ -26,7 +26,7 @@ class GRU(Memory):
         return (h,), h
 
     def run(self, params: Params, state: State, xs: torch.Tensor) -> tuple[State, torch.Tensor]:
-        ys, h = torch.gru(xs, state[0].unsqueeze(0), gate_weights(params), True, 1, 0.0, False, False, False)
+        ys, h = torch.gru(xs, state[0].unsqueeze(0), gate_weights(params), True, 1, 0.0, True, False, False)
         return (h[0],), ys
 
     def onnx(self, graph: Graph, params: Params, x: str) -> str:

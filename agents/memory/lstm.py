@@ -29,7 +29,7 @@ class LSTM(Memory):
 
     def run(self, params: Params, state: State, xs: torch.Tensor) -> tuple[State, torch.Tensor]:
         initial = [x.unsqueeze(0) for x in state]
-        ys, h, c = torch.lstm(xs, initial, gate_weights(params), True, 1, 0.0, False, False, False)
+        ys, h, c = torch.lstm(xs, initial, gate_weights(params), True, 1, 0.0, True, False, False)
         return (h[0], c[0]), ys
 
     def onnx(self, graph: Graph, params: Params, x: str) -> str:

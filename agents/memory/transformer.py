@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from metarl.util.onnx_graph import Graph
 
+from ..nn.arrays import some
 from ..nn.initialization import glorot
 from ..nn.params import Params, part
 from .base import Memory, State, option
@@ -79,12 +80,12 @@ class Transformer(Memory):
         *windows, there = state
         steps = len(xs)
         x = F.linear(xs.transpose(0, 1), params["w_input"], params["b_input"])  # (N, T, H)
-        if not there.any():  # a trial begins: there is nothing to attend to but the steps themselves
+        if not some(there):  # a trial begins: there is nothing to attend to but the steps themselves
             known = windows[0][:, :0]
             allowed = None
         else:
             known = windows[0]
-            allowed = None if there.all() else torch.cat([there, there.new_ones(len(x), steps)], dim=1) > 0
+            allowed = None if not some(there == 0) else torch.cat([there, there.new_ones(len(x), steps)], dim=1) > 0
         old = known.shape[1]
         kept = []
         for i, window in enumerate(windows):
@@ -141,7 +142,8 @@ class Transformer(Memory):
         def by_head(x: torch.Tensor) -> torch.Tensor:  # (N, T, H) -> (N, heads, T, H / heads)
             return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
-        ago = torch.arange(total - steps, total).unsqueeze(1) - torch.arange(total)  # (T, old + T)
+        now = torch.arange(total, device=seen.device)
+        ago = now[total - steps :].unsqueeze(1) - now  # (T, old + T)
         bias = weights["distance"][:, ago.clamp(0, self.context - 1)]
         bias = bias.masked_fill((ago < 0) | (ago >= self.context), -math.inf)  # (heads, T, old + T)
         if allowed is not None:

@@ -15,6 +15,7 @@ from metarl.util.errors import UserError
 from metarl.util.optional import Extra, MissingExtra
 from metarl.util.plugins import find
 
+from ..family import Family
 from ..simulator import Simulator
 
 GPU = Extra("gpu", "mujoco_warp")
@@ -62,6 +63,10 @@ class Warp:
         warp.config.log_level = warp.LOG_ERROR  # no word of every kernel that is compiled
         if self.device == "cuda":
             _require_cuda()
+
+    def tensors(self, family: Family) -> bool:
+        """Whether a family's environment can be a `TensorEnv`, with all of a step on the device."""
+        return family.batched and find("metarl.envs.warp.tensor_env:only_numpy")(family) is None
 
     def __call__(self, family: str, model: mujoco.MjModel, nsim: int) -> Simulator:
         """nsim simulations of a model; family is whose it is, for messages."""

@@ -1,62 +1,111 @@
 """The environment with actions, observations and rewards as tensors on the simulator's device.
 
     env = TensorEnv(make_family("Go1Velocity"), 4096, physics=Warp(device="cuda"))
-    observation = env.reset(seed=0)                       # (N, O) float32, on the device
+    observation, _ = env.reset(seed=0)                    # (N, O) float32, on the device
     observation, reward, terminated, truncated, info = env.step(policy(observation))
 
-Episodes, tasks, changes in mid-episode and random streams are those of a `BatchEnv` with autoreset SAME_STEP. The
-device tells the processor one thing a step: which episodes have ended. Those few begin anew as everywhere, drawn by
-NumPy.
+Episodes, tasks, changes in mid-episode and random streams are those of a `BatchEnv` of the same autoreset mode. Of each
+step the device tells the processor three bits: whether an episode has ended, physics has diverged, or a reward is not
+finite. Where one is set it says which: the few that begin anew do so as everywhere, drawn by NumPy. With DISABLED what
+has ended stays as it was last seen, and its physics goes on unseen.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import mujoco
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
 
-from ..arrays import Array, constant
+from ..arrays import Array, as_numpy, constant
 from ..batch_env import BatchEnv
 from ..family import Family
 from ..simulator import Physics
 from ..task import TaskSpace
 
 
+class Ends(NamedTuple):
+    """What has become of the present episodes, (N,) bool each; `solved` at any step so far."""
+
+    terminated: torch.Tensor
+    truncated: torch.Tensor
+    solved: torch.Tensor
+
+    @property
+    def over(self) -> torch.Tensor:
+        return self.terminated | self.truncated
+
+
+class Moved(NamedTuple):
+    """What a step has come to: observations (N, O), rewards (N,) and their terms, and masks (N,).
+
+    Diverged has what ended so in this step; broken is the physics of those that had ended before, too.
+    """
+
+    observation: torch.Tensor
+    reward: torch.Tensor
+    terms: dict[str, torch.Tensor]
+    ends: Ends
+    diverged: torch.Tensor
+    broken: torch.Tensor
+    success: torch.Tensor | None
+
+
 class TensorEnv(BatchEnv):
-    """See the module; arguments as for `BatchEnv`, without autoreset_mode.
+    """See the module; arguments as for `BatchEnv`.
 
     Args:
+        autoreset_mode: SAME_STEP or DISABLED.
         compiled: observations, rewards and ends go through torch.compile, which takes a C++ compiler and half a minute.
 
     Raises:
         ValueError: the family has noise or delays of observations, or a control period: they are NumPy's.
     """
 
-    def __init__(self, family: Family, num_envs: int, *, physics: Physics, compiled: bool = False, **settings: Any):
-        super().__init__(family, num_envs, physics=physics, autoreset_mode=AutoresetMode.SAME_STEP, **settings)
-        _refuse(family)
+    def __init__(
+        self,
+        family: Family,
+        num_envs: int,
+        *,
+        physics: Physics,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
+        compiled: bool = False,
+        **settings: Any,
+    ):
+        super().__init__(family, num_envs, physics=physics, autoreset_mode=autoreset_mode, **settings)
+        if self.autoreset_mode is AutoresetMode.NEXT_STEP:
+            raise ValueError("TensorEnv needs autoreset_mode SAME_STEP or DISABLED, got NEXT_STEP")
+        problem = only_numpy(family)
+        if problem:
+            raise ValueError(f"{problem}; use BatchEnv")
+        self.device = str(self._qpos.device)
         self._latency_noise = None
         self._delay = _Delay(self.space, self.model.nu, self._qpos)
         self._limits = [constant(numbers, self._qpos) for numbers in (self._gain, self._bias, self._low, self._high)]
         self._tasks = constant(self._active, self._qpos)  # (N, D), what is active
+        self._none = torch.zeros(num_envs, dtype=torch.bool, device=self.device)
+        self._ends = Ends(self._none, self._none, self._none)
         self._seen = self._look()
         self._judge = torch.compile(self._judged) if compiled else self._judged
 
-    def reset(self, **arguments: Any) -> torch.Tensor:
+    def reset(self, **arguments: Any) -> tuple[torch.Tensor, dict[str, Any]]:  # type: ignore[override]
         """Start new episodes, with the arguments of `BatchEnv.reset`; the first observations (N, O)."""
         super().reset(**arguments)
-        self._seen = self._look()
-        return self._seen
+        self._seen = torch.where(self._ends.over[:, None], self._seen, self._look())
+        return self._seen, {}
 
-    def step(
+    def step(  # type: ignore[override]
         self, actions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]:
         """One environment step of every simulation; actions (N, A).
 
         Returns:
-            observations (N, O), the first ones of an episode where one has ended; rewards, terminated and truncated,
-            (N,) each; and info: "reward_terms", "diverged" (N,), "final_obs" (N, O), the observations before resets.
+            observations (N, O), with SAME_STEP the first ones of an episode where one has ended; rewards, terminated
+            and truncated, (N,) each; and info: "reward_terms", "diverged" (N,), "success" (N,) where the family says
+            it, "final_obs" (N, O), the observations before resets.
+
+        Raises:
+            ValueError: a reward is not finite, though its physics is.
         """
         gain, bias, low, high = self._limits
         if self._schedule:
@@ -67,39 +116,71 @@ class TensorEnv(BatchEnv):
         before = self.family.before(self.batch)
         self.family.advance(self.batch, sent, None)
         self._elapsed += 1
-        over = torch.as_tensor(self._elapsed >= self.horizon, device=sent.device)
+        late = self._elapsed >= self.horizon
+        late = torch.from_numpy(late).to(self.device) if late.any() else self._none
 
-        final, terms, reward, terminated, diverged = self._judge(before, sent, self._tasks, unknown, self._seen)
-        self._seen = final
-        ended = torch.stack([terminated | over, diverged]).cpu().numpy()
-        if ended.any():
-            self._begin_again(*ended)
-        info = {"reward_terms": terms, "diverged": diverged, "final_obs": final}
-        return self._seen, reward, terminated, over & ~diverged, info
+        now = self._judge(before, sent, self._tasks, unknown, late, self._seen, self._ends)
+        self._seen, self._ends = now.observation, now.ends
+        self._hear(now)
+        info = {"reward_terms": now.terms, "diverged": now.diverged, "final_obs": now.observation}
+        info |= {} if now.success is None else {"success": now.success}
+        return self._seen, now.reward, now.ends.terminated, now.ends.truncated, info
 
     def _judged(
-        self, before: Any, sent: torch.Tensor, tasks: torch.Tensor, unknown: torch.Tensor, seen: torch.Tensor
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor], torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Observations, terms of the reward and their sum, and which have terminated and diverged, after a step."""
+        self, before: Any, sent: torch.Tensor, tasks: torch.Tensor, unknown: torch.Tensor, late: torch.Tensor,
+        seen: torch.Tensor, ends: Ends,
+    ) -> Moved:  # fmt: skip
+        """What a step has come to.
+
+        Args:
+            before, sent, tasks: as the reward needs them.
+            unknown: (N,) the actions were not numbers.
+            late: (N,) the time limit is reached.
+            seen, ends: of the step before.
+        """
         derived = self.family.derive(self.batch)
         observation = self.family.observe(self.batch, derived)
         terms = self.family.reward_terms(self.batch, derived, before, sent, tasks)
         terminated = self.family.terminated(self.batch, tasks)
-        diverged = unknown | self._beyond(observation)
-        terms = {name: torch.where(diverged, 0.0, term) for name, term in terms.items()}
-        terminated = diverged if terminated is None else terminated | diverged
-        observation = torch.where(diverged[:, None], seen, observation)
-        return observation, terms, torch.stack(list(terms.values())).sum(dim=0), terminated, diverged
+        success = self.family.solved(self.batch, derived, tasks)
 
-    def _begin_again(self, ended: np.ndarray, diverged: np.ndarray) -> None:
-        if diverged.any():
-            self._discard(np.flatnonzero(diverged))
-        self._restart(np.flatnonzero(ended))
-        self._seen = self._look()
+        past, broken = ends.over, unknown | self._beyond(observation)
+        diverged, void = broken & ~past, broken | past
+        terms = {name: torch.where(void, 0.0, term) for name, term in terms.items()}
+        terminated = diverged if terminated is None else terminated | diverged
+        solved = ends.solved if success is None else ends.solved | (success & ~void)
+        return Moved(
+            torch.where(void[:, None], seen, observation),
+            torch.stack(list(terms.values())).sum(dim=0),
+            terms,
+            Ends(
+                torch.where(past, ends.terminated, terminated),
+                torch.where(past, ends.truncated, late & ~diverged),
+                solved,
+            ),
+            diverged,
+            broken,
+            None if success is None else solved & ~past,
+        )
+
+    def _hear(self, now: Moved) -> None:
+        """All that the processor learns of a step, and what it does then."""
+        ended, broken, unsound = (now.ends.over, now.broken, ~torch.isfinite(now.reward))
+        some_ended, some_broken, some_unsound = torch.stack([ended, broken, unsound]).any(dim=1).tolist()
+        if some_unsound:
+            self._refuse_reward({name: as_numpy(term) for name, term in now.terms.items()})
+        if some_broken:
+            self._discard(np.flatnonzero(broken.cpu().numpy()))
+        if some_ended and self.autoreset_mode is AutoresetMode.SAME_STEP:
+            self._restart(np.flatnonzero(ended.cpu().numpy()))
+            self._seen = self._look()
 
     def _begin(self, ids: np.ndarray) -> None:
         super()._begin(ids)
         self._delay.start(ids, self.batch.bind("ctrl"))
+        others = ~self._none
+        others[ids] = False
+        self._ends = Ends(*(mask & others for mask in self._ends))
 
     def _apply_active(self, ids: np.ndarray) -> None:
         super()._apply_active(ids)
@@ -141,11 +222,12 @@ class _Delay:
         return ctrl
 
 
-def _refuse(family: Family) -> None:
-    """ValueError for what only NumPy computes."""
+def only_numpy(family: Family) -> str | None:
+    """What of a family only NumPy computes, in words; None if nothing."""
     for p in family.space.parameters:
         for write in p.writes:
             if write.quantity == "control_period" or write.quantity_row.kind == "sensor":
-                raise ValueError(f"{family.name}: TensorEnv has no {write.quantity} (parameter {p.name}); use BatchEnv")
+                return f"{family.name}: TensorEnv has no {write.quantity} (parameter {p.name})"
     if family.sensing is not None:
-        raise ValueError(f"{family.name}: TensorEnv has no noise and history of observations; use BatchEnv")
+        return f"{family.name}: TensorEnv has no noise and history of observations"
+    return None

@@ -32,6 +32,8 @@ class Spec:
         task_space: what varies.
         horizon: steps in an episode.
         dt: seconds in a step.
+        device: where its observations are, and so the weights of a learner that can: "cpu", "cuda:0". Of a run, "cpu":
+            its weights load anywhere.
     """
 
     observation_space: gymnasium.spaces.Box
@@ -39,10 +41,12 @@ class Spec:
     task_space: TaskSpace
     horizon: int
     dt: float
+    device: str = "cpu"
 
     @classmethod
     def of(cls, env: BatchEnv) -> "Spec":
-        return cls(env.single_observation_space, env.single_action_space, env.space, env.horizon, env.dt)
+        spaces = env.single_observation_space, env.single_action_space
+        return cls(*spaces, env.space, env.horizon, env.dt, env.device)
 
     @property
     def observation_dim(self) -> int:
@@ -91,7 +95,8 @@ class Learner(Protocol):
         """Collect experience in training tasks and learn from it.
 
         Args:
-            env: ``config.meta_batch * config.episodes`` simulations, autoreset disabled; tasks are set here.
+            env: ``config.meta_batch * config.episodes`` simulations, autoreset disabled; tasks are set here. It speaks
+                NumPy; if the config's class says `on_device`, and the physics is on one, tensors there.
             iteration: counted from 0.
 
         Returns:
@@ -105,7 +110,7 @@ class Learner(Protocol):
         ...
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """Everything a bit-identical resume needs, as flat tensors; copies."""
+        """Everything a bit-identical resume needs, as flat tensors on the processor; copies."""
         ...
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:

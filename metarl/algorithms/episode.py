@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from metarl.envs import BatchEnv
+from metarl.util.arrays import Array, namespace
 
 if TYPE_CHECKING:
     from metarl.agents import Adapter, Decision
 
 
 class Step(NamedTuple):
-    """One step of K episodes in each of M tasks; see :func:`episode`.
+    """One step of K episodes in each of M tasks; see :func:`episode`. Arrays are the environment's.
 
     Attributes:
         number: t, counted from 0.
@@ -34,14 +35,14 @@ class Step(NamedTuple):
     """
 
     number: int
-    observations: np.ndarray
+    observations: Array
     decision: Decision
-    rewards: np.ndarray
-    terminated: np.ndarray
-    truncated: np.ndarray
-    diverged: np.ndarray
-    running: np.ndarray
-    following: np.ndarray
+    rewards: Array
+    terminated: Array
+    truncated: Array
+    diverged: Array
+    running: Array
+    following: Array
     info: dict[str, Any]
     state: Any
 
@@ -51,7 +52,7 @@ def episode(
     adapter: Adapter,
     state: Any,
     num_episodes: int,
-    observations: np.ndarray,
+    observations: Array,
     noise: np.random.Generator | None,
 ) -> Iterator[Step]:
     """One episode in every simulation of ``env``, step by step, until the last one ends: the only loop over an episode.
@@ -67,9 +68,10 @@ def episode(
         noise: of the actions; None takes mean actions.
     """
     shape = (env.num_envs // num_episodes, num_episodes)
-    running = np.ones(shape, bool)
+    xp = namespace(observations)
+    running = xp.ones_like(observations[:, 0], dtype=xp.bool).reshape(shape)
 
-    def by_task(x: np.ndarray) -> np.ndarray:  # (M * K, ...) -> (M, K, ...)
+    def by_task(x: Array) -> Array:  # (M * K, ...) -> (M, K, ...)
         return x.reshape(*shape, *x.shape[1:])
 
     observations = by_task(observations)

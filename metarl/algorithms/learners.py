@@ -41,18 +41,25 @@ def require_ranks(config: Config) -> None:
         raise UserError(f"meta_batch: got {config.meta_batch}, expected {ranks.size} at least: a task for each rank")
 
 
-def make_env(config: Config, num_envs: int) -> BatchEnv:
-    """``num_envs`` simulations of the config's family, for :func:`metarl.algorithms.sampling.collect`."""
+def make_env(config: Config, num_envs: int, on_device: bool = False) -> BatchEnv:
+    """``num_envs`` simulations of the config's family, for :func:`metarl.algorithms.sampling.collect`.
+
+    Args:
+        on_device: speak tensors on the device of the physics, where that has one, and not NumPy, if the family can.
+    """
     require_extra(config)
     env, family = config.env, config.env.load_family()
     physics = env.load_physics()
+    tensors = on_device and physics and physics.tensors(family)
     made = family.make_env(
         num_envs,
         horizon=env.horizon,
         action_scale=env.action_scale,
         autoreset_mode=AutoresetMode.DISABLED,
         num_threads=config.threads,
-        **({"physics": physics} if physics else {}),  # an environment of a family's own need not know the setting
+        # an environment of a family's own need not know these settings
+        **({"physics": physics} if physics else {}),
+        **({"tensors": True} if tensors else {}),
     )
     # all of a BatchEnv is there
     return cast(BatchEnv, OracleEnv(made, config.revision)) if config.algorithm.oracle else made
@@ -62,7 +69,7 @@ def training_env(config: Config) -> BatchEnv:
     """The simulations of an iteration: `episodes` in each of `meta_batch` tasks, or in those that are this rank's."""
     ranks, episodes = current(), config.episodes
     own = ranks.share(config.meta_batch)
-    env = make_env(config, (own.stop - own.start) * episodes)
+    env = make_env(config, (own.stop - own.start) * episodes, config.algorithm.on_device)
     env.unwrapped.first, env.unwrapped.whole = own.start * episodes, config.meta_batch * episodes
     return env
 

@@ -25,7 +25,7 @@ from metarl.agents.policy import GaussianStatistics
 from metarl.algorithms.base import Spec
 from metarl.algorithms.inner_learners import policy_gradient_inner
 from metarl.algorithms.sampling import collect
-from metarl.algorithms.state import check_state, normalizer_state, restored
+from metarl.algorithms.state import check_state, normalizer_state, on_processor, restored
 from metarl.config import Config
 from metarl.envs import BatchEnv
 from metarl.util.ranks import current
@@ -56,9 +56,8 @@ class MetaGradientLearner:
     def __init__(self, config: Config, spec: Spec):
         self.config, self.spec = config, spec
         self.inner = policy_gradient_inner(config, spec)
-        self.meta = self.inner.init(np.random.default_rng(stream(config.seed, "init")))
-        for value in self.meta.values():
-            value.requires_grad_(True)
+        meta = self.inner.init(np.random.default_rng(stream(config.seed, "init")))
+        self.meta = {name: value.to(spec.device).requires_grad_(True) for name, value in meta.items()}
         self.normalizer = Normalizer.identity(spec.observation_dim, config.policy.normalize_observations)
 
     # ---- the meta-parameters
@@ -111,7 +110,7 @@ class MetaGradientLearner:
                 state = adapter.step(state, rounds[-1].samples)
             metrics[f"return_{k}"] = ranks.mean(rollout.returns)
             metrics["env_steps"] += int(ranks.total(rollout.num_steps))
-            metrics["diverged"] += int(ranks.total(rollout.diverged.sum()))
+            metrics["diverged"] += int(ranks.total(int(rollout.diverged.sum())))
             moments += ranks.each(rollout.raw_moments)
         self.normalizer = self.normalizer.update(merged(moments))  # for the next iteration: this one is all collected
         metrics["std"] = float(self.meta["params.log_std"].detach().exp().mean())
@@ -154,7 +153,7 @@ class MetaGradientLearner:
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Everything a bit-identical resume needs, as flat tensors."""
-        meta = {f"meta.{name}": value.detach().clone() for name, value in self.meta.items()}
+        meta = on_processor({f"meta.{name}": value for name, value in self.meta.items()})
         return meta | normalizer_state("normalizer", self.normalizer)
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:

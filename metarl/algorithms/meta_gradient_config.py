@@ -9,6 +9,7 @@ class MetaGradientConfig(AlgorithmConfig):
     """An outer loop that differentiates through inner gradient steps."""
 
     weights: ClassVar[tuple[str, ...]] = ("meta.",)
+    on_device: ClassVar[bool] = True
 
     def title(self, config: Config) -> str:
         if self.oracle and not config.inner.steps and not config.evaluation.steps:

@@ -25,6 +25,7 @@ import torch
 
 from metarl.agents import Adapter, Normalizer, Params, RecurrentAdapter, RecurrentPolicy, Rollout
 from metarl.agents.memory.base import State
+from metarl.agents.nn.arrays import given_as, tensor
 from metarl.agents.normalizer import moments_of
 from metarl.algorithms.base import Spec
 from metarl.algorithms.rl2_config import RL2Config
@@ -37,6 +38,7 @@ from metarl.algorithms.trials_config import PPOTrialsConfig
 from metarl.config import Config
 from metarl.envs import BatchEnv
 from metarl.envs.oracle import told_names
+from metarl.util.arrays import Array, namespace
 from metarl.util.ranks import current
 from metarl.util.rng import stream
 from metarl.util.torch_runtime import ONE_BY_ONE, Work, side_by_side
@@ -50,7 +52,7 @@ class Batch(NamedTuple):
     Attributes:
         memory: (R, ...) before the burn-in, as the policy that collected the trials had it.
         inputs: (B + W, R, X).
-        resets: (B + W, R) bool, a trial begins at this step.
+        resets: (B + W, R) bool, a trial begins at this step; on the processor, as everywhere.
         actions: (W, R, A).
         log_probs, advantages, targets, weights: (W, R); weights are zero at padding and one elsewhere.
         hidden: (W, R, P) what is to be predicted, and whether it is there, (W, R); P may be zero.
@@ -81,9 +83,8 @@ class RL2:
         self.iterations = config.iterations  # over which the step size falls
         settings = self.settings
         self.policy = self.make_policy()
-        self.params = self.policy.init(np.random.default_rng(stream(config.seed, "init")))
-        for value in self.params.values():
-            value.requires_grad_(True)
+        params = self.policy.init(np.random.default_rng(stream(config.seed, "init")))
+        self.params = {name: value.to(spec.device).requires_grad_(True) for name, value in params.items()}
         self.optimizer = torch.optim.Adam(self.params.values(), lr=settings.lr, fused=True)
         self.fits = isinstance(settings, RL2Config) and settings.predict == "fit"
         self.entropy = settings.entropy_coef  # its weight in this iteration
@@ -141,7 +142,7 @@ class RL2:
 
     def collect_trials(
         self, env: BatchEnv, iteration: int
-    ) -> tuple[Trials, np.ndarray | None, dict[str, float]]:
+    ) -> tuple[Trials, Array | None, dict[str, float]]:
         """A trial in every simulation; (N, E) values behind its episodes, if they are wanted; metrics."""
         adapter = self.adapter()
         rollouts, metrics = self.collect_episodes(env, adapter, iteration)
@@ -149,7 +150,7 @@ class RL2:
         behind = None
         if self.config.bootstrap_at_horizon:
             values = [self.returns(adapter.values(r.state, r.last_observations)) for r in rollouts]
-            behind = np.stack([each.reshape(-1) for each in values], axis=1)
+            behind = namespace(values[0]).stack([each.reshape(-1) for each in values], axis=1)
         self._normalize_with(rollouts)
         return trials, behind, metrics
 
@@ -171,14 +172,14 @@ class RL2:
                 self.reward_normalizer = self.reward_normalizer.update(moments)
 
     @torch.no_grad()
-    def prepare(self, trials: Trials, bootstrap: np.ndarray | None) -> Batch:
+    def prepare(self, trials: Trials, bootstrap: Array | None) -> Batch:
         """Values and advantages of the trials, and the trials in windows."""
-        config, length = self.config, len(trials.inputs)
+        config, length, xp = self.config, len(trials.inputs), namespace(trials.valid)
         windows = self.windows(trials)
         inputs, resets = windows.padded(trials.inputs), windows.resets(trials.inputs.shape[1])
         edges, log_probs, values = self.replay(inputs, resets, windows.padded(trials.actions), windows.steps)
 
-        values = self.returns(values[windows.burn_in : windows.burn_in + length].T.numpy())
+        values = self.returns(given_as(values[windows.burn_in : windows.burn_in + length].T, trials.valid))
         advantages = trial_advantages(
             trials,
             values,
@@ -190,12 +191,12 @@ class RL2:
         targets = values + advantages
         for moments in current().each(moments_of(targets[trials.valid][:, None])):
             self._rescale_values(moments)
-        targets = (targets - self.return_normalizer.mean) / self.return_normalizer.std
+        targets = (targets - float(self.return_normalizer.mean[0])) / float(self.return_normalizer.std[0])
         mean, std = current().mean_std(advantages[trials.valid])
-        advantages = np.where(trials.valid, (advantages - mean) / (std + 1e-8), 0.0)
+        advantages = xp.where(trials.valid, (advantages - mean) / (std + 1e-8), 0.0)
 
-        def learned(x: np.ndarray) -> torch.Tensor:
-            return windows.rows(windows.padded(torch.from_numpy(x.T.astype(np.float32))))
+        def learned(x: Array) -> torch.Tensor:
+            return windows.rows(windows.padded(tensor(xp.astype(x.T, xp.float32))))
 
         hidden, has_hidden = self._hidden(trials)
 
@@ -217,15 +218,15 @@ class RL2:
         length = len(trials.inputs)
         return Windows(length, min(self.settings.window or length, length), self.settings.burn_in)
 
-    def _hidden(self, trials: Trials) -> tuple[torch.Tensor, np.ndarray]:
+    def _hidden(self, trials: Trials) -> tuple[torch.Tensor, Array]:
         """What the memory is asked for at each step, (L, N, P), and where that is known, (N, L) bool."""
         length, count = trials.inputs.shape[:2]
         if self.policy.predictions and not self.policy.predict_from_action:  # the task
-            return torch.from_numpy(trials.tasks).expand(length, -1, -1), trials.valid
+            return tensor(trials.tasks, trials.inputs).expand(length, -1, -1), trials.valid
         if self.policy.predictions:  # the next observation
             following = trials.inputs[1:, :, : self.policy.observation_dim]
             return torch.cat([following, torch.zeros_like(following[:1])]), trials.valid & ~trials.ends
-        return trials.inputs.new_zeros(length, count, 0), np.zeros_like(trials.valid)
+        return trials.inputs.new_zeros(length, count, 0), namespace(trials.valid).zeros_like(trials.valid)
 
     def replay(
         self, inputs: torch.Tensor, resets: torch.Tensor, actions: torch.Tensor, window: int
@@ -237,7 +238,7 @@ class RL2:
         Returns:
             The memory at the beginning of each window's burn-in; (L, N) log-probabilities and values of all steps.
         """
-        memory = self.policy.memory.start(inputs.shape[1], inputs.dtype)
+        memory = self.policy.memory.start_beside(inputs, inputs.shape[1])
         edges, log_probs, values = [], [], []
         for first in range(0, len(inputs), window):
             part = slice(first, first + window)
@@ -258,7 +259,7 @@ class RL2:
         if settings.anneal_entropy:
             self.entropy = settings.entropy_coef * left
         parts = (part for epoch in range(settings.epochs) for part in self.minibatches(batch, iteration, epoch))
-        with side_by_side() as work:
+        with side_by_side(self.spec.device) as work:
             for part in parts:
                 gradients, measured = self.gradient(part, work)
                 totals.append(measured)
@@ -332,10 +333,10 @@ class RL2:
 
     # ---- units of the value
 
-    def returns(self, values: np.ndarray) -> np.ndarray:
+    def returns(self, values: Array) -> Array:
         """What the policy puts out as value, in units of reward."""
-        scale = self.return_normalizer
-        return scale.mean + scale.std * values.astype(np.float64)
+        scale, xp = self.return_normalizer, namespace(values)
+        return float(scale.mean[0]) + float(scale.std[0]) * xp.astype(values, xp.float64)
 
     @torch.no_grad()
     def _rescale_values(self, moments: np.ndarray) -> None:

@@ -21,6 +21,7 @@ class RL2Config(PPOTrialsConfig):
     label: ClassVar[str] = "RL²"
     weights: ClassVar[tuple[str, ...]] = ("params.",)
     training_only: ClassVar[tuple[str, ...]] = ("adam.", "params.value.")
+    on_device: ClassVar[bool] = True
     old_names: ClassVar[dict[str, str]] = {
         "clip": "clip_range", "value_weight": "value_loss_coef", "entropy": "entropy_coef",
         "max_gradient": "max_grad_norm",

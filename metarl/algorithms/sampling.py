@@ -16,6 +16,7 @@ from metarl.agents.normalizer import moments_of
 from metarl.algorithms.episode import Step, episode
 from metarl.config import Config
 from metarl.envs import BatchEnv
+from metarl.util.arrays import Array, as_numpy, zeros
 from metarl.util.ranks import current
 from metarl.util.rng import stream
 from metarl.util.torch_runtime import torch_threads
@@ -40,22 +41,21 @@ def collect(
         deterministic: take mean actions.
         on_step: is called with each step.
     """
-    num_tasks, steps = env.num_envs // num_episodes, env.horizon
-    shape = (num_tasks, steps, num_episodes)
-    raw = np.empty((*shape, env.single_observation_space.shape[0]))
-    seen = np.empty(raw.shape, np.float32)
-    actions = np.empty((*shape, env.single_action_space.shape[0]), np.float32)
-    rewards = np.empty(shape)
-    terminated, truncated, valid = (np.zeros(shape, bool) for _ in range(3))
-    diverged = np.zeros((num_tasks, num_episodes), bool)
-    successes = np.full((num_tasks, num_episodes), np.nan)
-    last = np.zeros((num_tasks, num_episodes, raw.shape[-1]))
-
     reset_seed, noise_seed = np.random.SeedSequence(seed.entropy, spawn_key=seed.spawn_key).spawn(2)
     observations, _ = env.reset(seed=reset_seed)
     noise = None
     if not deterministic:
         noise = current().noise(noise_seed, env.first, env.num_envs, env.whole or env.num_envs)
+
+    def empty(dtype: str | None, *shape: int) -> Array:
+        return zeros(shape, observations, dtype)
+
+    each = (env.num_envs // num_episodes, num_episodes)
+    shape, size = (each[0], env.horizon, num_episodes), observations.shape[1]
+    raw, seen = empty(None, *shape, size), empty("float32", *shape, size)
+    actions, rewards = empty("float32", *shape, env.single_action_space.shape[0]), empty("float64", *shape)
+    terminated, truncated, valid = (empty("bool", *shape) for _ in range(3))
+    diverged, success, last = empty("bool", *each), None, observations
     for step in episode(env, adapter, state, num_episodes, observations, noise):
         t, decision = step.number, step.decision
         raw[:, t] = step.observations
@@ -64,12 +64,9 @@ def collect(
         terminated[:, t], truncated[:, t] = step.terminated, step.truncated
         diverged |= step.diverged
         if "success" in step.info:
-            success = step.info["success"].reshape(num_tasks, num_episodes)
-            successes = np.fmax(successes, success & step.running)
-        ended = step.terminated | step.truncated
-        if ended.any():
-            last[ended] = step.following[ended]
-        state = step.state
+            now = step.info["success"].reshape(each) & step.running
+            success = now if success is None else success | now
+        last, state = step.following, step.state  # of an episode that is over, as its last step left it
         if on_step:
             on_step(step)
 
@@ -77,6 +74,7 @@ def collect(
     valid &= ~diverged[:, None, :]
     for array in (raw, seen, actions, rewards):
         array[~valid] = 0.0  # after its end, or diverged: a weight of zero does not make a NaN harmless
+    successes = np.full(each, np.nan) if success is None else as_numpy(success & ~diverged) * 1.0
     return Rollout(
         observations=seen,
         raw_moments=moments_of(raw[valid]),
@@ -89,7 +87,7 @@ def collect(
         last_observations=adapter.normalize(last),
         state=state,
         steps=taken,
-        successes=np.where(diverged & ~np.isnan(successes), 0.0, successes),
+        successes=successes,
     )
 
 

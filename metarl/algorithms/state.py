@@ -1,4 +1,4 @@
-"""The state of a learner as flat tensors, and back.
+"""The state of a learner as flat tensors, and back; on the processor, wherever the learner is.
 
     state = trained_state(params, optimizer) | normalizers_state(learner, ("normalizer",))
     check_state(state, saved)                # ValueError names what does not fit
@@ -23,9 +23,14 @@ def check_state(expected: dict[str, torch.Tensor], got: dict[str, torch.Tensor])
             raise ValueError(f"{name}: got {have}, expected {want}: the weights belong to another configuration")
 
 
+def on_processor(tensors: Params) -> dict[str, torch.Tensor]:
+    """Copies."""
+    return {name: value.detach().to("cpu", copy=True) for name, value in tensors.items()}
+
+
 def trained_state(params: Params, optimizer: torch.optim.Adam) -> dict[str, torch.Tensor]:
     """Weights and what Adam keeps of each."""
-    weights = {f"params.{name}": value.detach().clone() for name, value in params.items()}
+    weights = on_processor({f"params.{name}": value for name, value in params.items()})
     return weights | adam_state(optimizer, params)
 
 
@@ -40,10 +45,10 @@ def adam_state(optimizer: torch.optim.Adam, params: Params) -> dict[str, torch.T
     """Adam's moments of each parameter, and the number of its steps."""
     state = {}
     for name, slot in zip(params, _slots(optimizer, params)):
-        state[f"adam.first.{name}"] = slot["exp_avg"].clone()
-        state[f"adam.second.{name}"] = slot["exp_avg_sq"].clone()
-        state["adam.step"] = slot["step"].clone()
-    return state
+        state[f"adam.first.{name}"] = slot["exp_avg"]
+        state[f"adam.second.{name}"] = slot["exp_avg_sq"]
+        state["adam.step"] = slot["step"]
+    return on_processor(state)
 
 
 def load_adam_state(optimizer: torch.optim.Adam, params: Params, state: dict[str, torch.Tensor]) -> None:
@@ -58,7 +63,9 @@ def _slots(optimizer: torch.optim.Adam, params: Params) -> list[dict[str, torch.
     for value in params.values():
         if not optimizer.state[value]:
             zeros = torch.zeros_like(value, requires_grad=False)
-            optimizer.state[value] = {"step": torch.tensor(0.0), "exp_avg": zeros, "exp_avg_sq": zeros.clone()}
+            # a fused step counts on the device
+            step = torch.zeros((), device=value.device if optimizer.defaults["fused"] else "cpu")
+            optimizer.state[value] = {"step": step, "exp_avg": zeros, "exp_avg_sq": zeros.clone()}
     return [optimizer.state[value] for value in params.values()]
 
 

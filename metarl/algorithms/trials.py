@@ -5,9 +5,11 @@
 
 The steps of a trial stand one behind the other without gaps, whatever the lengths of its episodes; what is missing to
 the longest trial is padding at the end. A trial in which physics diverged is padding throughout. Tensors have the step
-first: L steps, N = M * K trials.
+first: L steps, N = M * K trials. Arrays are those of the rollouts, NumPy's or tensors of a device.
 """
 
+import functools
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -16,8 +18,10 @@ import numpy as np
 import torch
 
 from metarl.agents import Normalizer, RecurrentPolicy, Rollout, generalized_advantages
+from metarl.agents.nn.arrays import tensor
 from metarl.envs import Tasks
 from metarl.envs.oracle import told
+from metarl.util.arrays import Array, namespace
 
 
 class Trials(NamedTuple):
@@ -31,16 +35,16 @@ class Trials(NamedTuple):
         ends: (N, L) bool, the last step of an episode.
         terminated: (N, L) bool, it ended in a terminal state and not by the time limit.
         valid: (N, L) bool.
-        tasks: (N, C) float32, the task of each trial as an oracle is told it.
+        tasks: (N, C) float32, the task of each trial as an oracle is told it; NumPy's.
     """
 
     inputs: torch.Tensor
     actions: torch.Tensor
-    rewards: np.ndarray
-    episodes: np.ndarray
-    ends: np.ndarray
-    terminated: np.ndarray
-    valid: np.ndarray
+    rewards: Array
+    episodes: Array
+    ends: Array
+    terminated: Array
+    valid: Array
     tasks: np.ndarray
 
 
@@ -69,7 +73,7 @@ class Windows:
         return torch.cat([before, x, after])
 
     def resets(self, num_trials: int) -> torch.Tensor:
-        """(B + count * W, N) bool, where a trial begins, padded."""
+        """(B + count * W, N) bool, where a trial begins, padded; on the processor, which has to know."""
         resets = torch.zeros(self.burn_in + self.count * self.steps, num_trials) > 0
         resets[self.burn_in] = True
         return resets
@@ -88,22 +92,29 @@ def pack(
     revision: int = 2,
 ) -> Trials:
     """The trials whose episode e is ``rollouts[e]``, in N tasks, told as an OracleEnv of that revision does."""
-    lived = np.logical_and.reduce([~rollout.diverged for rollout in rollouts])  # (M, K)
+    xp = namespace(rollouts[0].valid)
+    lived = ~functools.reduce(operator.or_, [rollout.diverged for rollout in rollouts])  # (M, K)
     valid = _rows([rollout.valid & lived[:, None] for rollout in rollouts])  # (N, E * T)
     length = max(1, int(valid.sum(1).max()))
-    order = np.argsort(~valid, axis=1, kind="stable")[:, :length]  # the steps that were lived, in their order
+    # the steps that were lived, in their order
+    order = xp.argsort(xp.astype(~valid, xp.int8), axis=1, stable=True)[:, :length]
 
-    def packed(parts: Sequence[np.ndarray]) -> np.ndarray:
+    def packed(parts: Sequence[Array]) -> Array:
         x = _rows(parts)
         index = order.reshape(*order.shape, *[1] * (x.ndim - 2))
         kept = valid.reshape(*valid.shape, *[1] * (x.ndim - 2))
-        return np.take_along_axis(np.where(kept, x, np.zeros((), x.dtype)), index, axis=1)
+        return xp.take_along_axis(xp.where(kept, x, xp.zeros_like(x[:1, :1])), index, axis=1)
 
-    def steps_first(x: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(np.swapaxes(x, 0, 1), np.float32))
+    def steps_first(x: Array) -> torch.Tensor:
+        return tensor(xp.astype(x.swapaxes(0, 1), xp.float32, copy=False)).contiguous()
+
+    def first_steps(rollout: Rollout) -> Array:
+        first = xp.zeros_like(rollout.valid)
+        first[:, 0] = True
+        return first
 
     actions, rewards = packed([r.actions for r in rollouts]), packed([r.rewards for r in rollouts])
-    starts = packed([np.broadcast_to((np.arange(r.shape[1]) == 0)[:, None], r.shape) for r in rollouts])
+    starts = packed([first_steps(r) for r in rollouts])
     inputs = policy.inputs(
         steps_first(packed([r.observations for r in rollouts])),
         steps_first(_before(actions)),
@@ -114,23 +125,23 @@ def pack(
         inputs=inputs,
         actions=steps_first(actions),
         rewards=rewards,
-        episodes=packed([np.full(r.shape, e) for e, r in enumerate(rollouts)]),
+        episodes=packed([xp.full_like(r.valid, e, dtype=xp.int64) for e, r in enumerate(rollouts)]),
         ends=packed([r.terminated | r.truncated for r in rollouts]),
         terminated=packed([r.terminated for r in rollouts]),
-        valid=np.take_along_axis(valid, order, axis=1),
+        valid=xp.take_along_axis(valid, order, axis=1),
         tasks=told(tasks.space, tasks.values, revision=revision).astype(np.float32),
     )
 
 
 def trial_advantages(
     trials: Trials,
-    values: np.ndarray,
+    values: Array,
     discount: float,
     gae_lambda: float,
     *,
     across_episodes: bool = True,
-    bootstrap: np.ndarray | None = None,
-) -> np.ndarray:
+    bootstrap: Array | None = None,
+) -> Array:
     """Generalized advantages (Schulman et al. 2016, eq. 16) along the trials.
 
     The return of a step is the discounted reward of the rest of its trial (Duan et al. 2016, sec. 2.2): the value of an
@@ -147,23 +158,26 @@ def trial_advantages(
     Returns:
         (N, L), zero at padding.
     """
-    last = trials.valid & ~np.pad(trials.valid[:, 1:], ((0, 0), (0, 1)))  # the last step of each trial
+    xp = namespace(trials.valid)
+    follows = xp.concat([trials.valid[:, 1:], xp.zeros_like(trials.valid[:, :1])], axis=1)
+    last = trials.valid & ~follows  # the last step of each trial
     cut = last if across_episodes else trials.ends
     rewards = trials.rewards
     if bootstrap is not None:
-        behind = np.take_along_axis(bootstrap, trials.episodes, axis=1)
-        rewards = rewards + np.where(cut & ~trials.terminated, discount * behind, 0.0)
+        behind = xp.take_along_axis(bootstrap, trials.episodes, axis=1)
+        rewards = rewards + xp.where(cut & ~trials.terminated, discount * behind, 0.0)
     rewards, values, cut, valid = (x[..., None] for x in (rewards, values, cut, trials.valid))
-    nothing = np.zeros((len(values), 1))
+    nothing = xp.zeros_like(values[:, 0])
     return generalized_advantages(rewards, values, nothing, cut, valid, discount, gae_lambda)[..., 0]
 
 
-def _rows(parts: Sequence[np.ndarray]) -> np.ndarray:
+def _rows(parts: Sequence[Array]) -> Array:
     """(M, T, K, ...) of each episode -> (M * K, E * T, ...)."""
-    x = np.concatenate([np.swapaxes(part, 1, 2) for part in parts], axis=2)
+    x = namespace(parts[0]).concat([part.swapaxes(1, 2) for part in parts], axis=2)
     return x.reshape(-1, *x.shape[2:])
 
 
-def _before(x: np.ndarray) -> np.ndarray:
+def _before(x: Array) -> Array:
     """(N, L, ...) one step later, zero at the first step."""
-    return np.concatenate([np.zeros_like(x[:, :1]), x[:, :-1]], axis=1)
+    xp = namespace(x)
+    return xp.concat([xp.zeros_like(x[:, :1]), x[:, :-1]], axis=1)

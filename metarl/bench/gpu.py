@@ -103,7 +103,7 @@ def loops(name: str, size: int, physics: Warp, compiled: bool = False) -> tuple[
 
     env = TensorEnv(make_family(name), size, physics=physics, compiled=compiled)
     tasks = env.space.sample(size, "train", np.random.default_rng(0))
-    observation = env.reset(seed=0, options={"tasks": tasks})
+    observation, _ = env.reset(seed=0, options={"tasks": tasks})
     policy = torch.nn.Sequential(
         torch.nn.Linear(observation.shape[1], 64), torch.nn.Tanh(),
         torch.nn.Linear(64, 64), torch.nn.Tanh(),

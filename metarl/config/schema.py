@@ -194,6 +194,8 @@ class AlgorithmConfig(Section):
             recurrent policy, so that an adaptation step is one episode; else they are one experience.
         weights: how the names of the policy's tensors in the learner's state begin: what may be averaged.
         training_only: how the names of those begin that the adapter does without: `metarl publish` leaves them out.
+        on_device: whether its learner takes tensors where others take NumPy's arrays, so that with `env.physics: warp`
+            it is on the device of the physics, and so are its rollouts.
     """
 
     learner: ClassVar[str]
@@ -204,6 +206,7 @@ class AlgorithmConfig(Section):
     one_trial_per_episode: ClassVar[bool] = False
     weights: ClassVar[tuple[str, ...]] = ("params.", "meta.")
     training_only: ClassVar[tuple[str, ...]] = ("adam.",)
+    on_device: ClassVar[bool] = False
 
     name: str = Field(description="Which meta-learner this is.")
     oracle: bool = Field(

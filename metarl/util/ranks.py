@@ -24,6 +24,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
+from metarl.util.arrays import Array, as_numpy, namespace
 from metarl.util.errors import UserError
 from metarl.util.machine import number_of_ranks
 from metarl.util.signals import signal_at_parents_end
@@ -88,20 +89,22 @@ class Ranks:
         whole[self.share(count)] = values
         return self.sum(whole)
 
-    def mean(self, values: np.ndarray) -> float:
+    def mean(self, values: Array) -> float:
         """Mean over all ranks' numbers, any shape, without those that are NaN."""
+        values = as_numpy(values)
         if self.size == 1:
             return float(np.nanmean(values))
         sums = self.sum(np.array([np.nansum(values), np.isfinite(values).sum()], np.float64))
         return float(sums[0] / sums[1])
 
-    def mean_std(self, values: np.ndarray) -> tuple[float, float]:
+    def mean_std(self, values: Array) -> tuple[Array, Array]:
         """Mean and standard deviation over all ranks' numbers (n,)."""
         if self.size == 1:
-            return values.mean(), values.std()
+            xp = namespace(values)
+            return xp.mean(values), xp.std(values)
         count = self.total(len(values))
         mean = self.total(float(values.sum())) / count
-        return mean, (self.total(float(np.square(values - mean).sum())) / count) ** 0.5
+        return mean, (self.total(float(((values - mean) ** 2).sum())) / count) ** 0.5
 
     def from_first(self, value: Any) -> Any:
         """What the first rank has, in all of them."""

@@ -41,12 +41,13 @@ ONE_BY_ONE = Work(map, 1)
 
 
 @contextlib.contextmanager
-def side_by_side() -> Iterator[Work]:
+def side_by_side(device: str = "cpu") -> Iterator[Work]:
     """Threads of Python's, as many as PyTorch has, each with one of PyTorch's, for operations too small to be shared.
 
-    A step of a memory is: on two threads it takes longer than on one. PyTorch holds no lock while it computes.
+    A step of a memory is: on two threads it takes longer than on one. PyTorch holds no lock while it computes. A GPU
+    does one part after the other.
     """
-    count = torch.get_num_threads()
+    count = torch.get_num_threads() if device == "cpu" else 1
     with torch_threads(1):
         if count == 1:
             yield ONE_BY_ONE

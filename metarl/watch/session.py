@@ -89,7 +89,7 @@ class Session:
         self.rewards.append(step.rewards.item() / self.env.dt)
         if not self.pooled:
             self.lived += self.env.dt
-        if (step.terminated | step.truncated).any():
+        if step.terminated.any() or step.truncated.any():
             self.new_episode()
 
     def change(self, values: dict[str, float]) -> None:

@@ -33,7 +33,7 @@ def beside_each_other(family, horizon, steps, fault=None, compiled=False):
     tensors = TensorEnv(family, N, physics=CPU, horizon=horizon, compiled=compiled)
     arrays = BatchEnv(family, N, physics=CPU, horizon=horizon, autoreset_mode="SameStep")
     tasks = family.space.sample(N, "train", np.random.default_rng(0))
-    first = tensors.reset(seed=0, options={"tasks": tasks})
+    first, _ = tensors.reset(seed=0, options={"tasks": tasks})
     np.testing.assert_allclose(first, arrays.reset(seed=0, options={"tasks": tasks})[0], atol=1e-6)
     rng = np.random.default_rng(1)
     for t in range(steps):
