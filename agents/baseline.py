@@ -56,7 +56,7 @@ def fit_values(rollout: Rollout, targets: Array) -> tuple[Array, Array]:
 
     values = (z @ weights + offset).reshape(rollout.shape)
     bootstrap = (standardized(behind) @ weights + offset)[..., 0]
-    if not (values[tensor(rollout.valid)].isfinite().all() and bootstrap.isfinite().all()):
+    if not ((values.isfinite() | ~tensor(rollout.valid)).all() and bootstrap.isfinite().all()):
         raise ValueError("the baseline cannot be fitted: are the observations and rewards finite?")
     return given_as(values, targets), given_as(bootstrap, targets)
 

@@ -31,3 +31,18 @@ def _wandb_of_this_process_is_its_own():
     """W&B tells child processes of its service by the environment; those of a test have services of their own."""
     yield
     os.environ.pop("WANDB_SERVICE", None)
+
+
+@pytest.fixture
+def second_device(monkeypatch):
+    """Makes tensors of a device where no number is, and an operation on tensors of it and the processor an error.
+
+    They are PyTorch's fake tensors of the device "meta"; NumPy's arrays become fake tensors of the processor.
+    """
+    import torch
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    real = torch.from_numpy
+    with FakeTensorMode() as mode:
+        monkeypatch.setattr(torch, "from_numpy", lambda x: mode.from_tensor(real(x)))
+        yield lambda *shape, dtype=torch.float32: torch.empty(*shape, dtype=dtype, device="meta")

@@ -1,11 +1,14 @@
 """`TensorEnv` is a BatchEnv of Warp's, with tensors for arrays."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from metarl.envs import BatchEnv, MissingExtra, Parameter, TaskSpace, Write, make_family  # noqa: E402
+from metarl.envs.arrays import as_numpy  # noqa: E402
 from metarl.envs.families.half_cheetah import HalfCheetahDir  # noqa: E402
 from metarl.envs.warp import GPU, Warp  # noqa: E402
 
@@ -103,3 +106,63 @@ def test_what_is_numpys_is_refused():
     message = r"^Noisy: TensorEnv has no observation_noise \(parameter noise\); use BatchEnv$"
     with pytest.raises(ValueError, match=message):
         TensorEnv(Noisy(), N, physics=CPU)
+
+
+class Falls(Late):
+    """Ends where the torso is low, and is solved where it is high."""
+
+    name = "Falls"
+    space = dataclasses.replace(Late.space, family="Falls")
+
+    def terminated(self, sim, values):
+        return sim.bind("qpos")[:, 1] < -0.17
+
+    def solved(self, sim, derived, values):
+        return sim.bind("qpos")[:, 1] > 0.03
+
+
+def test_what_has_ended_stays_as_it_was_until_it_is_reset():
+    """Episodes of different lengths, one that diverges, and a reset of some: masks, last observations and successes."""
+    from metarl.envs.warp.tensor_env import TensorEnv
+
+    family, settings = Falls(), {"physics": CPU, "horizon": 12, "autoreset_mode": "Disabled"}
+    tensors, arrays = TensorEnv(family, N, **settings), BatchEnv(family, N, **settings)
+    tasks = family.space.sample(N, "train", np.random.default_rng(0))
+    for env in (tensors, arrays):
+        env.reset(seed=0, options={"tasks": tasks})
+    rng, ended, solved = np.random.default_rng(1), [], 0
+    for t in range(20):
+        if t == 4:
+            tensors.batch.bind("qvel")[2, 1] = arrays.batch.bind("qvel")[2, 1] = np.nan
+        if t == 14:
+            options = {"reset_mask": np.arange(N) < 2}
+            found, expected = (env.reset(options=options)[0] for env in (tensors, arrays))
+            np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+        action = rng.uniform(-1, 1, arrays.action_space.shape)
+        observation, reward, *ends, info = tensors.step(torch.as_tensor(action, dtype=torch.float32))
+        expected = arrays.step(action)
+        np.testing.assert_allclose(observation, expected[0], rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(reward, expected[1], rtol=1e-3, atol=1e-3)
+        np.testing.assert_array_equal(torch.stack(ends), expected[2:4])
+        for name in ("diverged", "success"):
+            np.testing.assert_array_equal(info[name], expected[4][name])
+        going = ~(expected[2] | expected[3])
+        for name in ("qpos", "qvel", "qacc_warmstart", "ctrl", "time"):
+            tensors.batch.bind(name)[going] = as_numpy(arrays.batch.bind(name))[going]
+        ended.append(int((~going).sum()))
+        solved += int(info["success"].sum())
+    assert 0 < ended[5] < N and ended[13] == N and ended[14] == N - 2 and solved > 0, (ended, solved)
+    assert torch.isfinite(tensors.batch.bind("qvel")).all()  # what broke down goes on from the start
+
+
+def test_a_reward_that_is_not_finite_is_refused():
+    from metarl.envs.warp.tensor_env import TensorEnv
+
+    class Infinite(Late):
+        def reward_terms(self, sim, derived, qpos_before, ctrl, values):
+            return {"speed": 1 / (0 * values[:, 0])}
+
+    env = TensorEnv(Infinite(), N, physics=CPU)
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match="^reward term 'speed' of simulation 0 .* is inf though its physics is finite"):
+        env.step(torch.zeros(N, 6))

@@ -1,7 +1,7 @@
-"""Learners on the device of the physics, tried on Warp's CPU device: the code is that of a GPU, and so is what it may do.
+"""Learners on the device of the physics, tried on Warp's CPU device: the code is that of a GPU.
 
 On a GPU a tensor that is read by the processor is waited for, and one that was made on the processor is an error. The
-first is shown here, by forbidding it; the second in tests/agents/test_second_device.py.
+first is shown here, by forbidding it; the second in test_second_device.py, here and of tests/agents.
 """
 
 import numpy as np
