@@ -431,6 +431,52 @@ def bench(
     _report(result, benchmark.print_table, as_json)
 
 
+@app.command()
+def benchmark(
+    family: Annotated[
+        str | None, typer.Option(metavar="STUDY|FILE", help="A study, or the file of one of yours; without: a list.")
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME|CONFIG", help="One of the study's, or a config of yours; all the study's if none."),
+    ] = None,
+    seeds: Annotated[str | None, typer.Option(metavar="0-4|0,3,7", help="Others than the study's.")] = None,
+    run: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the studies.")] = Path("runs/benchmark"),
+    jobs: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="Trainings at a time; as there are cores if not given.")
+    ] = None,
+    search: Annotated[bool, typer.Option("--search", help="Instead: find the settings of the methods.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask whether adaptation pays on a robot: train, measure and compare methods by a fixed protocol."""
+    from metarl.benchmark.study import load_study, print_studies
+
+    if family is None:
+        if method or seeds or search:
+            raise UserError("benchmark: got no --family, expected a study; `metarl benchmark` lists them")
+        print_studies()
+        return
+    study = load_study(family)
+    if search:
+        from metarl.benchmark.search import search as find_settings
+
+        file = find_settings(study, run, study.known(method or []), jobs or 1)
+        print(f"settings in {file}; to use them: metarl benchmark --family {file}")
+        return
+    from metarl.benchmark.run import command, run_study
+    from metarl.evaluation.tables import print_comparison
+
+    with _stdout_for_json(as_json):
+        again = command(family, method or [], run, seeds)
+        results = run_study(study.with_methods(method or []), run, seeds=seeds, jobs=jobs, say=_say, again=again)
+    if as_json:
+        print(json.dumps(_without_nan({split: result.to_json() for split, result in results.items()}), allow_nan=False))
+        return
+    for comparison in results.values():
+        print_comparison(comparison)
+    print(f"written to {run / study.name / 'results'}")
+
+
 def _with_plugins(args: list[str]) -> list[str]:
     """The arguments without `--plugin MODULE`, wherever it stands, and those modules imported."""
     rest, modules = [], []

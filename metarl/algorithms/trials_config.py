@@ -60,7 +60,8 @@ class TrialsConfig(AlgorithmConfig):
         return not self.memory_options
 
     def search_space(self, config: Config) -> SearchSpace:
-        return {"algorithm.memory": {"choice": ["gru", "lstm"]}} if self.any_memory else {}
+        searched = ("gru", "lstm")  # of others, such as none, the memory is what the config is about
+        return {"algorithm.memory": {"choice": [*searched]}} if self.any_memory and self.memory in searched else {}
 
 
 class PPOTrialsConfig(TrialsConfig):

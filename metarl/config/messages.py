@@ -57,7 +57,7 @@ def _explain_one(problem: Any, loc: list, data: dict) -> Iterator[tuple[str, str
     elif kind in ("model_type", "model_attributes_type", "dict_type"):
         yield key, f"{got}, expected a section of `key: value` lines"
     else:
-        yield key, f"{got}, expected {_expected(problem['msg'])}"
+        yield key, f"{got}, expected {expected(problem['msg'])}"
 
 
 def family_problems(data: dict) -> Iterator[tuple[str, str]]:
@@ -123,10 +123,10 @@ def _option_problems(family: str, options: dict) -> Iterator[tuple[str, str]]:
         try:
             TypeAdapter(known[option], config=_STRICT).validate_python(value)
         except ValidationError as error:
-            yield key, f"{got}, expected {_expected(error.errors()[0]['msg'])}"
+            yield key, f"{got}, expected {expected(error.errors()[0]['msg'])}"
 
 
-def _expected(message: str) -> str:
+def expected(message: str) -> str:
     """pydantic's "Input should be a valid integer, unable to parse ..." as "a valid integer"."""
     text = message.removeprefix("Input should ").removeprefix("be ").partition(", ")[0]
     text = text.replace("a valid tuple", "a list").replace("a valid integer", "an integer")

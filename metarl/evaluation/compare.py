@@ -44,6 +44,7 @@ def compare_runs(
     deterministic: bool = False,
     say: Callable[[str], None] | None = None,
     by: str = "compare",
+    frozen: Tasks | None = None,
 ) -> Comparison:
     """Compare the runs, evaluating those that were not yet evaluated in these tasks.
 
@@ -57,12 +58,13 @@ def compare_runs(
         deterministic: mean actions.
         say: gets a line for each run that is evaluated.
         by: what looks at these tasks, for the runs' looks.jsonl.
+        frozen: other tasks of the split `tasks` than every comparison takes.
     """
     runs = open_runs(paths)
     methods = group(runs)
     chosen = {name: find(methods, value, f"--{name}") if value else None
               for name, value in (("baseline", baseline), ("oracle", oracle))}  # fmt: skip
-    frozen = frozen_tasks(runs, tasks)
+    frozen = frozen_tasks(runs, tasks) if frozen is None else frozen
     results = [[] for _ in methods]
     for method, evaluations in zip(methods, results, strict=True):
         for run in method.runs:

@@ -9,10 +9,10 @@ first SIGTERM or Ctrl-C stops all, which save; a run that fails leaves the other
 
 import os
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from metarl.config import load_config
+from metarl.config import Config, load_config
 from metarl.jobs.display import FIELDS, RunsProgress
 from metarl.jobs.plan import hidden, holds_runs, is_run, parse_seeds, plan, runs_in, with_seeds
 from metarl.runs import run as runs
@@ -53,7 +53,16 @@ def train_seeds(
         raise UserError(f"--seeds: got the run folder {run}, expected a folder for several runs: choose another --run")
     if not resume and holds_runs(run):
         raise UserError(f"folder {run} already holds runs; add --resume to go on with them, or choose another --run")
-    return _locked(run, jobs, lambda folder: plan(folder, configs))
+    return train_configs(run, configs, jobs)
+
+
+def train_configs(folder: Path, configs: Mapping[str, Config], jobs: int | None = None, again: str = "") -> Path:
+    """Train a run of each config in the folder of that name, if it is not finished; ends as `train_runs`.
+
+    Args:
+        again: the command that goes on with them, `metarl train --resume` if none.
+    """
+    return _locked(folder, jobs, lambda folder: plan(folder, configs), again)
 
 
 def train_runs(folder: Path, jobs: int | None = None) -> Path:
@@ -64,20 +73,19 @@ def train_runs(folder: Path, jobs: int | None = None) -> Path:
     return _locked(folder, jobs, runs_in)
 
 
-def _locked(folder: Path, jobs: int | None, choose: Callable[[Path], Sequence[runs.Run]]) -> Path:
+def _locked(folder: Path, jobs: int | None, choose: Callable[[Path], Sequence[runs.Run]], again: str = "") -> Path:
     with locked(hidden(folder)) as lock:
-        _train(folder, jobs, choose(folder))
+        _train(folder, jobs, choose(folder), again or f"metarl train --run {shlex.quote(str(folder))} --resume")
     lock.release()
     return folder
 
 
-def _train(folder: Path, jobs: int | None, chosen: Sequence[runs.Run]) -> None:
+def _train(folder: Path, jobs: int | None, chosen: Sequence[runs.Run], command: str) -> None:
     if not chosen:
         raise UserError(f"{folder}: got no run in it, expected those that `metarl train --seeds` wrote")
     waiting = [number for number, run in enumerate(chosen) if not run.finished]
     jobs = jobs or max(1, available_threads() // max(runs.threads(run.config) for run in chosen))
     failed: dict[int, str] = {}
-    command = f"metarl train --run {shlex.quote(str(folder))} --resume"
     with (
         RunsProgress([(run.path.name, run.config.iterations) for run in chosen], {*waiting}) as progress,
         Pool("metarl.jobs.one_run:Trainings", FIELDS, min(jobs, len(waiting) or 1), "run", fresh=True) as pool,

@@ -1,0 +1,73 @@
+"""Finding the settings of a study's methods, with the same effort for each, before its seeds are run.
+
+    file = search(load_study("half_cheetah_mass"), Path("runs/benchmark"), jobs=2)
+    load_study(file)                                         # the same study with the best settings that were found
+
+Each method gets `trials` strategies of successive halving (`metarl tune`), the first of which is its config as it is,
+in validation tasks, with seed 0, each trained for `search_share` of the budget at most. What varies is what the
+algorithm declares, less what the study has set, such as sizes of networks. Of a study with folds nothing is searched:
+its faults are training tasks of other folds.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from metarl.benchmark.study import Row, Study
+from metarl.config import changed, flat, load_config, to_short_yaml
+from metarl.tuning.search import tune
+from metarl.tuning.space import Space, default_space
+from metarl.util.errors import UserError
+from metarl.util.files import replace
+from metarl.util.safe_yaml import write_yaml
+
+NOT_SETTINGS = ("iterations", "evaluation.tasks", "threads", "seed")
+
+
+def search(study: Study, folder: Path, methods: Sequence[str] = (), jobs: int = 1) -> Path:
+    """Write the study with the best settings that are found, and return its file; a search that was cut off goes on.
+
+    Args:
+        methods: of the study, whose settings are to be found now; all if none. Others are as their last search left
+            them.
+    """
+    if study.folds:
+        text = "expected one without folds: the faults that a fold keeps for testing are training tasks of the others"
+        raise UserError(f"--search: got a study with folds, {text}")
+    home = folder / study.name / ".search"
+    home.mkdir(parents=True, exist_ok=True)
+    rows = {}
+    for name, row in study.methods.items():
+        if row.search and name in (methods or study.methods):
+            _search(study, name, home, jobs)
+        chosen = home / name / "chosen.yaml"
+        rows[name] = row.model_copy(update={"settings": _settings(row, chosen)}) if chosen.exists() else row
+    found = study.model_copy(update={"methods": rows}).model_dump(mode="json", exclude_unset=True, exclude={"name"})
+    file = home / f"{study.name}.yaml"
+    replace(file, write_yaml(found).encode())
+    return file
+
+
+def _search(study: Study, method: str, home: Path, jobs: int) -> None:
+    place = home / method
+    if (place / "search.json").exists():
+        tune(None, folder=place, resume=True, jobs=jobs)
+        return
+    config = changed(study.config(method), {"threads": 1})
+    base, space = home / f"{method}-config.yaml", home / f"{method}-space.yaml"
+    free = [d for d in default_space(config).dimensions if not _set(d.key, study.methods[method].settings)]
+    replace(base, to_short_yaml(config).encode())
+    replace(space, Space(tuple(free)).to_yaml().encode())
+    iterations = max(1, round(config.iterations * study.search_share)) if config.algorithm.trained else None
+    tune(base, space=space, trials=study.trials, search="halving", iterations=iterations, jobs=jobs, folder=place)
+
+
+def _set(key: str, settings: Mapping[str, Any]) -> bool:
+    return any(f"{key}.".startswith(f"{name}.") or f"{name}.".startswith(f"{key}.") for name in settings)
+
+
+def _settings(row: Row, chosen: Path) -> dict[str, Any]:
+    """Where the chosen config differs from the row's, under dotted keys."""
+    before = flat(load_config(row.config).model_dump(mode="json"))
+    after = flat(load_config(chosen).model_dump(mode="json"))
+    return {key: value for key, value in after.items() if before.get(key) != value and key not in NOT_SETTINGS}
