@@ -5,6 +5,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import nbclient
+import nbformat
 import numpy as np
 import pytest
 
@@ -113,3 +115,32 @@ def test_control_loop_in_cpp_does_the_same(example, policy, tmp_path):
     np.testing.assert_allclose(control, expected, atol=1e-6)
     failed = subprocess.run([program, "nothing.onnx"], capture_output=True, text=True)
     assert failed.returncode == 1 and failed.stderr.startswith("nothing.onnx: ")
+
+
+PARAMETERS = {  # in place of the cell with that tag
+    "start": 'ITERATIONS, RUN = 2, "run"\nSETTINGS = SMALL',
+    "compare_methods": 'SEEDS, FOLDER = [0], "runs"\nSETTINGS = SMALL + ["iterations=2"]',
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_a_notebook_runs_from_top_to_bottom(name, tmp_path):
+    notebook = nbformat.read(EXAMPLES / f"{name}.ipynb", as_version=4)
+    nbformat.validate(notebook)
+    assert not any(cell.get("outputs") for cell in notebook.cells), "its outputs do not belong into git"
+    [given] = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ())]
+    small = [setting for setting in SMALL if not setting.startswith(("iterations", "evaluation.steps", "inner"))]
+    given.source = f"SMALL = {[*small, 'wandb.mode=disabled']}\n{PARAMETERS[name]}"
+    nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    pictures = [output for output in outputs if "image/png" in output.get("data", {})]
+    assert len(pictures) == 2
+    if name == "start":
+        assert "iframe" in outputs[-1].data["text/html"]
+    else:
+        assert (tmp_path / "runs" / "report.html").stat().st_size > 100_000
+
+
+def test_every_notebook_is_run():
+    assert {file.stem for file in EXAMPLES.glob("*.ipynb")} == set(PARAMETERS)
