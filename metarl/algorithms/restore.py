@@ -4,6 +4,8 @@
     restore(learner, run.checkpoint())                            # into a learner of the same config
 """
 
+import torch
+
 from metarl.agents import Adapter
 from metarl.algorithms.base import Learner, Spec
 from metarl.algorithms.learners import make_learner
@@ -31,13 +33,18 @@ def spec_of(run: Run) -> Spec | None:
 
 
 def restore(learner: Learner, saved: Checkpoint) -> None:
-    """Put a checkpoint's tensors into a learner of the same config; what a published one left out stays as drawn."""
+    """Put a checkpoint's tensors into a learner of the same config.
+
+    What a published one left out stays as it was drawn, and its weights may have 16 bits.
+    """
     # until 2026-11 the normalizers' tensors were called "normaliser"
     tensors = {name.replace("normaliser", "normalizer"): value for name, value in saved.tensors.items()}
     left_out = tuple(saved.meta.get("left_out", ()))
     if left_out:
         drawn = {name: value for name, value in learner.state_dict().items() if name.startswith(left_out)}
         tensors = drawn | tensors
+    if saved.meta.get("half"):
+        tensors = {name: value.float() if value.dtype == torch.float16 else value for name, value in tensors.items()}
     try:
         learner.load_state_dict(tensors)
     except ValueError as error:

@@ -100,6 +100,7 @@ def _origin(entry: Entry, place: str, family: Any) -> list[tuple[str, str]]:
     config, about, session = entry.run.config, entry.about, sessions(entry.run.path)[-1]
     versions = ", ".join(f"{name} {session.get(name)}" for name in ("python", "metarl", *PACKAGES))
     left_out = ", ".join(f"`{name}*`" for name in about["left_out"]) or "nothing"
+    half = "; weights of 16 bits" * about["half"]
     done, planned = about["iteration"], config.iterations
     return [
         ("seed", f"{config.seed}; one training run, so no interval here speaks of other seeds"),
@@ -109,7 +110,7 @@ def _origin(entry: Entry, place: str, family: Any) -> list[tuple[str, str]]:
         ("commit", _commits(entry)),
         ("versions", versions),
         ("held-out tasks", f"evaluated {about['looks']} times before this evaluation"),
-        ("checkpoint", f"without {left_out}, which only training needs: it cannot be resumed"),
+        ("checkpoint", f"without {left_out}, which only training needs: it cannot be resumed{half}"),
         ("policy.onnx", _onnx(entry)),
         ("licence of the robot", family.licence or "not stated by the family: ask its owner"),
     ]

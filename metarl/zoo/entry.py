@@ -39,6 +39,7 @@ class Entry:
 
     Attributes:
         about: "iteration" and "env_steps" of the checkpoint, "wall_seconds" of training until then, "left_out" of it,
+            "half": whether its weights have 16 bits,
             "looks": how often the held-out tasks had been evaluated before, "no_onnx": why there is none, or None.
     """
 

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from metarl.evaluation.evaluate import evaluate_run
 from metarl.export.onnx import export_run, require_packages
 from metarl.runs import checkpoint
@@ -28,11 +30,18 @@ MOST_BYTES = 1_000_000
 OF_THE_RUN = ("config.yaml", "versions.json", "spec.json", "tasks", "robot")
 
 
-def publish(run: str | Path, out: str | Path | None = None, say: Callable[[str], None] = lambda line: None) -> Path:
+def publish(
+    run: str | Path,
+    out: str | Path | None = None,
+    *,
+    half: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> Path:
     """Cut a run to an entry in the new folder `out`; without one, write the card of an entry once more.
 
     Args:
         run: a run folder, or an entry.
+        half: keep the policy's weights with 16 bits; what the entry says of itself is measured with those.
         say: gets a line about what the entry has not.
     """
     source = open_run(Path(run))
@@ -47,20 +56,20 @@ def publish(run: str | Path, out: str | Path | None = None, say: Callable[[str],
         if out is None:
             write_card(Entry.read(folder), folder)
         else:
-            _appear(source, folder, say)
+            _appear(source, folder, half, say)
         write_table(folder.parent)
     except OSError as error:
         raise UserError(f"publish: {folder} cannot be written: {error.strerror}; choose another --out") from error
     return folder
 
 
-def _appear(source: Run, folder: Path, say: Callable[[str], None]) -> None:
+def _appear(source: Run, folder: Path, half: bool, say: Callable[[str], None]) -> None:
     """All that an entry holds, made under another name and then renamed."""
     require_packages()
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        about = cut(source, partial)
+        about = cut(source, partial, half)
         evaluation = evaluate_run(partial, SPLIT, by="publish")
         (partial / "looks.jsonl").unlink(missing_ok=True)  # its own; those of the run are counted in entry.json
         about |= {"evaluation": f"evaluations/{SPLIT}-{about['iteration']}-published.json", "no_onnx": None}
@@ -75,14 +84,14 @@ def _appear(source: Run, folder: Path, say: Callable[[str], None]) -> None:
         write_card(entry, folder)
         if entry.size > MOST_BYTES:
             sizes = ", ".join(f"{f.name} {f.stat().st_size:,}" for f in sorted(entry.files, key=_bytes)[:-4:-1])
-            raise UserError(f"publish: got {entry.size:,} bytes, expected {MOST_BYTES:,} at most ({sizes}); smaller"
-                            " networks make a smaller entry")  # fmt: skip
+            raise UserError(f"publish: got {entry.size:,} bytes, expected {MOST_BYTES:,} at most ({sizes}); add"
+                            " --half for weights of 16 bits, or train smaller networks")  # fmt: skip
         os.rename(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def cut(source: Run, folder: Path) -> dict[str, Any]:
+def cut(source: Run, folder: Path, half: bool) -> dict[str, Any]:
     """Write what of a run an entry keeps into a new folder; returns what `entry.json` says of the training."""
     saved = source.checkpoint()
     folder.mkdir(parents=True)
@@ -95,7 +104,10 @@ def cut(source: Run, folder: Path) -> dict[str, Any]:
     names = source.config.algorithm.training_only
     left_out = [name for name in names if any(tensor.startswith(name) for tensor in saved.tensors)]
     tensors = {name: value for name, value in saved.tensors.items() if not name.startswith(names)}
-    meta = {"iteration": saved.iteration, "env_steps": saved.meta["env_steps"], "left_out": left_out}
+    if half:
+        tensors |= {name: value.half() for name, value in tensors.items()
+                    if value.dtype == torch.float32 and name.startswith(source.config.algorithm.weights)}  # fmt: skip
+    meta = {"iteration": saved.iteration, "env_steps": saved.meta["env_steps"], "left_out": left_out, "half": half}
     checkpoint.save(folder / "checkpoints", tensors, meta)
     times = [row["seconds"] for row in read_lines(source.path / "timings.jsonl") if row["iteration"] < saved.iteration]
     looks = sum(look.get("split") == SPLIT for look in source.looks())

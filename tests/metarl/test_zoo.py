@@ -119,7 +119,7 @@ def test_what_is_refused(published, run, tmp_path, capsys, monkeypatch):
     with pytest.raises(UserError, match="cannot be written: Not a directory; choose another --out"):
         publish(run, tmp_path / "file" / "mine")
     monkeypatch.setattr(publishing, "MOST_BYTES", 10_000)
-    with pytest.raises(UserError, match=r"expected 10,000 at most \(.*policy.onnx.*smaller networks"):
+    with pytest.raises(UserError, match=r"expected 10,000 at most \(.*policy.onnx.*add --half"):
         publish(run, tmp_path / "large")
     assert not [file for file in tmp_path.iterdir() if "large" in file.name]
 
@@ -151,6 +151,21 @@ def test_what_is_left_out_changes_no_return(name):
     if len(kept) < len(state):
         with pytest.raises(UserError, match="got nothing, expected"):
             restore(again, checkpoint.Checkpoint(None, 1, kept, {}))
+
+
+@pytest.mark.slow
+def test_half_the_bits_are_measured_and_said(run, tmp_path):
+    made = Entry.read(publish(run, tmp_path / "mine", half=True))
+    whole, kept = open_run(run).checkpoint().tensors, made.run.checkpoint().tensors
+    for name, value in kept.items():
+        assert value.dtype == (torch.float16 if name.startswith("meta.") else whole[name].dtype)
+    learner = make_learner(made.run.config)
+    restore(learner, made.run.checkpoint())
+    state = learner.state_dict()
+    assert all(torch.equal(state[name], value.half().float()) for name, value in whole.items() if "meta." in name)
+    assert "weights of 16 bits" in (made.run.path / "README.md").read_text()
+    found, expected = try_again(made, 3)
+    assert expected.holds(found)
 
 
 # ---- what five tasks are expected to return

@@ -44,12 +44,11 @@ def test_a_broken_policy_is_noticed(runnable, tmp_path):
     saved = checkpoint.load_latest(broken / "checkpoints")
     shutil.rmtree(saved.path)
     generator, names = torch.Generator().manual_seed(0), runnable.run.config.algorithm.weights
-    tensors = {
-        name: value + value.square().mean().sqrt() * torch.randn(value.shape, generator=generator)
-        if name.startswith(names) and "log_std" not in name and "step_sizes" not in name
-        else value
-        for name, value in saved.tensors.items()
-    }
+    tensors = dict(saved.tensors)
+    for name, value in tensors.items():
+        if name.startswith(names) and "log_std" not in name and "step_sizes" not in name:
+            noise = torch.randn(value.shape, generator=generator)
+            tensors[name] = value.float() + value.float().square().mean().sqrt() * noise
     meta = {name: saved.meta[name] for name in ("iteration", "env_steps", "left_out")}
     checkpoint.save(broken / "checkpoints", tensors, meta)
     found, expected = try_again(Entry.read(broken))
