@@ -103,8 +103,9 @@ def sentences(comparison: Comparison) -> list[str]:
     rows = comparison.rows
     best, quickest = max(rows, key=lambda row: row.curve[-1].mean.value), max(rows, key=lambda row: row.area.value)
     last = best.curve[-1]
+    when = f"after {_episodes(last.episodes)} of experience in a task" if last.episodes else "in the first episode"
     lines = [
-        f"Highest final return: {best.name}, {last.mean} after {_episodes(last.episodes)} of experience in a task. "
+        f"Highest final return: {best.name}, {last.mean} {when}. "
         f"Highest AUC: {quickest.name}, {quickest.area} on average over the first {_episodes(comparison.budget)}."
     ]
     idle = [row.name for row in rows if len(row.curve) > 1 and row.gain.ends[0] <= 0]

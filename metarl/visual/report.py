@@ -108,14 +108,7 @@ def _write(
         _results(page, comparison, figures)
         for name, figure in figures.items():
             files += save_figure(figure, folder / f"{_short(comparison)}-{name}")
-    page.heading("Replays")
-    adapting = [m for m in comparisons[0].measured if len(m.episodes) > 1 and m.method.config.algorithm.adapts]
-    which = f"The {REPLAYED} methods with the highest return" if len(adapting) > REPLAYED else "Each method that adapts"
-    page.text(f"{which}, in the task with the highest return, the median one and the lowest: on the left before"
-              " adaptation, on the right after. Drag to turn, scroll to zoom.")  # fmt: skip
-    for m in sorted(adapting, key=lambda m: -m.final.mean())[:REPLAYED]:
-        say(f"recording {m.name}")
-        _replay(page, comparisons[0], m, folder)
+    _replays(page, comparisons[0], folder, say)
     page.heading("Meta-training")
     for name, figure in about_runs.items():
         page.figure(figure, CAPTIONS[name])
@@ -180,6 +173,20 @@ def _matrix(comparison: Comparison) -> Iterator[list[str]]:
         cells = ["-" if e is None else f"{e.value:.2f}" for e in row]
         ends = [f" [{e.low:.2f}, {e.high:.2f}]" if e is not None and e.interval else "" for e in row]
         yield [m.name, *(cell + end for cell, end in zip(cells, ends, strict=True))]
+
+
+def _replays(page: Page, comparison: Comparison, folder: Path, say: Callable[[str], None]) -> None:
+    """Of the methods that were measured after adaptation; one that adapts within its only episode has no "before"."""
+    adapting = [m for m in comparison.measured if len(m.episodes) > 1 and m.method.config.algorithm.adapts]
+    if not adapting:
+        return
+    page.heading("Replays")
+    which = f"The {REPLAYED} methods with the highest return" if len(adapting) > REPLAYED else "Each method that adapts"
+    page.text(f"{which}, in the task with the highest return, the median one and the lowest: on the left before"
+              " adaptation, on the right after. Drag to turn, scroll to zoom.")  # fmt: skip
+    for m in sorted(adapting, key=lambda m: -m.final.mean())[:REPLAYED]:
+        say(f"recording {m.name}")
+        _replay(page, comparison, m, folder)
 
 
 def _replay(page: Page, comparison: Comparison, m: Measured, folder: Path) -> None:

@@ -444,3 +444,5 @@ def test_the_sentences_name_the_best_and_those_that_do_not_gain():
     ]
     said.rows = rows[:1]
     assert len(sentences(said)) == 1
+    said.rows = rows[3:]
+    assert sentences(said)[0].startswith("Highest final return: never adapts, 3 in the first episode. ")

@@ -152,6 +152,12 @@ def test_there_is_a_replay_of_the_best_the_median_and_the_worst_task_of_what_ada
             assert replay.tasks.describe(i) in outline.texts
 
 
+@pytest.mark.slow
+def test_methods_that_were_never_measured_after_adaptation_have_no_replays(folders, tmp_path):
+    page = write_report([folders[3]], tmp_path / "report.html").read_text()  # random actions
+    assert "Replays" not in Outline(page).texts and "Meta-training" in Outline(page).texts
+
+
 @pytest.mark.browser
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
