@@ -12,6 +12,7 @@ from typing import Any, Literal, cast
 import mujoco
 
 from metarl.util.errors import UserError
+from metarl.util.machine import gpu_of_rank
 from metarl.util.optional import Extra, MissingExtra
 from metarl.util.plugins import find
 
@@ -28,7 +29,7 @@ class Warp:
     """Makes a `WarpSimulator`.
 
     Attributes:
-        device: "cuda", the first NVIDIA GPU, or "cpu".
+        device: "cuda", the first NVIDIA GPU, or under torchrun that of this rank; or "cpu".
         nconmax: contacts that there is room for, on average over the simulations; None: MuJoCo Warp's own guess.
         njmax: rows of constraints that there is room for in each simulation; None: MuJoCo Warp's own guess.
         deterministic: the same bits in every run on one GPU, for which contacts and sums are put in order. The CPU's
@@ -64,6 +65,13 @@ class Warp:
         if self.device == "cuda":
             _require_cuda()
 
+    @property
+    def place(self) -> str:
+        """The device by its number: "cuda:0"."""
+        import torch
+
+        return f"cuda:{gpu_of_rank(torch.cuda.device_count())}" if self.device == "cuda" else "cpu"
+
     def tensors(self, family: Family) -> bool:
         """Whether a family's environment can be a `TensorEnv`, with all of a step on the device."""
         return family.batched and find("metarl.envs.warp.tensor_env:only_numpy")(family) is None
@@ -83,3 +91,7 @@ def _require_cuda() -> None:
         raise UserError(f"{problem}: Warp finds no NVIDIA GPU with a driver here; {way}")
     if not torch.cuda.is_available():
         raise UserError(f"{problem}: PyTorch {torch.__version__} is built without CUDA, see pytorch.org; {way}")
+    try:
+        gpu_of_rank(torch.cuda.device_count())
+    except ValueError as error:
+        raise UserError(f"env.warp.device: {error}") from error

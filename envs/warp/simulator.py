@@ -57,7 +57,7 @@ class WarpSimulator:
         if model.opt.enableflags & int(mujoco.mjtEnableBit.mjENBL_SLEEP):
             raise ValueError(f"{family}: its model lets bodies sleep, which env.physics warp does not; use mujoco")
         self.model, self.nsim, self._family = model, nsim, family
-        self._device = wp.get_device("cuda:0" if settings.device == "cuda" else "cpu")
+        self._device = wp.get_device(settings.place)
         with self._on_device():
             try:
                 self._model = mjw.put_model(model)

@@ -9,9 +9,11 @@ For HalfCheetahDir and Go1Velocity, at several numbers of simulations with tasks
   (`metarl.envs.warp.tensor_env`);
 - `closed_loop_compiled`: observations, rewards and ends through torch.compile;
 - the first two once more with `env.warp.deterministic`, and what that costs;
-- `trained`: whole iterations of ProMP and RL², whose learners and episodes are on the processor.
+- `trained`: whole iterations of ProMP, MAML-TRPO and RL² on the device, end to end, the share of time that collecting
+  takes, and the speed of that alone; and `trained_in_numpy`, the same with rollouts and learner on the processor.
 
 Each is measured after it has been compiled and its graph recorded, for some seconds; what runs on a GPU is waited for.
+One that fails is a line, {"failed": ...} in its place, and the others are measured.
 """
 
 import json
@@ -19,6 +21,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,14 +31,15 @@ import torch
 import typer
 
 from metarl.algorithms.base import Spec
-from metarl.algorithms.learners import make_learner, training_env
+from metarl.algorithms.learners import make_env, make_learner
 from metarl.config import load_config
 from metarl.envs import MissingExtra, make_family
 from metarl.envs.warp import Warp
 from metarl.util.errors import UserError
+from metarl.util.text import first_line
 
 FAMILIES = ("HalfCheetahDir", "Go1Velocity")
-CONFIGS = ("half_cheetah_dir/promp", "go1/rl2")
+CONFIGS = ("half_cheetah_dir/promp", "half_cheetah_dir/maml", "go1/rl2")
 PACKAGES = ("mujoco", "mujoco-warp", "warp-lang", "torch", "numpy")
 
 
@@ -61,12 +65,22 @@ def main(
 def run(device: Any, worlds: list[int], seconds: float, settings: list[str]) -> dict[str, Any]:
     """What `main` writes: speeds in environment steps a second."""
     Warp(device).require()
-    result: dict[str, Any] = {"machine": machine(device), "seconds": seconds, "families": {}, "trained": {}}
-    for name in FAMILIES:
-        result["families"][name] = [speeds(name, size, device, seconds) for size in worlds]
-    for config in CONFIGS:
-        result["trained"][config] = trained(config, device, seconds, settings)
+    result: dict[str, Any] = {"machine": machine(device), "seconds": seconds}
+    result["families"] = {name: [speeds(name, size, device, seconds) for size in worlds] for name in FAMILIES}
+    for key, on_device in (("trained", True), ("trained_in_numpy", False)):
+        measures = {config: partial(trained, config, device, seconds, settings, on_device) for config in CONFIGS}
+        result[key] = {config: tried(f"{key} {config}", measure) for config, measure in measures.items()}
     return result
+
+
+def tried(what: str, measure: Callable[[], Any]) -> Any:
+    """What a measurement gives, or {"failed": why}, which is said as well."""
+    try:
+        return measure()
+    except Exception as error:  # whatever it is, the others are worth their time
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        print(f"gpu-bench: {what} failed: {reason}", file=sys.stderr)
+        return {"failed": reason}
 
 
 def machine(device: str) -> dict[str, Any]:
@@ -84,16 +98,21 @@ def machine(device: str) -> dict[str, Any]:
 
 def speeds(name: str, size: int, device: Any, seconds: float) -> dict[str, Any]:
     """Of one family with so many simulations, with and without determinism."""
-    found: dict[str, Any] = {"worlds": size}
-    for deterministic in (False, True):
-        physics, closed = loops(name, size, Warp(device, deterministic=deterministic))
-        key = "_deterministic" if deterministic else ""
-        found[f"physics{key}"] = size * per_second(physics, device, seconds)
-        found[f"closed_loop{key}"] = size * per_second(closed, device, seconds)
-    _, compiled = loops(name, size, Warp(device), compiled=True)
-    found["closed_loop_compiled"] = size * per_second(compiled, device, seconds)
-    found["price_of_determinism"] = 1 - found["closed_loop_deterministic"] / found["closed_loop"]
-    return found
+
+    def speed(which: int, deterministic: bool = False, compiled: bool = False) -> float:
+        step = loops(name, size, Warp(device, deterministic=deterministic), compiled)[which]
+        return size * per_second(step, device, seconds)
+
+    wanted = {
+        "physics": lambda: speed(0), "closed_loop": lambda: speed(1),
+        "physics_deterministic": lambda: speed(0, deterministic=True),
+        "closed_loop_deterministic": lambda: speed(1, deterministic=True),
+        "closed_loop_compiled": lambda: speed(1, compiled=True),
+    }  # fmt: skip
+    found = {key: tried(f"{key} {name} {size}", measure) for key, measure in wanted.items()}
+    fast, same = found["closed_loop"], found["closed_loop_deterministic"]
+    price = 1 - same / fast if isinstance(fast, float) and isinstance(same, float) else None
+    return {"worlds": size} | found | {"price_of_determinism": price}
 
 
 @torch.no_grad()
@@ -119,18 +138,22 @@ def loops(name: str, size: int, physics: Warp, compiled: bool = False) -> tuple[
     return lambda: env.batch.step(nstep=env.family.frame_skip), closed
 
 
-def trained(config: str, device: str, seconds: float, settings: list[str]) -> dict[str, Any]:
-    """Whole iterations of a config."""
+def trained(config: str, device: str, seconds: float, settings: list[str], on_device: bool = True) -> dict[str, Any]:
+    """Whole iterations of a config, with learner and rollouts on the device or in NumPy; the first two compile."""
     loaded = load_config(config, ["env.physics=warp", f"env.warp.device={device}", *settings])
-    env = training_env(loaded)
+    env = make_env(loaded, loaded.meta_batch * loaded.episodes, on_device)
     learner = make_learner(loaded, Spec.of(env))
-    steps, start, number = 0, 0.0, 0
-    while number < 2 or time.perf_counter() - start < seconds:  # the first one compiles
-        steps += int(learner.iterate(env, number)["env_steps"])
-        number += 1
-        if number == 1:
-            steps, start = 0, time.perf_counter()
-    return {"worlds": env.num_envs, "iterations": number - 1, "steps": steps / (time.perf_counter() - start)}
+    metrics, start = [], 0.0
+    while len(metrics) < 3 or time.perf_counter() - start < seconds:
+        if len(metrics) == 2:
+            start = time.perf_counter()
+        metrics.append(learner.iterate(env, len(metrics)))
+    whole = time.perf_counter() - start
+    steps, sampling = (sum(row[name] for row in metrics[2:]) for name in ("env_steps", "seconds_sampling"))
+    return {
+        "device": env.device, "worlds": env.num_envs, "iterations": len(metrics) - 2, "steps": steps / whole,
+        "collected": steps / sampling, "share_of_collecting": sampling / whole,
+    }  # fmt: skip
 
 
 def per_second(step: Callable[[], Any], device: str, seconds: float) -> float:

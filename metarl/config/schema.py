@@ -52,7 +52,8 @@ class WarpConfig(Section):
     """MuJoCo Warp, which steps all simulations at once, in float32 (docs/guides/gpu.md)."""
 
     device: Literal["cuda", "cpu"] = Field(
-        default="cuda", description="cuda: the first NVIDIA GPU; cpu: slower than `env.physics: mujoco`, for tests."
+        default="cuda",
+        description="cuda: the first NVIDIA GPU, or one for each rank; cpu: slower than `physics: mujoco`, for tests.",
     )
     nconmax: Annotated[Int, Field(ge=1, le=100_000)] | None = Field(
         default=None, description="Contacts there is room for, per simulation; null: MuJoCo Warp's own guess."

@@ -26,7 +26,7 @@ import torch.distributed as dist
 
 from metarl.util.arrays import Array, as_numpy, namespace
 from metarl.util.errors import UserError
-from metarl.util.machine import number_of_ranks
+from metarl.util.machine import gpu_of_rank, number_of_ranks
 from metarl.util.signals import signal_at_parents_end
 
 Sum = TypeVar("Sum", torch.Tensor, np.ndarray)
@@ -147,6 +147,8 @@ def joined(backend: str = "gloo") -> Iterator[Ranks]:
     if backend == "nccl" and not dist.is_nccl_available():
         raise UserError("backend: got nccl, expected gloo: this PyTorch is built without NCCL")
     try:
+        if backend == "nccl":
+            torch.cuda.set_device(gpu_of_rank(torch.cuda.device_count()))
         if not dist.is_initialized():  # it stays until the process ends
             dist.init_process_group("cpu:gloo,cuda:nccl" if backend == "nccl" else backend, timeout=WAIT)
     except (RuntimeError, ValueError) as error:

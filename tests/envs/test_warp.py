@@ -192,3 +192,12 @@ def test_the_environment_may_name_another_device(monkeypatch):
     monkeypatch.setenv("METARL_WARP_DEVICE", "tpu")
     with pytest.raises(UserError, match="^METARL_WARP_DEVICE: got 'tpu', expected cuda or cpu$"):
         Warp.of("cpu")
+
+
+def test_the_gpu_is_that_of_the_rank(monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert (Warp("cuda").place, Warp("cpu").place) == ("cuda:0", "cpu")
+    for name, value in {"MASTER_ADDR": "localhost", "LOCAL_WORLD_SIZE": "2", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    assert (Warp("cuda").place, Warp("cpu").place) == ("cuda:1", "cpu")

@@ -17,7 +17,7 @@ from metarl.config import load_config
 from metarl.runs.run import open_run
 from metarl.training.train import train
 from metarl.util.errors import UserError
-from metarl.util.machine import threads_of_each_rank
+from metarl.util.machine import gpu_of_rank, threads_of_each_rank
 from metarl.util.ranks import Ranks, _PartOfNoise, current, joined
 
 pytestmark = pytest.mark.slow
@@ -278,6 +278,17 @@ def test_alone_nothing_is_touched(monkeypatch):
     assert ranks.from_first("a") == "a"
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     assert [threads_of_each_rank(n) for n in (16, 2)] == [4, 1]
+
+
+def test_each_rank_of_a_machine_has_a_gpu_of_its_own():
+    def rank(local, here, **more):
+        return {"MASTER_ADDR": "node0", "LOCAL_RANK": str(local), "LOCAL_WORLD_SIZE": str(here), **more}
+
+    assert [gpu_of_rank(4, rank(local, 4)) for local in range(4)] == [0, 1, 2, 3]
+    assert gpu_of_rank(8, rank(1, 2, RANK="5", WORLD_SIZE="6")) == 1  # the second one of its machine
+    assert gpu_of_rank(1, {}) == gpu_of_rank(0, {"LOCAL_RANK": "3"}) == 0  # not of torchrun's
+    with pytest.raises(ValueError, match="^got 4 ranks on this machine, expected 2 at most: a GPU for each$"):
+        gpu_of_rank(2, rank(0, 4))
 
 
 def test_a_rank_writes_nothing_but_what_the_first_one_does(runs):
