@@ -1,4 +1,4 @@
-"""Draws the README's gallery: one picture per robot, 0.3 s into an episode of random actions.
+"""Draws the gallery of docs/reference/environments.md: one picture per robot, 0.3 s into an episode of random actions.
 
     python docs/gallery/draw.py        # needs OpenGL, and pip install '.[robots,metaworld]'
 """

@@ -231,7 +231,7 @@ class TerminationTerm:
 
 
 def table() -> str:
-    """The shapes, as the Markdown table of docs/guides/own_robot.md."""
+    """The shapes, as the Markdown table of docs/reference/robot_yaml.md."""
     rows = ["| shape | of the numbers s | meaning |", "|---|---|---|"]
     rows += [f"| `{name}` | {formula} | {meaning} |" for name, (_, formula, meaning) in SHAPES.items()]
     return "\n".join(rows)

@@ -4,7 +4,8 @@
     told.observation[0].build(built)                  # a Signal
     robot_json_schema()                               # a dict: keys with their meaning, unit and range
 
-`docs/guides/own_robot.md` has the keys in words. Names are checked against what the MJCF has and the file adds to it.
+`docs/reference/robot_yaml.md` has the keys in words. Names are checked against what the MJCF has and what
+the file adds to it.
 """
 
 from typing import Annotated, Any

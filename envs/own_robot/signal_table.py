@@ -1,4 +1,4 @@
-"""All signals of robots from YAML, their entries in a robot file, and the table of docs/guides/own_robot.md."""
+"""All signals of robots from YAML, their entries in a robot file, and the table of docs/reference/robot_yaml.md."""
 
 from typing import Any, Literal
 
@@ -24,7 +24,7 @@ def entries(where: str, base: type[SignalEntry] = SignalEntry, prefix: str = "")
 
 
 def table() -> str:
-    """The signals, as the Markdown table of docs/guides/own_robot.md."""
+    """The signals, as the Markdown table of docs/reference/robot_yaml.md."""
     rows = ["| signal | options | numbers | unit | meaning | in |", "|---|---|---|---|---|---|"]
     for name, kind in SIGNALS.items():
         fields = {OPTIONS[key][1].alias or key: OPTIONS[key][1].default for key in kind.options}

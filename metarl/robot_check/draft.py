@@ -102,7 +102,7 @@ def _text(model: mujoco.MjModel, path: Path, relative: str) -> str:
     body = model.body(robot_body(model, None if model.nu else model.jnt_bodyid[:1]))
     free, name = bool(body.name) and is_free(model, body.name), body.name
     parts = [
-        (f"# A first description of {path.name}, by `metarl draft`. All keys: docs/guides/own_robot.md",
+        (f"# A first description of {path.name}, by `metarl draft`. All keys: docs/reference/robot_yaml.md",
          {"name": _word(path.resolve()), "mjcf": relative, "horizon": 200}),
         ("# actions from -1 to 1", {"control": _control(model)}),
         ("# a pose of your own: pose: {\"*_knee\": -1.2}", {"start": _start(model)}),
