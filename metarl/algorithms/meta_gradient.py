@@ -143,11 +143,11 @@ class MetaGradientLearner:
             total += float(loss.detach())
             for name, g in gradient.items():
                 gradients[name] += g.detach() / num_tasks
-        gradients = ranks.sum_all(gradients)
+        gradients, sums = ranks.sum_all(gradients, {"loss": total})
         for name, gradient in gradients.items():
             if not torch.isfinite(gradient).all():
                 raise FloatingPointError(f"the meta-gradient of {name} is not finite; the weights are unchanged")
-        return gradients, ranks.total(total) / num_tasks
+        return gradients, sums["loss"] / num_tasks
 
     # ---- resuming
 

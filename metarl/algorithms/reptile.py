@@ -95,7 +95,7 @@ class Reptile:
         if ranks.size == 1:
             toward = {name: move.mean(0) for name, move in moves.items()}
         else:
-            toward = ranks.sum_all({name: move.sum(0) / self.config.meta_batch for name, move in moves.items()})
+            toward, _ = ranks.sum_all({name: move.sum(0) / self.config.meta_batch for name, move in moves.items()})
         self.velocity = {name: settings.momentum * v + toward[name] for name, v in self.velocity.items()}
         self.params = {name: value + step_size * self.velocity[name] for name, value in self.params.items()}
         self.average = {name: keep * mean + (1 - keep) * self.params[name] for name, mean in self.average.items()}

@@ -33,7 +33,7 @@ from metarl.algorithms.sampling import collect_trials
 from metarl.algorithms.sequence_gradient import CHUNK_NUMBERS, S, mean_gradient, muted, rows
 from metarl.algorithms.state import check_state, load_normalizers, load_trained, normalizers_state, trained_state
 from metarl.algorithms.surrogate import clipped_surrogate, likelihood_ratio
-from metarl.algorithms.trials import Trials, Windows, pack, trial_advantages
+from metarl.algorithms.trials import Trials, Windows, dealt, pack, trial_advantages
 from metarl.algorithms.trials_config import PPOTrialsConfig
 from metarl.config import Config
 from metarl.envs import BatchEnv
@@ -260,8 +260,8 @@ class RL2:
             self.entropy = settings.entropy_coef * left
         parts = (part for epoch in range(settings.epochs) for part in self.minibatches(batch, iteration, epoch))
         with side_by_side(self.spec.device) as work:
-            for part in parts:
-                gradients, measured = self.gradient(part, work)
+            for part, steps in parts:
+                gradients, measured = self.gradient(part, work, steps=steps)
                 totals.append(measured)
                 if 0 < settings.target_kl < measured["kl"]:
                     break
@@ -271,28 +271,30 @@ class RL2:
                 self.optimizer.step()
         return {name: float(np.mean([row[name] for row in totals])) for name in totals[0]}
 
-    def minibatches(self, batch: S, iteration: int, epoch: int) -> Iterator[S]:
-        """All trials of all ranks once, in random order: of each batch this rank's, with all of their windows."""
+    def minibatches(self, batch: S, iteration: int, epoch: int) -> Iterator[tuple[S, float]]:
+        """All trials once: of each minibatch those of this rank, with all windows, and how many steps all of it has."""
         rng = np.random.default_rng(stream(self.config.seed, "minibatches", iteration, epoch))
         config, own = self.config, current().share(self.config.meta_batch)
         every, first = config.meta_batch * config.episodes, own.start * config.episodes
         mine = own.stop * config.episodes - first
         count = batch.weights.shape[1] // mine
-        for trials in np.array_split(rng.permutation(every), min(self.settings.minibatches, every)):
-            trials = np.sort(trials) - first
-            trials = trials[(trials >= 0) & (trials < mine)]
+        steps = batch.weights.sum(0).view(count, -1, config.episodes).sum(0)  # of each trial
+        steps = current().rows(np.array(steps.tolist()), config.meta_batch).reshape(-1)
+        for trials in dealt(rng, every, min(self.settings.minibatches, every), config.revision):
+            total = float(steps[trials].sum())
+            trials = trials[(trials >= first) & (trials < first + mine)] - first
             windows = torch.from_numpy((np.arange(count)[:, None] * mine + trials).reshape(-1))
             # of a minibatch without a trial of this rank, a row that counts for nothing
-            yield rows(batch, windows) if len(trials) else muted(rows(batch, slice(1)))
+            yield (rows(batch, windows) if len(trials) else muted(rows(batch, slice(1)))), total
 
     def gradient(
-        self, batch: Batch, work: Work = ONE_BY_ONE, chunk: int = CHUNK_NUMBERS
+        self, batch: Batch, work: Work = ONE_BY_ONE, chunk: int = CHUNK_NUMBERS, steps: float | None = None
     ) -> tuple[Params, dict[str, float]]:
         """Gradient of the mean loss over the steps of a minibatch, and what was measured on the way.
 
         FloatingPointError names the first gradient that is not finite, before it reaches the weights.
         """
-        return mean_gradient(self.loss, self.params, batch, self.policy.memory.footprint, work, chunk)
+        return mean_gradient(self.loss, self.params, batch, self.policy.memory.footprint, work, chunk, steps)
 
     def loss(self, params: Params, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Negative of J, summed over the steps; sums of the value's loss, the KL and the steps that were clipped."""

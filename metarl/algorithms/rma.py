@@ -187,9 +187,11 @@ class RMA:
             self.optimizer.param_groups[0]["lr"] = settings.student_lr * left
         with side_by_side() as work:
             for epoch in range(settings.student_epochs):
-                for part in self.teacher.minibatches(lessons, iteration, epoch):
+                for part, steps in self.teacher.minibatches(lessons, iteration, epoch):
                     footprint = self.policy.memory.footprint
-                    gradients, measured = mean_gradient(self.loss, self.params, part, footprint, work)
+                    gradients, measured = mean_gradient(
+                        self.loss, self.params, part, footprint, work, steps=steps
+                    )
                     totals.append(measured)
                     for name, value in self.params.items():
                         value.grad = gradients[name]

@@ -47,6 +47,7 @@ def mean_gradient(
     footprint: int,
     work: Work = ONE_BY_ONE,
     chunk: int = CHUNK_NUMBERS,
+    steps: float | None = None,
 ) -> tuple[Params, dict[str, float]]:
     """Gradient of a loss that is a sum over steps, as their weighted mean over all ranks, and such means of the rest.
 
@@ -54,12 +55,13 @@ def mean_gradient(
         loss: of weights and some rows -> the sum over their steps, and other such sums.
         footprint: numbers that a step of the memory keeps for the gradient.
         work, chunk: parts at a time, and numbers that are kept at once.
+        steps: the weights of all ranks' rows together, if these are not all.
 
     Raises:
         FloatingPointError: names the first gradient that is not finite, before it reaches the weights.
     """
-    ranks, count = current(), batch.weights.shape[1]
-    total = max(ranks.total(float(batch.weights.sum())), 1.0)
+    count = batch.weights.shape[1]
+    total = max(float(batch.weights.sum()) if steps is None else steps, 1.0)
     most = max(1, chunk // (footprint * len(batch.weights)))
 
     def part(chosen: slice) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
@@ -74,8 +76,7 @@ def mean_gradient(
             gradients[name] += g
         for name, value in measured.items():
             sums[name] = sums.get(name, 0.0) + float(value.detach()) / total
-    gradients = ranks.sum_all(gradients)
-    sums = {name: ranks.total(value) for name, value in sums.items()}
+    gradients, sums = current().sum_all(gradients, sums)
     for name, gradient in gradients.items():
         if not torch.isfinite(gradient).all():
             raise FloatingPointError(f"the gradient of {name} is not finite; the weights are unchanged")

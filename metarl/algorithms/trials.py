@@ -133,6 +133,21 @@ def pack(
     )
 
 
+def dealt(rng: np.random.Generator, trials: int, parts: int, revision: int = 3) -> list[np.ndarray]:
+    """The numbers of trials in so many minibatches of as many trials each, to within one; each in rising order.
+
+    As cards are dealt: a minibatch has one of the first ``parts`` trials, one of the next ones, and so on, each by
+    chance. So wherever trials are divided between ranks, all minibatches are divided alike, and no rank waits long.
+
+    Args:
+        revision: 3; in runs of before any trials may come together.
+    """
+    if revision < 3:
+        return [np.sort(part) for part in np.array_split(rng.permutation(trials), parts)]
+    part = np.concatenate([rng.permutation(parts) for _ in range(0, trials, parts)])[:trials]  # of each trial
+    return [np.flatnonzero(part == i) for i in range(parts)]
+
+
 def trial_advantages(
     trials: Trials,
     values: Array,

@@ -359,8 +359,8 @@ class Config(Section):
     )
     seed: Int = Field(default=0, ge=0, le=2**63 - 1, description="Everything random in the run follows from it.")
     revision: Int = Field(
-        default=2, ge=1, le=2,
-        description="Definition of references and of the linear baseline; 1: as in runs that do not have this setting.",
+        default=3, ge=1, le=3,
+        description="Definition of references, linear baseline and minibatches; 1: of runs without this setting.",
     )
     threads: Int = Field(default=0, ge=0, le=1024, description="Threads for physics and for PyTorch; 0: all cores.")
     evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="Evaluation.")

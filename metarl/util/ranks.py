@@ -73,13 +73,19 @@ class Ranks:
         """Sum of one number over all ranks."""
         return value if self.size == 1 else float(self.sum(np.array([value], np.float64))[0])
 
-    def sum_all(self, values: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Each of several tensors of one type summed over all ranks, in one message."""
+    def sum_all(
+        self, values: Mapping[str, torch.Tensor], numbers: Mapping[str, float] | None = None
+    ) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
+        """Each of several tensors of one type, and of some numbers, summed over all ranks, in one message."""
+        numbers = numbers or {}
         if self.size == 1:
-            return dict(values)
-        flat = self.sum(torch.cat([value.detach().reshape(-1) for value in values.values()]))
-        parts = flat.split([value.numel() for value in values.values()])
-        return {name: part.view_as(value) for (name, value), part in zip(values.items(), parts, strict=True)}
+            return dict(values), dict(numbers)
+        device = next(iter(values.values())).device
+        parts = [*values.values(), torch.tensor([*numbers.values()], device=device)]
+        flat = self.sum(torch.cat([part.detach().reshape(-1) for part in parts]))
+        *sums, last = flat.split([part.numel() for part in parts])
+        tensors = {name: part.view_as(value) for (name, value), part in zip(values.items(), sums, strict=True)}
+        return tensors, dict(zip(numbers, last.tolist(), strict=True))
 
     def rows(self, values: np.ndarray, count: int) -> np.ndarray:
         """Of an array (count, ...) of which each rank has its `share` of rows, all of them; float64."""
@@ -102,9 +108,9 @@ class Ranks:
         if self.size == 1:
             xp = namespace(values)
             return xp.mean(values), xp.std(values)
-        count = self.total(len(values))
-        mean = self.total(float(values.sum())) / count
-        return mean, (self.total(float(((values - mean) ** 2).sum())) / count) ** 0.5
+        count, mean = self.sum(np.array([len(values), float(values.sum())], np.float64))
+        mean = float(mean / count)
+        return mean, float(self.total(float(((values - mean) ** 2).sum())) / count) ** 0.5
 
     def from_first(self, value: Any) -> Any:
         """What the first rank has, in all of them."""

@@ -109,7 +109,7 @@ def test_a_run_of_before_keeps_what_it_was_trained_with(write):
     """Without `revision` are a person's file, which means the present one, and the config of an old run."""
     rl2 = "env: {family: HalfCheetahVel}\nalgorithm: {name: rl2, memory: none}\n"
     new = load_config(write(rl2))
-    assert (new.revision, new.algorithm.memory) == (2, "none")
+    assert (new.revision, new.algorithm.memory) == (3, "none")
     written = yaml.safe_load(to_yaml(new))
     assert load_config(write(yaml.safe_dump(written))) == new
     del written["revision"], written["env"]["splits"]
@@ -117,10 +117,10 @@ def test_a_run_of_before_keeps_what_it_was_trained_with(write):
     file = write(yaml.safe_dump(written))
     old = load_config(file)
     assert (old.revision, old.algorithm.memory, old.env.splits) == (1, "one_step", 1)
-    now = ["revision=2", "algorithm.memory=none", "env.splits=2", "evaluation.split=validation"]
+    now = ["revision=3", "algorithm.memory=none", "env.splits=2", "evaluation.split=validation"]
     assert load_config(file, now) == new
-    with pytest.raises(UserError, match="command line: revision: got 3, expected less than or equal to 2"):
-        load_config(file, ["revision=3"])
+    with pytest.raises(UserError, match="command line: revision: got 4, expected less than or equal to 3"):
+        load_config(file, ["revision=4"])
     assert load_config(write(to_yaml(old))) == old == changed(old, {"seed": old.seed})
 
 

@@ -8,12 +8,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 
-from metarl.config import load_config
+from metarl.algorithms.rl2 import RL2
+from metarl.algorithms.rl2_config import RL2Config
+from metarl.algorithms.trials import dealt
+from metarl.config import Config, EnvConfig, load_config
 from metarl.runs.run import open_run
 from metarl.training.train import train
 from metarl.util.errors import UserError
@@ -30,7 +34,10 @@ REPTILE = "env: {family: HalfCheetahVel}\nalgorithm: {name: reptile}\ninner: {st
 LEARNERS = {
     "promp": ["half_cheetah_dir/promp", "env.family=HalfCheetahVel", "policy.normalize_observations=true"],
     "maml-trpo": ["half_cheetah_dir/maml", "env.family=Walker2dVel"],
-    "rl2": ["half_cheetah_vel/rl2", "algorithm.memory_size=16", "algorithm.minibatches=6", "bootstrap_at_horizon=true"],
+    "rl2": [
+        "half_cheetah_vel/rl2", "algorithm.memory_size=16", "algorithm.minibatches=6", "bootstrap_at_horizon=true",
+        "meta_batch=8",
+    ],
     "transformer": ["half_cheetah_vel/rl2", "algorithm.memory=transformer", "algorithm.memory_size=16"],
     "reptile": ["reptile.yaml"],
     "es-maml": ["half_cheetah_dir/es_maml", "policy.normalize_observations=true"],
@@ -80,7 +87,9 @@ def runs(tmp_path_factory):
         config, *settings = LEARNERS[name]
         iterations = iterations or ITERATIONS.get(name, 1)
         config = str(root / config) if config.endswith(".yaml") else config
-        return [str(root / folder), config, [*settings, *SMALL, f"iterations={iterations}"], resumes]
+        given = {setting.partition("=")[0] for setting in settings}
+        small = [setting for setting in SMALL if setting.partition("=")[0] not in given]
+        return [str(root / folder), config, [*settings, *small, f"iterations={iterations}"], resumes]
 
     jobs = {
         1: [job(f"{name}-1", name) for name in LEARNERS],
@@ -89,7 +98,7 @@ def runs(tmp_path_factory):
             job("whole", "promp", 2), job("parts", "promp"),
             job("parts", "promp", 2, resumes=True),
         ],
-        4: [job("promp-4", "promp")],
+        4: [job("promp-4", "promp"), job("rl2-4", "rl2")],
     }  # fmt: skip
     for ranks, wanted in jobs.items():
         (root / "jobs.json").write_text(json.dumps(wanted))
@@ -97,7 +106,7 @@ def runs(tmp_path_factory):
     return root
 
 
-@pytest.mark.parametrize(("name", "ranks"), [*[(name, 2) for name in LEARNERS], ("promp", 4)])
+@pytest.mark.parametrize(("name", "ranks"), [*[(name, 2) for name in LEARNERS], ("promp", 4), ("rl2", 4)])
 def test_the_number_of_ranks_does_not_matter(runs, name, ranks):
     one, many = weights(runs / f"{name}-1"), weights(runs / f"{name}-{ranks}")
     assert one.keys() == many.keys()
@@ -255,6 +264,75 @@ def test_shares_are_whole_and_even():
             assert [i for part in parts for i in range(count)[part]] == list(range(count))
             sizes = [part.stop - part.start for part in parts]
             assert max(sizes) - min(sizes) <= 1 and min(sizes) > 0
+
+
+def parts_of_ranks(size, minibatches, revision=3):
+    """The trials in each minibatch of each rank, by their numbers in the whole: 8 tasks of 3 trials."""
+    learner = RL2.__new__(RL2)
+    algorithm = RL2Config(minibatches=minibatches)
+    learner.config = Config(
+        env=EnvConfig(family="Navigation2D"), algorithm=algorithm, meta_batch=8, episodes=3, revision=revision
+    )
+    for rank in range(size):
+        own = Ranks(rank, size).share(8)
+        numbers = torch.arange(3 * own.start, 3 * own.stop)
+        batch = Numbers(torch.cat([1 + numbers, 1 + numbers + 100])[None])  # two windows of each
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("metarl.algorithms.rl2.current", lambda rank=rank: Ranks(rank, size))
+            patch.setattr(Ranks, "sum", lambda self, steps: steps)  # no message: the others' are missing
+            yield [sorted(part.weights[0].tolist()) for part, _ in learner.minibatches(batch, 5, 1)]
+
+
+class Numbers(NamedTuple):
+    weights: torch.Tensor
+
+
+@pytest.mark.parametrize("revision", [2, 3])
+@pytest.mark.parametrize("minibatches", [1, 5, 6, 24])
+def test_minibatches_are_those_of_one_rank_whatever_the_number_of_ranks(minibatches, revision):
+    ((*whole,),) = parts_of_ranks(1, minibatches, revision)
+    assert sorted(sum(whole, [])) == [*range(1, 25), *range(101, 125)]
+    for size in (2, 3, 4, 8):
+        of_ranks = parts_of_ranks(size, minibatches, revision)
+        together = [sorted(n for part in parts for n in part if n) for parts in zip(*of_ranks)]
+        assert together == whole
+
+
+@pytest.mark.parametrize(("size", "most"), [(2, 2), (4, 1)])
+def test_each_rank_has_as_many_trials_of_a_minibatch(size, most):
+    """Six minibatches of four trials."""
+    for parts in parts_of_ranks(size, 6):
+        assert [len(part) for part in parts] == [2 * most] * 6  # two windows each
+    assert any(len(part) != 2 * most for parts in parts_of_ranks(size, 6, revision=2) for part in parts)
+
+
+def test_minibatches_differ_in_size_by_one_at_most_and_are_drawn_anew():
+    rng = np.random.default_rng(0)
+    for trials, parts in ((100, 20), (23, 5), (3, 3), (7, 1)):
+        one, other = dealt(rng, trials, parts), dealt(rng, trials, parts)
+        assert sorted(np.concatenate(one)) == list(range(trials)) and len(one) == parts
+        sizes = [len(part) for part in one]
+        assert max(sizes) - min(sizes) <= 1
+        assert parts == 1 or any(list(a) != list(b) for a, b in zip(one, other))
+        for start in range(0, trials - parts + 1, parts):  # no two of those that follow one another
+            assert all(((part >= start) & (part < start + parts)).sum() == 1 for part in one)
+
+
+def test_tensors_and_numbers_go_in_one_message(monkeypatch):
+    sent = []
+
+    def all_reduce(total):  # the other rank has a hundred times these values
+        sent.append(total.clone())
+        total.mul_(101.0)
+
+    monkeypatch.setattr(torch.distributed, "all_reduce", all_reduce)
+    tensors = {"a": torch.tensor([[1.0, 2.0]]), "b": torch.tensor(3.0)}
+    sums, numbers = Ranks(0, 2).sum_all(tensors, {"loss": 4.0})
+    assert len(sent) == 1 and sent[0].tolist() == [1.0, 2.0, 3.0, 4.0]
+    assert sums["a"].tolist() == [[101.0, 202.0]] and float(sums["b"]) == 303.0 and numbers == {"loss": 404.0}
+    assert tensors["a"].tolist() == [[1.0, 2.0]]
+    assert Ranks(0, 2).sum_all({"b": torch.tensor(3.0)}) == ({"b": torch.tensor(303.0)}, {})
+    assert Ranks().sum_all(tensors, {"loss": 4.0}) == (tensors, {"loss": 4.0})
 
 
 def test_noise_of_a_part_is_that_part_of_the_noise_of_all():

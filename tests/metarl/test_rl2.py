@@ -555,7 +555,9 @@ def test_minibatches_are_all_trials_once_with_all_their_windows():
     count = batch.weights.shape[1] // 12
     assert count > 1
     tagged = batch._replace(weights=torch.arange(12 * count).expand(len(batch.weights), -1))
-    parts = [part.weights[0] for part in learner.minibatches(tagged, 0, 0)]
+    found = list(learner.minibatches(tagged, 0, 0))
+    parts = [part.weights[0] for part, _ in found]
+    assert [steps for _, steps in found] == [float(part.weights.sum()) for part, _ in found]
     assert len(parts) == 3
     assert sorted(torch.cat(parts).tolist()) == list(range(12 * count))
     for part in parts:
