@@ -343,12 +343,13 @@ def publish(
         Path | None,
         typer.Option(metavar="DIR", help="A new folder, such as zoo/NAME; the card of RUN is rewritten if not given."),
     ] = None,
+    episodes: Episodes = None,
     half: Annotated[bool, typer.Option("--half", help="Weights of 16 bits, for what would be too large.")] = False,
 ) -> None:
     """Cut a run to a small folder to share, with a card."""
     from metarl.zoo import publish as publish_run
 
-    folder = publish_run(run, out, half=half, say=_say)
+    folder = publish_run(run, out, episodes=episodes, half=half, say=_say)
     print(folder / "README.md")
 
 

@@ -34,6 +34,7 @@ def publish(
     run: str | Path,
     out: str | Path | None = None,
     *,
+    episodes: int | None = None,
     half: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> Path:
@@ -41,6 +42,7 @@ def publish(
 
     Args:
         run: a run folder, or an entry.
+        episodes: in each held-out task and at each step; the config's if None.
         half: keep the policy's weights with 16 bits; what the entry says of itself is measured with those.
         say: gets a line about what the entry has not.
     """
@@ -56,21 +58,21 @@ def publish(
         if out is None:
             write_card(Entry.read(folder), folder)
         else:
-            _appear(source, folder, half, say)
+            _appear(source, folder, episodes, half, say)
         write_table(folder.parent)
     except OSError as error:
         raise UserError(f"publish: {folder} cannot be written: {error.strerror}; choose another --out") from error
     return folder
 
 
-def _appear(source: Run, folder: Path, half: bool, say: Callable[[str], None]) -> None:
+def _appear(source: Run, folder: Path, episodes: int | None, half: bool, say: Callable[[str], None]) -> None:
     """All that an entry holds, made under another name and then renamed."""
     require_packages()
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
         about = cut(source, partial, half)
-        evaluation = evaluate_run(partial, SPLIT, by="publish")
+        evaluation = evaluate_run(partial, SPLIT, episodes=episodes, by="publish")
         (partial / "looks.jsonl").unlink(missing_ok=True)  # its own; those of the run are counted in entry.json
         about |= {"evaluation": f"evaluations/{SPLIT}-{about['iteration']}-published.json", "no_onnx": None}
         os.rename(str(evaluation.path), partial / about["evaluation"])

@@ -155,7 +155,7 @@ def test_what_is_left_out_changes_no_return(name):
 
 @pytest.mark.slow
 def test_half_the_bits_are_measured_and_said(run, tmp_path):
-    made = Entry.read(publish(run, tmp_path / "mine", half=True))
+    made = Entry.read(publish(run, tmp_path / "mine", episodes=6, half=True))
     whole, kept = open_run(run).checkpoint().tensors, made.run.checkpoint().tensors
     for name, value in kept.items():
         assert value.dtype == (torch.float16 if name.startswith("meta.") else whole[name].dtype)
@@ -163,6 +163,7 @@ def test_half_the_bits_are_measured_and_said(run, tmp_path):
     restore(learner, made.run.checkpoint())
     state = learner.state_dict()
     assert all(torch.equal(state[name], value.half().float()) for name, value in whole.items() if "meta." in name)
+    assert made.evaluation.episodes == 6
     assert "weights of 16 bits" in (made.run.path / "README.md").read_text()
     found, expected = try_again(made, 3)
     assert expected.holds(found)
