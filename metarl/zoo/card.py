@@ -39,12 +39,13 @@ def card(entry: Entry, folder: Path) -> str:
     place, config, evaluation = "/".join(folder.absolute().parts[-2:]), entry.run.config, entry.evaluation
     family = entry.run.load_family()
     what = (inspect.getdoc(type(family)) or "").partition("\n")[0]
+    commands = ("watch", "evaluate", "visualise", "export") if family.actuated else ("evaluate", "visualise")
     needs = f" It needs the extra `{family.extra.name}`." if family.extra else ""
     parts = [
         f"# {folder.absolute().name}",
         f"{config.algorithm.title(config)} on {config.env.family}: {what}{needs}",
         *_unfinished(entry),
-        "\n".join(f"    metarl {command} {place}" for command in ("watch", "evaluate", "visualise", "export")),
+        "\n".join(f"    metarl {command} {place}" for command in commands),
         "## How it adapts",
         evaluation.sentence,
         markdown_table(*curve_table(evaluation)),
