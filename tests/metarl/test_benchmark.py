@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from metarl.algorithms.learners import make_learner
 from metarl.benchmark.measure import benchmark_tasks, over_folds
 from metarl.benchmark.run import command, one_environment, run_study
 from metarl.benchmark.search import search
@@ -18,6 +19,7 @@ from metarl.evaluation.evaluate import tasks_digest
 from metarl.runs.run import open_run
 from metarl.tuning.protocol import steps_per_iteration, validation_tasks
 from metarl.util.errors import UserError
+from metarl.util.optional import MissingExtra
 from metarl.util.rng import stream
 from metarl.util.safe_yaml import read_yaml
 
@@ -49,9 +51,30 @@ def tiny(tmp_path) -> Path:
     return file
 
 
+def shipped(name):
+    try:
+        make_family(load_study(name).config(load_study(name).baseline).env.family)
+    except MissingExtra as error:
+        pytest.skip(str(error))
+    return load_study(name)
+
+
+SMALLER = {"es_maml", "plasticity", "scratch_ppo", "random"}  # as docs/results/benchmark.md says
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", names())
+def test_networks_that_act_have_one_size(name):
+    study, sizes = shipped(name), {}
+    for method in study.methods.keys() - SMALLER:
+        params = make_learner(study.config(method)).adapter().params
+        sizes[method] = sum(value.numel() for key, value in params.items() if "value" not in key)
+    assert max(sizes.values()) / min(sizes.values()) < 1.02, sizes
+
+
 @pytest.mark.parametrize("name", names())
 def test_every_study_that_ships_is_one_environment_with_one_budget(name):
-    study = load_study(name)
+    study = shipped(name)
     for fold in study.each_fold:
         configs = study.configs(fold=fold)
         one_environment(study, [configs])
