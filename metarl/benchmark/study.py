@@ -50,6 +50,9 @@ class Study(Section):
     folds: Annotated[Int, Field(ge=0)] = Field(default=0, description="Folds of the family's faults; 0 for none.")
     trials: Annotated[Int, Field(ge=1)] = Field(default=9, description="Strategies tried for each method's settings.")
     search_share: Float = Field(default=0.25, gt=0, le=1, description="Part of the budget that a strategy may spend.")
+    revision: Annotated[Int, Field(ge=1)] | None = Field(
+        default=None, description="Of metarl's training, kept once settings are frozen; null: the newest."
+    )
     baseline: Name = Field(description="The method that others are compared with.")
     methods: dict[str, Row] = Field(min_length=1, description="The rows of the table.")
 
@@ -82,7 +85,8 @@ class Study(Section):
     def config(self, method: str, fold: int | None = None) -> Config:
         """Of a method, with as many iterations as the budget buys; its seed is the config's."""
         row = self.methods[method]
-        config = changed(load_config(row.config), row.settings | {"evaluation.tasks": self.tasks})
+        fixed = {"evaluation.tasks": self.tasks} | ({"revision": self.revision} if self.revision else {})
+        config = changed(load_config(row.config), row.settings | fixed)
         if fold is not None:
             config = changed(config, {"env.options": config.env.options | {"fold": fold}})
         if not config.algorithm.trained:

@@ -92,6 +92,7 @@ def test_a_method_of_ones_own_is_a_row_with_the_same_budget(tiny, tmp_path):
     own.write_text(f"{env}\nalgorithm: {{name: promp}}\nmeta_batch: 2\nepisodes: 4\n")
     study = load_study(tiny).with_methods(["plain", str(own)])
     assert list(study.configs("3")) == ["plain-seed_3", "mine-seed_3"]
+    assert study.model_copy(update={"revision": 2}).config("mine").revision == 2 != study.config("mine").revision
     assert study.config("mine").iterations == 5 and study.config("mine").evaluation.tasks == 3
     with pytest.raises(UserError, match="got .promb., expected a method of the study or a config .* 'promp'"):
         load_study(tiny).with_methods(["promb"])
