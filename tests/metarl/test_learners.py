@@ -97,7 +97,7 @@ def test_tensors_of_before_are_read_by_their_former_names(tmp_path):
     learner.iterate(learner.env, 0)
     former = {name.replace("normalizer", "normaliser"): value for name, value in learner.state_dict().items()}
     other = with_env(learner.config)
-    restore(other, SimpleNamespace(tensors=former, path=tmp_path))
+    restore(other, SimpleNamespace(tensors=former, meta={}, path=tmp_path))
     assert equal(other.state_dict(), learner.state_dict())
     run = SimpleNamespace(path=tmp_path, spec=lambda: None)
     assert spec_of(run) is None

@@ -467,8 +467,8 @@ def test_an_update_is_adam_on_clipped_gradients_of_each_minibatch_until_the_poli
     copies = {name: value.detach().clone().requires_grad_() for name, value in learner.params.items()}
     adam, taken, gradient = torch.optim.Adam(copies.values(), lr=0.01 * left, fused=True), [], learner.gradient
 
-    def keeping(part, *args):
-        found = gradient(part, *args)
+    def keeping(part, *args, **options):
+        found = gradient(part, *args, **options)
         taken.append(({name: g.clone() for name, g in found[0].items()}, dict(found[1])))
         return found
 

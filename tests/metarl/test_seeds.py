@@ -107,7 +107,7 @@ def test_each_run_is_what_it_would_be_alone_and_one_that_fails_leaves_the_other(
         train_seeds(str(tmp_path / "tiny.yaml"), "0-1", ["iterations=5", "evaluation.every=2"], study, True, None)
     err = capsys.readouterr().err
     assert "seed_0: failed: " in err and "validation.json: not a task set" in err
-    assert "seed_1: done (1/2 runs done, 1 failed)" in err
+    assert re.search(r"seed_1: done \(1/2 runs done(, 1 failed)?\)", err)  # whichever ends first
     alone = train(config.model_copy(update={"seed": 1}), tmp_path / "alone")
     for file in ("metrics.jsonl", "evaluations.jsonl", "checkpoints/5/state.safetensors"):
         assert (study / "seed_1" / file).read_bytes() == (alone / file).read_bytes()
@@ -120,9 +120,9 @@ def lines(path):
 
 @pytest.mark.slow
 def test_all_stop_and_resume_together(tmp_path):
-    config = tiny(tmp_path, "iterations=20", "evaluation.every=0")
+    config = tiny(tmp_path, "iterations=50", "evaluation.every=0")
     study, log = tmp_path / "study", tmp_path / "log.txt"
-    command = [str(tmp_path / "tiny.yaml"), "iterations=20", "evaluation.every=0", "--seeds", "0-1", "--jobs", "2"]
+    command = [str(tmp_path / "tiny.yaml"), "iterations=50", "evaluation.every=0", "--seeds", "0-1", "--jobs", "2"]
     process = launch(train_command, [*command, "--run", str(study)], str(log))
     wait_for(lambda: all(lines(study / f"seed_{seed}" / "metrics.jsonl") > 2 for seed in (0, 1)))
     os.kill(process.pid, signal.SIGTERM)
@@ -131,7 +131,7 @@ def test_all_stop_and_resume_together(tmp_path):
     assert "stopped with 0 of 2 runs done; to go on: metarl train --run" in log.read_text()
     for seed in (0, 1):  # all that was done is saved
         run = open_run(study / f"seed_{seed}")
-        assert 2 < run.checkpoint().iteration == len(run.metrics()) < 20
+        assert 2 < run.checkpoint().iteration == len(run.metrics()) < 50
     process = launch(train_command, ["--run", str(study), "--resume"], str(log))
     done = lines(study / "seed_1" / "metrics.jsonl")
     wait_for(lambda: lines(study / "seed_1" / "metrics.jsonl") > done)
@@ -140,7 +140,7 @@ def test_all_stop_and_resume_together(tmp_path):
     assert finish(launch(train_command, ["--run", str(study), "--resume"], str(log))) == 0  # nobody trains there
     assert "all 2 runs are done; next: metarl compare" in log.read_text()
     alone = train(config.model_copy(update={"seed": 1}), tmp_path / "alone")
-    for file in ("metrics.jsonl", "checkpoints/20/state.safetensors"):
+    for file in ("metrics.jsonl", "checkpoints/50/state.safetensors"):
         assert (study / "seed_1" / file).read_bytes() == (alone / file).read_bytes()
     methods = group(open_runs(path for path in study.iterdir() if not path.name.startswith(".")))  # `compare study/*`
     assert [[run.config.seed for run in method.runs] for method in methods] == [[0, 1]]
