@@ -276,13 +276,13 @@ def test_the_student_finds_out_what_the_teacher_was_told(imitate, memory):
     """A hidden sign times the action is paid in each of ten steps: 10 for whoever is told it, 9 for whoever is not."""
     fast = {"lr": 1e-2, "student_lr": 1e-2, "epochs": 4, "student_epochs": 4, "minibatches": 2, "window": 10}
     learner = learner_on(
-        Signed(), imitate=imitate, memory=memory, trial_episodes=1, meta_batch=32, episodes=1, iterations=60, **fast
+        Signed(), imitate=imitate, memory=memory, trial_episodes=1, meta_batch=32, episodes=1, iterations=100, **fast
     )
-    rows = [learner.iterate(learner.env, i) for i in range(60)]
-    teacher, student = (np.mean([row["return_0"] for row in rows[last - 5 : last]]) for last in (30, 60))
+    rows = [learner.iterate(learner.env, i) for i in range(100)]
+    teacher, student = (np.mean([row["return_0"] for row in rows[last - 5 : last]]) for last in (50, 100))
     assert teacher > 9.0 and 5.0 < student < 9.2
-    assert rows[-1]["imitation_loss"] < 0.5 * rows[30]["imitation_loss"]
-    assert rows[30]["return_0"] < 5.0  # before it has learned anything
+    assert rows[-1]["imitation_loss"] < 0.5 * rows[50]["imitation_loss"]
+    assert rows[50]["return_0"] < 5.0  # before it has learned anything
 
 
 # ---- as a run
