@@ -1,7 +1,7 @@
 """From the finished runs of a study to the table, figure and JSON of docs/results/benchmark.md.
 
     metarl benchmark --family navigation_sparse --seeds 100-102
-    python docs/results/benchmark.py navigation_sparse 100-102        # in the same folder: runs/benchmark
+    python docs/results/benchmark.py navigation_sparse 100-102 [METHOD ...]      # in the same folder: runs/benchmark
 
 Prints a table of each split as Markdown. docs/results/benchmark/STUDY-SPLIT.json is what `metarl benchmark --json`
 prints, with minutes of training.
@@ -41,9 +41,10 @@ def key(m: Measured) -> str:
     return m.method.runs[0].path.name.rpartition("-seed_")[0]
 
 
-def main(name: str, seeds: str | None = None) -> None:
+def main(name: str, seeds: str | None = None, *methods: str) -> None:
     HERE.mkdir(exist_ok=True)
-    for split, comparison in run_study(load_study(name), Path("runs/benchmark"), seeds=seeds, say=say).items():
+    study = load_study(name).with_methods(methods)
+    for split, comparison in run_study(study, Path("runs/benchmark"), seeds=seeds, say=say).items():
         document = comparison.to_json()
         for method, m in zip(document["methods"], comparison.measured, strict=True):
             method |= {"study": key(m), "minutes": [round(minutes(run.path), 1) for run in m.method.runs]}
