@@ -63,15 +63,20 @@ def _experience_axis(axes, comparison: Comparison, most: float, above: bool, few
     amounts = sorted({float(point.episodes) for point in points} | ({1.0} if most == 1.0 else set()))
     smallest = min((x for x in amounts if x > 0), default=1.0)
     logarithmic = smallest < max(amounts) / 10  # memories count single episodes, gradient steps tens of them
-    if logarithmic:
-        axes.set_xscale("symlog", linthresh=smallest, linscale=0.5)
-    axes.set_xlim(-0.02 * (smallest if logarithmic else most), most)
+
+    def place(one) -> None:
+        if logarithmic:
+            one.set_xscale("symlog", linthresh=smallest, linscale=0.5)
+        one.set_xlim(-0.02 * (smallest if logarithmic else most), most)
+
+    place(axes)
     ticks = _ticks(amounts, logarithmic, 4 if few else 8)
     _set_ticks(axes.xaxis, ticks, 1.0)
     if above:
         full = comparison.definition["horizon"] * comparison.definition["dt"]
         early = any(point.seconds < 0.99 * point.episodes * full for point in points)
-        top = axes.secondary_xaxis("top")
+        top = axes.twiny()  # a secondary axis would stay linear where this one is not
+        place(top)
         _set_ticks(top.xaxis, ticks, full)
         top.set_xlabel("seconds of the robot's time" + (", at most" if early else ""), fontsize=9 if few else 10)
         grey_axis(top)

@@ -113,7 +113,9 @@ def apart(wanted: Sequence[float], sizes: Sequence[float]) -> list[float]:
 
 def grey_axis(axis) -> None:
     """A second axis, which says the same in another unit: in grey, without a line."""
-    axis.spines["top"].set_visible(False)
+    for spine in axis.spines.values():
+        spine.set_visible(False)
+    axis.grid(False)
     axis.tick_params(length=0, labelcolor=GREY)
     axis.xaxis.label.set_color(GREY)
 

@@ -338,20 +338,30 @@ def test_curves_are_the_staircases_of_the_tables(comparison):
 
 
 def test_seconds_stand_above_the_episodes(comparison):
-    axes = adaptation_curves(comparison).axes[0]
-    [above] = axes.child_axes
+    axes, above = adaptation_curves(comparison).axes
     full = comparison.definition["horizon"] * comparison.definition["dt"]
     at = axes.xaxis.get_majorticklocs()
     assert list(above.xaxis.get_majorticklocs()) == list(at) and {0, 1, 2} <= set(at)
     assert [above.xaxis.get_major_formatter()(x, 0) for x in at] == [format_number(full * x) for x in at]
 
 
+def test_seconds_stand_where_the_episodes_do_on_a_scale_that_is_not_linear(comparison):
+    one, *others = comparison.measured
+    wide = replace(comparison, measured=(replace(one, episodes=np.array([0, 20, 40])), *others))
+    figure = adaptation_curves(wide)
+    axes, above = figure.axes
+    figure.canvas.draw()
+    assert axes.get_xscale() == "symlog" and {0.0, 1.0, 20.0} <= set(above.xaxis.get_majorticklocs())
+    below, top = (one.transData.transform([(x, 0.0) for x in (0, 1, 20)])[:, 0] for one in (axes, above))
+    np.testing.assert_allclose(below, top)
+
+
 def test_each_of_many_methods_has_a_panel_with_the_others_in_grey(comparison):
     many = replace(comparison, measured=comparison.measured * 2, oracle=None)
     for draw in (adaptation_curves, profiles):
-        figure = draw(many)
-        assert len(figure.axes) == len(many.rows) and len({axes.get_ylim() for axes in figure.axes}) == 1
-        for row, axes in zip(many.rows, figure.axes, strict=True):
+        panels = [axes for axes in draw(many).axes if axes.get_title(loc="left")]
+        assert len(panels) == len(many.rows) and len({axes.get_ylim() for axes in panels}) == 1
+        for row, axes in zip(many.rows, panels, strict=True):
             assert axes.get_title(loc="left") == row.name
             assert sum(line.get_color() == PALE for line in axes.lines) == len(many.rows)
 
