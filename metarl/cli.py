@@ -459,6 +459,8 @@ def benchmark(
         print_studies()
         return
     study = load_study(family)
+    if search and (seeds or as_json):
+        raise UserError("--search: got --seeds or --json as well, expected neither: it uses seed 0 and writes a study")
     if search:
         from metarl.benchmark.search import search as find_settings
 

@@ -2,7 +2,8 @@
 
     from metarl.benchmark import load_study, names, run_study
     names()                                                  # the studies that ship
-    run_study(load_study("half_cheetah_mass"), Path("runs/benchmark"), methods=["rl2", "my_method.yaml"])
+    study = load_study("half_cheetah_mass").with_methods(["rl2", "my_method.yaml"])
+    run_study(study, Path("runs/benchmark"))                 # the comparison of each split
 
 A study (`metarl.benchmark.study`) is a protocol: a robot, the methods with their settings, one budget of environment
 steps for all, seeds, and test tasks that nothing else draws (`metarl.benchmark.measure`). `metarl.benchmark.search`

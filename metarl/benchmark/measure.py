@@ -21,8 +21,9 @@ import numpy as np
 from metarl.benchmark.study import Study
 from metarl.config import Config
 from metarl.envs import SPLITS, Tasks, TaskSpace
-from metarl.evaluation.compare import compare_runs, default_threshold
-from metarl.evaluation.comparison import Comparison, Measured
+from metarl.evaluation.compare import compare_runs, default_threshold, measured_by
+from metarl.evaluation.comparison import Comparison
+from metarl.evaluation.result import Evaluation
 from metarl.util.rng import stream
 
 
@@ -40,23 +41,37 @@ def compare(
 
 
 def over_folds(comparisons: Sequence[Comparison]) -> Comparison:
-    """One comparison whose tasks are the folds."""
+    """One comparison whose tasks are the folds; its runs are those of the first fold, for those of the same seeds."""
     first = comparisons[0]
-    measured = tuple(_over_folds([c.measured[i] for c in comparisons]) for i in range(len(first.measured)))
+    tasks = Tasks(first.tasks.space, np.stack([c.tasks.values[0] for c in comparisons]))
+    known = np.ones(len(tasks), bool)
+    measured = []
+    for parts in zip(*(c.measured for c in comparisons), strict=True):
+        of_seeds = zip(*(part.evaluations for part in parts), strict=True)
+        evaluations = [_over_folds(each, tasks) for each in of_seeds]
+        measured.append(measured_by(parts[0].method, evaluations, known))
     return replace(
-        first,
-        tasks=Tasks(first.tasks.space, np.stack([c.tasks.values[0] for c in comparisons])),
-        known=np.ones(len(comparisons), bool),
-        measured=measured,
-        threshold=default_threshold(measured),
-    )
+        first, tasks=tasks, known=known, measured=tuple(measured), threshold=default_threshold(measured)
+    )  # fmt: skip
 
 
-def _over_folds(parts: Sequence[Measured]) -> Measured:
+def _over_folds(folds: Sequence[Evaluation], tasks: Tasks) -> Evaluation:
+    """One evaluation of F tasks: what was measured in a fold, averaged over its draws."""
+
+    def averaged(arrays: Sequence[np.ndarray | None]) -> np.ndarray | None:
+        known = [array for array in arrays if array is not None]
+        return np.stack([np.nanmean(array, axis=1) for array in known], axis=1) if len(known) == len(folds) else None
+
+    returns, env_steps = averaged([e.returns for e in folds]), averaged([e.env_steps for e in folds])
+    assert returns is not None and env_steps is not None
     return replace(
-        parts[0],
-        returns=np.stack([part.returns.mean(-1) for part in parts], axis=-1),
-        seconds=np.mean([part.seconds for part in parts], axis=0),
+        folds[0],
+        tasks=tasks,
+        returns=returns,
+        env_steps=env_steps,
+        successes=averaged([e.successes for e in folds]),
+        rates=averaged([e.rates for e in folds]),
+        origin=dict(folds[0].origin) | {"folds": [dict(e.origin) for e in folds]},
     )
 
 

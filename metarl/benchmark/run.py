@@ -16,6 +16,8 @@ from metarl.benchmark.measure import compare
 from metarl.benchmark.study import Study
 from metarl.config import Config
 from metarl.evaluation.comparison import Comparison
+from metarl.evaluation.fingerprint import definition
+from metarl.evaluation.methods import describe
 from metarl.jobs.local import train_configs
 from metarl.util.errors import UserError
 from metarl.visual.comparison import write_comparison
@@ -55,12 +57,11 @@ def run_study(
 def one_environment(study: Study, folds: Sequence[Mapping[str, Config]]) -> None:
     """UserError if a method is one of another environment than the first, before anything is trained."""
     for configs in folds:
-        first, *others = configs.values()
-        for name, config in zip(list(configs)[1:], others, strict=True):
-            ours, theirs = ((c.env.family, c.env.options, c.env.horizon) for c in (first, config))
-            if ours != theirs:
-                text = f"{name}: got {_words(config)}, expected {_words(first)}, the environment of the other methods"
-                raise UserError(text)
+        first, *others = configs.items()
+        for name, config in others:
+            if definition(config.env)["digest"] != definition(first[1].env)["digest"]:
+                expected = f"expected {describe(first[1].env)}, the environment of {first[0]}"
+                raise UserError(f"{name}: got {describe(config.env)}, {expected}")
 
 
 def command(study: str, methods: Sequence[str], folder: Path, seeds: str | None) -> str:
@@ -68,8 +69,3 @@ def command(study: str, methods: Sequence[str], folder: Path, seeds: str | None)
     words = ["metarl", "benchmark", "--family", study, *(word for name in methods for word in ("--method", name))]
     return shlex.join([*words, *(["--seeds", seeds] if seeds else []), "--run", str(folder)])
 
-
-def _words(config: Config) -> str:
-    env = config.env
-    options = "".join(f", {key}={value}" for key, value in env.options.items())
-    return env.family + options + ("" if env.horizon is None else f", horizon={env.horizon}")

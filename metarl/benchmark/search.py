@@ -21,7 +21,7 @@ from metarl.util.errors import UserError
 from metarl.util.files import replace
 from metarl.util.safe_yaml import write_yaml
 
-NOT_SETTINGS = ("iterations", "evaluation.tasks", "threads", "seed")
+NOT_SETTINGS = ("iterations", "evaluation.tasks", "threads", "seed", "revision")
 
 
 def search(study: Study, folder: Path, methods: Sequence[str] = (), jobs: int = 1) -> Path:
@@ -42,9 +42,11 @@ def search(study: Study, folder: Path, methods: Sequence[str] = (), jobs: int = 
             _search(study, name, home, jobs)
         chosen = home / name / "chosen.yaml"
         rows[name] = row.model_copy(update={"settings": _settings(row, chosen)}) if chosen.exists() else row
-    found = study.model_copy(update={"methods": rows}).model_dump(mode="json", exclude_unset=True, exclude={"name"})
+    revision = study.config(next(iter(rows))).revision
+    found = study.model_copy(update={"methods": rows, "revision": revision})
+    document = found.model_dump(mode="json", exclude_unset=True, exclude={"name"})
     file = home / f"{study.name}.yaml"
-    replace(file, write_yaml(found).encode())
+    replace(file, write_yaml(document).encode())
     return file
 
 

@@ -75,7 +75,7 @@ def compare_runs(
     known = np.logical_and.reduce([np.isfinite(e.per_task).all(0) for evaluations in results for e in evaluations])
     if not known.any():
         raise UserError(f"{tasks}: in every task the physics diverged in all episodes of a method; nothing to compare")
-    measured = tuple(_measured(m, evaluations, known) for m, evaluations in zip(methods, results, strict=True))
+    measured = tuple(measured_by(m, evaluations, known) for m, evaluations in zip(methods, results, strict=True))
     oracles = [method.name for method in methods if method.oracle]
     return Comparison(
         tasks=frozen,
@@ -109,7 +109,8 @@ def default_threshold(measured: Sequence[Measured]) -> float:
     return worst + SHARE_OF_THE_WAY * (best - worst)
 
 
-def _measured(method: Method, evaluations: Sequence[Evaluation], known: np.ndarray) -> Measured:
+def measured_by(method: Method, evaluations: Sequence[Evaluation], known: np.ndarray) -> Measured:
+    """A method by the evaluations of its runs, in the tasks (M,) that are `known`."""
     return Measured(
         method=method,
         evaluations=tuple(evaluations),

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from metarl.config import Config, flat
+from metarl.config import Config, EnvConfig, flat
 from metarl.envs.task import VERSION
 from metarl.evaluation.fingerprint import definition
 from metarl.runs.run import Run, open_run
@@ -62,7 +62,8 @@ def open_runs(paths: Iterable[str | Path]) -> list[Run]:
     for run in runs[1:]:
         if definition(run.config.env)["digest"] != definition(first.config.env)["digest"]:
             raise UserError(
-                f"{run.path}: got the environment {_describe(run)}, expected that of {first.path}, {_describe(first)}:"
+                f"{run.path}: got the environment {describe(run.config.env)}, expected that of {first.path},"
+                f" {describe(first.config.env)}:"
                 " their returns cannot be compared; give runs of one environment"
             )
     return runs
@@ -122,8 +123,8 @@ def _identity(config: Config) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if not key.startswith(NO_DIFFERENCE)}
 
 
-def _describe(run: Run) -> str:
-    env = run.config.env
+def describe(env: EnvConfig) -> str:
+    """An environment in a few words: its family and what was set."""
     options = "".join(f", {key}={value}" for key, value in env.options.items())
     horizon = "" if env.horizon is None else f", horizon={env.horizon}"
     splits = "" if env.splits == VERSION else f", splits={env.splits}"

@@ -169,7 +169,7 @@ def test_settings_are_searched_with_the_same_effort_and_sizes_stay(tiny, tmp_pat
     space = read_yaml(file.parent / "promp" / "space.yaml", "a space")
     assert len(trials["trials"]) == 2 and "inner.steps" not in space and "algorithm.lr" in space
     found = load_study(file)
-    assert found.name == "tiny"
+    assert found.name == "tiny" and found.revision == study.config("promp").revision
     assert all(found.methods[name] == study.methods[name] for name in ("plain", "random"))
     ours, before = found.config("promp"), study.config("promp")
     assert ours.policy.hidden == (4,) and ours.iterations == before.iterations
@@ -181,14 +181,19 @@ def test_settings_are_searched_with_the_same_effort_and_sizes_stay(tiny, tmp_pat
 def test_over_folds_a_fault_is_a_task(tmp_path):
     text = TINY % (ENV, ENV)
     text = text.replace("Navigation2DSparse", "HalfCheetahDisabledJoint").replace("scale: 1.0", "scale: 4.0")
-    text = text.replace("baseline:", "folds: 2\nbaseline:").replace("tasks: 3", "tasks: 2")
+    text = text.replace("baseline:", "folds: 2\nbaseline:")
     (tmp_path / "faults.yaml").write_text(text)
-    study = load_study(tmp_path / "faults.yaml").with_methods(["random"])
+    remembers = "policy: {hidden: [4]}\nalgorithm: {name: rl2, memory_size: 4}\nmeta_batch: 2\nepisodes: 1"
+    env = "env: {family: HalfCheetahDisabledJoint, horizon: 5}\nwandb: {mode: disabled}"
+    (tmp_path / "gru.yaml").write_text(f"{env}\n{remembers}\nevaluation: {{steps: 1, episodes: 3}}\n")
+    study = load_study(tmp_path / "faults.yaml").with_methods(["random", str(tmp_path / "gru.yaml")])
     result = run_study(study, tmp_path, seeds="7", jobs=1)["held_out"]
     assert [*result.tasks.values[:, 0]] == [0, 1] and result.groups is None
+    assert result["RL²"].curve[1].episodes == 1 and result["RL²"].curve[1].seconds == pytest.approx(5 * 0.05)
+    assert (tmp_path / "faults" / "results" / "held_out" / "within-episodes.png").exists()
     parts = [
         compare_runs([tmp_path / "faults" / f"random-fold_{fold}-seed_7"], frozen=benchmark_tasks(
-            make_family("HalfCheetahDisabledJoint", fold=fold).space, "held_out", 2))
+            make_family("HalfCheetahDisabledJoint", fold=fold).space, "held_out", 3))
         for fold in range(2)
     ]  # fmt: skip
     means = [part.measured[0].returns[0, 0].mean() for part in parts]
