@@ -39,11 +39,14 @@ def main(folder: Path, protocol: Path) -> None:
             "episodes": [row.to_json(evaluation.confidence) for row in evaluation.curve],
         }
     lines = run.metrics()
+    seconds = [line["seconds"] for line in read_lines(folder / "timings.jsonl")]
+    per_iteration = lines[-1]["env_steps"] / len(lines)
     document = {
         "commands": __doc__.split("\n\n")[1].split("\n"),
         "seeds": [run.config.seed],
         "training_env_steps": lines[-1]["env_steps"],
-        "wall_minutes": round(sum(line["seconds"] for line in read_lines(folder / "timings.jsonl")) / 60),
+        "wall_minutes": round(sum(seconds) / 60),
+        "steps_per_second_of_the_last_250_iterations": round(per_iteration / float(np.median(seconds[-250:]))),
         "training_returns": [
             {"env_steps": line["env_steps"], "episodes": [round(line["return_0"]), round(line["return_1"])]}
             for line in lines[:: len(lines) // 10] + lines[-1:]
