@@ -4,9 +4,10 @@
     load_study(file)                                         # the same study with the best settings that were found
 
 Each method gets `trials` strategies of successive halving (`metarl tune`), the first of which is its config as it is,
-in validation tasks, with seed 0, each trained for `search_share` of the budget at most. What varies is what the
-algorithm declares, less what the study has set, such as sizes of networks. Of a study with folds nothing is searched:
-its faults are training tasks of other folds.
+in validation tasks, with seed 0, each trained for `search_share` of the budget at most. A memory is given fewer trials
+in a task than in the table, which changes nothing but the noise. What varies is what the algorithm declares, less what
+the study has set, such as sizes of networks. Of a study with folds nothing is searched: its faults are training tasks
+of other folds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,8 @@ from metarl.util.errors import UserError
 from metarl.util.files import replace
 from metarl.util.safe_yaml import write_yaml
 
-NOT_SETTINGS = ("iterations", "evaluation.tasks", "threads", "seed", "revision")
+NOT_SETTINGS = ("iterations", "evaluation.tasks", "evaluation.episodes", "threads", "seed", "revision")
+EPISODES = 5  # of a memory in a validation task, each a trial of its own
 
 
 def search(study: Study, folder: Path, methods: Sequence[str] = (), jobs: int = 1) -> Path:
@@ -56,6 +58,8 @@ def _search(study: Study, method: str, home: Path, jobs: int) -> None:
         tune(None, folder=place, resume=True, jobs=jobs)
         return
     config = changed(study.config(method), {"threads": 1})
+    if config.algorithm.one_trial_per_episode and config.evaluation.episodes > EPISODES:
+        config = changed(config, {"evaluation.episodes": EPISODES})
     base, space = home / f"{method}-config.yaml", home / f"{method}-space.yaml"
     free = [d for d in default_space(config).dimensions if not _set(d.key, study.methods[method].settings)]
     replace(base, to_short_yaml(config).encode())
@@ -69,7 +73,7 @@ def _set(key: str, settings: Mapping[str, Any]) -> bool:
 
 
 def _settings(row: Row, chosen: Path) -> dict[str, Any]:
-    """Where the chosen config differs from the row's, under dotted keys."""
-    before = flat(load_config(row.config).model_dump(mode="json"))
-    after = flat(load_config(chosen).model_dump(mode="json"))
-    return {key: value for key, value in after.items() if before.get(key) != value and key not in NOT_SETTINGS}
+    """Where the chosen config differs from the row's, under dotted keys; its episodes in a task are the row's."""
+    before, after = (flat(load_config(each).model_dump(mode="json")) for each in (row.config, chosen))
+    own = {key: value for key, value in row.settings.items() if key in NOT_SETTINGS}
+    return own | {key: value for key, value in after.items() if before.get(key) != value and key not in NOT_SETTINGS}

@@ -13,6 +13,7 @@ from metarl.benchmark.run import command, one_environment, run_study
 from metarl.benchmark.search import search
 from metarl.benchmark.study import load_study, names
 from metarl.cli import main
+from metarl.config import load_config
 from metarl.envs.registry import make_family
 from metarl.evaluation.compare import compare_runs
 from metarl.evaluation.evaluate import tasks_digest
@@ -175,6 +176,20 @@ def test_settings_are_searched_with_the_same_effort_and_sizes_stay(tiny, tmp_pat
     assert ours.policy.hidden == (4,) and ours.iterations == before.iterations
     with pytest.raises(UserError, match="got a study with folds"):
         search(study.model_copy(update={"folds": 2}), tmp_path)
+
+
+@pytest.mark.slow
+def test_a_memory_is_searched_with_fewer_episodes_than_it_is_measured_in(tmp_path):
+    env = ENV.replace("evaluation.episodes: 4", "evaluation.episodes: 7")
+    small = "algorithm.memory_size: 4, policy.hidden: [4], algorithm.window: 5"
+    row = f"  gru: {{config: navigation_sparse/rl2, settings: {{{small}, {env}}}}}\n"
+    text = TINY % (ENV, ENV) + row
+    (tmp_path / "tiny.yaml").write_text(text.replace("trials: 2", "trials: 1"))
+    study = load_study(tmp_path / "tiny.yaml")
+    file = search(study, tmp_path / "benchmark", ["gru", "promp"])
+    searched = {name: load_config(file.parent / f"{name}-config.yaml").evaluation.episodes for name in ("gru", "promp")}
+    assert searched == {"gru": 5, "promp": 4}
+    assert load_study(file).config("gru").evaluation.episodes == study.config("gru").evaluation.episodes == 7
 
 
 @pytest.mark.slow
