@@ -6,8 +6,8 @@
 Each method gets `trials` strategies of successive halving (`metarl tune`), the first of which is its config as it is,
 in validation tasks, with seed 0, each trained for `search_share` of the budget at most. A memory is given fewer trials
 in a task than in the table, which changes nothing but the noise. What varies is what the algorithm declares, less what
-the study has set, such as sizes of networks. Of a study with folds nothing is searched: its faults are training tasks
-of other folds.
+the study has set, such as sizes of networks, and less the memory cell: another has another size. Of a study with folds
+nothing is searched: its faults are training tasks of other folds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -61,7 +61,8 @@ def _search(study: Study, method: str, home: Path, jobs: int) -> None:
     if config.algorithm.one_trial_per_episode and config.evaluation.episodes > EPISODES:
         config = changed(config, {"evaluation.episodes": EPISODES})
     base, space = home / f"{method}-config.yaml", home / f"{method}-space.yaml"
-    free = [d for d in default_space(config).dimensions if not _set(d.key, study.methods[method].settings)]
+    given = {"algorithm.memory": None} | study.methods[method].settings
+    free = [d for d in default_space(config).dimensions if not _set(d.key, given)]
     replace(base, to_short_yaml(config).encode())
     replace(space, Space(tuple(free)).to_yaml().encode())
     iterations = max(1, round(config.iterations * study.search_share)) if config.algorithm.trained else None

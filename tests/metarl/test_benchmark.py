@@ -179,7 +179,7 @@ def test_settings_are_searched_with_the_same_effort_and_sizes_stay(tiny, tmp_pat
 
 
 @pytest.mark.slow
-def test_a_memory_is_searched_with_fewer_episodes_than_it_is_measured_in(tmp_path):
+def test_a_memory_stays_and_is_searched_with_fewer_episodes_than_it_is_measured_in(tmp_path):
     env = ENV.replace("evaluation.episodes: 4", "evaluation.episodes: 7")
     small = "algorithm.memory_size: 4, policy.hidden: [4], algorithm.window: 5"
     row = f"  gru: {{config: navigation_sparse/rl2, settings: {{{small}, {env}}}}}\n"
@@ -189,6 +189,8 @@ def test_a_memory_is_searched_with_fewer_episodes_than_it_is_measured_in(tmp_pat
     file = search(study, tmp_path / "benchmark", ["gru", "promp"])
     searched = {name: load_config(file.parent / f"{name}-config.yaml").evaluation.episodes for name in ("gru", "promp")}
     assert searched == {"gru": 5, "promp": 4}
+    space = read_yaml(file.parent / "gru-space.yaml", "a space")  # a cell of another kind has another size
+    assert "algorithm.lr" in space and "algorithm.memory" not in space
     assert load_study(file).config("gru").evaluation.episodes == study.config("gru").evaluation.episodes == 7
 
 
