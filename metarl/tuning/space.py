@@ -18,7 +18,7 @@ are refused, and so is `iterations`, because all strategies get the same number 
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,16 @@ class Dimension:
             return value in self.values
         number = isinstance(value, int | float) and not isinstance(value, bool)
         return number and self.values[0] <= value <= self.values[1] and ("int" not in self.kind or value == int(value))
+
+    def including(self, value: Any) -> "Dimension":
+        """As wide as it takes to hold this value too; itself where its kind has no such value."""
+        if value is None or self.holds(value):
+            return self
+        if self.kind == "choice":
+            return replace(self, values=(*self.values, value))
+        if not isinstance(value, int | float) or ("log" in self.kind and value <= 0):
+            return self
+        return replace(self, values=(min(value, self.values[0]), max(value, self.values[1])))
 
     def to_plain(self) -> dict[str, Any]:
         when = {"when": {key: list(allowed) for key, allowed in self.when.items()}} if self.when else {}
@@ -123,12 +133,13 @@ def read_space(path: Path, config: Config, trained: bool = True) -> Space:
 
 
 def default_space(config: Config, trained: bool = True) -> Space:
-    """A sensible space around the config; trained: whether each strategy is trained anew."""
+    """A sensible space that the config lies in; trained: whether each strategy is trained anew."""
     lines = training(config) if trained else adaptation(config)
     if not lines:
         what = f"{config.algorithm.name} has no settings that adaptation alone depends on"
         raise UserError(f"tune: {what}; give a config instead of a run, or a space by --space")
-    return Space(tuple(_dimension(key, text, trained, config) for key, text in lines.items()))
+    dimensions = (_dimension(key, text, trained, config) for key, text in lines.items())
+    return Space(tuple(d.including(value_of(config, d.key)) if d.applies(config) else d for d in dimensions))
 
 
 def value_of(config: Config, key: str) -> Any:

@@ -26,7 +26,7 @@ from metarl.tuning import search as searching
 from metarl.tuning.folder import decide, write_start
 from metarl.tuning.protocol import fitted, steps_per_iteration, validation_tasks
 from metarl.tuning.search import tune
-from metarl.tuning.space import default_space, read_space
+from metarl.tuning.space import Dimension, default_space, read_space, value_of
 from metarl.util.errors import UserError
 from metarl.util.optional import Extra
 
@@ -243,6 +243,15 @@ def test_every_shipped_config_has_a_space_that_reads_back(name, tmp_path):
     space = default_space(config)
     (tmp_path / "space.yaml").write_text(space.to_yaml())
     assert read_space(tmp_path / "space.yaml", config) == space and len(space.dimensions) > 1
+    given = {d.key: value_of(config, d.key) for d in space.dimensions if d.applies(config)}
+    assert space.present(config) == given or None in given.values()  # the config itself, unless it leaves one to SB3
+
+
+def test_a_space_is_as_wide_as_it_takes_to_hold_the_config():
+    window, lr = Dimension("window", "choice", (20, 50)), Dimension("lr", "log_uniform", (1e-4, 1e-2))
+    assert window.including(25).values == (20, 50, 25) and window.including(50) is window
+    assert lr.including(0.05).values == (1e-4, 0.05) and lr.including(1e-5).values == (1e-5, 1e-2)
+    assert lr.including(0.0) is lr and lr.including(None) is lr and lr.including(1e-3) is lr
 
 
 CONDITIONAL = """
