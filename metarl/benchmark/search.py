@@ -6,11 +6,11 @@
 Each method gets `trials` strategies of successive halving (`metarl tune`), the first of which is its config as it is,
 in validation tasks, with seed 0, each trained for `search_share` of the budget at most. A memory is given fewer trials
 in a task than in the table, which changes nothing but the noise. What varies is what the algorithm declares, less what
-the study has set, such as sizes of networks, and less the memory cell: another has another size. Of a study with folds
-nothing is searched: its faults are training tasks of other folds.
+the study has set, and less what changes the size of the network. Of a study with folds nothing is searched: its faults
+are training tasks of other folds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from metarl.util.files import replace
 from metarl.util.safe_yaml import write_yaml
 
 NOT_SETTINGS = ("iterations", "evaluation.tasks", "evaluation.episodes", "threads", "seed", "revision")
+SIZES = ("algorithm.memory", "algorithm.latent")  # with others the network has another size
 EPISODES = 5  # of a memory in a validation task, each a trial of its own
 
 
@@ -61,15 +62,15 @@ def _search(study: Study, method: str, home: Path, jobs: int) -> None:
     if config.algorithm.one_trial_per_episode and config.evaluation.episodes > EPISODES:
         config = changed(config, {"evaluation.episodes": EPISODES})
     base, space = home / f"{method}-config.yaml", home / f"{method}-space.yaml"
-    given = {"algorithm.memory": None} | study.methods[method].settings
-    free = [d for d in default_space(config).dimensions if not _set(d.key, given)]
+    fixed = {*study.methods[method].settings, *SIZES}
+    free = [d for d in default_space(config).dimensions if not _set(d.key, fixed)]
     replace(base, to_short_yaml(config).encode())
     replace(space, Space(tuple(free)).to_yaml().encode())
     iterations = max(1, round(config.iterations * study.search_share)) if config.algorithm.trained else None
     tune(base, space=space, trials=study.trials, search="halving", iterations=iterations, jobs=jobs, folder=place)
 
 
-def _set(key: str, settings: Mapping[str, Any]) -> bool:
+def _set(key: str, settings: Iterable[str]) -> bool:
     return any(f"{key}.".startswith(f"{name}.") or f"{name}.".startswith(f"{key}.") for name in settings)
 
 
