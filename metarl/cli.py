@@ -448,24 +448,36 @@ def benchmark(
         int | None, typer.Option(min=1, max=1024, help="Trainings at a time; as there are cores if not given.")
     ] = None,
     search: Annotated[bool, typer.Option("--search", help="Instead: find the settings of the methods.")] = False,
+    minutes: Annotated[
+        float | None,
+        typer.Option(metavar="MIN", help="Instead: write a study of so much training of each method, by these runs."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask whether adaptation pays on a robot: train, measure and compare methods by a fixed protocol."""
     from metarl.benchmark.study import load_study, print_studies
 
     if family is None:
-        if method or seeds or search:
+        if method or seeds or search or minutes is not None:
             raise UserError("benchmark: got no --family, expected a study; `metarl benchmark` lists them")
         print_studies()
         return
     study = load_study(family)
-    if search and (seeds or as_json):
-        raise UserError("--search: got --seeds or --json as well, expected neither: it uses seed 0 and writes a study")
+    if as_json and (search or minutes is not None):
+        raise UserError("--json: got --search or --minutes as well, expected neither: they write a study")
+    if search and (seeds or minutes is not None):
+        raise UserError("--search: got --seeds or --minutes as well, expected neither: it uses seed 0")
     if search:
         from metarl.benchmark.search import search as find_settings
 
         file = find_settings(study, run, study.known(method or []), jobs or 1)
         print(f"settings in {file}; to use them: metarl benchmark --family {file}")
+        return
+    if minutes is not None:
+        from metarl.benchmark.wall_time import with_minutes
+
+        file = with_minutes(study.with_methods(method or []), run, minutes, seeds, _say)
+        print(f"a study of {minutes:g} minutes in {file}; to run it: metarl benchmark --family {file}")
         return
     from metarl.benchmark.run import command, run_study
     from metarl.evaluation.tables import print_comparison

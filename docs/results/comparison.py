@@ -11,10 +11,10 @@ import json
 import sys
 from pathlib import Path
 
-from families import WORDS, minutes, splits
+from families import WORDS, splits
 
 from metarl.evaluation.compare import compare_runs
-from metarl.evaluation.tables import SUMMARY, curve_cells, curve_columns, sentences, summary_cells
+from metarl.evaluation.tables import SUMMARY, curve_cells, curve_columns, minutes, sentences, summary_cells
 from metarl.visual.adaptation import adaptation_curves
 from metarl.visual.figures import save_figure
 from metarl.visual.task_maps import failure_map
@@ -52,9 +52,8 @@ def main(name: str, folders: list[Path]) -> None:
             ends.setdefault(row.name, []).extend([curve[0], curve[-1] if len(curve) > 1 else ""])
     print("### First and last\n")
     print("\n".join(f"| {method} | {' | '.join(cells)} |" for method, cells in ends.items()))
-    for method in comparison.methods:
-        wall = [minutes(run.path) for run in method.runs]
-        say(f"{method.name}: {min(wall):.0f} to {max(wall):.0f} min of training")
+    for m in comparison.measured:
+        say(f"{m.name}: {minutes(m)} min of training")
 
 
 if __name__ == "__main__":

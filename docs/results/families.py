@@ -16,7 +16,6 @@ import matplotlib
 from metarl.envs import make_family
 from metarl.evaluation.compare import compare_runs
 from metarl.evaluation.comparison import Comparison
-from metarl.runs.jsonl import read_lines
 from metarl.runs.run import open_run
 from metarl.visual.figures import OKABE_ITO, STYLE, empty, save_figure
 
@@ -31,11 +30,6 @@ def splits(folder: Path) -> list[str]:
     return ["held_out"] + ["extrapolation"] * any(p.extrapolation for p in parameters)
 
 
-def minutes(folder: Path) -> float:
-    """Wall time of a run's training."""
-    return sum(line["seconds"] for line in read_lines(folder / "timings.jsonl")) / 60
-
-
 def measured(folders: list[Path]) -> dict[str, Comparison]:
     """Comparisons of the seeds of one config, by split."""
     return {split: compare_runs(folders, split, say=print) for split in splits(folders[0])}
@@ -46,7 +40,7 @@ def row(folders: list[Path], comparison: Comparison, split: str) -> str:
     method = comparison.rows[0]
     cells = [str(point.mean) for point in method.curve]
     steps = sum(run.metrics()[-1]["env_steps"] for run in runs) / len(runs) / 1e6
-    wall = [minutes(folder) for folder in folders]
+    wall = [run.minutes for run in runs]
     name = comparison.tasks.space.family if split == "held_out" else ""
     about = f"{len(runs)} | {steps:.1f} M, {min(wall):.0f} to {max(wall):.0f} min" if name else " | "
     return f"| {name} | {about} | {WORDS[split]} | {' | '.join(cells)} | {method.gain} |"

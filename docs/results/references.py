@@ -16,13 +16,13 @@ from pathlib import Path
 
 import matplotlib
 from comparison import markdown, say
-from families import minutes
 
 from metarl.algorithms.restore import load_adapter
 from metarl.config import Config, config_names, flat, load_config
 from metarl.evaluation.compare import compare_runs
 from metarl.evaluation.comparison import Comparison, Measured
 from metarl.evaluation.methods import Method
+from metarl.evaluation.tables import minutes
 from metarl.runs.run import open_run
 from metarl.visual.comparison import reward_within_episode
 from metarl.visual.figures import STYLE, empty, save_figure
@@ -57,13 +57,13 @@ def columns(episodes: int) -> list[str]:
 def rows(what: str, comparison: Comparison, episodes: int) -> list[list[str]]:
     lines = []
     for m in sorted(comparison.measured, key=_order):
-        row, wall = comparison[m.name], sorted({round(minutes(run.path)) for run in m.method.runs})
+        row = comparison[m.name]
         curve = [str(point.mean) for point in row.curve]
         curve += [""] * (episodes - len(curve))
         weights = sum(value.numel() for value in load_adapter(m.method.runs[0]).params.values())
         better = row.improvement and str(row.improvement.times(100))
         lines.append([what, m.name, f"{weights:,}", len(row.seeds), *curve, better or "",
-                      f"{m.training_steps / 1e6:.1f} M", " to ".join(map(str, wall[:1] + wall[1:][-1:]))])  # fmt: skip
+                      f"{m.training_steps / 1e6:.1f} M", minutes(m)])  # fmt: skip
         what = ""
     return lines
 

@@ -41,7 +41,7 @@ def compare(
 
 
 def over_folds(comparisons: Sequence[Comparison]) -> Comparison:
-    """One comparison whose tasks are the folds; its runs are those of the first fold, for those of the same seeds."""
+    """One comparison whose tasks are the folds, each of them measured by runs of its own."""
     first = comparisons[0]
     tasks = Tasks(first.tasks.space, np.stack([c.tasks.values[0] for c in comparisons]))
     known = np.ones(len(tasks), bool)
@@ -49,7 +49,7 @@ def over_folds(comparisons: Sequence[Comparison]) -> Comparison:
     for parts in zip(*(c.measured for c in comparisons), strict=True):
         of_seeds = zip(*(part.evaluations for part in parts), strict=True)
         evaluations = [_over_folds(each, tasks) for each in of_seeds]
-        measured.append(measured_by(parts[0].method, evaluations, known))
+        measured.append(replace(measured_by(parts[0].method, evaluations, known), folds=parts))
     return replace(
         first, tasks=tasks, known=known, measured=tuple(measured), threshold=default_threshold(measured)
     )  # fmt: skip
@@ -71,7 +71,7 @@ def _over_folds(folds: Sequence[Evaluation], tasks: Tasks) -> Evaluation:
         env_steps=env_steps,
         successes=averaged([e.successes for e in folds]),
         rates=averaged([e.rates for e in folds]),
-        origin=dict(folds[0].origin) | {"folds": [dict(e.origin) for e in folds]},
+        origin={},
     )
 
 

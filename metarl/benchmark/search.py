@@ -14,13 +14,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from metarl.benchmark.study import Row, Study
+from metarl.benchmark.study import Row, Study, write_study
 from metarl.config import changed, flat, load_config, to_short_yaml
 from metarl.tuning.search import tune
 from metarl.tuning.space import Space, default_space
 from metarl.util.errors import UserError
 from metarl.util.files import replace
-from metarl.util.safe_yaml import write_yaml
 
 NOT_SETTINGS = ("iterations", "evaluation.tasks", "evaluation.episodes", "threads", "seed", "revision")
 SIZES = ("algorithm.memory", "algorithm.latent")  # with others the network has another size
@@ -45,12 +44,7 @@ def search(study: Study, folder: Path, methods: Sequence[str] = (), jobs: int = 
             _search(study, name, home, jobs)
         chosen = home / name / "chosen.yaml"
         rows[name] = row.model_copy(update={"settings": _settings(row, chosen)}) if chosen.exists() else row
-    revision = study.config(next(iter(rows))).revision
-    found = study.model_copy(update={"methods": rows, "revision": revision})
-    document = found.model_dump(mode="json", exclude_unset=True, exclude={"name"})
-    file = home / f"{study.name}.yaml"
-    replace(file, write_yaml(document).encode())
-    return file
+    return write_study(study.model_copy(update={"methods": rows}), home / f"{study.name}.yaml")
 
 
 def _search(study: Study, method: str, home: Path, jobs: int) -> None:

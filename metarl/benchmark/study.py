@@ -23,6 +23,8 @@ from metarl.config.section import Float, Int, Name, Section
 from metarl.jobs.plan import parse_seeds, with_seeds
 from metarl.tuning.protocol import steps_per_iteration
 from metarl.util.errors import UserError
+from metarl.util.files import replace
+from metarl.util.safe_yaml import write_yaml
 from metarl.util.text import close, first_line, show
 
 Split = Literal["held_out", "extrapolation"]
@@ -130,6 +132,14 @@ def load_study(name: str | Path) -> Study:
     rows = {name: row.model_copy(update={"config": str(beside[name])} if beside[name].is_file() else {})
             for name, row in study.methods.items()}  # fmt: skip
     return study.model_copy(update={"methods": rows, "name": file.stem})
+
+
+def write_study(study: Study, file: Path) -> Path:
+    """The study as a file of its own, frozen: in the revision that it has now."""
+    study = study.model_copy(update={"revision": study.config(next(iter(study.methods))).revision})
+    document = study.model_dump(mode="json", exclude_unset=True, exclude={"name"})
+    replace(file, write_yaml(document).encode())
+    return file
 
 
 def names() -> list[str]:

@@ -38,6 +38,7 @@ from metarl.evaluation.statistics import (
     mean_regret,
 )
 from metarl.runs import versions
+from metarl.runs.run import Run
 from metarl.util.machine import available_threads
 from metarl.util.plain import plain
 from metarl.util.rng import stream
@@ -66,6 +67,7 @@ class Measured:
         returns: (R, S + 1, M) mean return of each run in each task after s adaptation steps.
         episodes: (S + 1,) episodes of experience before.
         seconds: (S + 1,) the same as simulated time, averaged over runs and tasks.
+        folds: where the tasks are folds, the method in each of them, by runs of its own.
     """
 
     method: Method
@@ -73,6 +75,7 @@ class Measured:
     returns: np.ndarray
     episodes: np.ndarray
     seconds: np.ndarray
+    folds: tuple[Measured, ...] = ()
 
     @property
     def name(self) -> str:
@@ -90,9 +93,20 @@ class Measured:
         return int(self.episodes[-1]) + evaluation.episodes // evaluation.trials
 
     @property
+    def runs(self) -> list[Run]:
+        """All of them, those of the folds one after another."""
+        return [run for part in self.folds or [self] for run in part.method.runs]
+
+    @property
     def training_steps(self) -> float:
         """Environment steps of meta-training, average of the runs."""
-        return float(np.mean([run.checkpoint().meta["env_steps"] for run in self.method.runs]))
+        return float(np.mean([run.checkpoint().meta["env_steps"] for run in self.runs]))
+
+    @property
+    def training_minutes(self) -> tuple[float, float]:
+        """Wall time of meta-training of the quickest run and of the slowest."""
+        minutes = [run.minutes for run in self.runs]
+        return min(minutes), max(minutes)
 
     @property
     def adaptation_steps(self) -> float:
@@ -101,16 +115,17 @@ class Measured:
 
     @property
     def provenance(self) -> list[dict[str, Any]]:
-        """Which run and which of its checkpoints each evaluation is of."""
+        """Which run, trained for how many minutes, and which of its checkpoints each evaluation is of."""
         return [
-            {"folder": run.path.name, "id": run.id, "seed": run.config.seed, **evaluation.origin}
-            for run, evaluation in zip(self.method.runs, self.evaluations, strict=True)
+            {"folder": run.path.name, "id": run.id, "seed": run.config.seed, "minutes": run.minutes, **e.origin}
+            for part in self.folds or [self]
+            for run, e in zip(part.method.runs, part.evaluations, strict=True)
         ]
 
     @property
     def weights(self) -> list[str]:
         """Digest of each run's checkpoint."""
-        return [evaluation.origin["checkpoint"]["sha256"] for evaluation in self.evaluations]
+        return [e.origin["checkpoint"]["sha256"] for part in self.folds or [self] for e in part.evaluations]
 
     def paired(self, other: Measured) -> bool:
         """Whether the runs of both are the same weights in turn, adapted in different ways."""

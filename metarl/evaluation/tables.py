@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from metarl.evaluation.comparison import Comparison
+from metarl.evaluation.comparison import Comparison, Measured
 from metarl.evaluation.result import Evaluation
 from metarl.evaluation.statistics import ONLY_RANGE, WORST, format_number
 
@@ -131,6 +131,8 @@ def notes(comparison: Comparison) -> list[str]:
         "Environment steps of meta-training + of adaptation in a task: "
         + "; ".join(f"{r.name} {steps(r.training_steps)} + {steps(r.adaptation_steps)}" for r in comparison.rows) + ".",
     ]
+    if timed := [f"{m.name} {minutes(m)}" for m in comparison.measured if m.training_minutes[1]]:
+        lines.append(f"Minutes of meta-training: {'; '.join(timed)}.")
     if _success(comparison):
         lines.append("success rate: share of episodes with success at any step.")
     for note in dict.fromkeys(row.note for row in comparison.rows if row.note):
@@ -174,6 +176,11 @@ def _percent(share: float | None) -> str:
 
 def _episodes(count: int) -> str:
     return f"{count} episode{'s' if count != 1 else ''}"
+
+
+def minutes(m: Measured) -> str:
+    """`3.3 to 4.3`, of the quickest run and the slowest."""
+    return " to ".join(dict.fromkeys(f"{value:.3g}" for value in m.training_minutes))
 
 
 def steps(count: float) -> str:

@@ -159,6 +159,11 @@ class Run:
                 raise UserError(f"{path}: {problem}; restore a copy, or remove it")
         return rows
 
+    @property
+    def minutes(self) -> float:
+        """Wall time of its iterations, without evaluations and saving."""
+        return sum(line["seconds"] for line in read_lines(self.path / "timings.jsonl")) / 60
+
     def checkpoint(self, also: Callable[[Any], None] | None = None) -> Any:
         """The newest intact checkpoint; ``also`` as in `metarl.runs.checkpoint.load_latest`."""
         from metarl.runs.checkpoint import load_latest  # it imports PyTorch

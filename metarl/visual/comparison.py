@@ -46,7 +46,7 @@ def comparison_figures(comparison: Comparison) -> dict[str, Figure]:
         figures["task-map"] = task_map(comparison)
     if any(_remembers(m) for m in comparison.measured):
         figures["within-episodes"] = within_episodes(comparison)
-    if any(run.metrics() for m in comparison.measured for run in m.method.runs):
+    if any(run.metrics() for m in comparison.measured for run in m.runs):
         figures["learning"] = learning_curves(comparison)
     return figures
 
@@ -130,7 +130,7 @@ def learning_curves(comparison: Comparison) -> Figure:
         figure, axes = empty()
         ends = []
         for i, m in enumerate(comparison.measured):
-            runs = [_learned(run.metrics()) for run in m.method.runs]
+            runs = [_learned(run.metrics()) for run in m.runs]
             runs = [run for run in runs if run is not None]
             if not runs:
                 continue

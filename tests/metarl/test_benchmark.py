@@ -12,11 +12,13 @@ from metarl.benchmark.measure import benchmark_tasks, over_folds
 from metarl.benchmark.run import command, one_environment, run_study
 from metarl.benchmark.search import search
 from metarl.benchmark.study import load_study, names
+from metarl.benchmark.wall_time import with_minutes
 from metarl.cli import main
 from metarl.config import load_config
 from metarl.envs.registry import make_family
 from metarl.evaluation.compare import compare_runs
 from metarl.evaluation.evaluate import tasks_digest
+from metarl.evaluation.tables import notes
 from metarl.runs.run import open_run
 from metarl.tuning.protocol import steps_per_iteration, validation_tasks
 from metarl.util.errors import UserError
@@ -178,6 +180,67 @@ def test_settings_are_searched_with_the_same_effort_and_sizes_stay(tiny, tmp_pat
         search(study.model_copy(update={"folds": 2}), tmp_path)
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A study with two finished runs of two methods; random actions have none."""
+    folder = tmp_path_factory.mktemp("benchmark")
+    file = folder / "tiny.yaml"
+    file.write_text(TINY % (ENV, ENV))
+    run_study(load_study(file).with_methods(["plain", "promp"]), folder, jobs=1)
+    return file
+
+
+@pytest.mark.slow
+def test_minutes_give_each_method_the_steps_of_its_quickest_run(trained):
+    folder = trained.parent
+    for name, seconds in {"plain-seed_7": 2, "plain-seed_8": 5, "promp-seed_7": 9, "promp-seed_8": 6}.items():
+        timings = folder / "tiny" / name / "timings.jsonl"
+        lines = [json.loads(line) | {"seconds": seconds} for line in timings.read_text().splitlines()]
+        timings.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    said = []
+    file = with_minutes(load_study(trained), folder, 0.4, say=said.append)
+    assert file == folder / "tiny-0.4_minutes.yaml"
+    assert said[0] == "plain: 1,200 environment steps a minute, 480 in 0.4 minutes"
+    study = load_study(file)
+    iterations = {name: config.iterations for name, config in study.configs("7").items()}
+    assert iterations["plain-seed_7"] == 12 and iterations["promp-seed_7"] == 4  # 24 s
+    assert study.revision == load_study(trained).config("plain").revision and "0.4 minutes of training" in study.about
+    result = run_study(study.with_methods(["plain", "promp"]), folder, seeds="7", jobs=1)["held_out"]
+    assert [m.training_steps for m in result.measured] == [480, 320]
+    for m in result.measured:
+        lines = (m.runs[0].path / "timings.jsonl").read_text().splitlines()
+        took = sum(json.loads(line)["seconds"] for line in lines) / 60
+        assert m.training_minutes == (took, took) and m.provenance[0]["minutes"] == took
+    assert any(line.startswith("Minutes of meta-training: fine-tuned 0.0") for line in notes(result))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"minutes": 0}, "--minutes: got 0, expected more than 0"),
+        ({"minutes": float("nan")}, "--minutes: got nan, expected more than 0"),
+        ({"seeds": "7-9"}, "plain-seed_9 is not trained to its end, expected all runs of the study: run it first"),
+        ({"methods": ["promp"]}, "--method: got no plain, expected it too"),
+        ({"threads": 64}, "ran on .*, 64 threads, expected .*: minutes differ there"),
+    ],
+)  # fmt: skip
+def test_minutes_that_cannot_be_had_are_one_line(trained, change, line):
+    versions = trained.parent / "tiny" / "promp-seed_8" / "versions.json"
+    before = versions.read_text()
+    try:
+        if "threads" in change:
+            document = json.loads(before)
+            document["sessions"][-1]["threads"] = change["threads"]
+            versions.write_text(json.dumps(document))
+        with pytest.raises(UserError, match=line) as caught:
+            study = load_study(trained).with_methods(change.get("methods", []))
+            with_minutes(study, trained.parent, change.get("minutes", 1), change.get("seeds"))
+        assert "\n" not in str(caught.value)
+    finally:
+        versions.write_text(before)
+
+
 @pytest.mark.slow
 def test_a_memory_stays_and_is_searched_with_fewer_episodes_than_it_is_measured_in(tmp_path):
     env = ENV.replace("evaluation.episodes: 4", "evaluation.episodes: 7")
@@ -215,6 +278,10 @@ def test_over_folds_a_fault_is_a_task(tmp_path):
     ]  # fmt: skip
     means = [part.measured[0].returns[0, 0].mean() for part in parts]
     np.testing.assert_allclose(result.measured[0].returns[0, 0], means)
+    runs = result.to_json()["methods"][1]["runs"]
+    assert [run["folder"] for run in runs] == ["gru-fold_0-seed_7", "gru-fold_1-seed_7"]
+    shas = [open_run(tmp_path / "faults" / run["folder"]).checkpoint().meta["sha256"] for run in runs]
+    assert [run["checkpoint"]["sha256"] for run in runs] == shas == result.measured[1].weights
     assert over_folds(parts).rows[0].curve[0].mean.value == pytest.approx(np.mean(means))
 
 
