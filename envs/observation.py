@@ -11,6 +11,7 @@ as in Gymnasium.
 """
 
 import itertools
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ import mujoco
 
 _AXES = ("x", "y", "z")
 _QUATERNION = ("w", "x", "y", "z")
+INDEXED = r"(\w+\()?q(pos|vel)\[\d+\](, -?[\d.]+, [\d.]+)?\)?"  # one position or velocity, clipped perhaps
 
 
 @dataclass(frozen=True)
@@ -93,24 +95,53 @@ def body_name(model: mujoco.MjModel, body: int) -> str:
 
 
 def table(entries: Iterable[Observed]) -> str:
-    """A Markdown table, numbers of one derived field of one element in one row."""
+    """A Markdown table: numbers of one field of one element in a row, and so elements of which the same is observed."""
     rows = ["| index | name | unit | MJCF element | from |", "|---|---|---|---|---|"]
-    for _, run in itertools.groupby(enumerate(entries), lambda pair: (pair[1].element, _group(pair[1]))):
-        group = list(run)
-        (first, one), (last, other) = group[0], group[-1]
-        if first == last:
-            rows.append(f"| {first} | {one.name} | {one.unit} | {one.element} | `{one.source}` |")
-            continue
-        prefix = one.element.partition(" ")[2]
-        names = ", ".join(entry.name.removeprefix(prefix).strip() for _, entry in group)
-        units = ", ".join(dict.fromkeys(entry.unit for _, entry in group))
-        rows.append(f"| {first}-{last} | {names} | {units} | {one.element} | `{one.source}` to `{other.source}` |")
+    of_one_element = itertools.groupby(enumerate(entries), lambda pair: (pair[1].element, _group(pair[1])))
+    for _, groups in itertools.groupby((list(group) for _, group in of_one_element), _what):
+        rows.append(_row(list(groups)))
     return "\n".join(rows)
 
 
-def _group(entry: Observed) -> str:
-    """What entries of a row have in common; positions and velocities stand alone."""
-    return entry.name if "qpos" in entry.source or "qvel" in entry.source else entry.source.partition("[")[0]
+def _row(groups: list[list[tuple[int, Observed]]]) -> str:
+    """Of what is observed of one element, or alike of several, each with its first index."""
+    (first, one), (last, other) = groups[0][0], groups[-1][-1]
+    names, unit = [_part(entry) for _, entry in groups[0]], ", ".join(dict.fromkeys(e.unit for _, e in groups[0]))
+    if first == last:
+        return f"| {first} | {one.name} | {unit} | {one.element} | `{one.source}` |"
+    kind, _, name = one.element.partition(" ")
+    element = f"{kind} {name}"
+    if len(groups) > 1:
+        kinds = "bodies" if kind == "body" else f"{kind}s"
+        element = f"{kinds} {', '.join(f'{_name(group[0][1])} ({group[0][0]})' for group in groups)}"
+    return f"| {first}-{last} | {', '.join(names)} | {unit} | {element} | `{one.source}` to `{other.source}` |"
+
+
+def _group(entry: Observed) -> tuple[str, str]:
+    """What entries of a group have in common; what is computed from positions or velocities stands alone."""
+    if re.fullmatch(INDEXED, entry.source):
+        return _template(entry.source), entry.unit
+    alone = "qpos" in entry.source or "qvel" in entry.source
+    return (entry.name, "") if alone else (entry.source.partition("[")[0], "")
+
+
+def _what(group: list[tuple[int, Observed]]) -> tuple:
+    """What groups of a row have in common."""
+    entry = group[0][1]
+    kind = entry.element.partition(" ")[0]
+    return kind, [(_part(e), e.unit, _template(e.source)) for _, e in group]
+
+
+def _template(source: str) -> str:
+    return re.sub(r"\[[\d, ]+\]", "[]", source)
+
+
+def _name(entry: Observed) -> str:
+    return entry.element.partition(" ")[2]
+
+
+def _part(entry: Observed) -> str:
+    return entry.name.removeprefix(_name(entry)).strip()
 
 
 def _joint_kind(model: mujoco.MjModel, joint: int) -> str:

@@ -79,6 +79,15 @@ def test_every_kind_of_joint_is_named():
     assert len(positions(model)) == model.nq and len(rates) == model.nv
 
 
+def numbers(text):
+    """(index, what is observed, of which element) of every number that the rows of a table stand for."""
+    for index, names, _, element in re.findall(r"^\| (\d[\d-]*) \| (.*?) \| (.*?) \| (.*?) \|", text, re.MULTILINE):
+        parts = names.split(", ")
+        alike = [(name, int(first)) for name, first in re.findall(r"([^,()]+) \((\d+)\)", element.partition(" ")[2])]
+        for name, first in alike or [(element.partition(" ")[2], int(index.partition("-")[0]))]:
+            yield from ((first + i, part.removeprefix(name).strip(), name.strip()) for i, part in enumerate(parts))
+
+
 def test_the_document_is_true():
     """After a change: replace the table in docs/reference/observations.md by what table(...) gives."""
     sections = re.findall(r"^## (`.*)\n([\s\S]*?)(?=^## |\Z)", TEXT, re.MULTILINE)
@@ -87,6 +96,10 @@ def test_the_document_is_true():
         name, *options = re.findall(r"`([^`]*)`", heading)
         family = make_family(name, **eval(f"dict({','.join(options)})"))
         assert "\n".join(re.findall(r"^\|.*", text, re.MULTILINE)) == table(family.observation_names()), heading
+        assert list(numbers(text)) == [
+            (i, entry.name.removeprefix(entry.element.partition(" ")[2]).strip(), entry.element.partition(" ")[2])
+            for i, entry in enumerate(family.observation_names())
+        ], heading
         fewer = re.search(r"the first (\d+)", text)
         if fewer:
             assert len(make_family(name).observation_names()) == int(fewer[1])
