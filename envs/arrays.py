@@ -7,9 +7,12 @@
 import numpy as np
 from array_api_compat import device
 
-from metarl.util.arrays import Array, as_numpy, constant, namespace
+from metarl.util.arrays import Array, as_numpy, constant, copied, namespace, whole
 
-__all__ = ["Array", "as_numpy", "clip", "columns", "constant", "flag", "full", "namespace", "norm", "squares"]
+__all__ = [
+    "Array", "as_numpy", "clip", "columns", "constant", "copied", "flag", "full", "namespace", "norm", "squares",
+    "whole",
+]  # fmt: skip
 
 
 def columns(x: Array) -> tuple[Array, ...]:

@@ -15,6 +15,7 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
+from metarl.util.arrays import Array, copied
 from metarl.util.rng import Seed
 
 
@@ -47,7 +48,7 @@ class Autoreset(VectorEnv):
         self._some_over = False  # whether terminated or truncated is true of any
         self._everyone, self._nobody = np.ones(num_envs, bool), np.zeros(num_envs, bool)
         self._everyone.flags.writeable = self._nobody.flags.writeable = False
-        self._observation: np.ndarray | None = None
+        self._observation: Array | None = None
         self._success: np.ndarray | None = None  # (N,) solved at any step so far, of environments that say so
 
     def _chosen(self, seed: Seed, options: dict[str, Any] | None) -> np.ndarray:
@@ -58,7 +59,7 @@ class Autoreset(VectorEnv):
         """Put simulations ids (n,), sorted, at the start of an episode of their next task; use _restart."""
         raise NotImplementedError
 
-    def _first(self, ids: np.ndarray) -> np.ndarray:
+    def _first(self, ids: np.ndarray) -> Array:
         """Observations (N, O), a new array, of which those of simulations ids are the first of their episodes."""
         raise NotImplementedError
 
@@ -76,7 +77,7 @@ class Autoreset(VectorEnv):
     def _usable(self) -> None:
         """Raise if the environment cannot be used."""
 
-    def reset(self, *, seed: Seed = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
+    def reset(self, *, seed: Seed = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
         """Start new episodes.
 
         Args:
@@ -90,12 +91,12 @@ class Autoreset(VectorEnv):
         ids = self._chosen(seed, options)
         self._restart(ids)
         self._some_over = bool((self._terminated | self._truncated).any())
-        fresh = self._first(ids)
+        observation = self._first(ids)
         if self._observation is not None and len(ids) < self.num_envs:
-            self._observation[ids] = fresh[ids]
-        else:
-            self._observation = fresh
-        return self._observation.copy(), {}
+            fresh, observation = observation[ids], copied(self._observation)
+            observation[ids] = fresh
+        self._observation = observation
+        return copied(observation), {}
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """One environment step of every simulation; actions (N, A).

@@ -25,10 +25,11 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from mujoco.batch import Batch
 
+from metarl.util.arrays import zeros
 from metarl.util.rng import Seed
 
 from .actuators import controls, fix_muscle_forces
-from .arrays import as_numpy, constant
+from .arrays import Array, as_numpy, constant
 from .autoreset import Transition
 from .divergence import BAD_STATE, beyond, quiet
 from .family import Family
@@ -96,6 +97,7 @@ class BatchEnv(TaskVectorEnv):
         self._gain = 0.5 * (self._high - self._low) / action_scale
         self._bias = 0.5 * (self._high + self._low)
         self._active = self._values.copy()  # (N, D), the tasks with what is not active yet at its default
+        self._tasks: Array = self._active  # as an array of this environment
         self._begun = np.ones(self._values.shape, bool)
         self._schedule = Schedule(self.space)
         self._writer = Writer(self.space, self.model)  # refuses what the model does not have, before the first task
@@ -104,14 +106,13 @@ class BatchEnv(TaskVectorEnv):
             raise ValueError(f"{family.name}: tasks move the centre of mass of {simple}, bodies that MuJoCo compiled as"
                              " simple; give them simple='false' in the MJCF")  # fmt: skip
 
-        size = self._observe().shape[1]
-        sensing = family.sensing
+        seen, sensing = self._observe(), family.sensing
         fixed = sensing.fixed if sensing else ()
         needed = SensorActuatorModel.needed(self.space) or bool(fixed)
-        self._latency_noise = SensorActuatorModel(self.space, size, self.model.nu, num_envs, fixed) if needed else None
-        self._arrived = np.zeros((num_envs, size))  # what was last observed, before it is finished
-        self._history = History(sensing, num_envs) if sensing else None
-        size = sensing.size if sensing else size
+        self._latency_noise = SensorActuatorModel(self.space, seen, self.model.nu, fixed) if needed else None
+        self._arrived = zeros(seen.shape, seen)  # what was last observed, before it is limited and scaled
+        self._history = History(sensing, seen) if sensing else None
+        size = sensing.size if sensing else seen.shape[1]
         # more is divergence, and never observed
         limit = float(mujoco.mjMAXVAL)
         self._set_spaces(np.full(len(self._low), action_scale, np.float32), -limit, limit, size)
@@ -202,27 +203,25 @@ class BatchEnv(TaskVectorEnv):
         self._qpos[ids], self._qvel[ids] = qpos, qvel
         self.family.start_course(self.batch, ids, [self._rngs[i] for i in ids])
         if self._latency_noise:
-            self._latency_noise.start(ids, as_numpy(self.batch.bind("ctrl")[ids]))
+            self._latency_noise.start(ids, self._taken(self.batch.bind("ctrl")[ids]))
         self.family.begin(self.batch, ids, self._active[ids])
 
-    def _first(self, ids: np.ndarray) -> np.ndarray:
+    def _first(self, ids: np.ndarray) -> Array:
         observation = self._observe()
         if self._latency_noise:
-            observation[ids] = self._latency_noise.observe(observation[ids], self._active, ids, None)
+            observation[ids] = self._latency_noise.observe(observation[ids], self._tasks, ids, None)
         if self._latency_noise or self._history:
             observation = self._arrive(observation, ids[:0], ids)
         return observation
 
-    def _arrive(self, observation: np.ndarray, stepped: np.ndarray, begun: np.ndarray) -> np.ndarray:
+    def _arrive(self, observation: Array, stepped: Array, begun: Array) -> Array:
         """What a policy sees (N, O) of observations (N, R) of simulations that made a step, or began an episode."""
         for ids in (stepped, begun):
             self._arrived[ids] = observation[ids]
         if self._history is None:
             return observation
-        assert self.family.sensing is not None
-        finished = self.family.sensing.finish(observation)
-        self._history.step(stepped, finished[stepped])
-        self._history.start(begun, finished[begun])
+        self._history.step(stepped, observation[stepped])
+        self._history.start(begun, observation[begun])
         return self._history.read()
 
     def _apply_active(self, ids: np.ndarray) -> None:
@@ -235,5 +234,10 @@ class BatchEnv(TaskVectorEnv):
             self._writer.write(self.batch, ids[new], values[new])
             self.family.write(self.batch, ids[new], values[new])
 
-    def _observe(self) -> np.ndarray:
-        return as_numpy(self.family.observe(self.batch, self.family.derive(self.batch)))
+    def _observe(self) -> Array:
+        return self._taken(self.family.observe(self.batch, self.family.derive(self.batch)))
+
+    @staticmethod
+    def _taken(x: Array) -> Array:
+        """An array of the simulator's as this environment has them."""
+        return as_numpy(x)

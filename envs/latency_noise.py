@@ -3,25 +3,30 @@
     Parameter("delay", "steps", "", 0, "choice", choices=(0, 1, 2), writes=Write("action_delay"))
     Parameter("noise", "1", "", 0.0, "uniform", 0.0, 0.1, writes=Write("observation_noise", (0, 1, 2)))
 
-A `BatchEnv` has a `SensorActuatorModel` if a parameter of its family is of this kind. Rewards are of the true state and
-of the controls that reach the motors; only observations are changed. Entries are first biased, then noisy, then late,
-then dropped: with one draw for all, a dropped observation repeats the last one, and the first of an episode always
-arrives. Controls are first held for a period, counted from the start of the episode, and then delayed; until the first
-arrives, those of the state that the episode begins with hold.
+An environment has a `SensorActuatorModel` if a parameter of its family is of this kind. Rewards are of the true state
+and of the controls that reach the motors; only observations are changed. Entries are first biased, then noisy, then
+late, then dropped: with one draw for all, a dropped observation repeats the last one, and the first of an episode
+always arrives. Controls are first held for a period, counted from the start of the episode, and then delayed; until the
+first arrives, those of the state that the episode begins with hold.
+
+It computes, and draws, where the environment has its observations: with NumPy, or on a device, which is never asked
+for a number.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from metarl.util.rng import keys, normals, uniforms
+from metarl.util.arrays import zeros
+from metarl.util.rng import keys, normals, uniforms, words
 
+from .arrays import Array, constant, copied, namespace, whole
 from .parameter import Parameter
 from .task import TaskSpace
 from .variation.write import Write
 
 _PURPOSE = 0x6368616E6E656C  # of the random streams, apart from those of the resets
-_DROPOUT = np.uint64(1 << 32)  # a parameter may write both, and what arrives must be as noisy as what does not
+_DROPOUT = 1 << 32  # a parameter may write both, and what arrives must be as noisy as what does not
 _COMMANDS = ("action_delay", "control_period")
 
 
@@ -30,38 +35,38 @@ class SensorActuatorModel:
 
     Args:
         space: task space whose parameters write quantities of kind "command" or "sensor".
-        observation_size: O.
+        observations: (N, O), an array of the library, device and type that all others are of.
         actions: A.
-        num_envs: N.
         fixed: quantities of kind "sensor" that are the same in all tasks: (quantity, value, entries).
     """
 
     def __init__(
         self,
         space: TaskSpace,
-        observation_size: int,
+        observations: Array,
         actions: int,
-        num_envs: int,
         fixed: Sequence[tuple[str, float, Sequence[int]]] = (),
     ):
-        self._columns: dict[str, list[tuple[int, np.ndarray]]] = {}
+        num_envs, self._size = observations.shape
+        none = np.zeros(num_envs, np.uint64)
+        self._key, self._draws = words(none, observations), words(none.copy(), observations)
+        self._rows = zeros((num_envs,), observations, "int64")
+        self._rows[:] = constant(np.arange(num_envs), self._rows)
+        self._columns: dict[str, list[tuple[int, Array]]] = {}
         for column, p in enumerate(space.parameters):
             for write in p.writes:
                 if write.quantity_row.kind in ("command", "sensor"):
-                    entries = _entries(p, write, observation_size)
-                    self._columns.setdefault(write.quantity, []).append((column, entries))
+                    entries = _entries(p, write, self._size)
+                    self._columns.setdefault(write.quantity, []).append((column, constant(entries, self._rows)))
         for column, (quantity, _, entries) in enumerate(fixed, space.dim):  # as of further parameters
-            self._columns.setdefault(quantity, []).append((column, np.array(entries, int)))
-        self._fixed = np.array([value for _, value, _ in fixed])
+            self._columns.setdefault(quantity, []).append((column, constant(np.array(entries, int), self._rows)))
+        self._fixed = constant(np.array([value for _, value, _ in fixed]), observations)
         longest = _most_steps(space, "action_delay")
-        self._history = np.zeros((num_envs, longest + 1, actions))  # controls by elapsed step modulo its length
-        self._held = np.zeros((num_envs, actions))
+        self._history = zeros((num_envs, longest + 1, actions), observations)  # controls by elapsed step modulo length
+        self._held = zeros((num_envs, actions), observations)
         late = [value for quantity, value, _ in fixed if quantity == "observation_delay"]
         slots = int(max([_most_steps(space, "observation_delay"), *late])) + 1
-        self._seen = np.zeros((num_envs, slots if slots > 1 else 0, observation_size))  # by draw modulo its length
-        self._size = observation_size
-        self._key = np.zeros(num_envs, np.uint64)
-        self._draws = np.zeros(num_envs, np.uint64)
+        self._seen = zeros((num_envs, slots if slots > 1 else 0, self._size), observations)  # by draw modulo its length
 
     @staticmethod
     def needed(space: TaskSpace) -> bool:
@@ -69,55 +74,51 @@ class SensorActuatorModel:
 
     def seed(self, ids: np.ndarray, generators: Sequence[np.random.Generator]) -> None:
         """New random streams for simulations ids, beside their generators."""
-        self._key[ids], self._draws[ids] = keys(generators, _PURPOSE), 0
+        self._key[ids], self._draws[ids] = words(keys(generators, _PURPOSE), self._key), 0
 
-    def start(self, ids: np.ndarray, ctrl: np.ndarray) -> None:
+    def start(self, ids: np.ndarray, ctrl: Array) -> None:
         """Simulations ids (n,) begin an episode, with controls (n, A) in force."""
         self._history[ids], self._held[ids] = ctrl[:, None], ctrl
 
-    def command(self, ctrl: np.ndarray, elapsed: np.ndarray, values: np.ndarray) -> np.ndarray:
+    def command(self, ctrl: Array, elapsed: np.ndarray, values: Array) -> Array:
         """The controls (N, A) that reach the motors in step elapsed (N,) of each episode; ctrl is what is sent."""
-        everyone = np.arange(len(ctrl))
+        now, xp, slots = constant(elapsed, self._rows), namespace(ctrl), self._history.shape[1]
         for column, _ in self._columns.get("control_period", ()):
-            ctrl = np.where((elapsed % values[:, column] == 0)[:, None], ctrl, self._held)
+            ctrl = xp.where((now % values[:, column] == 0)[:, None], ctrl, self._held)
         self._held = ctrl
-        slots = self._history.shape[1]
-        self._history[everyone, elapsed % slots] = ctrl
+        self._history[self._rows, now % slots] = ctrl
         for column, _ in self._columns.get("action_delay", ()):
-            ctrl = self._history[everyone, (elapsed - values[:, column].astype(int)) % slots]
+            ctrl = self._history[self._rows, (now - whole(values[:, column])) % slots]
         return ctrl
 
-    def observe(
-        self, observation: np.ndarray, values: np.ndarray, ids: np.ndarray, last: np.ndarray | None
-    ) -> np.ndarray:
+    def observe(self, observation: Array, values: Array, ids: Array, last: Array | None) -> Array:
         """What arrives of observations (n, O) of simulations ids (n,) after last (n, O), None at the start."""
-        key, draw = self._key[ids], self._draws[ids]
-        self._draws[ids] += np.uint64(1)
-        values = np.concatenate([values[ids], np.tile(self._fixed, (len(ids), 1))], axis=1)
-        observation = observation.copy()
+        key, draw, xp = self._key[ids], self._draws[ids], namespace(observation)
+        self._draws[ids] += 1
+        values = xp.concat([values[ids], xp.broadcast_to(self._fixed, (len(ids), len(self._fixed)))], axis=1)
+        observation = copied(observation)
         for column, entries in self._columns.get("observation_bias", ()):
             observation[:, entries] += values[:, column, None]
         for column, entries in self._columns.get("observation_noise", ()):
-            noise = normals(key + np.uint64(1 + column), draw, self._size)
+            noise = normals(key + (1 + column), draw, self._size)
             observation[:, entries] += values[:, column, None] * noise[:, entries]
         if self._seen.shape[1]:
             observation = self._late(observation, values, ids, draw, last is None)
         if last is not None:
             for column, entries in self._columns.get("observation_dropout", ()):
-                lost = uniforms(key + np.uint64(1 + column) + _DROPOUT, draw, 1)[:, 0] < values[:, column]
-                rows = np.flatnonzero(lost)[:, None]
-                observation[rows, entries] = last[rows, entries]
+                lost = uniforms(key + (1 + column + _DROPOUT), draw, 1) < values[:, column, None]
+                observation[:, entries] = xp.where(lost, last[:, entries], observation[:, entries])
         return observation
 
-    def _late(self, observation: np.ndarray, values: np.ndarray, ids: np.ndarray, draw: np.ndarray, first: bool):
+    def _late(self, observation: Array, values: Array, ids: Array, draw: Array, first: bool) -> Array:
         """Observations (n, O) with entries that are some steps old; at the start of an episode as old as can be."""
         slots = self._seen.shape[1]
-        now = (draw % np.uint64(slots)).astype(int)
+        now = whole(draw % slots)
         if first:
             self._seen[ids] = observation[:, None]
         self._seen[ids, now] = observation
         for column, entries in self._columns.get("observation_delay", ()):
-            old = (now - values[:, column].astype(int)) % slots
+            old = (now - whole(values[:, column])) % slots
             observation[:, entries] = self._seen[ids, old][:, entries]
         return observation
 
@@ -134,14 +135,14 @@ class SensorActuatorModel:
             ids = np.flatnonzero(mask)
             observation[ids] = self.observe(observation[ids], values, ids, None if before is None else before[ids])
         # of those that are over nothing arrives; their later noise must not depend on when an episode ended
-        self._draws[~stepped & ~restart] += np.uint64(1)
+        self._draws[~stepped & ~restart] += 1
         return observation
 
-    def state(self) -> dict[str, np.ndarray]:
+    def state(self) -> dict[str, Array]:
         """Everything that a later step depends on, copied."""
-        return {name: getattr(self, f"_{name}").copy() for name in ("history", "held", "seen", "key", "draws")}
+        return {name: copied(getattr(self, f"_{name}")) for name in ("history", "held", "seen", "key", "draws")}
 
-    def restore(self, state: dict[str, np.ndarray]) -> None:
+    def restore(self, state: dict[str, Array]) -> None:
         """Continue from what state() returned."""
         for name, array in state.items():
             getattr(self, f"_{name}")[:] = array

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from metarl.util.arrays import zeros
+
 from .arrays import Array, constant, namespace
 
 
@@ -33,12 +35,6 @@ class Sensing:
     lags: np.ndarray
     columns: np.ndarray
 
-    def finish(self, observation: Array) -> Array:
-        """Numbers (N, R) limited and scaled."""
-        xp = namespace(observation)
-        low, high, scale = (constant(values, observation) for values in (self.low, self.high, self.scale))
-        return scale * xp.minimum(xp.maximum(observation, low), high)
-
     @property
     def size(self) -> int:
         """O."""
@@ -46,24 +42,33 @@ class Sensing:
 
 
 class History:
-    """The last observations of N simulations."""
+    """The last observations of N simulations, limited and scaled; arrays of the kind of `observations` (N, R)."""
 
-    def __init__(self, sensing: Sensing, num_envs: int):
-        self._sensing = sensing
-        self._last = np.zeros((num_envs, int(sensing.lags.max(initial=0)) + 1, len(sensing.scale)))  # by age
+    def __init__(self, sensing: Sensing, observations: Array):
+        n, size = observations.shape
+        self._last = zeros((n, int(sensing.lags.max(initial=0)) + 1, size), observations)  # by age
+        self._low, self._high, self._scale = (
+            constant(values, observations) for values in (sensing.low, sensing.high, sensing.scale)
+        )
+        index = zeros((0,), observations, "int64")
+        self._lags, self._columns = constant(sensing.lags, index), constant(sensing.columns, index)
 
-    def start(self, ids: np.ndarray, observation: np.ndarray) -> None:
+    def start(self, ids: Array, observation: Array) -> None:
         """Episodes of simulations ids (n,) begin with numbers (n, R)."""
-        self._last[ids] = observation[:, None]
+        self._last[ids] = self._finished(observation)[:, None]
 
-    def step(self, ids: np.ndarray, observation: np.ndarray) -> None:
+    def step(self, ids: Array, observation: Array) -> None:
         """Simulations ids (n,) have observed numbers (n, R)."""
         self._last[ids, 1:] = self._last[ids, :-1]
-        self._last[ids, 0] = observation
+        self._last[ids, 0] = self._finished(observation)
 
-    def read(self) -> np.ndarray:
+    def read(self) -> Array:
         """What is handed over (N, O), a new array."""
-        return self._last[:, self._sensing.lags, self._sensing.columns]
+        return self._last[:, self._lags, self._columns]
+
+    def _finished(self, observation: Array) -> Array:
+        xp = namespace(observation)
+        return self._scale * xp.minimum(xp.maximum(observation, self._low), self._high)
 
 
 def stacked(groups: Sequence[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:

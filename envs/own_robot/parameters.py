@@ -192,7 +192,7 @@ def check_space(space: TaskSpace, observations: int, actions: int, found: list[M
     try:
         Schedule(space)
         if SensorActuatorModel.needed(space):
-            SensorActuatorModel(space, observations, actions, 1)
+            SensorActuatorModel(space, np.zeros((1, observations)), actions)
         for split in space.splits:
             space.sample(1, split, np.random.default_rng(0))
     except ValueError as error:

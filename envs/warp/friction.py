@@ -24,14 +24,13 @@ def require_friction(family: str, model: mujoco.MjModel, fields: Mapping[str, Ar
     if int(model.opt.cone) != int(mujoco.mjtCone.mjCONE_PYRAMIDAL):
         return
     found = []
-    if "geom_friction" in fields:
-        slippery = as_numpy(fields["geom_friction"])[:, :, 0] < LEAST
+    geom, pair = (_slippery(fields, *of) for of in (("geom_friction", 1), ("pair_friction", 2)))
+    if geom is not None:
         decides = model.geom_priority > model.geom_priority.min()
-        worlds = (slippery.sum(axis=1) > 1) | slippery[:, decides].any(axis=1)
-        found += [("geom", i) for i in np.flatnonzero(slippery[worlds].any(axis=0))]
-    if "pair_friction" in fields:
-        slippery = as_numpy(fields["pair_friction"])[:, :, :2] < LEAST
-        found += [("pair", i) for i in np.flatnonzero(slippery.any(axis=(0, 2)))]
+        worlds = (geom.sum(axis=1) > 1) | geom[:, decides].any(axis=1)
+        found += [("geom", i) for i in np.flatnonzero(geom[worlds].any(axis=0))]
+    if pair is not None:
+        found += [("pair", i) for i in np.flatnonzero(pair.any(axis=0))]
     if found:
         kind, i = found[0]
         name = getattr(model, kind)(int(i)).name or i
@@ -39,3 +38,9 @@ def require_friction(family: str, model: mujoco.MjModel, fields: Mapping[str, Ar
             f"{family}: the friction of {kind} {name!r} would be less than {LEAST}, where MuJoCo Warp's float32"
             " diverges; narrow its range, give the model cone='elliptic', or use env.physics mujoco"
         )
+
+
+def _slippery(fields: Mapping[str, Array], name: str, columns: int) -> np.ndarray | None:
+    """Which elements have less than LEAST in which worlds, (N, elements); None if none has: one bit to read."""
+    slippery = fields[name][:, :, :columns] < LEAST if name in fields else None
+    return None if slippery is None or not slippery.any() else as_numpy(slippery).any(axis=2)

@@ -31,6 +31,17 @@ def zeros(shape: tuple[int, ...], beside: Array, dtype: str | None = None) -> Ar
     return xp.zeros(shape, dtype=beside.dtype if dtype is None else getattr(xp, dtype), device=device(beside))
 
 
+def copied(x: Array) -> Array:
+    """A new array of the same numbers."""
+    return namespace(x).asarray(x, copy=True)
+
+
+def whole(x: Array) -> Array:
+    """Whole numbers as int64, to index with."""
+    xp = namespace(x)
+    return xp.asarray(x, dtype=xp.int64)
+
+
 def as_numpy(x: Array) -> Array:
     """An array of any library as NumPy's, numbers in float64; None stays."""
     if x is None or type(x) is np.ndarray:

@@ -14,7 +14,8 @@ Simulations have a stream each, independent of the others and of how many there 
 Never seed + i, as Gymnasium's vector environments and SB3 have it: there seeds 0 and 1 share all streams but one.
 
 What is drawn for all simulations at each step comes from `uniforms`, which counts instead of remembering: the state of
-N streams is two arrays (N,), and no loop over simulations is needed.
+N streams is two arrays (N,), and no loop over simulations is needed. On a device it draws there, in the same bits:
+`words` says how.
 """
 
 import hashlib
@@ -22,8 +23,13 @@ from collections.abc import Iterable, Sequence
 from typing import cast
 
 import numpy as np
+from array_api_compat import device
+
+from .arrays import Array, namespace
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_SPLITMIX64 = np.array([_GOLDEN, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB], np.uint64)
+_UNSIGNED, _SIGNED = tuple(_SPLITMIX64), tuple(_SPLITMIX64.view(np.int64).tolist())
 
 PURPOSES = (
     "init", "tasks", "rollouts", "evaluation_tasks", "evaluation", "replay", "bench", "minibatches", "export", "tuning",
@@ -73,24 +79,42 @@ def keys(generators: Iterable[np.random.Generator], purpose: int) -> np.ndarray:
     return np.array([child.generate_state(1, np.uint64)[0] for child in children], np.uint64)
 
 
-def uniforms(key: np.ndarray, counter: np.ndarray, size: int) -> np.ndarray:
-    """Draw number counter (n,) of the streams key (n,): size numbers each, (n, size), uniform in [0, 1)."""
+def words(numbers: np.ndarray, beside: Array) -> Array:
+    """Keys or counters, uint64, beside another array: where that is not NumPy's, int64 of the same bits."""
+    if type(beside) is np.ndarray:
+        return numbers
+    return namespace(beside).asarray(numbers.view(np.int64), device=device(beside))
+
+
+def uniforms(key: Array, counter: Array, size: int) -> Array:
+    """Draw number counter (n,) of the streams key (n,): size numbers each, (n, size), uniform in [0, 1).
+
+    Both are `words`; the numbers are float64.
+    """
     row = splitmix64(key ^ splitmix64(counter))
-    bits = splitmix64(row[:, None] + _GOLDEN * np.arange(size, dtype=np.uint64))
-    return (bits >> np.uint64(11)) * 2.0**-53
+    bits = splitmix64(row[:, None] + words(_GOLDEN * np.arange(size, dtype=np.uint64), row))
+    xp = namespace(bits)
+    return xp.asarray(_right(bits, 11), dtype=xp.float64) * 2.0**-53
 
 
-def normals(key: np.ndarray, counter: np.ndarray, size: int) -> np.ndarray:
+def normals(key: Array, counter: Array, size: int) -> Array:
     """As uniforms, standard normal: Box and Muller's pairs."""
     pairs = -(-size // 2)
     u = uniforms(key, counter, 2 * pairs)
-    length, angle = np.sqrt(-2 * np.log(1 - u[:, :pairs])), 2 * np.pi * u[:, pairs:]
-    return np.concatenate([length * np.cos(angle), length * np.sin(angle)], axis=1)[:, :size]
+    xp = namespace(u)
+    length, angle = xp.sqrt(-2 * xp.log(1 - u[:, :pairs])), 2 * np.pi * u[:, pairs:]
+    return xp.concat([length * xp.cos(angle), length * xp.sin(angle)], axis=1)[:, :size]
 
 
-def splitmix64(x: np.ndarray) -> np.ndarray:
-    """Finaliser of Steele, Lea and Flood's SplitMix64, elementwise on uint64."""
-    x = x + _GOLDEN
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+def splitmix64(x: Array) -> Array:
+    """Finaliser of Steele, Lea and Flood's SplitMix64, elementwise on `words`."""
+    golden, first, second = _UNSIGNED if x.dtype == np.uint64 else _SIGNED
+    x = x + golden
+    x = (x ^ _right(x, 30)) * first
+    x = (x ^ _right(x, 27)) * second
+    return x ^ _right(x, 31)
+
+
+def _right(x: Array, bits: int) -> Array:
+    """Words shifted to the right; zeros come in."""
+    return x >> np.uint64(bits) if x.dtype == np.uint64 else (x >> bits) & ((1 << 64 - bits) - 1)

@@ -3,9 +3,12 @@
 import mujoco
 import numpy as np
 import pytest
+import torch
 
 from metarl.envs import BatchEnv, Family, Parameter, TaskSpace, Write
-from metarl.util.rng import normals, uniforms
+from metarl.envs.latency_noise import SensorActuatorModel
+from metarl.envs.sensing import History, Sensing, stacked
+from metarl.util.rng import keys, normals, streams, uniforms, words
 
 N = 6
 XML = """<mujoco><option timestep="0.01"/><worldbody><body name="pole"><joint name="hinge" axis="0 1 0" damping=".1"/>
@@ -245,3 +248,36 @@ def test_what_arrives_is_as_noisy_as_what_is_lost():
         last = observation
     assert len(moved[1]) == pytest.approx(0.7 * 4000, rel=0.05)
     assert np.std(np.concatenate(moved[1:])) == pytest.approx(0.3, rel=0.03)
+
+
+EVERYTHING = TaskSpace("Everything", (
+    choice("late", "action_delay", 2), choice("hold", "control_period", 2), choice("bias", "observation_bias", 1),
+    choice("noise", "observation_noise", 1), choice("old", "observation_delay", 2, elements=(0,)),
+    choice("loss", "observation_dropout", 0.5),
+))  # fmt: skip
+FIXED = (("observation_noise", 0.5, (1,)),)
+
+
+def test_the_draws_are_the_same_bits_as_tensors():
+    key, counter = keys(streams(0, range(50), 50), 7), np.arange(50, dtype=np.uint64)
+    here = torch.zeros(0)
+    found = uniforms(words(key, here), words(counter, here), 9)
+    assert found.dtype == torch.float64
+    np.testing.assert_array_equal(found, uniforms(key, counter, 9))
+    np.testing.assert_allclose(normals(words(key, here), words(counter, here), 9), normals(key, counter, 9), rtol=1e-12)
+
+
+def test_nothing_of_it_leaves_another_device(second_device):
+    """There, an operation on tensors of two devices is an error, and so is asking for a number."""
+    seen, values = second_device(N, 2), second_device(N, EVERYTHING.dim)
+    channel, everyone = SensorActuatorModel(EVERYTHING, seen, 1, FIXED), torch.arange(N, device="meta")
+    history = History(Sensing(FIXED, np.zeros(2), np.ones(2), np.ones(2), *stacked([(2, 3)])), seen)
+    channel.seed(np.arange(N), streams(0, range(N), N))
+    channel.start(np.arange(N), second_device(N, 1))
+    history.start(everyone, channel.observe(seen, values, everyone, None))
+    for _ in range(2):
+        sent = channel.command(second_device(N, 1), np.zeros(N, np.int64), values)
+        arrived = channel.observe(seen, values, everyone, seen)
+        history.step(everyone, arrived)
+        for tensor, size in ((sent, 1), (arrived, 2), (history.read(), 6)):
+            assert tensor.device.type == "meta" and tensor.shape == (N, size) and tensor.dtype == torch.float32

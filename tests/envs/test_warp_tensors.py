@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch")
 from metarl.envs import BatchEnv, MissingExtra, Parameter, TaskSpace, Write, make_family  # noqa: E402
 from metarl.envs.arrays import as_numpy  # noqa: E402
 from metarl.envs.families.half_cheetah import HalfCheetahDir  # noqa: E402
+from metarl.envs.sensing import Sensing, stacked  # noqa: E402
 from metarl.envs.warp import GPU, Warp  # noqa: E402
 
 pytestmark = [
@@ -27,6 +28,24 @@ class Late(HalfCheetahDir):
         Parameter("delay", "steps", "", 0, "choice", choices=(0, 1, 2), writes=Write("action_delay")),
         Parameter("gear", "1", "", 1.0, "uniform", 0.5, 1.5, writes=Write("gear"), onset=3),
     ))  # fmt: skip
+
+
+class Sensed(Late):
+    """All that becomes of what is observed, and controls that are held."""
+
+    name = "Sensed"
+    space = TaskSpace("Sensed", (
+        *Late.space.parameters,
+        Parameter("period", "steps", "", 1, "choice", choices=(1, 2, 3), writes=Write("control_period")),
+        Parameter("noise", "1", "", 0.0, "uniform", 0.0, 0.5, writes=Write("observation_noise", (0, 2, 5)), onset=2),
+        Parameter("bias", "1", "", 0.0, "uniform", -0.5, 0.5, writes=Write("observation_bias", (1, 2))),
+        Parameter("lag", "steps", "", 0, "choice", choices=(0, 1, 3), writes=Write("observation_delay", (3, 4))),
+        Parameter("loss", "1", "", 0.0, "uniform", 0.0, 0.8, writes=Write("observation_dropout", (2, 3, 6))),
+    ))  # fmt: skip
+    sensing = Sensing(
+        (("observation_noise", 0.2, (7, 8)), ("observation_delay", 2.0, (9,)), ("observation_dropout", 0.3, (10,))),
+        np.full(17, -0.6), np.full(17, 0.8), np.linspace(0.5, 2.0, 17), *stacked([(5, 1), (6, 4), (6, 2)]),
+    )  # fmt: skip
 
 
 def beside_each_other(family, horizon, steps, fault=None, compiled=False):
@@ -67,13 +86,18 @@ def check(family, horizon, steps, **kinds):
     return ends, diverged
 
 
-def test_steps_ends_delays_and_onsets_are_the_same():
-    assert check(Late(), horizon=5, steps=12) == (2 * N, 0)
+each_family = pytest.mark.parametrize("family", [Late(), Sensed()], ids=lambda family: family.name)
 
 
-def test_divergence_ends_an_episode():
-    assert check(Late(), horizon=9, steps=8, fault=4) == (1, 1)
-    assert check(Late(), horizon=5, steps=8, fault=4) == (N, 1)  # at the time limit
+@each_family
+def test_steps_ends_delays_and_onsets_are_the_same(family):
+    assert check(family, horizon=5, steps=12) == (2 * N, 0)
+
+
+@each_family
+def test_divergence_ends_an_episode(family):
+    assert check(family, horizon=9, steps=8, fault=4) == (1, 1)
+    assert check(family, horizon=5, steps=8, fault=4) == (N, 1)  # at the time limit
 
 
 @pytest.mark.whole
@@ -86,33 +110,19 @@ def test_what_is_compiled_computes_the_same(name):
 
 
 @pytest.mark.whole
-def test_go1_is_the_same():
+@pytest.mark.parametrize("name", ["Go1Velocity", "Go1Fault"])
+def test_go1_is_the_same(name):
     try:
-        assert check(make_family("Go1Velocity"), horizon=6, steps=14)[0] >= 2 * N
+        assert check(make_family(name), horizon=6, steps=14)[0] >= 2 * N
     except MissingExtra as missing:
         pytest.skip(str(missing))
 
 
-def test_what_is_numpys_is_refused():
-    from metarl.envs.warp.tensor_env import TensorEnv
-
-    class Noisy(Late):
-        name = "Noisy"
-        space = TaskSpace("Noisy", (
-            *Late.space.parameters,
-            Parameter("noise", "1", "", 0.0, "uniform", 0.0, 0.1, writes=Write("observation_noise")),
-        ))  # fmt: skip
-
-    message = r"^Noisy: TensorEnv has no observation_noise \(parameter noise\); use BatchEnv$"
-    with pytest.raises(ValueError, match=message):
-        TensorEnv(Noisy(), N, physics=CPU)
-
-
-class Falls(Late):
+class Falls(Sensed):
     """Ends where the torso is low, and is solved where it is high."""
 
     name = "Falls"
-    space = dataclasses.replace(Late.space, family="Falls")
+    space = dataclasses.replace(Sensed.space, family="Falls")
 
     def terminated(self, sim, values):
         return sim.bind("qpos")[:, 1] < -0.17

@@ -12,9 +12,14 @@ from metarl import load_config, make_learner, training_env
 from metarl.algorithms import sampling
 from metarl.algorithms.base import Spec
 from metarl.algorithms.learners import make_env
+from metarl.envs import FAMILIES, Parameter, TaskSpace, Write
+from metarl.envs.families.navigation import Navigation2D
+from metarl.envs.families.servo_robot import ROBOTS
+from metarl.envs.sensing import Sensing, stacked
 from metarl.envs.warp import GPU
 from metarl.evaluation import measure
 from metarl.testing import check_learner
+from metarl.util import plugins
 from metarl.util.plugins import MEMORIES
 from metarl.util.rng import stream
 
@@ -23,18 +28,51 @@ pytestmark = [
     pytest.mark.skipif(not GPU.installed(), reason=f"needs the extra gpu: {GPU.command}"),
 ]  # fmt: skip
 SMALL = ("threads=1", "meta_batch=3", "episodes=2", "env.horizon=8", "env.physics=warp", "env.warp.device=cpu")
+needs_robots = pytest.mark.skipif(not ROBOTS.installed(), reason=f"needs the extra robots: {ROBOTS.command}")
 RL2 = ("algorithm.window=5", "algorithm.minibatches=2", "algorithm.memory_size=8")
 LEARNERS = [
     ("navigation/promp", ()), ("navigation/maml", ()), ("navigation/promp", ("algorithm.oracle=true",)),
     *(("navigation_sparse/rl2", (*RL2, f"algorithm.memory={memory}")) for memory in MEMORIES.names()),
     ("navigation_sparse/rl2", (*RL2, "algorithm.predict=task", "algorithm.burn_in=2", "bootstrap_at_horizon=true")),
     ("navigation_sparse/rl2", (*RL2, "algorithm.memory=alpaca", "algorithm.predict=fit")),
+    ("navigation/promp", ("env.family=Hazy",)), ("navigation_sparse/rl2", (*RL2, "env.family=Hazy")),
+    pytest.param("go1/rl2", (*RL2, "env.horizon=40"), marks=[pytest.mark.whole, needs_robots]),
 ]  # fmt: skip
 every_learner = pytest.mark.parametrize(("name", "settings"), LEARNERS)
 
 
+class Hazy(Navigation2D):
+    """Navigation2D behind all noise, delays and holds that there are."""
+
+    name = "Hazy"
+    space = TaskSpace("Hazy", (
+        *Navigation2D.space.parameters,
+        Parameter("wait", "steps", "", 0, "choice", choices=(0, 1, 2), writes=Write("action_delay")),
+        Parameter("hold", "steps", "", 1, "choice", choices=(1, 2), writes=Write("control_period")),
+        Parameter("noise", "m", "", 0.0, "uniform", 0.0, 0.1, writes=Write("observation_noise")),
+        Parameter("bias", "m", "", 0.0, "uniform", -0.1, 0.1, writes=Write("observation_bias", (1,)), onset=3),
+        Parameter("lag", "steps", "", 0, "choice", choices=(0, 2), writes=Write("observation_delay", (0,))),
+        Parameter("loss", "1", "", 0.0, "uniform", 0.0, 0.6, writes=Write("observation_dropout")),
+    ))  # fmt: skip
+    sensing = Sensing((("observation_noise", 0.05, (0,)),), np.full(2, -0.3), np.full(2, 0.4), np.array([2.0, 1.0]),
+                      *stacked([(2, 3)]))  # fmt: skip
+
+    def goal(self, values):
+        return values[:, :2]
+
+    def terminated(self, sim, values):
+        return super().terminated(sim, values[:, :2])
+
+
+@pytest.fixture(autouse=True)
+def _with_a_hazy_family(monkeypatch):
+    monkeypatch.setattr(plugins, "_added", {})
+    FAMILIES.add("Hazy", Hazy)
+
+
 def made(name, *settings):
-    config = load_config(name, [*SMALL, *settings])
+    told = {setting.partition("=")[0] for setting in settings}
+    config = load_config(name, [*(s for s in SMALL if s.partition("=")[0] not in told), *settings])
     env = training_env(config)
     return config, env, make_learner(config, Spec.of(env))
 
@@ -54,7 +92,7 @@ def test_it_learns_what_it_would_from_numpys_arrays(name, settings):
         np.testing.assert_allclose(learner.state_dict()[tensor], value, rtol=0.02, atol=2e-3, err_msg=tensor)
 
 
-@pytest.mark.parametrize(("name", "settings"), [LEARNERS[0], LEARNERS[1], LEARNERS[-2]])
+@pytest.mark.parametrize(("name", "settings"), [LEARNERS[0], LEARNERS[1], LEARNERS[-5]])
 def test_it_keeps_the_contract_and_resumes_bit_for_bit(name, settings):
     check_learner(load_config(name, [*SMALL, *settings]))
 
@@ -137,8 +175,9 @@ def test_a_run_evaluates_in_either_physics_as_it_trained():
         np.testing.assert_allclose(other, returns[0], rtol=1e-3, atol=1e-3)
 
 
-def test_a_rollout_of_tensors_is_numpys():
-    config, env, learner = made("navigation/promp")
+@pytest.mark.parametrize("family", ["Navigation2D", "Hazy"])
+def test_a_rollout_of_tensors_is_numpys(family):
+    config, env, learner = made("navigation/promp", f"env.family={family}")
     arrays, adapter = make_env(config, env.num_envs), learner.adapter()
     tasks = env.space.sample(3, "train", np.random.default_rng(0)).repeat(2)
     found, expected = (
