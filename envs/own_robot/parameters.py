@@ -39,7 +39,7 @@ _Elements = Annotated[
 class WriteEntry(Entry):
     """What a parameter changes in the robot."""
 
-    quantity: Annotated[str, Choice(QUANTITIES)] = option(..., "What varies: see docs/reference/environments.md.")
+    quantity: Annotated[str, Choice(QUANTITIES)] = option(..., "What varies: see docs/reference/what_can_vary.md.")
     elements: _Elements = option((), "Bodies, geoms, joints, actuators: names, patterns, indices; groups to pick from.")
     mode: Annotated[str, Choice(("scale", "add", "set", "pick"))] = option("", "By default the quantity's.")
     axis: Annotated[str, Choice("xyz")] = option("", "Of a quantity that is a vector.")

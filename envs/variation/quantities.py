@@ -115,7 +115,7 @@ QUANTITIES: dict[str, Quantity] = {
 
 
 def table() -> str:
-    """What can vary, as the Markdown table of docs/reference/environments.md."""
+    """What can vary, as the Markdown table of docs/reference/what_can_vary.md."""
     rows = ["| quantity | unit | of | modes | writes | meaning |", "|---|---|---|---|---|---|"]
     for name, q in QUANTITIES.items():
         fields = ", ".join(f"`{field}`" for field in q.fields) or "-"

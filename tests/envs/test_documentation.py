@@ -1,4 +1,4 @@
-"""The snippets of docs/reference/environments.md run, and its table is what the families declare."""
+"""The snippets of the pages on environments run, and their tables are what the families and quantities declare."""
 
 import re
 from pathlib import Path
@@ -8,15 +8,23 @@ import pytest
 from metarl.envs import FAMILIES, make
 from metarl.envs.variation.quantities import table
 
-TEXT = (Path(__file__).parents[2] / "docs" / "reference" / "environments.md").read_text(encoding="utf-8")
+PAGES = {page: (Path(__file__).parents[2] / "docs" / "reference" / f"{page}.md").read_text(encoding="utf-8")
+         for page in ("environments", "batch_env", "what_can_vary")}  # fmt: skip
+TEXT = PAGES["environments"]
 
 
-def test_the_snippets_run():
+@pytest.mark.parametrize("page", ["batch_env", "what_can_vary"])
+def test_the_snippets_run(page):
     namespace = {}
-    blocks = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", PAGES[page], re.DOTALL)
     assert blocks
     for block in blocks:
-        exec(compile(block, "docs/reference/environments.md", "exec"), namespace)
+        exec(compile(block, f"docs/reference/{page}.md", "exec"), namespace)
+
+
+def test_every_family_can_be_found_by_what_it_adapts_to():
+    index = re.findall(r"`([A-Z]\w+)`", re.search(r"^\| to adapt to \|.*?\n\n", TEXT, re.MULTILINE | re.DOTALL)[0])
+    assert sorted(index) == sorted(FAMILIES)
 
 
 @pytest.mark.slow
@@ -35,5 +43,5 @@ def test_the_table_is_true():
 
 
 def test_what_can_vary_is_the_table_of_the_code():
-    """After a change: put what metarl.envs.variation.quantities.table() gives into docs/reference/environments.md."""
-    assert table() in TEXT
+    """After a change: put what metarl.envs.variation.quantities.table() gives into docs/reference/what_can_vary.md."""
+    assert table() in PAGES["what_can_vary"]
