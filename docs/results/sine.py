@@ -1,7 +1,8 @@
 """Few-shot regression of sine waves: the smallest problem on which meta-learning can be seen to work.
 
-    python docs/results/sine.py                      # trains, prints a table of errors, draws sine.png
-    python docs/results/sine.py --iterations 500         # a glimpse
+    python docs/results/sine.py                      # trains, prints the errors, draws sine.png
+    python docs/results/sine.py --iterations 500     # a glimpse
+    python docs/results/sine.py --iterations 3000 --seeds 0 1 2 3 4 --json docs/results/sine.json
 
 A task is y = A sin(w x + b) on x from -5 to 5, with A from 0.1 to 5, w from 0.8 to 1.2 and b from 0 to pi (Li et al.
 2017, arXiv:1707.09835). A method sees 5 or 10 points of a new one, and is asked for the rest.
@@ -16,6 +17,7 @@ The first three adapt by `metarl.agents.InnerLoop`, which adapts the robots' pol
 """
 
 import argparse
+import json
 import math
 import time
 from pathlib import Path
@@ -28,6 +30,7 @@ from metarl.agents.inner_loop import per_task
 from metarl.util.rng import stream
 
 META_BATCH, QUERIES, STEP = 25, 10, 0.01
+WAVES = 1000  # that errors are measured on
 NETWORK = GaussianMLP(1, 1, (40, 40), "relu")
 FEATURES = GaussianMLP(1, 32, (64, 64), "tanh")
 NOISE = 0.1  # of ALPaCA's observations, a standard deviation: what its features may leave unexplained
@@ -148,8 +151,9 @@ METHODS = {
 }
 
 
-def errors(predictions: dict, shots: int, tasks: int = 1000) -> dict[str, tuple[float, float]]:
-    """Mean squared error on 100 points of each of new waves, and the half width of its 95 % interval, by name."""
+def errors(predictions: dict, shots: int, tasks: int = WAVES) -> dict[str, tuple[float, float, int]]:
+    """By name, mean squared error on 100 points of each of new waves, the half width of its 95 % interval, and in how
+    many waves the steps diverged, which are left out."""
     rng = np.random.default_rng(stream(0, "evaluation", shots))  # the same waves for every method
     wave = waves(rng, tasks)
     samples = points(rng, wave, tasks, shots)
@@ -157,7 +161,9 @@ def errors(predictions: dict, shots: int, tasks: int = 1000) -> dict[str, tuple[
     found = {}
     for name, predict in predictions.items():
         each = (predict(samples, x) - wave(x)).square().mean((1, 2))
-        found[name] = (float(each.mean()), 1.96 * float(each.std()) / math.sqrt(tasks))
+        kept = each[each.isfinite()]
+        half = 1.96 * float(kept.std()) / math.sqrt(len(kept))
+        found[name] = (round(float(kept.mean()), 4), round(half, 4), tasks - len(kept))
     return found
 
 
@@ -184,13 +190,14 @@ def draw(trained: dict, shots: int, path: Path) -> None:
     pyplot.close(figure)
 
 
-def main(arguments: list[str] | None = None) -> dict[tuple[str, int], dict[str, tuple[float, float]]]:
-    """Train every method for each number of points; print and return the errors."""
+def main(arguments: list[str] | None = None) -> dict[tuple[str, int], dict[str, list[tuple[float, float, int]]]]:
+    """Train every method for each number of points with each seed; print, write and return the errors of each seed."""
     parser = argparse.ArgumentParser(description="Few-shot regression of sine waves.")
     parser.add_argument("--iterations", type=int, default=20_000)
     parser.add_argument("--shots", type=int, nargs="+", default=[5, 10])
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--figure", type=Path, default=Path("sine.png"))
+    parser.add_argument("--json", type=Path)
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     table = {}
@@ -198,15 +205,27 @@ def main(arguments: list[str] | None = None) -> dict[tuple[str, int], dict[str, 
         trained = {}
         for method, train in METHODS.items():
             start = time.perf_counter()
-            trained[method] = train(shots, options.iterations, options.seed)
-            table[method, shots] = errors(trained[method], shots)
-            found = table[method, shots].items()
-            text = ", ".join(f"{mean:.2f} +- {half:.2f} ({name})" for name, (mean, half) in found)
+            trained[method] = [train(shots, options.iterations, seed) for seed in options.seeds]
+            each = [errors(predictions, shots) for predictions in trained[method]]
+            table[method, shots] = {name: [found[name] for found in each] for name in each[0]}
+            text = ", ".join(f"{in_words(found)} ({name})" for name, found in table[method, shots].items())
             published = PUBLISHED.get((method, shots))
             note = f"; published after 1 step: {published}" if published else ""
             print(f"{shots:2d} points, {method}: {text}{note}; {time.perf_counter() - start:.0f} s", flush=True)
-        draw(trained, shots, options.figure)
+        draw({method: of_seeds[0] for method, of_seeds in trained.items()}, shots, options.figure)
+    if options.json:
+        found = {k: {method: each for (method, shots), each in table.items() if shots == k} for k in options.shots}
+        document = {"iterations": options.iterations, "seeds": options.seeds, "waves": WAVES,
+                    "mean_squared_error": found}  # fmt: skip
+        options.json.write_text(json.dumps(document) + "\n")
     return table
+
+
+def in_words(found: list[tuple[float, float, int]]) -> str:
+    """Of one seed with its interval over waves, of several their mean and range."""
+    means, halves, diverged = zip(*found, strict=True)
+    spread = f"({min(means):.2f}..{max(means):.2f})" if len(found) > 1 else f"+- {halves[0]:.2f}"
+    return f"{np.mean(means):.2f} {spread}" + f", {sum(diverged)} waves diverged" * any(diverged)
 
 
 if __name__ == "__main__":
