@@ -18,13 +18,7 @@ from metarl.util.rng import stream
 from .test_meta_gradient import GaussianLearner, at
 from .trained import with_env
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 # ---- the objective, written down a second time

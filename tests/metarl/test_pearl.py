@@ -19,6 +19,8 @@ from metarl.util.rng import stream
 from .test_rl2 import Goal, Vault
 from .trained import with_env
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def learner_on(family, **changes):
     algorithm = {key: changes.pop(key) for key in list(changes) if key in PEARLConfig.model_fields}
@@ -33,14 +35,6 @@ def learner_on(family, **changes):
     config = Config(**settings | changes)
     env = BatchEnv(family, config.meta_batch * config.episodes, autoreset_mode=AutoresetMode.DISABLED)
     return with_env(config, env)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 # ---- the posterior

@@ -16,6 +16,8 @@ from metarl.util.torch_runtime import ONE_BY_ONE
 from .test_rl2 import Goal, Vault
 from .trained import with_env
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def config(**changes):
     algorithm = {key: changes.pop(key) for key in list(changes) if key in RecurrentSACConfig.model_fields}
@@ -30,14 +32,6 @@ def config(**changes):
         "bootstrap_at_horizon": True,
     }
     return Config(**settings | changes)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def learner_on(family, **changes):

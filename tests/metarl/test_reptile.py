@@ -16,7 +16,7 @@ from metarl.evaluation.adaptation_curve import measure
 from metarl.training.train import train
 from metarl.util.errors import UserError
 
-from .trained import with_env
+from .trained import resumed, with_env
 
 SB3 = {
     "PPO": {"n_epochs": 2, "batch_size": 25, "policy_kwargs": {"net_arch": [6]}},
@@ -150,21 +150,8 @@ def test_all_tasks_at_once_is_task_by_task(inner, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("inner", [None, "PPO", "SAC"])
 def test_resumes_to_the_same_bits(inner):
-    unbroken = with_env(config(inner))
-    metrics = [unbroken.iterate(unbroken.env, i) for i in range(3)]
-    broken = with_env(unbroken.config)
-    broken.iterate(broken.env, 0)
-    saved = {name: tensor.clone() for name, tensor in broken.state_dict().items()}
-    broken.iterate(broken.env, 1)
-    resumed = with_env(unbroken.config)
-    resumed.load_state_dict(saved)
-    for i in (1, 2):
-        again = resumed.iterate(resumed.env, i)
-        assert {k: v for k, v in again.items() if "seconds" not in k} == {
-            k: v for k, v in metrics[i].items() if "seconds" not in k
-        }
-    got, want = resumed.state_dict(), unbroken.state_dict()
-    assert got.keys() == want.keys() and all(torch.equal(got[name], want[name]) for name in got)
+    unbroken, _, saved = resumed(config(inner))
+    want = unbroken.state_dict()
     assert all(not torch.equal(saved[name], want[name]) for name in saved if name.startswith("params."))
     with pytest.raises(ValueError, match="the weights belong to another configuration"):
         make_learner(config(None if inner else "PPO")).load_state_dict(saved)

@@ -25,13 +25,7 @@ from metarl.util.onnx_graph import Graph
 from .test_rl2 import Goal, Signed
 from .trained import with_env
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def config(**changes):
