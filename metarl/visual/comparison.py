@@ -24,7 +24,7 @@ from metarl.evaluation.statistics import performance_profile
 from metarl.util.errors import UserError
 from metarl.util.files import replace
 from metarl.visual.adaptation import adaptation_curves
-from metarl.visual.figures import FEW_VALUES, GREY, STYLE, empty, running_mean, save_figure
+from metarl.visual.figures import FEW_VALUES, GREY, STYLE, empty, middles, running_mean, save_figure, within_episode
 from metarl.visual.panels import PALE, colour, empty_or_panels, family, label_ends, legend, line, panels_of, share_axes
 from metarl.visual.replay import COLOURS, COLUMNS, Replay
 from metarl.visual.task_maps import failure_map, shown_parameters, task_map
@@ -99,20 +99,17 @@ def profiles(comparison: Comparison) -> Figure:
 def within_episodes(comparison: Comparison) -> Figure:
     """Reward per second within the first and the last episode of a trial, of methods with a memory."""
     with matplotlib.rc_context(STYLE):
-        figure, axes = empty()
+        figure, axes = within_episode(f"{family(comparison)}: adapting within an episode")
         ends = []
         for i, m in enumerate(comparison.measured):
             if not _remembers(m):
                 continue
-            middles, rates = reward_within_episode(comparison, m)
+            seconds, rates = reward_within_episode(comparison, m)
             last = rates.shape[1] - 1
             if last:
-                axes.plot(middles, rates[:, 0].mean(0), **line(i, lw=0.9))
-            axes.plot(middles, rates[:, last].mean(0), **line(i, lw=2.2, marker="."))
-            ends.append((middles[-1], rates[:, last, -1].mean(), f"{m.name}, episode {last + 1}", colour(i)))
-        axes.set_xlabel("seconds of the robot's time within the episode")
-        axes.set_ylabel("reward per second")
-        axes.set_title(f"{family(comparison)}: adapting within an episode", loc="left")
+                axes.plot(seconds, rates[:, 0].mean(0), **line(i, lw=0.9))
+            axes.plot(seconds, rates[:, last].mean(0), **line(i, lw=2.2, marker="."))
+            ends.append((seconds[-1], rates[:, last, -1].mean(), f"{m.name}, episode {last + 1}", colour(i)))
         label_ends(axes, ends)
     return figure
 
@@ -121,7 +118,7 @@ def reward_within_episode(comparison: Comparison, m: Measured) -> tuple[np.ndarr
     """(B,) seconds, the middles of equal parts of the horizon, and (R, S + 1, B) reward per second in them."""
     rates = np.stack([np.nanmean(e.rates[:, comparison.known], axis=1) for e in m.evaluations if e.rates is not None])
     seconds = comparison.definition["horizon"] * comparison.definition["dt"]
-    return (np.arange(rates.shape[2]) + 0.5) * seconds / rates.shape[2], rates
+    return middles(rates.shape[2], seconds), rates
 
 
 def learning_curves(comparison: Comparison) -> Figure:

@@ -161,6 +161,20 @@ def empty():
     return figure, axes
 
 
+def within_episode(title: str):
+    """A figure and its axes for reward per second within an episode."""
+    figure, axes = empty()
+    axes.set_xlabel("simulated seconds within the episode")
+    axes.set_ylabel("reward per second")
+    axes.set_title(title, loc="left")
+    return figure, axes
+
+
+def middles(parts: int, seconds: float) -> np.ndarray:
+    """(B,) seconds, the middles of equal parts of an episode, as of `Evaluation.rates`."""
+    return (np.arange(parts) + 0.5) * seconds / parts
+
+
 def _number(value: Any) -> float:
     return float("nan") if value is None else float(value)
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from metarl.evaluation.result import Evaluation
 from metarl.util.files import replace
-from metarl.visual.figures import INK, OKABE_ITO, STYLE, adaptation_figure, empty
+from metarl.visual.figures import INK, OKABE_ITO, STYLE, adaptation_figure, middles, within_episode
 
 DPI = 72
 
@@ -32,17 +32,14 @@ def within_episodes(evaluation: Evaluation) -> Figure:
     rates = evaluation.rates
     assert rates is not None
     horizon = evaluation.env.horizon or evaluation.env.load_family().horizon
-    middles = (np.arange(rates.shape[2]) + 0.5) * horizon * evaluation.dt / rates.shape[2]
+    seconds = middles(rates.shape[2], horizon * evaluation.dt)
+    title = f"{evaluation.tasks.space.family}: {evaluation.where}\nmean, and the middle 80 % of the tasks"
     with matplotlib.rc_context(STYLE):
-        figure, axes = empty()
+        figure, axes = within_episode(title)
         for i, of_tasks in enumerate(rates):
             color = INK if i == 0 else OKABE_ITO[(i - 1) % len(OKABE_ITO)]
             low, high = np.nanquantile(of_tasks, [0.1, 0.9], axis=0)
-            axes.fill_between(middles, low, high, color=color, alpha=0.15, lw=0)
-            axes.plot(middles, np.nanmean(of_tasks, axis=0), color=color, lw=2.2, marker=".", label=f"episode {i + 1}")
-        axes.set_xlabel("simulated seconds within the episode")
-        axes.set_ylabel("reward per second")
-        title = f"{evaluation.tasks.space.family}: {evaluation.where}\nmean, and the middle 80 % of the tasks"
-        axes.set_title(title, loc="left")
+            axes.fill_between(seconds, low, high, color=color, alpha=0.15, lw=0)
+            axes.plot(seconds, np.nanmean(of_tasks, axis=0), color=color, lw=2.2, marker=".", label=f"episode {i + 1}")
         axes.legend(frameon=False, loc="best")
     return figure

@@ -3,13 +3,16 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from metarl.evaluation.result import Evaluation
 from metarl.runs import checkpoint
 from metarl.zoo import Entry
 from metarl.zoo.agreement import try_again
 from metarl.zoo.card import card
+from metarl.zoo.figure import within_episodes
 from metarl.zoo.publishing import MOST_BYTES
 from metarl.zoo.table import with_table
 
@@ -79,3 +82,14 @@ def test_the_table_is_what_the_program_writes():
     page = (ZOO / "README.md").read_text()
     assert page == with_table(page, ZOO)
     assert all(f"[{name}]({name}/README.md)" in page for name in NAMES)
+
+
+def test_the_figure_of_a_memory_is_the_reward_within_each_episode():
+    [file] = (ZOO / "quadrotor_wind" / "evaluations").glob("held_out-*.json")
+    evaluation = Evaluation.load(file)
+    [axes] = within_episodes(evaluation).axes
+    assert axes.get_xlabel() == "simulated seconds within the episode"
+    assert len(axes.lines) == len(evaluation.rates)
+    seconds, rates = axes.lines[0].get_data()
+    assert seconds[[0, -1]] == pytest.approx([6.3 / 20 / 2, 6.3 - 6.3 / 20 / 2])  # 315 steps of 0.02 s in 20 parts
+    assert rates == pytest.approx(np.nanmean(evaluation.rates[0], axis=0))
