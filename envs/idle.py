@@ -40,7 +40,7 @@ def reason(family: Family, parameter: Parameter, values: Collection[float]) -> s
 
 
 def _of_elements(model: mujoco.MjModel, quantity: str, row: Quantity, elements: np.ndarray) -> str:
-    if row.kind == "body" and not model.body_weldid[elements].any():
+    if row.kind == "body" and quantity != "position" and not model.body_weldid[elements].any():
         return f"{_names(model, 'body', elements)} is fixed to the world"
     if quantity == "wind" and not (model.opt.density or model.opt.viscosity):
         return "the medium has neither density nor viscosity (<option>)"

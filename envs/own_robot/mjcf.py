@@ -6,8 +6,9 @@
 
 Each file is opened once. The compiler runs in a child process with limits of memory and time, on a copy of what was
 read: a `<replicate>` bomb or a file that crashes the parser ends in one line of a ValueError. All files must lie in the
-robot's folder, links followed; absolute paths are refused. What comes back is the model in MuJoCo's binary format,
-which the parent loads: it was written by the MuJoCo of this installation, never by whoever wrote the MJCF.
+robot's folder, links followed; absolute paths are refused. A folder `robots` or `metaworld` that the robot does not
+have is that of the package which the extra of that name installs. What comes back is the model in MuJoCo's binary
+format, which the parent loads: it was written by the MuJoCo of this installation, never by whoever wrote the MJCF.
 """
 
 import functools
@@ -26,10 +27,15 @@ from typing import Any
 
 import mujoco
 
+from metarl.util.optional import MissingExtra
 from metarl.util.text import one_line
 
+from ..families.servo_robot import ASSETS, ROBOTS
+from ..metaworld.sawyer import METAWORLD
 from .mjcf_size import Size
 
+PACKAGES = {ROBOTS.name: (ROBOTS, ASSETS), METAWORLD.name: (METAWORLD, Path("assets"))}
+"""By the first folder of a path: the extra whose files those are, and their folder in its package."""
 _MOST_FILES, _MOST_BYTES, _MOST_XML = 5_000, 1 << 30, 32 << 20
 _CHILD = Path(__file__).with_name("mjcf_child.py")
 
@@ -172,6 +178,7 @@ class _Reader:
 
     def __init__(self, folder: Path, mjcf: str):
         self.folder, self.main = folder.resolve(), mjcf
+        self.packages = {name for name in PACKAGES if not (self.folder / name).exists()}
         self.up = 0  # folders above the robot's that paths go through on their way back into it
         self.folders = {PurePosixPath()}  # meshdir and its like, as the MJCF gives them
         self.assets: list[tuple[str, PurePosixPath]] = []  # (file, folder of the MJCF that names it)
@@ -195,7 +202,7 @@ class _Reader:
         """The content of a file, which is one of the robot's from now on."""
         if name not in self.found:
             try:
-                with (self.folder / name).open("rb") as file:
+                with self.place(name)[0].open("rb") as file:
                     self.found[name] = file.read(self.left + 1)
             except OSError as error:
                 raise ValueError(f"{name}: cannot be read: {error.strerror}") from error
@@ -259,14 +266,28 @@ class _Reader:
             if not path.is_relative_to(self.folder):
                 outside = True
                 continue
+            name = path.relative_to(self.folder).as_posix()
+            place, folder = self.place(name)
             try:
-                if path.is_file():
-                    if not path.resolve().is_relative_to(self.folder):
+                if place.is_file():
+                    if not place.resolve().is_relative_to(folder):
                         raise ValueError(f"{self.main}: {one_line(file)!r} is a link out of the robot's folder")
-                    found.append(path.relative_to(self.folder).as_posix())
+                    found.append(name)
                     self.up = max(self.up, ups[path])
             except OSError:  # a name that is too long
                 continue
         if outside and not found:
             raise ValueError(f"{self.main}: {one_line(file)!r} is outside of the robot's folder; put it inside")
         return found
+
+    def place(self, name: str) -> tuple[Path, Path]:
+        """Path of a file by its name relative to the robot's folder, and the folder that it must not lead out of."""
+        first, _, rest = name.partition("/")
+        if not rest or first not in self.packages:
+            return self.folder / name, self.folder
+        extra, inside = PACKAGES[first]
+        try:
+            folder = (extra.folder(f"{self.main}: {name}") / inside).resolve()
+        except MissingExtra as error:
+            raise ValueError(str(error)) from error
+        return folder / rest, folder

@@ -1,4 +1,4 @@
-"""Reward and termination of a robot from YAML: a shape laid over a signal, times a weight.
+"""Reward, termination and success of a robot from YAML: a shape laid over a signal, times a weight.
 
     reward:
       forward: {signal: body_velocity, of: torso, axes: x, weight: 1.0}
@@ -8,10 +8,12 @@
                  times: [{signal: command, commands: forward, shape: above, target: 0.1}]}
     termination:
       fallen: {signal: body_upright, of: torso, below: 0.5, reward: -5}
+    success:
+      there: {signal: distance, from: torso, to: goal, shape: within, tolerance: 0.1}
 
 A term is `weight * shape(signal - target)`, times the shapes under `times`. A target is a number or the name of a
 parameter of the task or of a command, one for all numbers of the signal or a list of one each. All is paid per
-environment step, the reward of a termination once.
+environment step, the reward of a termination once. A task is solved in a step in which all conditions hold.
 """
 
 import math
@@ -51,6 +53,7 @@ SHAPES: dict[str, tuple[Shape, str, str]] = {  # of numbers (N, k) less their ta
     "below": (lambda x: flag(namespace(x).all(x < 0, axis=1), x), "1 if all s < target, else 0", "a threshold"),
 }  # fmt: skip
 WITH_TOLERANCE = ("exp_squared", "exp", "tanh", "within", "beyond")
+CONDITIONS = ("within", "beyond", "above", "below")
 RENAMED = {"near": "exp_squared"}
 
 
@@ -128,6 +131,12 @@ class RewardPart(Factor):
     def term(self, built: Built) -> "RewardTerm":
         """The term of the reward; ValueError as of `shaped`."""
         return RewardTerm(self.weight, (self.shaped(built), *(factor.shaped(built) for factor in self.times)))
+
+
+class SuccessPart(Factor):
+    """What a condition of success has besides its signal."""
+
+    shape: Annotated[str, Choice(CONDITIONS)] = option(..., "When it holds.")
 
 
 class TerminationPart(SignalEntry):

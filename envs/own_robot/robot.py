@@ -10,7 +10,7 @@ it (docs/guides/own_robot.md). It becomes a `Family` like any other: batched, wi
 
 from collections.abc import Mapping, Sequence
 from functools import partial, reduce
-from operator import or_
+from operator import and_, or_
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ from .episode import Course
 from .observing import names_of, resolve, sensing_of
 from .parameters import ParameterEntry, check_space, check_use, check_writes, moved_inertias
 from .pushes import Push
-from .reward_terms import RewardTerm
+from .reward_terms import RewardTerm, Shaped
 from .schema import RobotFile
 from .signals import TASK, Built, Sense, Signal, columns_of, field_of
 from .start import KEYFRAME
@@ -110,7 +110,7 @@ class OwnRobot(Family):
         """What a file says that is right by itself, with the model as the MJCF has it."""
         parameters = [entry.parameter(name) for name, entry in told.parameters.items()]
         check_use(parameters, names.used, found)
-        entries = [*told.observation, *told.reward.values(), *told.termination.values()]
+        entries = [*told.observation, *told.reward.values(), *told.termination.values(), *told.success.values()]
         tracked = [*dict.fromkeys(sense for entry in entries for sense in entry.tracked())]
         values = told.commands.values if told.commands else {}
         senses = {sense for entry in entries for sense in entry.senses()}
@@ -157,9 +157,15 @@ class OwnRobot(Family):
                 self._reward[name] = entry.term(built)
             except ValueError as error:
                 found.append((f"reward.{name}.target", str(error)))
+        self._success: list[Shaped] = []
+        for name, entry in told.success.items():
+            try:
+                self._success.append(entry.shaped(built))
+            except ValueError as error:
+                found.append((f"success.{name}.target", str(error)))
         check_space(self.space, sum(len(signal.names) for signal in signals), model.nu, found)
         terms = [*self._reward.values(), *self._termination.values()]
-        read = [*signals, *(signal for term in terms for signal in term.signals)]
+        read = [*signals, *(signal for term in terms for signal in term.signals), *(s.signal for s in self._success)]
         self._fields = {field for signal in read for field in (signal.field, signal.beside) if field}
         self._fields |= {"sensordata"} if tracked else set()
         if not self._fields <= set(_OF_THE_STATE):
@@ -244,6 +250,10 @@ class OwnRobot(Family):
     def terminated(self, sim: Simulator, values: Array) -> Array | None:
         ended = [term.ended(sim) for term in self._termination.values()]
         return reduce(or_, ended) if ended else None
+
+    def solved(self, sim: Simulator, derived: Any, values: Array) -> Array | None:
+        met = [condition.value(sim, sim.bind("ctrl"), values) > 0 for condition in self._success]
+        return reduce(and_, met) if met else None
 
 
 def _parts(folder: Path, name: str) -> mjcf.Files:

@@ -19,7 +19,7 @@ from .observing import ObservedPart
 from .parameters import ParameterEntry
 from .pushes import PushEntry
 from .ranges import printable
-from .reward_terms import RewardPart, TerminationPart
+from .reward_terms import RewardPart, SuccessPart, TerminationPart
 from .signal_table import entries
 from .signals import RENAMED
 from .start import Start
@@ -28,6 +28,7 @@ _Horizon = Annotated[int, Field(ge=1, le=1_000_000), Expected("a whole number fr
 _Identifier = Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$"), Expected("a name of letters, digits and _")]
 _Signal = Annotated[ObservedPart, OneOf("signal", entries("observation", ObservedPart), renamed=RENAMED)]
 _Reward = Annotated[RewardPart, OneOf("signal", entries("reward", RewardPart), renamed=RENAMED)]
+_Condition = Annotated[SuccessPart, OneOf("signal", entries("success", SuccessPart), renamed=RENAMED)]
 _Bound = Annotated[TerminationPart, OneOf("signal", entries("termination", TerminationPart), renamed=RENAMED)]
 
 
@@ -35,7 +36,7 @@ class RobotFile(Entry):
     """A robot of one's own: an MJCF file, what is observed and rewarded, and what varies."""
 
     name: Word = option(..., "Letters, digits and _; part of the digests of the tasks.")
-    mjcf: Text = option(..., "The MJCF file, in the folder of this file or below; or robots:FILE of the extra robots.")
+    mjcf: Text = option(..., "The MJCF file, in the folder of this file or below, or of an extra: metaworld/FILE.")
     description: Text = option("", "One line for people.")
     horizon: _Horizon = option(200, "Environment steps of an episode.")
     state_limit: Positive = option(1e4, "Positions and velocities (rad, m, rad/s, m/s) beyond it are divergence.")
@@ -57,6 +58,9 @@ class RobotFile(Entry):
     )
     termination: Annotated[dict[str, _Bound], BeforeValidator(printable)] = option(
         {}, "Bounds, by name: any number of the signal outside of them ends the episode."
+    )
+    success: Annotated[dict[str, _Condition], BeforeValidator(printable)] = option(
+        {}, "Conditions, by name: an episode is a success if all of them hold in one of its steps."
     )
 
 

@@ -64,6 +64,16 @@ def _mass(fields, sims, elements, values, write):
     fields["body_inertia"][at] *= ratio[..., None]
 
 
+def _position(fields, sims, elements, values, write):
+    model = fields.model
+    free = [i for i in elements if model.body_jntnum[i]
+            and int(model.jnt_type[model.body_jntadr[i]]) == int(mujoco.mjtJoint.mjJNT_FREE)]  # fmt: skip
+    if free:
+        raise ValueError(f"position is of bodies without a free joint; where {model.body(int(free[0])).name!r} starts"
+                         " is of the start")  # fmt: skip
+    _plain(fields, sims, elements, values, write, name="body_pos")
+
+
 def _payload(fields, sims, elements, values, write):
     offset = np.array(write.at)
     for body in elements:
@@ -301,7 +311,7 @@ CHANGES: dict[str, Callable] = {
     name: _plainly(name, quantity, _COLUMNS.get(name))
     for name, quantity in QUANTITIES.items() if len(quantity.fields) == 1
 } | {
-    "mass": _mass, "payload": _payload, "strength": _strength, "gain": _gain, "gear": _gear,
+    "mass": _mass, "position": _position, "payload": _payload, "strength": _strength, "gain": _gain, "gear": _gear,
     "kd": _kd, "encoder_offset": _encoder_offset,
     "solref_time": partial(_solref, column=0), "solref_damping": partial(_solref, column=1),
     "radius": partial(_geom_size, column=0, types=_ROUND), "half_length": partial(_geom_size, column=1, types=_LONG),

@@ -58,6 +58,8 @@ QUANTITIES: dict[str, Quantity] = {
                         "follow"),
     "centre_of_mass": _field("m", "body", "body_ipos", "place of the centre of mass along `axis` in the frame of the "
                              "body", modes=(ADD, SET), axes=True),
+    "position": _field("m", "body", "body_pos", "place of a body along `axis` in the frame of its parent, such as a "
+                       "goal's or a wall's; a free body has `start.bodies`", modes=(ADD, SET), axes=True),
     "friction": _field("1", "geom", "geom_friction", "sliding friction; of two touching geoms the larger counts"),
     "torsional_friction": _field("m", "geom", "geom_friction", "friction against spinning, at condim 4 and 6"),
     "rolling_friction": _field("m", "geom", "geom_friction", "friction against rolling, at condim 6"),

@@ -296,7 +296,8 @@ def test_every_fault_is_told_at_once(folder):
         "control.kp: got -1, expected a number above 0, or {name or pattern: number}",
         "control.rate: got 60, expected a rate that divides the 200 physics steps a second, such as 50, 66.6667",
         "horizont: unknown key \"horizont\"; known keys: name, mjcf, description, horizon, state_limit, camera, "
-        "control, start, parameters, commands, pushes, observation, reward, termination (did you mean 'horizon'?)",
+        "control, start, parameters, commands, pushes, observation, reward, termination, success (did you mean "
+        "'horizon'?)",
         "observation.0.joints: got [\"hipp\"], expected names of joints (did you mean 'hip'?)",
         'observation.1.signal: got "body_velocty", expected another name (did you mean \'body_velocity\'?)',
         "parameters.legs.default: got nothing, expected a number",

@@ -22,7 +22,8 @@ VALUES = {
     "rolling": 0.01, "damping": 0.3, "frictionloss": 0.05, "armature": 0.02, "stiffness": 4.0, "gain": 1.5, "kp": 3.0,
     "gear": 2.0, "gravity": (0.3, 0.0, -5.0), "wind": (0.5, 0.0, 0.0), "density": 1.2, "viscosity": 0.01,
     "kd": 0.5, "zero": 0.0, "rub": 0.01, "time": 0.02, "ratio": 1.0, "cord": 3.0, "cord_kd": 0.2,
-    "radius": 0.1, "length": 0.2, "shin": 1.0, "paw": 0.1, "terrain": 0, "edge": 0.04, "load": "", "limb": 1.0,
+    "radius": 0.1, "length": 0.2, "shin": 1.0, "paw": 0.1, "terrain": 0, "aside": 0.0, "edge": 0.04, "load": "",
+    "limb": 1.0,
 }  # fmt: skip
 
 
@@ -53,7 +54,7 @@ def mjcf(**changes) -> str:
         <geom name="thigh" type="cylinder" size=".05 {0.2 * s!r}" pos="0 0 {-0.2 * s!r}"/>
         <body name="shin" pos="0 0 {-0.4 * s!r}"><joint name="knee" axis="0 1 0" pos="0 0 {0.05 * f!r}"/>
           <geom name="shin" size="{0.08 * f!r}" pos="0 0 {-0.1 * f!r}"/>
-          <body name="paw" pos="0 0 {-0.3 * f!r}"><joint axis="1 0 0"/><geom size=".04" pos=".1 0 0"/>
+          <body name="paw" pos="{v["aside"]} 0 {-0.3 * f!r}"><joint axis="1 0 0"/><geom size=".04" pos=".1 0 0"/>
             <geom name="paw" type="capsule" size=".03 {v["paw"]}" pos="0 .1 -.1" euler="20 30 0"/></body></body></body>
       <geom name="table" type="plane" size="1 1 .1" pos="8 0 0" contype="0" conaffinity="0"/>
       <body pos="8 0 .05"><joint type="slide" axis="1 0 0"/><joint type="slide" axis="0 0 1"/>
@@ -76,6 +77,7 @@ CASES = {
     "payload": (Write("payload", "pole", at=(0.1, 0.2, 0.3)), 0.7, {
         "load": '<body pos=".1 .2 .3"><inertial pos="0 0 0" mass=".7" diaginertia="1e-12 1e-12 1e-12"/></body>'}),
     "centre_of_mass": (Write("centre_of_mass", "pole", "set", "z"), 0.25, {"com": (0.0, 0.0, 0.25)}),
+    "position": (Write("position", "paw", "set", "x"), 0.07, {"aside": 0.07}),
     "friction": (Write("friction", "ball"), 0.3, {"friction": 0.5 * 0.3}),
     "torsional_friction": (Write("torsional_friction", "ball", "set"), 0.3, {"torsion": 0.3}),
     "rolling_friction": (Write("rolling_friction", "ball", "add"), 0.3, {"rolling": 0.01 + 0.3}),
@@ -368,6 +370,11 @@ def test_three_times_the_gain_sends_a_servo_to_the_same_place(name, gain, bias):
 def test_what_a_quantity_is_not_of_is_refused(write, refusal):
     with pytest.raises(ValueError, match=refusal):
         written(write, 2.0)
+
+
+def test_where_a_free_body_is_says_the_start():
+    with pytest.raises(ValueError, match="position is of bodies without a free joint; where 'ball' starts is of the"):
+        BatchEnv(Bench(parameter(Write("position", "ball", "add", "x"), 0.1)))
 
 
 def test_of_all_geoms_those_that_have_such_a_size_change():

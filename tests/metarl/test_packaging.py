@@ -61,7 +61,7 @@ def test_the_wheel_has_every_module_and_config(wheel, checkout):
     for folder in ("envs", "agents"):
         expected |= {f"metarl/{file.relative_to(checkout)}" for file in (checkout / folder).rglob("*.py")}
     expected |= {f"metarl/configs/{name}.yaml" for name in config_names()}
-    robots = ("rover/robot.yaml", "rover/rover.xml", "go1/robot.yaml")
+    robots = ("rover/robot.yaml", "rover/rover.xml", "go1/robot.yaml", "tabletop/robot.yaml", "tabletop/push.xml")
     expected |= {f"metarl/configs/own_robot/{name}" for name in robots}
     expected |= {"metarl/py.typed"}
     assert len(expected) > 20
