@@ -23,7 +23,7 @@ from ..arrays import Array, clip, flag, namespace, squares
 from ..observation import Observed, positions, velocities
 from ..simulator import Simulator
 from ..task import TaskSpace
-from .goal import along, checked_velocity, disc, disc_position, forward_or_backward, heading, velocity
+from .goal import along, checked_positive, disc, disc_position, forward_or_backward, heading, velocity
 from .gymnasium_robot import GymnasiumRobot, contact_forces, contact_names, normal, uniform
 
 HEALTHY_HEIGHT = (0.2, 1.0)  # m, of the torso
@@ -153,7 +153,7 @@ class AntVel(Ant):
 
     def __init__(self, contact_forces: bool = False, max_velocity: float = 3.0):
         super().__init__(contact_forces)
-        self.space = TaskSpace(self.name, (velocity(checked_velocity(self.name, "max_velocity", max_velocity)),))
+        self.space = TaskSpace(self.name, (velocity(checked_positive(self.name, "max_velocity", max_velocity)),))
 
     def reward_terms(self, sim, derived, qpos_before, ctrl, values):
         speed = self.torso_velocity(sim, derived, qpos_before)[:, 0]

@@ -26,7 +26,7 @@ def velocity(top: float, low: float = 0.0) -> Parameter:
                      extrapolation=((top, 1.5 * top),))
 
 
-def checked_velocity(family: str, name: str, value: float) -> float:
+def checked_positive(family: str, name: str, value: float) -> float:
     """value as a float; ValueError unless it is a positive number."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise ValueError(f"{family}: {name} must be a positive number, got {value!r}")

@@ -24,7 +24,7 @@ from ..parameter import Parameter
 from ..simulator import Simulator
 from ..task import TaskSpace
 from ..variation.write import Write
-from .goal import checked_velocity, forward_or_backward, velocity
+from .goal import checked_positive, forward_or_backward, velocity
 from .gymnasium_robot import ASSETS, GymnasiumRobot
 from .planar_com import PlanarCom
 
@@ -139,7 +139,7 @@ class HalfCheetahVel(HalfCheetah):
     def __init__(self, variant: str = "gym", max_velocity: float | None = None):
         super().__init__(variant)
         top = {"maml": 2.0}.get(variant, 3.0) if max_velocity is None else max_velocity
-        self.space = TaskSpace(self.name, (velocity(checked_velocity(self.name, "max_velocity", top)),))
+        self.space = TaskSpace(self.name, (velocity(checked_positive(self.name, "max_velocity", top)),))
 
     def reward_terms(self, sim, derived, qpos_before, ctrl, values):
         miss = abs(self.forward_velocity(sim, derived, qpos_before) - values[:, 0])

@@ -2,6 +2,7 @@
 
     env = make("PandaReach", 200)                         # needs pip install '.[robots]'
     env.set_tasks(env.space.tasks(goal_x=0.5, goal_z=0.3, payload=2.0).repeat(200))
+    env = make("PandaReach", 200, sparse_radius=0.05)     # a goal that is felt within 5 cm only
 
 The robot is Menagerie's for MJX, without the hand: position servos, no collisions. The servos give way under a load, so
 that the arm ends up somewhere else than it was sent, by centimetres with 3 kg: what an adapted policy makes good.
@@ -17,6 +18,7 @@ from ..parameter import Parameter
 from ..simulator import Simulator
 from ..task import TaskSpace
 from ..variation.write import Write
+from .goal import checked_positive
 from .servo_robot import ServoRobot, uniform
 
 HOME = (0.0, 0.0, 0.0, -1.5708, 0.0, 1.5708, -0.7853)  # rad, Menagerie's home pose
@@ -29,7 +31,11 @@ def _goal(axis: str, default: float, low: float, high: float, *beyond: tuple[flo
 
 
 class PandaReach(ServoRobot):
-    """Bring the flange to a hidden goal under hidden payload, joint damping and friction."""
+    """Bring the flange to a hidden goal under hidden payload, joint damping and friction.
+
+    Args:
+        sparse_radius: m from the goal within which there is a reward, and success; if None it is rewarded everywhere.
+    """
 
     name = "PandaReach"
     mjcf = "mujoco_menagerie/franka_emika_panda/mjx_panda_nohand.xml"
@@ -50,6 +56,11 @@ class PandaReach(ServoRobot):
         Parameter("friction", "N m", "dry friction of each joint", 0.0, "uniform", 0.0, 2.0,
                   extrapolation=((2.0, 4.0),), writes=Write("frictionloss", (), "add")),
     ))  # fmt: skip
+
+    def __init__(self, sparse_radius: float | None = None):
+        self.sparse_radius = None
+        if sparse_radius is not None:
+            self.sparse_radius = checked_positive(self.name, "sparse_radius", sparse_radius)
 
     def build(self) -> mujoco.MjModel:
         spec = self.load_spec()
@@ -72,7 +83,7 @@ class PandaReach(ServoRobot):
         world.add_geom(name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, size=[2, 2, 0.05], rgba=[0.5, 0.55, 0.6, 1],
                        contype=0, conaffinity=0)  # fmt: skip
         world.add_camera(name="track", pos=[1.5, -1.1, 1.0], xyaxes=[0.62, 0.78, 0, -0.28, 0.22, 0.93])
-        world.add_site(name="goal", pos=goal, size=[0.03] * 3, rgba=[0.1, 0.7, 0.2, 0.8])
+        world.add_site(name="goal", pos=goal, size=[self.sparse_radius or 0.03] * 3, rgba=[0.1, 0.7, 0.2, 0.8])
         spec.body("link7").add_site(name="flange", pos=[0, 0, 0.107], size=[0.01] * 3, rgba=[0.8, 0.2, 0.2, 1])
         return spec.compile()
 
@@ -87,6 +98,11 @@ class PandaReach(ServoRobot):
         """Place of the flange in the world, (N, 3): as of the last of the physics steps, 5 ms ago."""
         return sim.bind("site_xpos")[:, sim.model.site("flange").id, :]
 
+    @staticmethod
+    def _distance(flange: Array, values: Array) -> Array:
+        """Of the flange (N, 3) from the goals of tasks values (N, D), m, (N,)."""
+        return namespace(flange).sqrt(squares(flange - values[:, :3]))
+
     def observe(self, sim: Simulator, derived: Array) -> Array:
         qpos = sim.bind("qpos")
         joints = qpos - constant(sim.model.key_qpos[0], qpos)
@@ -97,11 +113,15 @@ class PandaReach(ServoRobot):
         return (*angles, *velocities, *actions)
 
     def reward_terms(self, sim, derived, qpos_before, ctrl, values):
-        xp = namespace(derived)
-        distance = xp.sqrt(squares(derived - values[:, :3]))
+        distance, xp = self._distance(derived, values), namespace(derived)
+        if self.sparse_radius is not None:
+            return {"near": xp.where(distance <= self.sparse_radius, 1 - distance, xp.zeros_like(distance))}
         return {
             "distance": -distance,
             "precision": 0.5 * xp.exp(-xp.square(distance / _NEAR)),
             "speed": -0.005 * squares(sim.bind("qvel")),
             "action_rate": -0.01 * self.action_change(sim),
         }
+
+    def solved(self, sim: Simulator, derived: Array, values: Array) -> Array | None:
+        return None if self.sparse_radius is None else self._distance(derived, values) <= self.sparse_radius

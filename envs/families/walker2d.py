@@ -10,7 +10,7 @@
 from ..arrays import Array
 from ..simulator import Simulator
 from ..task import TaskSpace
-from .goal import checked_velocity, forward_or_backward, velocity
+from .goal import checked_positive, forward_or_backward, velocity
 from .upright import Upright
 
 HEALTHY_HEIGHT = (0.8, 2.0)  # m, of the torso
@@ -60,7 +60,7 @@ class Walker2dVel(Walker2d):
 
     def __init__(self, frame_skip: int = 4, max_velocity: float = 10.0):
         super().__init__(frame_skip)
-        self.space = TaskSpace(self.name, (velocity(checked_velocity(self.name, "max_velocity", max_velocity)),))
+        self.space = TaskSpace(self.name, (velocity(checked_positive(self.name, "max_velocity", max_velocity)),))
 
     def reward_terms(self, sim, derived, qpos_before, ctrl, values):
         miss = abs(self.forward_velocity(sim, qpos_before) - values[:, 0])

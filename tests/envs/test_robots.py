@@ -284,6 +284,28 @@ def test_panda_earns_most_at_its_goal():
     np.testing.assert_allclose([farther["distance"][0], farther["precision"][0]], [-0.05, 0.5 * np.exp(-1)])
 
 
+def test_a_sparse_goal_of_the_panda_is_felt_and_found_nearby_only():
+    """By MuJoCo's own place of the flange, one physics step before the state; a goal once passed stays found."""
+    env = make("PandaReach", 4, autoreset_mode="Disabled", sparse_radius=0.1)
+    goals = np.array([[0.5, 0.0, 0.5], [0.55, 0.05, 0.55], [0.4, -0.2, 0.4], [0.55, 0.0, 0.52]])
+    tasks = env.space.tasks(goal_x=goals[:, 0], goal_y=goals[:, 1], goal_z=goals[:, 2], payload=[0, 1, 2, 3])
+    env.reset(seed=0, options={"tasks": tasks})
+    np.testing.assert_array_equal(env.model_of(0).site("goal").size, 0.1)
+    plain, found, paid = [PlainRobot(env, i) for i in range(4)], np.zeros(4, bool), np.zeros(4, int)
+    for action in np.random.default_rng(0).uniform(-1, 1, (75, 1, 7)) * [1, 0.3, 1, 0.3, 1, 1, 1]:
+        _, reward, _, _, info = env.step(np.repeat(action, 4, axis=0))
+        for i, robot in enumerate(plain):
+            robot.step(action[0])
+            distance = np.linalg.norm(robot.data.site("flange").xpos - goals[i])
+            assert reward[i] == pytest.approx((1 - distance) * (distance <= 0.1), abs=1e-10)
+            found[i] |= distance <= 0.1
+        paid += reward > 0
+        assert info["success"].tolist() == found.tolist()
+    assert found.any() and not found.all() and 0 < paid.sum() < 200
+    with pytest.raises(ValueError, match="PandaReach: sparse_radius must be a positive number, got -1"):
+        make("PandaReach", 1, sparse_radius=-1)
+
+
 def test_the_load_bends_the_panda_down():
     env = make("PandaReach", 3, autoreset_mode="Disabled")
     env.reset(seed=[1] * 3, options={"tasks": env.space.tasks(payload=[0, 3, 5])})
