@@ -7,11 +7,11 @@
 import numpy as np
 from array_api_compat import device
 
-from metarl.util.arrays import Array, as_numpy, constant, copied, namespace, whole
+from metarl.util.arrays import Array, as_numpy, constant, copied, index, namespace, some, whole
 
 __all__ = [
-    "Array", "as_numpy", "clip", "columns", "constant", "copied", "flag", "full", "namespace", "norm", "squares",
-    "whole",
+    "Array", "as_numpy", "clip", "columns", "constant", "copied", "flag", "full", "index", "namespace", "norm", "some",
+    "squares", "whole",
 ]  # fmt: skip
 
 

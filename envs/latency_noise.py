@@ -20,7 +20,7 @@ import numpy as np
 from metarl.util.arrays import zeros
 from metarl.util.rng import keys, normals, uniforms, words
 
-from .arrays import Array, constant, copied, namespace, whole
+from .arrays import Array, constant, copied, index, namespace, whole
 from .parameter import Parameter
 from .task import TaskSpace
 from .variation.write import Write
@@ -50,16 +50,15 @@ class SensorActuatorModel:
         num_envs, self._size = observations.shape
         none = np.zeros(num_envs, np.uint64)
         self._key, self._draws = words(none, observations), words(none.copy(), observations)
-        self._rows = zeros((num_envs,), observations, "int64")
-        self._rows[:] = constant(np.arange(num_envs), self._rows)
+        self._rows = index(np.arange(num_envs), observations)
         self._columns: dict[str, list[tuple[int, Array]]] = {}
         for column, p in enumerate(space.parameters):
             for write in p.writes:
                 if write.quantity_row.kind in ("command", "sensor"):
                     entries = _entries(p, write, self._size)
-                    self._columns.setdefault(write.quantity, []).append((column, constant(entries, self._rows)))
+                    self._columns.setdefault(write.quantity, []).append((column, index(entries, observations)))
         for column, (quantity, _, entries) in enumerate(fixed, space.dim):  # as of further parameters
-            self._columns.setdefault(quantity, []).append((column, constant(np.array(entries, int), self._rows)))
+            self._columns.setdefault(quantity, []).append((column, index(np.array(entries, int), observations)))
         self._fixed = constant(np.array([value for _, value, _ in fixed]), observations)
         longest = _most_steps(space, "action_delay")
         self._history = zeros((num_envs, longest + 1, actions), observations)  # controls by elapsed step modulo length
@@ -82,7 +81,7 @@ class SensorActuatorModel:
 
     def command(self, ctrl: Array, elapsed: np.ndarray, values: Array) -> Array:
         """The controls (N, A) that reach the motors in step elapsed (N,) of each episode; ctrl is what is sent."""
-        now, xp, slots = constant(elapsed, self._rows), namespace(ctrl), self._history.shape[1]
+        now, xp, slots = index(elapsed, self._rows), namespace(ctrl), self._history.shape[1]
         for column, _ in self._columns.get("control_period", ()):
             ctrl = xp.where((now % values[:, column] == 0)[:, None], ctrl, self._held)
         self._held = ctrl

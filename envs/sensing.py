@@ -14,7 +14,7 @@ import numpy as np
 
 from metarl.util.arrays import zeros
 
-from .arrays import Array, constant, namespace
+from .arrays import Array, constant, index, namespace
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,7 @@ class History:
         self._low, self._high, self._scale = (
             constant(values, observations) for values in (sensing.low, sensing.high, sensing.scale)
         )
-        index = zeros((0,), observations, "int64")
-        self._lags, self._columns = constant(sensing.lags, index), constant(sensing.columns, index)
+        self._lags, self._columns = index(sensing.lags, observations), index(sensing.columns, observations)
 
     def start(self, ids: Array, observation: Array) -> None:
         """Episodes of simulations ids (n,) begin with numbers (n, R)."""

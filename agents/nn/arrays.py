@@ -8,7 +8,9 @@ On the processor no number is copied; tensors that are on the device of the poli
 import numpy as np
 import torch
 
-from metarl.util.arrays import Array
+from metarl.util.arrays import Array, some
+
+__all__ = ["given_as", "some", "tensor"]
 
 
 def tensor(x: Array, beside: torch.Tensor | None = None) -> torch.Tensor:
@@ -20,8 +22,3 @@ def tensor(x: Array, beside: torch.Tensor | None = None) -> torch.Tensor:
 def given_as(x: torch.Tensor, like: Array) -> Array:
     """A tensor as an array of the library of another one, on that one's device."""
     return x.cpu().numpy() if isinstance(like, np.ndarray) else x.to(like.device)
-
-
-def some(mask: torch.Tensor) -> bool:
-    """Whether any is true. On a GPU, where to ask is to wait for all that it has to do, always True."""
-    return not mask.is_cpu or bool(mask.any())

@@ -17,6 +17,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
+from ..arrays import Array, namespace
 from .entries import Entry, Expected, Names, Number, Text, Word, mistaken, option
 from .ranges import Seconds, printable, within
 
@@ -87,29 +88,26 @@ class Commands:
 
     def begin(self, memory: np.ndarray, draws: np.ndarray) -> None:
         """The start of an episode: memory (n, size), draws (n, draws) in [0, 1)."""
-        self._draw(memory, draws, np.zeros(len(memory)))
-        memory[:, : len(self.ranges)] = memory[:, len(self.ranges) : -1]
+        memory[:] = self.before(self.draw(memory, draws, np.zeros(len(memory))))
 
-    def before(self, memory: np.ndarray) -> None:
-        """What was observed is in force."""
-        memory[:, : len(self.ranges)] = memory[:, len(self.ranges) : -1]
+    def before(self, memory: Array) -> Array:
+        """Memory (n, size) where what was observed is in force."""
+        count = len(self.ranges)
+        return namespace(memory).concat([memory[:, count:-1], memory[:, count:]], axis=1)
 
-    def due(self, memory: np.ndarray, step: np.ndarray) -> np.ndarray:
+    def due(self, memory: Array, step: Array) -> Array:
         """Which simulations (N,) have a new command after environment steps (N,)."""
         return memory[:, -1] == step
 
-    def draw(self, memory: np.ndarray, draws: np.ndarray, step: np.ndarray) -> np.ndarray:
+    def draw(self, memory: Array, draws: Array, step: Array) -> Array:
         """Memory (n, size) with a new command after environment steps (n,)."""
-        memory = memory.copy()
-        self._draw(memory, draws, step)
-        return memory
-
-    def _draw(self, memory: np.ndarray, draws: np.ndarray, step: np.ndarray) -> None:
-        values = np.where(draws[:, :1] < self.zero, 0.0, within(self.ranges, draws[:, 2:]))
-        memory[:, len(self.ranges) : -1] = values
-        memory[:, -1] = np.inf if self.steps is None else step + later(self.steps, draws[:, 1])
+        xp, values = namespace(draws), within(self.ranges, draws[:, 2:])
+        values = xp.where(draws[:, :1] < self.zero, xp.zeros_like(values), values)
+        again = xp.full_like(step, np.inf) if self.steps is None else step + later(self.steps, draws[:, 1])
+        return xp.concat([memory[:, : len(self.ranges)], values, again[:, None]], axis=1)
 
 
-def later(steps: np.ndarray, draws: np.ndarray) -> np.ndarray:
+def later(steps: np.ndarray, draws: Array) -> Array:
     """Whole steps (n,) of a range (1, 2), at least 1, at draws (n,) in [0, 1)."""
-    return np.maximum(np.rint(within(steps, draws[:, None])[:, 0]), 1.0)
+    xp, drawn = namespace(draws), within(steps, draws[:, None])[:, 0]
+    return xp.where(drawn < 1, xp.ones_like(drawn), xp.round(drawn))

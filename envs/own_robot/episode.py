@@ -4,7 +4,9 @@
     course.begin(sim, ids, rngs); course.before(sim, ids); course.after(sim, ids)
 
 All of it is state of the simulations, in their `userdata` behind that of the MJCF, so that a restored state goes on
-exactly. What is drawn counts environment steps under a key of the episode: no simulation knows how many there are.
+exactly. What is drawn counts environment steps under a key of the episode: no simulation knows how many there are. The
+memory of an episode is (key in three parts, environment steps so far), exact as float32, and that of each part. It is
+computed where the simulator has it, in NumPy or on a device, which is never asked for a number.
 """
 
 from collections.abc import Sequence
@@ -14,13 +16,13 @@ import numpy as np
 
 from metarl.util.rng import uniforms
 
+from ..arrays import Array, flag, index, namespace, some, whole
 from ..simulator import Simulator
 from .commands import Commands
 from .pushes import Push
 
-_KEYS = 2.0**53  # exact as float64
+_KEYS, _PART = 2.0**53, 18  # bits of a part of a key
 _STREAMS = 64  # of an episode: one a part
-_BEGINNING = np.uint64(1 << 60)
 
 
 class Course:
@@ -37,17 +39,17 @@ class Course:
 
     def __init__(self, commands: Commands | None, pushes: Sequence[Push], contacts: np.ndarray, first: int, dt: float):
         self.commands, self.pushes, self.contacts, self.dt = commands, pushes, contacts, dt
-        self._key = first
-        sizes = [1, commands.size if commands else 0, *(push.size for push in pushes), 3 * len(contacts)]
+        sizes = [4, commands.size if commands else 0, *(push.size for push in pushes), 3 * len(contacts)]
         ends = first + np.cumsum(sizes)
         places = [slice(int(end - size), int(end)) for end, size in zip(ends, sizes, strict=True)]
+        self._key, self._step = slice(first, first + 3), first + 3
         self._commands, self._pushes, self._air = places[1], places[2:-1], places[-1]
         self._random = bool(commands or pushes)
 
     @staticmethod
     def size(commands: int, pushes: int, contacts: int) -> int:
         """Numbers in userdata of so many commands, pushes and tracked feet; 0 if there are none."""
-        return 1 + (2 * commands + 1 if commands else 0) + Push.size * pushes + 3 * contacts if (
+        return 4 + (2 * commands + 1 if commands else 0) + Push.size * pushes + 3 * contacts if (
             commands or pushes or contacts) else 0  # fmt: skip
 
     def command_columns(self, observed: bool) -> np.ndarray:
@@ -65,80 +67,85 @@ class Course:
         if not self._random:
             return
         memory = sim.bind("userdata")
-        memory[ids, self._key] = [np.floor(rng.random() * _KEYS) for rng in rngs]
+        key = np.array([int(rng.random() * _KEYS) for rng in rngs])
+        memory[ids, self._key] = np.stack([key >> shift & (1 << _PART) - 1 for shift in (2 * _PART, _PART, 0)], axis=1)
         for stream, place, part in self._parts():
             rows = np.zeros((len(ids), part.size))
-            part.begin(rows, self._draws(memory[ids, self._key], _BEGINNING, stream, part.draws))
+            part.begin(rows, _draws(key, np.zeros_like(key), stream, part.draws))
             memory[ids, place] = rows
 
     def before(self, sim: Simulator, ids: np.ndarray | None) -> None:
         """An environment step of simulations ids (all if None) begins: what was observed is in force, pushes act."""
         if not self._random:
             return
-        memory, step = sim.bind("userdata"), self._step(sim)
-        stepped = self._mask(ids, len(memory))
+        memory = sim.bind("userdata")
+        xp, step, stepped = namespace(memory), memory[:, self._step], _mask(ids, memory)
         if self.commands:
-            rows = memory[:, self._commands].copy()
-            self.commands.before(rows)
-            memory[:, self._commands] = np.where(stepped[:, None], rows, memory[:, self._commands])
-        forces: dict[int, np.ndarray] = {}
+            rows = memory[:, self._commands]
+            memory[:, self._commands] = xp.where(stepped[:, None], self.commands.before(rows), rows)
+        forces: dict[int, Array] = {}
         for stream, place, push in self._parts()[bool(self.commands) :]:
-            due = np.flatnonzero(stepped & (memory[:, place.start] == step))
-            if len(due):
-                self._push(sim, memory, due, step[due], stream, place, push)
+            due = stepped & (memory[:, place.start] == step)
+            if some(due):
+                self._push(sim, memory, due, stream, place, push)
             if push.joint is None:
                 acts, force = (step < memory[:, place.start + 1])[:, None], memory[:, place.start + 2 : place.stop]
-                forces[push.body] = forces.get(push.body, 0.0) + np.where(acts, force, 0.0)
+                forces[push.body] = forces.get(push.body, 0.0) + xp.where(acts, force, xp.zeros_like(force))
         for body, force in forces.items():
-            sim.bind("xfrc_applied")[:, body] = force
+            sim.bind("xfrc_applied")[:, body, :] = force
 
     def after(self, sim: Simulator, ids: np.ndarray | None) -> None:
         """The environment step of simulations ids has ended."""
         memory = sim.bind("userdata")
+        if not self._random and not len(self.contacts):
+            return
+        xp, stepped = namespace(memory), _mask(ids, memory)
+        memory[:, self._step] += flag(stepped, memory)
         if len(self.contacts):
-            stepped = self._mask(ids, len(memory))[:, None]
-            air, contact, landing = (memory[:, self.foot_columns(what)] for what in ("air", "contact", "landing"))
-            touches = np.take(sim.bind("sensordata"), self.contacts, axis=1) > 0
-            landing = np.where(touches, air, 0.0)
-            air = np.where(touches, 0.0, air + self.dt)
-            contact = np.where(touches, contact + self.dt, 0.0)
-            new = np.concatenate([air, contact, landing], axis=1)
-            memory[:, self._air] = np.where(stepped, new, memory[:, self._air])
+            feet, sensed = len(self.contacts), sim.bind("sensordata")
+            air, contact = memory[:, self._air][:, :feet], memory[:, self._air][:, feet : 2 * feet]
+            touches, none = xp.take(sensed, index(self.contacts, sensed), axis=1) > 0, xp.zeros_like(air)
+            new = [xp.where(touches, none, air + self.dt), xp.where(touches, contact + self.dt, none),
+                   xp.where(touches, air, none)]  # fmt: skip
+            memory[:, self._air] = xp.where(stepped[:, None], xp.concat(new, axis=1), memory[:, self._air])
         if self.commands and self.commands.steps is not None:
-            step, place = self._step(sim), self._commands
-            due = np.flatnonzero(self._mask(ids, len(memory)) & self.commands.due(memory[:, place], step))
-            if len(due):
-                draws = self._draws(memory[due, self._key], step[due], 0, self.commands.draws)
-                memory[due, place] = self.commands.draw(memory[due, place], draws, step[due])
+            step, place, rows = memory[:, self._step], self._commands, memory[:, self._commands]
+            due = stepped & self.commands.due(rows, step)
+            if some(due):
+                draws = _draws(self._keys(memory), whole(step), 0, self.commands.draws)
+                memory[:, place] = xp.where(due[:, None], self.commands.draw(rows, draws, step), rows)
 
-    def _push(self, sim: Simulator, memory: np.ndarray, due: np.ndarray, step: np.ndarray, stream: int, place: slice,
-              push: Push) -> None:  # fmt: skip
-        """A push of simulations due (n,) in environment step (n,) of their episodes."""
-        factor = sim.expand("numeric_data")[due, push.scale] if push.scale >= 0 else np.ones(len(due))
-        draws = self._draws(memory[due, self._key], step, stream, push.draws)
-        memory[due, place] = rows = push.draw(draws, step, factor)
+    def _push(self, sim: Simulator, memory: Array, due: Array, stream: int, place: slice, push: Push) -> None:
+        """A push of the simulations where due (N,) is true."""
+        xp, step = namespace(memory), memory[:, self._step]
+        factor = sim.expand("numeric_data")[:, push.scale] if push.scale >= 0 else xp.ones_like(step)
+        rows = push.draw(_draws(self._keys(memory), whole(step), stream, push.draws), step, factor)
+        memory[:, place] = xp.where(due[:, None], rows, memory[:, place])
         if push.joint is not None:
             position, velocity = push.joint
-            quat = sim.bind("qpos")[due, position + 3 : position + 7]
-            sim.bind("qvel")[due, velocity : velocity + 6] += push.velocity(quat, rows)
+            quat, qvel = sim.bind("qpos")[:, position + 3 : position + 7], sim.bind("qvel")
+            now = qvel[:, velocity : velocity + 6]
+            qvel[:, velocity : velocity + 6] = xp.where(due[:, None], now + push.velocity(quat, rows), now)
 
     def _parts(self) -> list[tuple[int, slice, Any]]:
         """What draws: the number of its stream, its place in userdata, and itself."""
         commands = [(0, self._commands, self.commands)] if self.commands else []
         return [*commands, *((1 + i, *both) for i, both in enumerate(zip(self._pushes, self.pushes, strict=True)))]
 
-    def _step(self, sim: Simulator) -> np.ndarray:
-        """Environment steps (N,) since the start of each episode."""
-        return np.rint(sim.bind("time") / self.dt)
+    def _keys(self, memory: Array) -> Array:
+        """The key of each episode, (N,) int64."""
+        parts = whole(memory[:, self._key])
+        return (parts[:, 0] << 2 * _PART) + (parts[:, 1] << _PART) + parts[:, 2]
 
-    def _draws(self, key: np.ndarray, counter: np.ndarray | np.uint64, stream: int, size: int) -> np.ndarray:
-        """Uniform numbers (n, size) in [0, 1) of keys (n,) at environment steps counter (n,)."""
-        counter = np.broadcast_to(np.asarray(counter).astype(np.uint64), key.shape)
-        return uniforms(key.astype(np.uint64), counter * np.uint64(_STREAMS) + np.uint64(stream), size)
 
-    @staticmethod
-    def _mask(ids: np.ndarray | None, n: int) -> np.ndarray:
-        mask = np.full(n, ids is None)
-        if ids is not None:
-            mask[ids] = True
-        return mask
+def _draws(key: Array, step: Array, stream: int, size: int) -> Array:
+    """Uniform numbers (n, size) in [0, 1) of keys (n,) at environment steps (n,), int64 both."""
+    return uniforms(key, step * _STREAMS + stream, size)
+
+
+def _mask(ids: np.ndarray | None, memory: Array) -> Array:
+    """The simulations ids, all if None, as a mask (N,)."""
+    mask = np.full(memory.shape[0], ids is None)
+    if ids is not None:
+        mask[ids] = True
+    return index(mask, memory)

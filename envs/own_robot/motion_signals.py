@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array, columns, constant, namespace
+from ..arrays import Array, columns, constant, index, namespace
 from ..observation import Observed
 from .entries import Share, option
 from .signals import (
@@ -100,7 +100,7 @@ def _power(entry: Any, built: Built) -> Signal:
 
     def compute(forces: Array, velocities: Array) -> Array:
         xp = namespace(forces)
-        return forces * xp.take(velocities, xp.asarray(velocity.columns), axis=1)
+        return forces * xp.take(velocities, index(velocity.columns, velocities), axis=1)
 
     return Signal("actuator_force", force.columns, names, compute, "actuator_velocity")
 

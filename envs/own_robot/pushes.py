@@ -16,6 +16,7 @@ import mujoco
 import numpy as np
 from pydantic import ValidationInfo, model_validator
 
+from ..arrays import Array, namespace
 from ..families.servo_robot import to_body
 from .commands import later
 from .entries import Entry, Named, Names, Positive, mistaken, option
@@ -108,13 +109,13 @@ class Push:
         memory[:, 0] = np.rint(within(self.onset, draws[:, :1])[:, 0])
         memory[:, 1:] = 0.0
 
-    def draw(self, draws: np.ndarray, step: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    def draw(self, draws: Array, step: Array, factor: Array) -> Array:
         """Memory (n, 8) at the beginning of a push in environment step (n,); factors (n,)."""
-        ends = step + self.duration
-        after = np.inf if self.interval is None else step + later(self.interval, draws[:, 0])
+        xp = namespace(draws)
+        after = xp.full_like(step, np.inf) if self.interval is None else step + later(self.interval, draws[:, 0])
         push = within(self.ranges, draws[:, 1:]) * factor[:, None]
-        return np.column_stack([np.broadcast_to(after, step.shape), ends, push])
+        return xp.concat([after[:, None], step[:, None] + self.duration, push], axis=1)
 
-    def velocity(self, quat: np.ndarray, memory: np.ndarray) -> np.ndarray:
+    def velocity(self, quat: Array, memory: Array) -> Array:
         """What is added to the velocities (n, 6) of a free joint at orientations quat (n, 4)."""
-        return np.concatenate([memory[:, 2:5], to_body(quat, memory[:, 5:8])], axis=1)
+        return namespace(quat).concat([memory[:, 2:5], to_body(quat, memory[:, 5:8])], axis=1)

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import AfterValidator, Field
 
+from ..arrays import Array, constant
 from .entries import Expected, Number, key_name
 
 
@@ -38,7 +39,7 @@ def printable(value: Any) -> Any:
     return {key_name(key): item for key, item in value.items()} if isinstance(value, dict) else value
 
 
-def within(ranges: np.ndarray, draws: np.ndarray) -> np.ndarray:
+def within(ranges: np.ndarray, draws: Array) -> Array:
     """Numbers (n, k) of ranges (k, 2) at draws (n, k) in [0, 1); exact where a range is one number."""
-    low, high = ranges.T
+    low, high = (constant(bound, draws) for bound in ranges.T)
     return low + (high - low) * draws

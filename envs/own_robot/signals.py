@@ -22,7 +22,7 @@ import numpy as np
 from pydantic import Field
 
 from ..actuators import controls, outputs
-from ..arrays import Array, constant, namespace
+from ..arrays import Array, constant, index, namespace
 from ..families.servo_robot import to_body
 from ..observation import Observed
 from ..simulator import Simulator
@@ -81,7 +81,7 @@ class Signal:
         """The numbers, a new contiguous array (N, k)."""
         field = field_of(sim, self.field)
         xp = namespace(field)
-        values = xp.take(field, xp.asarray(self.columns), axis=1)
+        values = xp.take(field, index(self.columns, field), axis=1)
         more = [field_of(sim, self.beside)] if self.beside else []
         return values if self.compute is None else self.compute(values, *more)
 

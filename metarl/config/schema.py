@@ -402,8 +402,6 @@ class Config(Section):
 
     def _conflicts(self) -> Iterator[Conflict]:
         policy, inner = self.policy, self.inner
-        if self.env.physics == "warp" and "robot" in self.env.options:
-            yield "env.physics", "warp", "mujoco with a robot of your own: its signals compute in NumPy"
         if self.env.physics == "mujoco":
             for key, value in self.env.warp.model_dump(exclude_defaults=True).items():
                 yield f"env.warp.{key}", value, "no such setting: env.physics is mujoco"

@@ -25,6 +25,16 @@ def constant(values: np.ndarray, beside: Array) -> Array:
     return namespace(beside).asarray(values, dtype=beside.dtype, device=device(beside))
 
 
+def index(places: np.ndarray, beside: Array) -> Array:
+    """Whole numbers to index with, as an array of the library and on the device of another."""
+    return places if type(beside) is np.ndarray else namespace(beside).asarray(places, device=device(beside))
+
+
+def some(mask: Array) -> bool:
+    """Whether any is true. On a GPU, where to ask is to wait for all that it has to do, always True."""
+    return str(device(mask)) != "cpu" or bool(mask.any())
+
+
 def zeros(shape: tuple[int, ...], beside: Array, dtype: str | None = None) -> Array:
     """Zeros, of the library and on the device of another array, and of its type unless one is named ("float32")."""
     xp = namespace(beside)

@@ -80,8 +80,8 @@ def keys(generators: Iterable[np.random.Generator], purpose: int) -> np.ndarray:
 
 
 def words(numbers: np.ndarray, beside: Array) -> Array:
-    """Keys or counters, uint64, beside another array: where that is not NumPy's, int64 of the same bits."""
-    if type(beside) is np.ndarray:
+    """Keys or counters, uint64, beside another array: where that is not NumPy's, or int64, those of the same bits."""
+    if type(beside) is np.ndarray and beside.dtype != np.int64:
         return numbers
     return namespace(beside).asarray(numbers.view(np.int64), device=device(beside))
 
@@ -108,7 +108,7 @@ def normals(key: Array, counter: Array, size: int) -> Array:
 
 def splitmix64(x: Array) -> Array:
     """Finaliser of Steele, Lea and Flood's SplitMix64, elementwise on `words`."""
-    golden, first, second = _UNSIGNED if x.dtype == np.uint64 else _SIGNED
+    golden, first, second = _UNSIGNED if _unsigned(x) else _SIGNED
     x = x + golden
     x = (x ^ _right(x, 30)) * first
     x = (x ^ _right(x, 27)) * second
@@ -117,4 +117,8 @@ def splitmix64(x: Array) -> Array:
 
 def _right(x: Array, bits: int) -> Array:
     """Words shifted to the right; zeros come in."""
-    return x >> np.uint64(bits) if x.dtype == np.uint64 else (x >> bits) & ((1 << 64 - bits) - 1)
+    return x >> np.uint64(bits) if _unsigned(x) else (x >> bits) & ((1 << 64 - bits) - 1)
+
+
+def _unsigned(x: Array) -> bool:
+    return isinstance(x.dtype, np.dtype) and x.dtype == np.uint64

@@ -4,6 +4,7 @@ import array_api_strict
 import numpy as np
 import pytest
 import torch
+from sled import sled
 
 from metarl.envs import FAMILIES, BatchEnv, MissingExtra, make_family
 from metarl.envs.family import endless
@@ -83,3 +84,63 @@ def test_a_family_computes_the_same_with_the_arrays_of_another_library(name, opt
         else:
             agree(family.terminated(other, convert(values)), ended)
     env.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("convert", "tolerance"), [(as_torch, 1e-12), (as_strict, 0.0)], ids=["torch", "strict"])
+def test_so_does_a_robot_from_yaml_in_the_course_of_its_episodes(tmp_path, convert, tolerance):
+    """Commands, pushes and times in the air: their memory, and what is observed and paid of them."""
+    robot, kind = endless(sled(tmp_path)), type(convert(np.zeros(1)))
+    env, there = (BatchEnv(robot, N) for _ in range(2))
+    tasks, rng = env.space.sample(N, "train", np.random.default_rng(0)), np.random.default_rng(1)
+    for each in (env, there):
+        each.reset(seed=1, options={"tasks": tasks})
+    sim, other = env.batch, Elsewhere(there.batch, convert)
+    for step in range(2 * STEPS):
+        ctrl = rng.uniform(-0.2, 0.2, (N, 1))
+        before, before_there = robot.before(sim), robot.before(other)
+        ids = None if step % 5 else np.arange(1, N)
+        robot.advance(sim, ctrl, ids)
+        robot.advance(other, convert(ctrl), ids)
+        for name in ("userdata", "xfrc_applied", "qpos", "qvel"):
+            np.testing.assert_allclose(there.batch.bind(name), sim.bind(name), rtol=tolerance, atol=tolerance)
+        terms = robot.reward_terms(sim, None, before, ctrl, env.parameters)
+        found = robot.reward_terms(other, None, before_there, convert(ctrl), convert(env.parameters))
+        pairs = [(found[name], term) for name, term in terms.items()]
+        for tensor, array in [*pairs, (robot.observe(other, None), robot.observe(sim, None))]:
+            assert isinstance(tensor, kind)
+            np.testing.assert_allclose(np.asarray(tensor), array, rtol=tolerance, atol=tolerance)
+    memory = sim.bind("userdata")
+    assert memory[:, 3].tolist() == [19.0, *[24.0] * (N - 1)] and np.ptp(memory[:, 4:6], axis=0).min() > 0
+
+
+def test_the_course_of_an_episode_stays_on_another_device(tmp_path, second_device):
+    """There, an operation on tensors of two devices is an error, and so is asking for a number."""
+    with torch.utils._python_dispatch._disable_current_modes():
+        robot = sled(tmp_path)
+        fields = BatchEnv(robot, N).batch
+        shapes = {name: fields.bind(name).shape for name in ("userdata", "qpos", "qvel", "xfrc_applied", "sensordata")}
+        shapes |= {"numeric_data": fields.expand("numeric_data").shape, "ctrl": (N, 1), "time": (N,)}
+        shapes |= {"opt.gravity": (N, 3)}
+
+    class Fake:
+        model, nsim, there = robot.build(), N, {name: second_device(*shape) for name, shape in shapes.items()}
+
+        def bind(self, name):
+            return self.there[name]
+
+        expand = bind
+
+        def step(self, *_, **__):
+            pass
+
+    sim = Fake()
+    before = {name: tensor._version for name, tensor in sim.there.items()}
+    robot.advance(sim, second_device(N, 1), None)
+    observation = robot.observe(sim, None)
+    terms = robot.reward_terms(sim, None, second_device(N, 1), second_device(N, 1), second_device(N, robot.space.dim))
+    for tensor in (observation, robot.terminated(sim, observation), *terms.values()):
+        assert tensor.device.type == "meta"
+    assert observation.dtype == torch.float32 and observation.shape == (N, len(robot.sensed_names()))
+    moved = {name for name, tensor in sim.there.items() if tensor._version > before[name]}
+    assert moved == {"userdata", "qvel", "xfrc_applied", "ctrl"}

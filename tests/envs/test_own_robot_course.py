@@ -202,7 +202,7 @@ def test_a_push_adds_velocity_at_its_time(robot):
             quat = data.body("ball").xmat.reshape(3, 3).copy()
             data.ctrl[:] = 0
             if step in (5, 20, 35):
-                x = env.batch.bind("userdata")[i, 3]
+                x = env.batch.bind("userdata")[i, 6]
                 data.qvel[:3] += [x, 0, 1.5]
                 data.qvel[3:6] += quat.T @ [0, 0, 3.0]
                 rows.append(x)

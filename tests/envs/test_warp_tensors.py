@@ -118,6 +118,27 @@ def test_go1_is_the_same(name):
         pytest.skip(str(missing))
 
 
+@pytest.mark.whole
+def test_a_robot_of_ones_own_is_the_same(tmp_path):
+    """Commands, pushes, contact times, noise: with tensors as in NumPy, and the draws are those of Batch."""
+    from sled import sled
+
+    robot = sled(tmp_path)
+    ends, _ = check(robot, horizon=12, steps=26)
+    assert ends >= 2 * N
+    tasks = robot.space.sample(N, "train", np.random.default_rng(0))
+    warp, batch = (BatchEnv(robot, N, physics=physics, autoreset_mode="Disabled") for physics in (CPU, None))
+    first, expected = (env.reset(seed=0, options={"tasks": tasks})[0] for env in (warp, batch))
+    np.testing.assert_allclose(first, expected, atol=1e-5)
+    course = slice(0, warp.model.nuserdata - 6)  # without times in the air
+    for _ in range(12):
+        for env in (warp, batch):
+            env.step(np.zeros((N, 1)))
+        memory = as_numpy(warp.batch.bind("userdata"))
+        np.testing.assert_allclose(memory[:, course], batch.batch.bind("userdata")[:, course], rtol=1e-6)
+    assert len(np.unique(memory[:, :3])) == 3 * N and (memory[:, 3] == 12).all()
+
+
 class Falls(Sensed):
     """Ends where the torso is low, and is solved where it is high."""
 

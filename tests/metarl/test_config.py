@@ -207,11 +207,6 @@ def test_settings_of_warp_are_refused_without_it(write):
     assert found == "c.yaml: env.warp.device: got cpu, expected no such setting: env.physics is mujoco"
 
 
-def test_warp_is_refused_for_robots_of_ones_own(write):
-    found = faults(write("env: {family: OwnRobot, options: {robot: r.yaml}, physics: warp}\nalgorithm: {name: promp}"))
-    assert any(line.startswith("c.yaml: env.physics: got warp, expected mujoco with a robot of y") for line in found)
-
-
 INNER_LEARNERS = [
     ("algorithm: {name: reptile}\ninner: {steps: 0}", "inner.steps: got 0, expected at least 1 with reptile"),
     ("algorithm: {name: reptile}\ninner: {learn_lr: true}",

@@ -37,6 +37,7 @@ LEARNERS = [
     ("navigation_sparse/rl2", (*RL2, "algorithm.memory=alpaca", "algorithm.predict=fit")),
     ("navigation/promp", ("env.family=Hazy",)), ("navigation_sparse/rl2", (*RL2, "env.family=Hazy")),
     pytest.param("go1/rl2", (*RL2, "env.horizon=40"), marks=[pytest.mark.whole, needs_robots]),
+    pytest.param("own_robot/go1", (*RL2, "env.horizon=30"), marks=[pytest.mark.whole, needs_robots]),
 ]  # fmt: skip
 every_learner = pytest.mark.parametrize(("name", "settings"), LEARNERS)
 
@@ -92,7 +93,7 @@ def test_it_learns_what_it_would_from_numpys_arrays(name, settings):
         np.testing.assert_allclose(learner.state_dict()[tensor], value, rtol=0.02, atol=2e-3, err_msg=tensor)
 
 
-@pytest.mark.parametrize(("name", "settings"), [LEARNERS[0], LEARNERS[1], LEARNERS[-5]])
+@pytest.mark.parametrize(("name", "settings"), [LEARNERS[0], LEARNERS[1], LEARNERS[-6]])
 def test_it_keeps_the_contract_and_resumes_bit_for_bit(name, settings):
     check_learner(load_config(name, [*SMALL, *settings]))
 
@@ -147,8 +148,9 @@ def test_no_rollout_leaves_the_device_within_a_step(name, settings, within_steps
     learner.iterate(env, 0)
     steps = within_steps["steps"]
     assert steps == config.rounds * env.horizon
-    # ended, diverged, unsound; is anyone running; and what only a processor asks for free: is anyone over, or there
-    assert within_steps["bits"] <= 7 * steps
+    # ended, diverged, unsound; is anyone running; and what only a processor asks for free: is anyone over, or there,
+    # pushed, or told something else
+    assert within_steps["bits"] <= 9 * steps
 
 
 def test_what_is_forbidden_there_is_noticed(within_steps, monkeypatch):
