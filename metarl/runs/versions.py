@@ -10,6 +10,7 @@ variables is recorded.
 """
 
 import platform
+import re
 import subprocess
 from importlib import metadata
 from pathlib import Path
@@ -48,12 +49,14 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def cpu_model() -> str:
+    """The processor; where Linux tells, with the family and model by which those of one name round differently."""
     cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    text = cpuinfo.read_text(errors="replace") if cpuinfo.exists() else ""
+    found = dict(re.findall(r"^(model name|cpu family|model)\s*:\s*(.*?)\s*$", text, re.MULTILINE))
+    if "model name" not in found:
+        return platform.processor() or platform.machine()
+    numbers = [f"{key} {found[name]}" for key, name in (("family", "cpu family"), ("model", "model")) if name in found]
+    return ", ".join([found["model name"], *numbers])
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
