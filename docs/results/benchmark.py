@@ -30,7 +30,9 @@ def row(comparison: Comparison, m: Measured) -> list[str]:
     found = comparison[m.name]
     first, last = found.curve[0], found.curve[-1]
     better = found.improvement and str(found.improvement.times(100))
-    after = [f"{last.episodes} episodes", str(last.mean)] if len(found.curve) > 1 else ["", ""]
+    after = ["", ""]
+    if len(found.curve) > 1:
+        after = [f"{last.episodes} episode{'s' * (last.episodes > 1)}", str(last.mean)]
     return [
         f"`{key(m)}`", str(len(found.seeds)), str(first.mean), *after, str(last.iqm), f"{last.cvar.value:.3g}",
         better or "", f"{m.training_steps / 1e6:.1f} M", minutes(m),

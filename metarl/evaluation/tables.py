@@ -179,8 +179,8 @@ def _episodes(count: int) -> str:
 
 
 def minutes(m: Measured) -> str:
-    """`3.3 to 4.3`, of the quickest run and the slowest."""
-    return " to ".join(dict.fromkeys(f"{value:.3g}" for value in m.training_minutes))
+    """`3.3 to 4.3`, of the quickest run and the slowest; nothing where nothing is trained."""
+    return " to ".join(dict.fromkeys(f"{value:.3g}" for value in m.training_minutes if m.training_steps))
 
 
 def steps(count: float) -> str:
