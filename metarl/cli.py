@@ -462,6 +462,8 @@ def benchmark(
             raise UserError("benchmark: got no --family, expected a study; `metarl benchmark` lists them")
         print_studies()
         return
+    from metarl.benchmark.run import command
+
     study = load_study(family)
     if as_json and (search or minutes is not None):
         raise UserError("--json: got --search or --minutes as well, expected neither: they write a study")
@@ -471,15 +473,15 @@ def benchmark(
         from metarl.benchmark.search import search as find_settings
 
         file = find_settings(study, run, study.known(method or []), jobs or 1)
-        print(f"settings in {file}; to use them: metarl benchmark --family {file}")
+        print(f"settings in {file}; to use them: {command(str(file), [], run, None)}")
         return
     if minutes is not None:
         from metarl.benchmark.wall_time import with_minutes
 
         file = with_minutes(study.with_methods(method or []), run, minutes, seeds, _say)
-        print(f"a study of {minutes:g} minutes in {file}; to run it: metarl benchmark --family {file}")
+        print(f"a study of {minutes:g} minutes in {file}; to run it: {command(str(file), [], run, seeds)}")
         return
-    from metarl.benchmark.run import command, run_study
+    from metarl.benchmark.run import run_study
     from metarl.evaluation.tables import print_comparison
 
     with _stdout_for_json(as_json):

@@ -191,6 +191,16 @@ def trained(tmp_path_factory):
 
 
 @pytest.mark.slow
+def test_what_runs_the_study_of_minutes_is_printed_with_its_folder(trained, capsys):
+    folder = str(trained.parent)
+    with pytest.raises(SystemExit) as ended:
+        main(["benchmark", "--family", str(trained), "--minutes", "1", "--run", folder, "--seeds", "7"])
+    assert not ended.value.code
+    goes_on = command(f"{folder}/tiny-1_minutes.yaml", [], Path(folder), "7")
+    assert capsys.readouterr().out.endswith(f"to run it: {goes_on}\n")
+
+
+@pytest.mark.slow
 def test_minutes_give_each_method_the_steps_of_its_quickest_run(trained):
     folder = trained.parent
     for name, seconds in {"plain-seed_7": 2, "plain-seed_8": 5, "promp-seed_7": 9, "promp-seed_8": 6}.items():
