@@ -4,10 +4,10 @@
     load_study(file)                                         # the same study with the best settings that were found
 
 Each method gets `trials` strategies of successive halving (`metarl tune`), the first of which is its config as it is,
-in validation tasks, with seed 0, each trained for `search_share` of the budget at most. A memory is given fewer trials
-in a task than in the table, which changes nothing but the noise. What varies is what the algorithm declares, less what
-the study has set, and less what changes the size of the network. Of a study with folds nothing is searched: its faults
-are training tasks of other folds.
+in validation tasks, with seed 0, each trained for `search_share` of the budget at most and measured `search_rungs`
+times on the way. A memory is given fewer trials in a task than in the table, which changes nothing but the noise. What
+varies is what the algorithm declares, less what the study has set, and less what changes the size of the network. Of a
+study with folds nothing is searched: its faults are training tasks of other folds.
 """
 
 from collections.abc import Iterable, Sequence
@@ -61,7 +61,8 @@ def _search(study: Study, method: str, home: Path, jobs: int) -> None:
     replace(base, to_short_yaml(config).encode())
     replace(space, Space(tuple(free)).to_yaml().encode())
     iterations = max(1, round(config.iterations * study.search_share)) if config.algorithm.trained else None
-    tune(base, space=space, trials=study.trials, search="halving", iterations=iterations, jobs=jobs, folder=place)
+    tune(base, space=space, trials=study.trials, search="halving", iterations=iterations, rungs=study.search_rungs,
+         jobs=jobs, folder=place)  # fmt: skip
 
 
 def _set(key: str, settings: Iterable[str]) -> bool:

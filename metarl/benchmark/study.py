@@ -52,6 +52,9 @@ class Study(Section):
     folds: Annotated[Int, Field(ge=0)] = Field(default=0, description="Folds of the family's faults; 0 for none.")
     trials: Annotated[Int, Field(ge=1)] = Field(default=9, description="Strategies tried for each method's settings.")
     search_share: Float = Field(default=0.25, gt=0, le=1, description="Part of the budget that a strategy may spend.")
+    search_rungs: Annotated[Int, Field(ge=1, le=5)] = Field(
+        default=3, description="How often halving measures a strategy, at the end, at a third of it, and so on."
+    )
     revision: Annotated[Int, Field(ge=1)] | None = Field(
         default=None, description="Of metarl's training, kept once settings are frozen; null: the newest."
     )

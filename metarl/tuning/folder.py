@@ -25,6 +25,7 @@ from metarl.util.errors import UserError
 from metarl.util.files import read_json, replace
 
 FORMAT = 2  # 1: without a journal
+RUNGS = 3  # of halving
 _PARTIAL = {".base.yaml.partial", ".space.yaml.partial", ".search.json.partial"}
 WRITTEN_BEFORE = {"lock", "base.yaml", "space.yaml"} | _PARTIAL
 """search.json is written last: a folder of only these is one whose start was cut short."""
@@ -40,6 +41,7 @@ class Search:
         source: the run whose weights are used; None if strategies bring their own.
         trained: whether strategies are trained.
         validation: (M, D) tasks.
+        rungs: how often a strategy is measured, each time with three times the budget.
     """
 
     folder: Path
@@ -50,16 +52,16 @@ class Search:
     source: Path | None
     trained: bool
     validation: np.ndarray
-
-    @property
-    def rungs(self) -> int:
-        from metarl.tuning.study import RUNGS
-
-        return RUNGS if self.search == "halving" else 1
+    rungs: int
 
 
 def decide(
-    source: str | Path | None, overrides: Sequence[str], space: Path | None, search: str, iterations: int | None
+    source: str | Path | None,
+    overrides: Sequence[str],
+    space: Path | None,
+    search: str,
+    iterations: int | None,
+    rungs: int | None = None,
 ) -> dict[str, Any]:
     """Everything that a search goes by; UserError before anything is written."""
     from metarl.tuning.study import SEARCHES
@@ -79,7 +81,7 @@ def decide(
     validation = validation_tasks(full, full.evaluation.tasks)
     return {
         "full": full, "run": run, "trained": trained, "search": search, "space": chosen, "validation": validation,
-        "iterations": iterations or full.iterations,
+        "iterations": iterations or full.iterations, "rungs": (rungs or RUNGS) if search == "halving" else 1,
     }  # fmt: skip
 
 
@@ -95,6 +97,7 @@ def write_start(folder: Path, begun: dict[str, Any], trials: int) -> None:
         "trials": trials,
         "trained": begun["trained"],
         "iterations": begun["iterations"],
+        "rungs": begun["rungs"],
         "source": str(run.path.resolve()) if run else None,
         "source_checkpoint": run.checkpoint().meta["sha256"] if run else None,
         "validation": {"digests": list(validation.digests), **validation.to_json()},
@@ -121,6 +124,8 @@ def open_search(folder: Path) -> Search:
             raise UserError(f"{source} was trained on since the search began; start a new search")
         base = changed(full, {"iterations": int(document["iterations"])})
         space = read_space(folder / "space.yaml", full, trained or source is None)
-        return Search(folder, base, full, space, document["search"], source, trained, validation.values)
+        kind = document["search"]
+        rungs = int(document.get("rungs") or (RUNGS if kind == "halving" else 1))  # of before: not written
+        return Search(folder, base, full, space, kind, source, trained, validation.values, rungs)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder}: not the folder of a search ({type(error).__name__}: {error})") from error

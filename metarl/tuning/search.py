@@ -47,6 +47,7 @@ def tune(
     trials: int | None = None,
     search: str | None = None,
     iterations: int | None = None,
+    rungs: int | None = None,
     jobs: int = 1,
     folder: Path | None = None,
     resume: bool = False,
@@ -60,6 +61,8 @@ def tune(
         trials: strategies in all, those of before a resume included.
         search: "random", "tpe" or "halving".
         iterations: to train each strategy for, of the config as it stands; the config's if None.
+        rungs: of halving, 3 if None: how often a strategy is measured, at the last with all of its budget, at each
+            before with a third of the next one's.
         jobs: processes; 0 for none but this one.
         folder: a new one under runs/ if None.
         resume: go on with the search in folder.
@@ -70,13 +73,13 @@ def tune(
         raise UserError(str(error)) from error
     if resume:
         given = {"a config": source, "settings": overrides, "--space": space, "--search": search,
-                 "--iterations": iterations}  # fmt: skip
+                 "--iterations": iterations, "rungs": rungs}  # fmt: skip
         for name, value in given.items():
             if value:
                 raise UserError(f"--resume: got {name}, expected none: what is searched was decided at the start")
         if folder is None or not (folder / "search.json").is_file():
             raise UserError(f"--resume: got {folder or 'no folder'}, expected --run DIR with the folder of a search")
-    begun = {} if resume else decide(source, overrides, space, search or SEARCH, iterations)
+    begun = {} if resume else decide(source, overrides, space, search or SEARCH, iterations, rungs)
     with _writing(folder):
         folder = folder or runs.new_folder(begun["full"], "tune-")
         folder.mkdir(parents=True, exist_ok=True)

@@ -32,7 +32,6 @@ from metarl.util.rng import stream
 SEARCHES = ("random", "tpe", "halving")
 ETA = 3
 """Of the strategies at a rung about one in ETA goes on to the next, which has ETA times the budget."""
-RUNGS = 3
 _ASKING = 1  # which of the "tuning" streams
 _RECORD, _OWNER = "strategy", "owner"  # what the journal keeps of a trial beside Optuna's own
 
