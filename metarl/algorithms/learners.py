@@ -12,6 +12,8 @@ from typing import cast
 from gymnasium.vector import AutoresetMode
 
 from metarl.algorithms.base import Learner, Spec
+from metarl.algorithms.trials import category
+from metarl.algorithms.trials_config import PPOTrialsConfig
 from metarl.config import Config
 from metarl.envs import BatchEnv, OracleEnv
 from metarl.util.errors import UserError
@@ -29,6 +31,12 @@ def require_extra(config: Config) -> None:
             family.extra.require(family.name)
     except MissingExtra as error:
         raise UserError(str(error)) from error
+
+
+def require_category(config: Config) -> None:
+    """UserError if the algorithm names a category that tasks of the config's family do not have."""
+    if isinstance(config.algorithm, PPOTrialsConfig):
+        category(config.algorithm.normalize_advantages_by, config.env.load_family().space, config.revision)
 
 
 def require_ranks(config: Config) -> None:

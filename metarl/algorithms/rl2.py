@@ -33,12 +33,12 @@ from metarl.algorithms.sampling import collect_trials
 from metarl.algorithms.sequence_gradient import CHUNK_NUMBERS, S, mean_gradient, muted, rows
 from metarl.algorithms.state import check_state, load_normalizers, load_trained, normalizers_state, trained_state
 from metarl.algorithms.surrogate import clipped_surrogate, likelihood_ratio
-from metarl.algorithms.trials import Trials, Windows, dealt, pack, trial_advantages
+from metarl.algorithms.trials import Trials, Windows, category, dealt, pack, trial_advantages
 from metarl.algorithms.trials_config import PPOTrialsConfig
 from metarl.config import Config
 from metarl.envs import BatchEnv
 from metarl.envs.oracle import told_names
-from metarl.util.arrays import Array, namespace
+from metarl.util.arrays import Array, index, namespace
 from metarl.util.ranks import current
 from metarl.util.rng import stream
 from metarl.util.torch_runtime import ONE_BY_ONE, Work, side_by_side
@@ -88,6 +88,7 @@ class RL2:
         self.optimizer = torch.optim.Adam(self.params.values(), lr=settings.lr, fused=True)
         self.fits = isinstance(settings, RL2Config) and settings.predict == "fit"
         self.entropy = settings.entropy_coef  # its weight in this iteration
+        self.category = category(settings.normalize_advantages_by, spec.task_space, config.revision)
         self.normalizer = Normalizer.identity(self.policy.observation_dim, config.policy.normalize_observations)
         self.reward_normalizer = Normalizer.identity(1)
         self.return_normalizer = Normalizer.identity(1)
@@ -192,8 +193,7 @@ class RL2:
         for moments in current().each(moments_of(targets[trials.valid][:, None])):
             self._rescale_values(moments)
         targets = (targets - float(self.return_normalizer.mean[0])) / float(self.return_normalizer.std[0])
-        mean, std = current().mean_std(advantages[trials.valid])
-        advantages = xp.where(trials.valid, (advantages - mean) / (std + 1e-8), 0.0)
+        advantages = self._normalized(advantages, trials)
 
         def learned(x: Array) -> torch.Tensor:
             return windows.rows(windows.padded(tensor(xp.astype(x.T, xp.float32))))
@@ -212,6 +212,20 @@ class RL2:
             hidden=windows.rows(windows.padded(hidden)),
             has_hidden=learned(has_hidden),
         )
+
+    def _normalized(self, advantages: Array, trials: Trials) -> Array:
+        """Advantages (N, L) with mean zero and deviation one, over all trials or over those of each category.
+
+        Where environments pay unlike rewards, one deviation for all leaves little gradient to those that pay little.
+        """
+        xp, valid = namespace(trials.valid), trials.valid
+        parts = [valid & index(trials.tasks[:, i] == 1, valid)[:, None] for i in self.category] or [valid]
+        normalized = xp.zeros_like(advantages)
+        for steps in parts:
+            if len(parts) == 1 or current().total(float(steps.sum())):  # else no rank has a trial of this category
+                mean, std = current().mean_std(advantages[steps])
+                normalized = xp.where(steps, (advantages - mean) / (std + 1e-8), normalized)
+        return normalized
 
     def windows(self, trials: Trials) -> Windows:
         """How the trials are cut for the gradient."""

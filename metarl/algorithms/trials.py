@@ -19,9 +19,11 @@ import torch
 
 from metarl.agents import Normalizer, RecurrentPolicy, Rollout, generalized_advantages
 from metarl.agents.nn.arrays import tensor
-from metarl.envs import Tasks
-from metarl.envs.oracle import told
+from metarl.envs import Tasks, TaskSpace
+from metarl.envs.oracle import told, told_names
 from metarl.util.arrays import Array, namespace
+from metarl.util.errors import UserError
+from metarl.util.text import nearest, show
 
 
 class Trials(NamedTuple):
@@ -184,6 +186,21 @@ def trial_advantages(
     rewards, values, cut, valid = (x[..., None] for x in (rewards, values, cut, trials.valid))
     nothing = xp.zeros_like(values[:, 0])
     return generalized_advantages(rewards, values, nothing, cut, valid, discount, gae_lambda)[..., 0]
+
+
+def category(name: str | None, space: TaskSpace, revision: int = 2) -> list[int]:
+    """The columns of :attr:`Trials.tasks` that a category of the task has, one for each value; none if it is None.
+
+    Raises:
+        UserError: the task has no category of that name.
+    """
+    columns = told_names(space, revision)
+    found = [i for i, column in enumerate(columns) if column.startswith(f"{name}=")]
+    if name is not None and not found:
+        known = [column.partition("=")[0] for column in columns if "=" in column]
+        expected = f"a category of the task{nearest(name, known)}" if known else "null: the task has no category"
+        raise UserError(f"algorithm.normalize_advantages_by: got {show(name)}, expected {expected}")
+    return found
 
 
 def _rows(parts: Sequence[Array]) -> Array:

@@ -26,7 +26,14 @@ import numpy as np
 import torch
 
 from metarl.algorithms.base import Spec
-from metarl.algorithms.learners import make_env, make_learner, require_extra, require_ranks, training_env
+from metarl.algorithms.learners import (
+    make_env,
+    make_learner,
+    require_category,
+    require_extra,
+    require_ranks,
+    training_env,
+)
 from metarl.algorithms.restore import restore
 from metarl.config import Config
 from metarl.evaluation.adaptation_curve import measure
@@ -207,6 +214,7 @@ def train(
     with joined(config.backend) as ranks:
         try:
             require_extra(config)
+            require_category(config)
             require_ranks(config)
         except UserError:
             if ranks.first:

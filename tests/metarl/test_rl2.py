@@ -15,6 +15,7 @@ from metarl.algorithms.sequence_gradient import mean_gradient, muted, rows
 from metarl.algorithms.trials import Windows, pack, trial_advantages
 from metarl.config import Config, EnvConfig, PolicyConfig, load_config
 from metarl.envs import BatchEnv, Family, Parameter, TaskSpace, make
+from metarl.training.train import train
 from metarl.util.errors import UserError
 from metarl.util.plugins import MEMORIES
 from metarl.util.rng import stream
@@ -574,6 +575,29 @@ def test_advantages_are_normalized_over_the_steps_that_were_taken():
     advantages = batch.advantages[lived].double()
     assert float(advantages.mean()) == pytest.approx(0, abs=1e-6)
     assert float(advantages.std(correction=0)) == pytest.approx(1, abs=1e-6)
+
+
+def test_advantages_are_normalized_within_each_joint_that_is_dead():
+    env = EnvConfig(family="HalfCheetahDisabledJoint", horizon=4)
+    learner = with_env(config(env, meta_batch=6, episodes=2, normalize_advantages_by="disabled_joint", revision=3))
+    trials, behind, _ = learner.collect_trials(learner.env, 0)
+    joints = trials.tasks.argmax(1)
+    assert 1 < len(set(joints.tolist())) < 6  # some together, and joints of training that no trial has
+    advantages = learner.prepare(trials, behind).advantages.double().numpy()  # (W, R), one window a trial
+    for joint in set(joints.tolist()):
+        alike = advantages[:, joints == joint]
+        assert alike.mean() == pytest.approx(0, abs=1e-6) and alike.std() == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize(("family", "by", "message"), [
+    ("HalfCheetahDisabledJoint", "disabled_joints", r"expected a category of the task \(did you mean 'disabled_joint'"),
+    ("HalfCheetahMass", "mass_scale", r"expected null: the task has no category"),
+])
+def test_advantages_are_normalized_by_a_category(family, by, message, tmp_path):
+    wrong = config(EnvConfig(family=family, horizon=4), normalize_advantages_by=by)
+    with pytest.raises(UserError, match="algorithm.normalize_advantages_by: got .*, " + message):
+        train(wrong, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("hypernetwork", [0, 3])
