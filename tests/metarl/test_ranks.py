@@ -38,7 +38,10 @@ LEARNERS = {
         "half_cheetah_vel/rl2", "algorithm.memory_size=16", "algorithm.minibatches=6", "bootstrap_at_horizon=true",
         "meta_batch=8",
     ],
-    "transformer": ["half_cheetah_vel/rl2", "algorithm.memory=transformer", "algorithm.memory_size=16"],
+    "transformer": [
+        "half_cheetah_disabled_joint/rl2", "algorithm.memory=transformer", "algorithm.memory_size=16",
+        "algorithm.normalize_advantages_by=disabled_joint",
+    ],
     "reptile": ["reptile.yaml"],
     "es-maml": ["half_cheetah_dir/es_maml", "policy.normalize_observations=true"],
     "plasticity": ["half_cheetah_dir/plasticity", "algorithm.start=random"],
