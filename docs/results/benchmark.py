@@ -2,10 +2,11 @@
 
     metarl benchmark --family navigation_sparse --seeds 100-102
     python docs/results/benchmark.py navigation_sparse 100-102 [METHOD ...]      # in the same folder: runs/benchmark
+    python docs/results/benchmark.py navigation_sparse search                     # what its searches tried
 
 Prints a table of each split as Markdown; instead of a study's name a file, such as that of `metarl benchmark
 --minutes`. docs/results/benchmark/STUDY-SPLIT.json is what `metarl benchmark --json` prints, with the methods' names in
-the study.
+the study; STUDY-search.json is each strategy of `metarl benchmark --search`, of the methods that have been searched.
 """
 
 import json
@@ -44,6 +45,27 @@ def key(m: Measured) -> str:
     return re.sub(r"(-fold_\d+)?-seed_\d+$", "", m.method.runs[0].path.name)
 
 
+def search(name: str) -> None:
+    study, methods = load_study(name), {}
+    for file in sorted(Path("runs/benchmark", study.name, ".search").glob("*/trials.json")):
+        found = json.loads(file.read_text())
+        methods[file.parent.name] = {
+            "chosen": found["chosen"],
+            "strategies": [
+                {"settings": t["settings"], "returns": [round(r, 1) for r in t["rungs"]], "state": t["state"]}
+                for t in found["trials"]
+            ],
+        }
+    shares = [3.0 ** (i + 1 - study.search_rungs) * study.search_share for i in range(study.search_rungs)]
+    document = {
+        "command": f"metarl benchmark --family {study.name} --search",
+        "about": f"{study.trials} strategies of successive halving, seed 0, each measured in validation tasks after"
+        f" {', '.join(f'{share:.3g}' for share in shares)} of the budget, if it came so far; strategy 0 is the config",
+        "methods": methods,
+    }
+    (HERE / f"{study.name}-search.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
 def main(name: str, seeds: str | None = None, *methods: str) -> None:
     HERE.mkdir(exist_ok=True)
     study = load_study(name).with_methods(methods)
@@ -58,4 +80,4 @@ def main(name: str, seeds: str | None = None, *methods: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    search(sys.argv[1]) if sys.argv[2:] == ["search"] else main(*sys.argv[1:])
