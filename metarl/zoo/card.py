@@ -110,7 +110,7 @@ def _origin(entry: Entry, place: str, family: Any) -> list[tuple[str, str]]:
         ("command", f"`metarl train {place}/config.yaml`" + f", stopped after {done} iterations" * (done < planned)),
         ("commit", _commits(entry)),
         ("versions", versions),
-        ("held-out tasks", f"evaluated {about['looks']} times before this evaluation"),
+        ("held-out tasks", f"evaluations before this one: {about['looks']}"),
         ("checkpoint", f"without {left_out}, which only training needs: it cannot be resumed{half}"),
         ("policy.onnx", _onnx(entry)),
         ("licence of the robot", family.licence or "not stated by the family: ask its owner"),

@@ -74,7 +74,7 @@ def test_an_entry_has_what_others_need_and_the_run_is_left_alone(run, tmp_path):
     assert made.evaluation.returns.shape == (2, 3, 4)
     text = (made.run.path / "README.md").read_text()
     for said in ("# mine", "ProMP on HalfCheetahMass", "stopped** after 1 of 2 iterations", "40 environment steps",
-                 "2 min, threads: 1", "evaluated 1 times before", "MIT, OpenAI and Farama Foundation",
+                 "2 min, threads: 1", "evaluations before this one: 1", "MIT, OpenAI and Farama Foundation",
                  made.evaluation.sentence, "adapted to mass_scale 1 in 1 steps of 4 episodes"):  # fmt: skip
         assert said in text
 
