@@ -171,9 +171,9 @@ def test_settings_are_searched_with_the_same_effort_and_sizes_stay(tiny, tmp_pat
     trials = json.loads((file.parent / "promp" / "trials.json").read_text())
     space = read_yaml(file.parent / "promp" / "space.yaml", "a space")
     assert len(trials["trials"]) == 2 and "inner.steps" not in space and "algorithm.lr" in space
-    env_steps = [len(trial["rungs"]) and trial["env_steps"] for trial in trials["trials"]]
     assert max(len(trial["rungs"]) for trial in trials["trials"]) == 2  # the second with the whole budget
-    assert max(env_steps) == study.config("promp").iterations * steps_per_iteration(study.config("promp"))
+    whole = study.config("promp").iterations * steps_per_iteration(study.config("promp"))
+    assert max(trial["env_steps"] for trial in trials["trials"]) == whole
     found = load_study(file)
     assert found.name == "tiny" and found.revision == study.config("promp").revision
     assert all(found.methods[name] == study.methods[name] for name in ("plain", "random"))
