@@ -112,10 +112,10 @@ class RecurrentAdapter(Adapter):
 
     @torch.no_grad()
     def values(self, state: TrialState, seen: Array) -> Array:
-        """(M, K) values, in units of their own, of the (M, K, O) normalized observations that come next."""
+        """(M, K, V) values, in units of their own, of the (M, K, O) normalized observations that come next."""
         x, before = self._input(_trials(state, seen.shape[1]), seen)
         _, y = self.policy.remember(self.params, before, x)
-        return given_as(self.policy(self.params, y, x).value.reshape(seen.shape[:2]), seen)
+        return given_as(self.policy(self.params, y, x).values.reshape(*seen.shape[:2], -1), seen)
 
     def _input(self, state: TrialState, seen: Array) -> tuple[torch.Tensor, State]:
         """(M * K, X) input of the next step, and the memory before it."""

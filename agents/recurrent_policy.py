@@ -8,7 +8,7 @@ them alone a policy may know its task.
     params = policy.init(np.random.default_rng(0))
     xs = policy.inputs(observations, previous_actions, previous_rewards, starts)     # (T, N, O + A + 2)
     state, ys = policy.recall(params, policy.memory.start(N), xs)                    # (T, N, H)
-    mean, std, value = policy(params, ys, xs)                                        # in one pass
+    mean, std, values = policy(params, ys, xs)                                       # in one pass
 
 With a hypernetwork (Beck et al. 2022, arXiv:2210.11348) the memory is no input of the two perceptrons but makes their
 weights: a latent z of it goes into a linear map, w = w_0 + z W. At the start W is zero and w_0 what the weights would
@@ -45,11 +45,11 @@ SMALL = 0.01
 
 
 class Output(NamedTuple):
-    """Mean (..., A) and standard deviation (A,) of the actions, and value (...) in units of its own."""
+    """Mean (..., A) and standard deviation (A,) of the actions, and values (..., V) in units of their own."""
 
     mean: torch.Tensor
     std: torch.Tensor
-    value: torch.Tensor
+    values: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ class RecurrentPolicy:
         hypernetwork: size of the latent that makes the perceptrons' weights; 0: there is none.
         predictions: numbers that are predicted; 0: nothing is.
         predict_from_action: whether the present action is known to the prediction.
+        values: V, one for each category of tasks whose returns have units of their own.
     """
 
     observation_dim: int
@@ -84,6 +85,7 @@ class RecurrentPolicy:
     hypernetwork: int = 0
     predictions: int = 0
     predict_from_action: bool = False
+    values: int = 1
 
     @property
     def input_dim(self) -> int:
@@ -102,7 +104,7 @@ class RecurrentPolicy:
 
         inputs = self.input_dim + (0 if self.hypernetwork else self.size)
         add("policy", inputs, self.action_dim, SMALL)
-        add("value", inputs, 1)
+        add("value", inputs, self.values)
         params["log_std"] = torch.full((self.action_dim,), math.log(self.init_std))
         if self.hypernetwork:
             count = self.hypernetwork
@@ -150,8 +152,8 @@ class RecurrentPolicy:
     def __call__(self, params: Params, ys: torch.Tensor, xs: torch.Tensor) -> Output:
         """All that the policy puts out, of memory outputs (..., H) and inputs (..., X)."""
         latent = self._latent(params, ys)
-        mean, value = (self._head(params, head, ys, xs, latent) for head in ("policy", "value"))
-        return Output(mean, self.std(params), value.squeeze(-1))
+        mean, values = (self._head(params, head, ys, xs, latent) for head in ("policy", "value"))
+        return Output(mean, self.std(params), values)
 
     def predict(self, params: Params, ys: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """(..., predictions) from memory outputs (..., H) and, where they are to be known, actions (..., A)."""

@@ -36,7 +36,7 @@ def require_extra(config: Config) -> None:
 def require_category(config: Config) -> None:
     """UserError if the algorithm names a category that tasks of the config's family do not have."""
     if isinstance(config.algorithm, PPOTrialsConfig):
-        category(config.algorithm.normalize_advantages_by, config.env.load_family().space, config.revision)
+        category(config.algorithm.normalize_by, config.env.load_family().space, config.revision)
 
 
 def require_ranks(config: Config) -> None:

@@ -13,9 +13,12 @@ observation q, by a perceptron or, if it fits a model (`predict: fit`), by that.
 Gradients run back through the memory to the beginning of the trial, or of a window of it.
 
 Deviations from the paper: PPO for TRPO (as ProMP's and garage's RL²), a value learned by the same memory, and values in
-units of their own running scale, kept when that scale moves (PopArt, van Hasselt et al. 2016).
+units of their own running scale, kept when that scale moves (PopArt, van Hasselt et al. 2016), if wanted of each
+category of tasks by itself (`normalize_by`; Hessel et al. 2019, arXiv:1809.04474).
 """
 
+import functools
+import operator
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple, cast
@@ -31,14 +34,14 @@ from metarl.algorithms.base import Spec
 from metarl.algorithms.rl2_config import RL2Config
 from metarl.algorithms.sampling import collect_trials
 from metarl.algorithms.sequence_gradient import CHUNK_NUMBERS, S, mean_gradient, muted, rows
-from metarl.algorithms.state import check_state, load_normalizers, load_trained, normalizers_state, trained_state
+from metarl.algorithms.state import check_state, load_trained, normalizer_state, restored, trained_state
 from metarl.algorithms.surrogate import clipped_surrogate, likelihood_ratio
 from metarl.algorithms.trials import Trials, Windows, category, dealt, pack, trial_advantages
 from metarl.algorithms.trials_config import PPOTrialsConfig
 from metarl.config import Config
 from metarl.envs import BatchEnv
 from metarl.envs.oracle import told_names
-from metarl.util.arrays import Array, index, namespace
+from metarl.util.arrays import Array, constant, index, namespace
 from metarl.util.ranks import current
 from metarl.util.rng import stream
 from metarl.util.torch_runtime import ONE_BY_ONE, Work, side_by_side
@@ -55,6 +58,7 @@ class Batch(NamedTuple):
         resets: (B + W, R) bool, a trial begins at this step; on the processor, as everywhere.
         actions: (W, R, A).
         log_probs, advantages, targets, weights: (W, R); weights are zero at padding and one elsewhere.
+        categories: (1, R), which of the values is that of the row's task.
         hidden: (W, R, P) what is to be predicted, and whether it is there, (W, R); P may be zero.
     """
 
@@ -66,6 +70,7 @@ class Batch(NamedTuple):
     advantages: torch.Tensor
     targets: torch.Tensor
     weights: torch.Tensor
+    categories: torch.Tensor
     hidden: torch.Tensor
     has_hidden: torch.Tensor
 
@@ -82,16 +87,16 @@ class RL2:
         self.config, self.spec = config, spec
         self.iterations = config.iterations  # over which the step size falls
         settings = self.settings
+        self.category = category(settings.normalize_by, spec.task_space, config.revision)
         self.policy = self.make_policy()
         params = self.policy.init(np.random.default_rng(stream(config.seed, "init")))
         self.params = {name: value.to(spec.device).requires_grad_(True) for name, value in params.items()}
         self.optimizer = torch.optim.Adam(self.params.values(), lr=settings.lr, fused=True)
         self.fits = isinstance(settings, RL2Config) and settings.predict == "fit"
         self.entropy = settings.entropy_coef  # its weight in this iteration
-        self.category = category(settings.normalize_advantages_by, spec.task_space, config.revision)
         self.normalizer = Normalizer.identity(self.policy.observation_dim, config.policy.normalize_observations)
         self.reward_normalizer = Normalizer.identity(1)
-        self.return_normalizer = Normalizer.identity(1)
+        self.return_normalizers = [Normalizer.identity(1) for _ in range(self.policy.values)]
 
     @property
     def settings(self) -> PPOTrialsConfig:
@@ -111,7 +116,13 @@ class RL2:
             hypernetwork=settings.hypernetwork,
             predictions={"task": len(task), "next_observation": observation_dim}.get(settings.predict, 0),
             predict_from_action=settings.predict == "next_observation",
+            values=self.values,
         )
+
+    @property
+    def values(self) -> int:
+        """V: one for each category."""
+        return max(1, len(self.category))
 
     def perceptrons(self) -> dict[str, Any]:
         """What the config says of any policy's perceptrons and of its noise."""
@@ -150,8 +161,9 @@ class RL2:
         trials = pack(rollouts, self.policy, self.reward_normalizer, env.tasks, self.config.revision)
         behind = None
         if self.config.bootstrap_at_horizon:
-            values = [self.returns(adapter.values(r.state, r.last_observations)) for r in rollouts]
-            behind = namespace(values[0]).stack([each.reshape(-1) for each in values], axis=1)
+            values = [adapter.values(r.state, r.last_observations) for r in rollouts]
+            behind = namespace(values[0]).stack([each.reshape(-1, self.values) for each in values], axis=1)
+            behind = self.returns(behind, self.categories(trials))
         self._normalize_with(rollouts)
         return trials, behind, metrics
 
@@ -180,7 +192,9 @@ class RL2:
         inputs, resets = windows.padded(trials.inputs), windows.resets(trials.inputs.shape[1])
         edges, log_probs, values = self.replay(inputs, resets, windows.padded(trials.actions), windows.steps)
 
-        values = self.returns(given_as(values[windows.burn_in : windows.burn_in + length].T, trials.valid))
+        values = values[windows.burn_in : windows.burn_in + length].transpose(0, 1)
+        categories = self.categories(trials)
+        values = self.returns(given_as(values, trials.valid), categories)
         advantages = trial_advantages(
             trials,
             values,
@@ -190,10 +204,13 @@ class RL2:
             bootstrap=bootstrap,
         )
         targets = values + advantages
-        for moments in current().each(moments_of(targets[trials.valid][:, None])):
-            self._rescale_values(moments)
-        targets = (targets - float(self.return_normalizer.mean[0])) / float(self.return_normalizer.std[0])
-        advantages = self._normalized(advantages, trials)
+        alike = [trials.valid & index(categories == i, trials.valid)[:, None] for i in range(self.values)]
+        for i, steps in enumerate(alike):
+            for moments in current().each(moments_of(targets[steps][:, None])):
+                self._rescale_values(i, moments)
+        mean, std = self._units(categories, targets)
+        targets = (targets - mean) / std
+        advantages = self._normalized(advantages, alike)
 
         def learned(x: Array) -> torch.Tensor:
             return windows.rows(windows.padded(tensor(xp.astype(x.T, xp.float32))))
@@ -209,20 +226,24 @@ class RL2:
             advantages=learned(advantages),
             targets=learned(targets),
             weights=learned(trials.valid),
+            categories=torch.from_numpy(categories).to(trials.inputs.device).repeat(windows.count)[None],
             hidden=windows.rows(windows.padded(hidden)),
             has_hidden=learned(has_hidden),
         )
 
-    def _normalized(self, advantages: Array, trials: Trials) -> Array:
-        """Advantages (N, L) with mean zero and deviation one, over all trials or over those of each category.
+    def categories(self, trials: Trials) -> np.ndarray:
+        """(N,) the category of each trial's task; 0 if all are one."""
+        return trials.tasks[:, self.category].argmax(1) if self.category else np.zeros(len(trials.tasks), int)
+
+    def _normalized(self, advantages: Array, alike: list[Array]) -> Array:
+        """Advantages (N, L) with mean zero and deviation one in the steps (N, L) of each category; elsewhere zero.
 
         Where environments pay unlike rewards, one deviation for all leaves little gradient to those that pay little.
         """
-        xp, valid = namespace(trials.valid), trials.valid
-        parts = [valid & index(trials.tasks[:, i] == 1, valid)[:, None] for i in self.category] or [valid]
+        xp = namespace(advantages)
         normalized = xp.zeros_like(advantages)
-        for steps in parts:
-            if len(parts) == 1 or current().total(float(steps.sum())):  # else no rank has a trial of this category
+        for steps in alike:
+            if len(alike) == 1 or current().total(float(steps.sum())):  # else no rank has a trial of this category
                 mean, std = current().mean_std(advantages[steps])
                 normalized = xp.where(steps, (advantages - mean) / (std + 1e-8), normalized)
         return normalized
@@ -250,19 +271,20 @@ class RL2:
         So the first likelihood ratios are one to the last bit, whatever the acting code rounds otherwise.
 
         Returns:
-            The memory at the beginning of each window's burn-in; (L, N) log-probabilities and values of all steps.
+            The memory at the beginning of each window's burn-in; (L, N) log-probabilities and (L, N, V) values of all
+            steps.
         """
         memory = self.policy.memory.start_beside(inputs, inputs.shape[1])
-        edges, log_probs, values = [], [], []
+        edges, log_probs, all_values = [], [], []
         for first in range(0, len(inputs), window):
             part = slice(first, first + window)
             edges.append(memory)
             memory, ys = self.policy.recall(self.params, memory, inputs[part], resets[part])
-            mean, std, value = self.policy(self.params, ys, inputs[part])
+            mean, std, values = self.policy(self.params, ys, inputs[part])
             log_probs.append(self.policy.distribution(mean, std).log_prob(actions[part]))
-            values.append(value)
+            all_values.append(values)
         count = (len(inputs) - self.settings.burn_in) // window
-        return edges[:count], torch.cat(log_probs), torch.cat(values)
+        return edges[:count], torch.cat(log_probs), torch.cat(all_values)
 
     def update(self, batch: Batch, iteration: int) -> dict[str, float]:
         """Adam steps on minibatches of trials, until the policy has gone too far; returns means over them."""
@@ -324,6 +346,7 @@ class RL2:
         else:
             (_, ys), errors = self.policy.recall(*remembering), None
         mean, std, values = self.policy(params, ys, inputs)
+        values = values.gather(-1, batch.categories.expand(values.shape[:-1]).unsqueeze(-1)).squeeze(-1)
 
         change = self.policy.distribution(mean, std).log_prob(batch.actions) - batch.log_probs
         ratio = likelihood_ratio(change)
@@ -349,33 +372,47 @@ class RL2:
 
     # ---- units of the value
 
-    def returns(self, values: Array) -> Array:
-        """What the policy puts out as value, in units of reward."""
-        scale, xp = self.return_normalizer, namespace(values)
-        return float(scale.mean[0]) + float(scale.std[0]) * xp.astype(values, xp.float64)
+    def returns(self, values: Array, categories: np.ndarray) -> Array:
+        """Of values (N, ..., V), as the policy puts them out, that of each trial's category (N,), in units of reward."""
+        xp, trials = namespace(values), np.arange(len(categories))
+        values = xp.astype(values[index(trials, values), ..., index(categories, values)], xp.float64)
+        mean, std = self._units(categories, values)
+        return mean + std * values
+
+    def _units(self, categories: np.ndarray, beside: Array) -> tuple[Array, Array]:
+        """Mean and deviation of the returns of each trial's category, to go with an array (N, ...)."""
+        moments = np.array([[scale.mean[0], scale.std[0]] for scale in self.return_normalizers])
+        shape = len(categories), *[1] * (beside.ndim - 1)
+        mean, std = (constant(column.reshape(shape), beside) for column in moments[categories].T)
+        return mean, std
 
     @torch.no_grad()
-    def _rescale_values(self, moments: np.ndarray) -> None:
-        """Move the scale, and the last layer with it, so that every value stays what it is (PopArt, eqs. 3-4)."""
-        before, after = self.return_normalizer, self.return_normalizer.update(moments)
+    def _rescale_values(self, i: int, moments: np.ndarray) -> None:
+        """Move the scale of category i, and the last layer with it, so that values stay (PopArt, eqs. 3-4)."""
+        before, after = self.return_normalizers[i], self.return_normalizers[i].update(moments)
         last, shrink = len(self.config.policy.hidden), float((before.std / after.std)[0])
         for name, value in self.params.items():  # a hypernetwork makes a part of that layer, which moves as well
             if name.endswith((f"value.w{last}", f"value.b{last}")):
-                value.mul_(shrink)
-        self.params[f"value.b{last}"].add_(float(((before.mean - after.mean) / after.std)[0]))
-        self.return_normalizer = after
+                value[..., i].mul_(shrink)
+        self.params[f"value.b{last}"][i].add_(float(((before.mean - after.mean) / after.std)[0]))
+        self.return_normalizers[i] = after
 
     # ---- resuming
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Everything a bit-identical resume needs, as flat tensors."""
-        return trained_state(self.params, self.optimizer) | normalizers_state(self, _NORMALIZERS)
+        parts = [normalizer_state(name, normalizer) for name, normalizer in self.normalizers().items()]
+        return functools.reduce(operator.or_, parts, trained_state(self.params, self.optimizer))
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
         """Restore :meth:`state_dict`; ValueError names a tensor that is missing, unexpected or of another shape."""
         check_state(self.state_dict(), state)
         load_trained(self.params, self.optimizer, state)
-        load_normalizers(self, _NORMALIZERS, state)
+        loaded = {name: restored(name, normalizer, state) for name, normalizer in self.normalizers().items()}
+        self.normalizer, self.reward_normalizer, *self.return_normalizers = loaded.values()
 
-
-_NORMALIZERS = ("normalizer", "reward_normalizer", "return_normalizer")
+    def normalizers(self) -> dict[str, Normalizer]:
+        """By their names in checkpoints."""
+        several = len(self.return_normalizers) > 1
+        of_returns = {f"return_normalizer{i if several else ''}": n for i, n in enumerate(self.return_normalizers)}
+        return {"normalizer": self.normalizer, "reward_normalizer": self.reward_normalizer} | of_returns

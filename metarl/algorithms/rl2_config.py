@@ -24,7 +24,7 @@ class RL2Config(PPOTrialsConfig):
     on_device: ClassVar[bool] = True
     old_names: ClassVar[dict[str, str]] = {
         "clip": "clip_range", "value_weight": "value_loss_coef", "entropy": "entropy_coef",
-        "max_gradient": "max_grad_norm",
+        "max_gradient": "max_grad_norm", "normalize_advantages_by": "normalize_by",
     }  # fmt: skip
 
     name: Literal["rl2"] = Field(default="rl2", description="Which meta-learner this is.")

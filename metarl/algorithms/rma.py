@@ -59,7 +59,7 @@ class Teacher(RL2):
     def make_policy(self) -> TeacherPolicy:
         sizes = self.own + self.told, self.spec.action_dim
         settings = {"size": self.settings.latent, "told": self.told, "encoder": self.settings.encoder}
-        return TeacherPolicy(*sizes, **self.perceptrons(), **settings)
+        return TeacherPolicy(*sizes, **self.perceptrons(), **settings, values=self.values)
 
 
 class Lessons(NamedTuple):

@@ -20,6 +20,7 @@ class RMAConfig(PPOTrialsConfig):
     learner: ClassVar[str] = "metarl.algorithms.rma:RMA"
     weights: ClassVar[tuple[str, ...]] = ("params.", "student.params.")
     training_only: ClassVar[tuple[str, ...]] = ("adam.", "params.value.", "student.adam.")
+    old_names: ClassVar[dict[str, str]] = {"normalize_advantages_by": "normalize_by"}
 
     name: Literal["rma"] = Field(default="rma", description="Which meta-learner this is.")
     imitate: Literal["latent", "actions"] = Field(

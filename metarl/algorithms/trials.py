@@ -199,7 +199,7 @@ def category(name: str | None, space: TaskSpace, revision: int = 2) -> list[int]
     if name is not None and not found:
         known = [column.partition("=")[0] for column in columns if "=" in column]
         expected = f"a category of the task{nearest(name, known)}" if known else "null: the task has no category"
-        raise UserError(f"algorithm.normalize_advantages_by: got {show(name)}, expected {expected}")
+        raise UserError(f"algorithm.normalize_by: got {show(name)}, expected {expected}")
     return found
 
 

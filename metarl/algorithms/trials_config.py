@@ -80,10 +80,10 @@ class PPOTrialsConfig(TrialsConfig):
         default=0.0, ge=0, le=1_000_000,
         description="The passes end where a minibatch's mean KL from the collecting policy exceeds this; 0: never.",
     )
-    normalize_advantages_by: Name | None = Field(
+    normalize_by: Name | None = Field(
         default=None,
-        description="A category of the task, such as environment: advantages are normalized within each of its values;"
-        " null: over all trials.",
+        description="A category of the task, such as environment: advantages are normalized within each of its values,"
+        " and each has a value function in units of its own; null: over all trials.",
     )
     value_loss_coef: Float = Field(default=0.5, ge=0, le=1000, description="Weight of the value's squared error.")
     entropy_coef: Float = Field(default=0.01, ge=0, le=1000, description="Weight of the actions' entropy, in nats.")

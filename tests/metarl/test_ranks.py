@@ -40,7 +40,7 @@ LEARNERS = {
     ],
     "transformer": [
         "half_cheetah_disabled_joint/rl2", "algorithm.memory=transformer", "algorithm.memory_size=16",
-        "algorithm.normalize_advantages_by=disabled_joint",
+        "algorithm.normalize_by=disabled_joint",
     ],
     "reptile": ["reptile.yaml"],
     "es-maml": ["half_cheetah_dir/es_maml", "policy.normalize_observations=true"],

@@ -35,8 +35,8 @@ def test_the_command_beside_a_result_is_the_run_that_was_measured(command, confi
     )
     ours = {"env.physics": "mujoco"} | ours  # which there was alone
     ours.setdefault("algorithm.oracle", False)  # of `random`, which has it now
-    if "algorithm.normalize_advantages_by" in now:
-        ours.setdefault("algorithm.normalize_advantages_by", None)  # over all trials, as there was alone
+    if "algorithm.normalize_by" in now:
+        ours.setdefault("algorithm.normalize_by", None)  # over all trials, as there was alone
     if now.get("algorithm.memory") == "transformer":
         defaults = {field.name: field.default for field in MEMORIES.load("transformer").options()}
         now = {f"algorithm.memory_options.{name}": value for name, value in defaults.items()} | now

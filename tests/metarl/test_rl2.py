@@ -175,7 +175,7 @@ def test_a_hypernetwork_makes_the_weights_of_each_row():
     assert torch.equal(out.mean, policy.act(params, ys, xs)[0])
     for t, n in np.ndindex(7, 2):
         z = torch.tanh(ys[t, n] @ params["latent.w"] + params["latent.b"])
-        for head, got in (("policy", out.mean[t, n]), ("value", out.value[t, n : n + 1])):
+        for head, got in (("policy", out.mean[t, n]), ("value", out.values[t, n])):
             x = xs[t, n]
             for i in range(3):
                 w, b = (
@@ -295,8 +295,8 @@ def test_the_value_behind_an_episode_is_of_the_memory_at_its_end():
         )
         xs = torch.cat([again.inputs[:length, n], last[None]])[:, None]
         _, ys = learner.policy.recall(learner.params, learner.policy.memory.start(1), xs)
-        want = learner.policy(learner.params, ys, xs).value[-1, 0].detach()
-        assert adapter.values(rollout.state, rollout.last_observations)[m, k] == pytest.approx(float(want), abs=1e-5)
+        want = learner.policy(learner.params, ys, xs).values[-1, 0, 0].detach()
+        assert adapter.values(rollout.state, rollout.last_observations)[m, k, 0] == pytest.approx(float(want), abs=1e-5)
 
 
 # ---- what is learned from, step by step
@@ -307,14 +307,14 @@ def test_the_value_behind_an_episode_is_of_the_memory_at_its_end():
 def test_advantages_and_targets_are_those_of_each_trial_in_units_of_reward(bootstrapped, across):
     """A_t = sum_l (gamma lambda)^l delta_{t+l} to the end of the trial or of the episode, V in units of reward."""
     learner = ragged(across_episodes=across, bootstrap_at_horizon=bootstrapped, discount=0.9, gae_lambda=0.8)
-    assert learner.return_normalizer.std > 0.1 and abs(learner.return_normalizer.mean) > 0.1
-    scale, policy = learner.return_normalizer, learner.policy
+    assert learner.return_normalizers[0].std > 0.1 and abs(learner.return_normalizers[0].mean) > 0.1
+    scale, policy = learner.return_normalizers[0], learner.policy
     trials, behind, _ = learner.collect_trials(learner.env, 1)
     lengths = trials.valid.sum(1)
     everything = [], []
     for n, length in enumerate(lengths):
         _, ys = policy.recall(learner.params, policy.memory.start(1), trials.inputs[:length, n : n + 1])
-        values = policy(learner.params, ys, trials.inputs[:length, n : n + 1]).value[:, 0].detach().numpy()
+        values = policy(learner.params, ys, trials.inputs[:length, n : n + 1]).values[:, 0, 0].detach().numpy()
         values = scale.mean[0] + scale.std[0] * values.astype(float)
         rewards, ends = trials.rewards[n, :length], trials.ends[n, :length]
         deltas, follows = np.empty(length), np.empty(length, bool)
@@ -338,8 +338,8 @@ def test_advantages_and_targets_are_those_of_each_trial_in_units_of_reward(boots
     mean = (scale.count * scale.mean[0] + targets.sum()) / count
     squares = scale.m2[0] + scale.count * scale.mean[0] ** 2 + (targets**2).sum()
     std = np.sqrt(squares / count - mean**2)
-    assert learner.return_normalizer.mean[0] == pytest.approx(mean, rel=1e-6)
-    assert learner.return_normalizer.std[0] == pytest.approx(std, rel=1e-5)
+    assert learner.return_normalizers[0].mean[0] == pytest.approx(mean, rel=1e-6)
+    assert learner.return_normalizers[0].std[0] == pytest.approx(std, rel=1e-5)
     for n, (advantage, target) in enumerate(zip(*everything)):
         want = (advantage - advantages.mean()) / advantages.std()
         np.testing.assert_allclose(batch.advantages[: len(want), n], want, atol=1e-4)
@@ -348,7 +348,7 @@ def test_advantages_and_targets_are_those_of_each_trial_in_units_of_reward(boots
 
 def test_values_behind_a_time_limit_are_in_units_of_reward(monkeypatch):
     learner = ragged(bootstrap_at_horizon=True, trial_episodes=2)
-    scale, rollouts, collect = learner.return_normalizer, [], sampling.collect
+    scale, rollouts, collect = learner.return_normalizers[0], [], sampling.collect
     assert abs(scale.mean[0]) > 0.1 and abs(scale.std[0] - 1) > 0.05
     monkeypatch.setattr(sampling, "collect", lambda *a, **k: rollouts.append(collect(*a, **k)) or rollouts[-1])
     adapter = learner.adapter()
@@ -518,7 +518,7 @@ def test_gradients_do_not_depend_on_padding_order_or_split(name, window, burn_in
     changed = batch._replace(inputs=torch.cat([batch.inputs[:burn_in], garbage]))
     more = batch._replace(**{
         field: torch.cat([x, torch.ones_like(x[:4]) * (field not in ("weights", "resets"))])
-        for field, x in batch._asdict().items() if field != "memory"
+        for field, x in batch._asdict().items() if field not in ("memory", "categories")
     })
     some = next(n for n in (8, 7, 5) if batch.weights.shape[1] % n)  # rows at a time, and a rest
     some *= learner.policy.memory.footprint * len(batch.weights)
@@ -577,9 +577,14 @@ def test_advantages_are_normalized_over_the_steps_that_were_taken():
     assert float(advantages.std(correction=0)) == pytest.approx(1, abs=1e-6)
 
 
-def test_advantages_are_normalized_within_each_joint_that_is_dead():
+def by_joint(**changes):
+    """A learner that normalizes by the joint that is dead."""
     env = EnvConfig(family="HalfCheetahDisabledJoint", horizon=4)
-    learner = with_env(config(env, meta_batch=6, episodes=2, normalize_advantages_by="disabled_joint", revision=3))
+    return with_env(config(env, meta_batch=6, episodes=2, normalize_by="disabled_joint", revision=3, **changes))
+
+
+def test_advantages_are_normalized_within_each_joint_that_is_dead():
+    learner = by_joint()
     trials, behind, _ = learner.collect_trials(learner.env, 0)
     joints = trials.tasks.argmax(1)
     assert 1 < len(set(joints.tolist())) < 6  # some together, and joints of training that no trial has
@@ -589,20 +594,61 @@ def test_advantages_are_normalized_within_each_joint_that_is_dead():
         assert alike.mean() == pytest.approx(0, abs=1e-6) and alike.std() == pytest.approx(1, abs=1e-6)
 
 
+def test_each_joint_that_is_dead_has_a_value_in_units_of_its_own(monkeypatch):
+    learner, rollouts, collect = by_joint(bootstrap_at_horizon=True), [], sampling.collect
+    learner.iterate(learner.env, 0)
+    before, adapter, policy = [*learner.return_normalizers], learner.adapter(), learner.policy
+    monkeypatch.setattr(sampling, "collect", lambda *a, **k: rollouts.append(collect(*a, **k)) or rollouts[-1])
+    trials, behind, _ = learner.collect_trials(learner.env, 1)
+    joints, count = trials.tasks.argmax(1), trials.tasks.shape[1]
+    assert trials.tasks.sum(1).tolist() == [1] * 12 and len(before) == count
+    assert len({scale.std[0] for scale in before}) > 2
+
+    def in_reward(values):  # (N, V), the one of the trial's joint
+        return [before[j].mean[0] + before[j].std[0] * float(row[j]) for row, j in zip(values, joints, strict=True)]
+
+    for e, rollout in enumerate(rollouts):
+        values = adapter.values(rollout.state, rollout.last_observations).reshape(12, count)
+        np.testing.assert_allclose(behind[:, e], in_reward(values), rtol=1e-6)
+    _, ys = policy.recall(learner.params, policy.memory.start(12), trials.inputs)
+    values = np.array([in_reward(row) for row in policy(learner.params, ys, trials.inputs).values.detach().numpy()]).T
+    discounts = learner.config.discount, learner.config.gae_lambda
+    targets = values + trial_advantages(trials, values, *discounts, bootstrap=behind)
+    batch = learner.prepare(trials, behind)
+    for j, scale in enumerate(before):
+        alike = targets[joints == j]
+        total = scale.count + alike.size
+        mean = (scale.count * scale.mean[0] + alike.sum()) / max(total, 1)
+        squares = scale.m2[0] + scale.count * scale.mean[0] ** 2 + (alike**2).sum()
+        now = learner.return_normalizers[j]
+        assert now.count == total
+        if total:  # joints of training that no trial has had stay as they are
+            assert now.mean[0] == pytest.approx(mean, rel=1e-6)
+            assert now.std[0] == pytest.approx(np.sqrt(squares / total - mean**2), rel=1e-5)
+        np.testing.assert_allclose(batch.targets.numpy().T[joints == j], (alike - now.mean[0]) / now.std[0], atol=1e-4)
+    assert batch.categories[0].tolist() == joints.tolist()
+
+    gradients, _ = learner.gradient(batch)
+    lived = gradients["value.b1"] != 0
+    assert lived.tolist() == [j in joints for j in range(count)] and 1 < lived.sum() < count
+
+
+
 @pytest.mark.parametrize(("family", "by", "message"), [
     ("HalfCheetahDisabledJoint", "disabled_joints", r"expected a category of the task \(did you mean 'disabled_joint'"),
     ("HalfCheetahMass", "mass_scale", r"expected null: the task has no category"),
 ])
 def test_advantages_are_normalized_by_a_category(family, by, message, tmp_path):
-    wrong = config(EnvConfig(family=family, horizon=4), normalize_advantages_by=by)
-    with pytest.raises(UserError, match="algorithm.normalize_advantages_by: got .*, " + message):
+    wrong = config(EnvConfig(family=family, horizon=4), normalize_by=by)
+    with pytest.raises(UserError, match="algorithm.normalize_by: got .*, " + message):
         train(wrong, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("hypernetwork", [0, 3])
-def test_values_stay_what_they_are_when_their_scale_moves(hypernetwork):
-    learner = ragged(hypernetwork=hypernetwork)
+@pytest.mark.parametrize("made", [ragged, by_joint])
+def test_values_stay_what_they_are_when_their_scale_moves(made, hypernetwork):
+    learner = made(hypernetwork=hypernetwork)
     with torch.no_grad():
         for value in learner.params.values():
             value.add_(0.1)
@@ -610,11 +656,13 @@ def test_values_stay_what_they_are_when_their_scale_moves(hypernetwork):
     _, ys = learner.policy.recall(learner.params, learner.policy.memory.start(12), trials.inputs)
 
     def values():
-        return learner.returns(learner.policy(learner.params, ys, trials.inputs).value.detach().numpy())
+        values = learner.policy(learner.params, ys, trials.inputs).values.detach().transpose(0, 1).numpy()
+        return learner.returns(values, learner.categories(trials))
 
-    before, scale = values(), learner.return_normalizer
-    learner._rescale_values(np.array([[1000.0], [5.0], [65000.0]]))  # count, mean, squared deviations
-    assert not np.allclose(learner.return_normalizer.std, scale.std)
+    before, i = values(), learner.categories(trials)[0]
+    scale = learner.return_normalizers[i]
+    learner._rescale_values(i, np.array([[1000.0], [5.0], [65000.0]]))  # count, mean, squared deviations
+    assert not np.allclose(learner.return_normalizers[i].std, scale.std)
     np.testing.assert_allclose(values(), before, atol=1e-4)
 
 
@@ -761,6 +809,7 @@ def test_nothing_is_carried_from_one_trial_to_the_next():
 @pytest.mark.parametrize("changes", [
     {}, {"window": 7, "burn_in": 2, "anneal": True, "bootstrap_at_horizon": True},
     {"memory": "lstm", "hypernetwork": 3, "predict": "task"},
+    {"env": EnvConfig(family="HalfCheetahDisabledJoint", horizon=4), "normalize_by": "disabled_joint"},
 ])
 def test_resumes_to_the_same_bits(changes):
     _, metrics, _ = resumed(config(iterations=3, **changes))
@@ -774,9 +823,9 @@ def test_a_state_restores_weights_optimizer_and_all_three_normalizers():
     other.load_state_dict(saved)
     again = other.state_dict()
     assert again.keys() == saved.keys() and all(torch.equal(again[name], value) for name, value in saved.items())
-    for name in ("normalizer", "reward_normalizer", "return_normalizer"):
-        assert getattr(other, name).count == getattr(learner, name).count > 0
-        np.testing.assert_array_equal(getattr(other, name).m2, getattr(learner, name).m2)
+    for got, want in zip(other.normalizers().values(), learner.normalizers().values(), strict=True):
+        assert got.count == want.count > 0
+        np.testing.assert_array_equal(got.m2, want.m2)
     for each in (learner, other):
         each.iterate(each.env, 1)
     assert all(torch.equal(value, other.state_dict()[name]) for name, value in learner.state_dict().items())
@@ -807,7 +856,7 @@ def test_everything_moves_and_the_adapter_is_a_snapshot():
     learner.iterate(learner.env, 0)
     for name, value in learner.params.items():
         assert not torch.equal(value, before[name]), name
-    assert min(learner.normalizer.count, learner.reward_normalizer.count, learner.return_normalizer.count) > 0
+    assert min(learner.normalizer.count, learner.reward_normalizer.count, learner.return_normalizers[0].count) > 0
     assert (adapter.act(adapter.start(2), observations, None).actions == actions).all()
 
 
