@@ -70,6 +70,8 @@ def decide(
         raise UserError("tune: got no config, expected a YAML file, a name from `metarl list configs`, or a run folder")
     if search not in SEARCHES:
         raise UserError(f"--search: got {search!r}, expected one of {', '.join(SEARCHES)}")
+    if rungs is not None and rungs < 1:
+        raise UserError(f"rungs: got {rungs}, expected 1 or more")
     run = runs.open_run(Path(source)) if Path(source).is_dir() else None
     if run is not None and (overrides or iterations):
         raise UserError("tune: got settings for a run, expected none: its weights are there; give a config instead")

@@ -429,6 +429,7 @@ def test_a_strategy_that_fails_does_not_end_the_search(tiny, tmp_path):
         (lambda tiny: tune(tiny, folder=tiny.parent), "is not empty; add --resume"),
         (lambda tiny: tune("half_cheetah_mass/random"), "random has no settings that adaptation alone depends on"),
         (lambda tiny: tune("half_cheetah_mass/scratch_ppo", iterations=3), "--iterations: got 3, expected none"),
+        (lambda tiny: tune(tiny, search="halving", rungs=-1), "rungs: got -1, expected 1 or more"),
     ],
 )
 def test_a_wrong_call(call, message, tiny, monkeypatch):
