@@ -373,7 +373,7 @@ class RL2:
     # ---- units of the value
 
     def returns(self, values: Array, categories: np.ndarray) -> Array:
-        """Of values (N, ..., V), as the policy puts them out, that of each trial's category (N,), in units of reward."""
+        """Of values (N, ..., V), as the policy gives them, that of each trial's category (N,), in units of reward."""
         xp, trials = namespace(values), np.arange(len(categories))
         values = xp.astype(values[index(trials, values), ..., index(categories, values)], xp.float64)
         mean, std = self._units(categories, values)

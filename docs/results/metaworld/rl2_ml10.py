@@ -1,6 +1,6 @@
 """From a run of RL² on ML10 to docs/results/metaworld/rl2_ml10.json.
 
-    metarl train metaworld/rl2_ml10 threads=1 --run runs/ml10                # evaluates on validation goals
+    metarl train metaworld/rl2_ml10 threads=1 seed=1 --run runs/ml10         # evaluates on validation goals
     metarl evaluate runs/ml10 --tasks held_out
     metarl evaluate runs/ml10 --metaworld --json > protocol.json
     python docs/results/metaworld/rl2_ml10.py runs/ml10 protocol.json

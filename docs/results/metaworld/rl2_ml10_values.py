@@ -1,11 +1,11 @@
-"""What one value function for all environments of ML10 knows, and what one for each: docs/results/metaworld/rl2_ml10_values.json.
+"""What the value functions of RL² on ML10 know: docs/results/metaworld/rl2_ml10_values.json.
 
-    metarl train metaworld/rl2_ml10 threads=1 algorithm.normalize_by=null --run runs/one      # Ctrl-C after 50 iterations
-    metarl train metaworld/rl2_ml10 threads=1 --run runs/each                                 # the same
-    python docs/results/metaworld/rl2_ml10_values.py runs/one runs/each
+    metarl train metaworld/rl2_ml10 threads=1 --run runs/probe      # Ctrl-C after 50 iterations, 2 million steps
+    python docs/results/metaworld/rl2_ml10_values.py runs/probe
 
-Collects the trials of one more iteration with each run's newest policy. For each environment: the mean training return of
-an episode, and which share of the variance of returns (TD(lambda), to the end of the episode) the value explains.
+Collects the trials of one more iteration with the newest policy of each run that is given. For each environment: the
+mean training return of an episode, and which share of the variance of returns (TD(lambda), to the end of the episode)
+the value explains.
 """
 
 import json
@@ -47,15 +47,16 @@ def measured(folder: Path) -> dict[str, object]:
     for number in np.unique(numbers):
         alike = numbers == number
         returns = (values + advantages)[alike]
+        paid, unexplained = trials.rewards[alike].sum(1).mean(), advantages[alike].var() / returns.var()
         found[name_of(int(number))] = {
-            "return_of_an_episode": round(float(trials.rewards[alike].sum(1).mean()) / config.algorithm.trial_episodes, 1),
-            "explained_variance": round(float(1 - advantages[alike].var() / returns.var()), 3),
+            "return_of_an_episode": round(float(paid) / config.algorithm.trial_episodes, 1),
+            "explained_variance": round(float(1 - unexplained), 3),
         }
     settings = {"minibatches": config.algorithm.minibatches, "normalize_by": config.algorithm.normalize_by}
     return {**settings, "seed": config.seed, "training_env_steps": saved.meta["env_steps"], "environments": found}
 
 
 if __name__ == "__main__":
-    document = {"commands": __doc__.split("\n\n")[1].split("\n"), "runs": [measured(Path(each)) for each in sys.argv[1:]]}
+    runs = [measured(Path(each)) for each in sys.argv[1:]]
+    document = {"commands": __doc__.split("\n\n")[1].split("\n"), "runs": runs}
     (HERE / "rl2_ml10_values.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(document["runs"], indent=1))
