@@ -1,7 +1,7 @@
 """From the finished runs of a study to the table, figure and JSON of docs/results/benchmark.md.
 
-    metarl benchmark --family navigation_sparse --seeds 100-102
-    python docs/results/benchmark.py navigation_sparse 100-102 [METHOD ...]      # in the same folder: runs/benchmark
+    metarl benchmark --family navigation_sparse --seeds 103-105
+    python docs/results/benchmark.py navigation_sparse 103-105 [METHOD ...]      # in the same folder: runs/benchmark
     python docs/results/benchmark.py navigation_sparse search                     # what its searches tried
 
 Prints a table of each split as Markdown; instead of a study's name a file, such as that of `metarl benchmark
