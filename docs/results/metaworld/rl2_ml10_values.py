@@ -1,7 +1,8 @@
 """What the value functions of RL² on ML10 know: docs/results/metaworld/rl2_ml10_values.json.
 
-    metarl train metaworld/rl2_ml10 threads=1 --run runs/probe      # Ctrl-C after 50 iterations, 2 million steps
-    python docs/results/metaworld/rl2_ml10_values.py runs/probe
+    metarl train metaworld/rl2_ml10 threads=1 algorithm.normalize_by=null --run runs/one    # Ctrl-C after 50 iterations
+    metarl train metaworld/rl2_ml10 threads=1 --run runs/each                               # the same
+    python docs/results/metaworld/rl2_ml10_values.py runs/one runs/each
 
 Collects the trials of one more iteration with the newest policy of each run that is given. For each environment: the
 mean training return of an episode, and which share of the variance of returns (TD(lambda), to the end of the episode)
