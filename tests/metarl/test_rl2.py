@@ -633,7 +633,6 @@ def test_each_joint_that_is_dead_has_a_value_in_units_of_its_own(monkeypatch):
     assert lived.tolist() == [j in joints for j in range(count)] and 1 < lived.sum() < count
 
 
-
 @pytest.mark.parametrize(("family", "by", "message"), [
     ("HalfCheetahDisabledJoint", "disabled_joints", r"expected a category of the task \(did you mean 'disabled_joint'"),
     ("HalfCheetahMass", "mass_scale", r"expected null: the task has no category"),
