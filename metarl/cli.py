@@ -294,11 +294,17 @@ def report(
 
 @app.command()
 @app.command("visualize", hidden=True)
-def visualise(run: RunFolder) -> None:
+def visualise(
+    run: RunFolder,
+    tasks: Annotated[
+        str | None,
+        typer.Option(metavar=_SETS, help="Which tasks the replay is of: the two that differ most; the config's split."),
+    ] = None,
+) -> None:
     """Write the figures and replays of a run."""
     from metarl.visual.visualise import visualise_run
 
-    for file in visualise_run(run):
+    for file in visualise_run(run, tasks):
         print(file, flush=True)
 
 

@@ -206,6 +206,9 @@ def _file_name(
     """`held_out-40-1a2b3c4d.json`: tasks, iteration, and a key of all that the numbers depend on."""
     depends_on = [checkpoint["sha256"], tasks_digest(tasks), steps, episodes, seed, deterministic]
     key = hashlib.sha256(json.dumps(depends_on).encode()).hexdigest()[:8]
-    if split not in SPLITS:
-        split = "file-" + re.sub(r"[^\w-]+", "_", Path(split).stem)[:40]
-    return f"{split}-{checkpoint['iteration']}-{key}.json"
+    return f"{label(split)}-{checkpoint['iteration']}-{key}.json"
+
+
+def label(tasks: str) -> str:
+    """A split, or of a file of tasks `file-NAME`: what files about these tasks are called."""
+    return tasks if tasks in SPLITS else "file-" + re.sub(r"[^\w-]+", "_", Path(tasks).stem)[:40]

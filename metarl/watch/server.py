@@ -27,7 +27,7 @@ from mjviser import ViserMujocoScene
 from rich.console import Console
 
 from metarl.envs import Parameter, Tasks
-from metarl.evaluation.evaluate import tasks_from_file
+from metarl.evaluation.evaluate import named_tasks
 from metarl.runs.run import open_run
 from metarl.training.interruption import Interruption
 from metarl.util.errors import UserError
@@ -54,8 +54,7 @@ def watch(folder: str | Path, tasks: str | None = None, port: int = PORT, host: 
         port, host: of the server; port 0 takes a free one. 0.0.0.0 lets other machines in.
     """
     run = open_run(Path(folder))
-    tasks = run.config.evaluation.split if tasks is None else tasks
-    offered = tasks_from_file(Path(tasks), run) if Path(tasks).is_file() else run.tasks(tasks)
+    offered = named_tasks(run, run.config.evaluation.split if tasks is None else tasks)
     say = Console(file=sys.stdout, highlight=False).out  # to this one also while viser's is redirected
     with Interruption(lambda _: say("ending")) as interruption, Viewer(Session(run), offered, port, host) as viewer:
         say(f"open {viewer.address} in a browser; Ctrl-C ends it")

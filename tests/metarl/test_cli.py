@@ -131,7 +131,9 @@ def test_json_is_all_that_reaches_standard_output(capsys, calls):
 def test_bench_and_visualise(capsys, calls):
     assert run(capsys, "bench") == (0, "progress\nbench table\n", "")
     assert run(capsys, "visualise", "runs/x") == (0, "progress\na.png\nb.html\n", "")
-    assert calls == [("bench",), ("visualise", Path("runs/x"))]
+    assert calls == [("bench",), ("visualise", Path("runs/x"), None)]
+    run(capsys, "visualise", "runs/x", "--tasks", "held_out")
+    assert calls[-1] == ("visualise", Path("runs/x"), "held_out")
 
 
 BAD = [

@@ -20,6 +20,7 @@ from metarl.runs import run as runs
 from metarl.util.errors import UserError
 from metarl.visual import visualise
 from metarl.visual.figures import adaptation_figure, learning_figure, running_mean, save_figure
+from metarl.visual.replay import extreme_tasks
 from metarl.visual.video import ADVICE, VideoError
 from metarl.visual.visualise import newest_evaluations, visualise_run
 
@@ -174,7 +175,7 @@ def test_a_video_that_cannot_be_drawn_costs_nothing_but_the_video(run, monkeypat
     said = []
     monkeypatch.setattr(visualise, "find_backend", lambda: "egl")
     monkeypatch.setattr(visualise, "write_video", fail)
-    assert relative(run, visualise_run(run.path, said.append)) == [*FIGURES, "replays/before_after.html"]
+    assert relative(run, visualise_run(run.path, say=said.append)) == [*FIGURES, "replays/before_after.html"]
     assert said == ["no MP4 replay: the driver crashed"]
 
 
@@ -193,10 +194,32 @@ def test_the_newest_evaluation_of_each_set_of_tasks_is_drawn(run, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_replay_of_other_tasks_has_a_name_of_its_own_and_is_a_look_at_them(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(visualise, "find_backend", lambda: None)
+    held_out = run.tasks("held_out")
+    (tmp_path / "my goal.json").write_text(json.dumps(held_out[1:2].to_json()))
+    shown = []
+    monkeypatch.setattr(visualise, "write_html", lambda replay, path: shown.append(replay.tasks) or path)
+    assert relative(run, visualise_run(run.path))[-1] == "replays/before_after.html"
+    assert [look["by"] for look in run.looks()] == ["evaluate"]
+    assert relative(run, visualise_run(run.path, "held_out"))[-1] == "replays/before_after-held_out.html"
+    assert relative(run, visualise_run(run.path, str(tmp_path / "my goal.json")))[-1].endswith("-file-my_goal.html")
+    assert [len(tasks) for tasks in shown] == [2, 2, 1]
+    assert shown[0] == extreme_tasks(run.tasks("validation"))
+    assert shown[1] == extreme_tasks(held_out)
+    assert shown[2] == held_out[1:2]
+    assert [(look["by"], look["split"]) for look in run.looks()[1:]] == [
+        ("visualise", "held_out"), ("visualise", str(tmp_path / "my goal.json")),
+    ]  # fmt: skip
+    with pytest.raises(UserError, match="^tasks 'heldout': neither a split nor a file .did you mean 'held_out'"):
+        list(visualise_run(run.path, "heldout"))
+
+
+@pytest.mark.slow
 def test_a_run_without_metrics_or_evaluation_still_has_pictures(run, monkeypatch):
     monkeypatch.setattr(visualise, "find_backend", lambda: None)
     (run.path / "metrics.jsonl").unlink()
-    assert relative(run, visualise_run(run.path, lambda _: None)) == [*FIGURES[2:], "replays/before_after.html"]
+    assert relative(run, visualise_run(run.path, say=lambda _: None)) == [*FIGURES[2:], "replays/before_after.html"]
     assert len(list((run.path / "evaluations").iterdir())) == 1
 
 
@@ -207,4 +230,4 @@ def test_a_run_that_cannot_be_written_is_said_in_one_line(run, name):
     evaluate_run(run.path)
     (run.path / name).write_text("")
     with pytest.raises(UserError, match=rf"^visualise: {run.path}/{name}\S* cannot be written: \w[\w ]+; see to its"):
-        list(visualise_run(run.path, lambda _: None))
+        list(visualise_run(run.path, say=lambda _: None))

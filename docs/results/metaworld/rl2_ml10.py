@@ -1,49 +1,42 @@
-"""From a run of RL² on ML10 to docs/results/metaworld/rl2_ml10.json.
+"""From runs of RL² on ML10, one a seed, to docs/results/metaworld/rl2_ml10.json.
 
-    metarl train metaworld/rl2_ml10 threads=1 seed=1 --run runs/ml10         # evaluates on validation goals
-    metarl evaluate runs/ml10 --tasks held_out
-    metarl evaluate runs/ml10 --metaworld --json > protocol.json
-    python docs/results/metaworld/rl2_ml10.py runs/ml10 protocol.json
+    for seed in 1 2 3; do
+        metarl train metaworld/rl2_ml10 threads=1 seed=$seed --run runs/ml10-$seed     # evaluates on validation goals
+        metarl evaluate runs/ml10-$seed --tasks held_out
+        metarl evaluate runs/ml10-$seed --metaworld --json > runs/ml10-$seed/protocol.json
+    done
+    python docs/results/metaworld/rl2_ml10.py runs/ml10-*
+
+Each number of several seeds is their mean with the range of the runs.
 """
 
 import json
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from metarl.envs.metaworld.tasks import name_of
 from metarl.evaluation.result import Evaluation
+from metarl.evaluation.statistics import estimate, mean
 from metarl.runs.jsonl import read_lines
 from metarl.runs.run import open_run
 
 HERE = Path(__file__).parent
+PROTOCOL = "protocol.json"
 
 
-def by_environment(evaluation: Evaluation) -> dict[str, list[float]]:
-    """Success rate of each episode of a trial in each environment."""
-    numbers = evaluation.tasks.values[:, 0]
-    return {
-        name_of(i): [round(float(rate), 3) for rate in np.nanmean(evaluation.successes[:, numbers == i], axis=(1, 2))]
-        for i in np.unique(numbers)
-    }
-
-
-def main(folder: Path, protocol: Path) -> None:
+def measured(folder: Path) -> dict[str, Any]:
+    """What one run did."""
     run = open_run(folder)
-    found = {}
-    for file in sorted((folder / "evaluations").glob("*.json")):
-        evaluation = Evaluation.load(file)
-        found[evaluation.split] = {
-            "success_by_environment": by_environment(evaluation),
-            "episodes": [row.to_json(evaluation.confidence) for row in evaluation.curve],
-        }
     lines = run.metrics()
     seconds = [line["seconds"] for line in read_lines(folder / "timings.jsonl")]
     per_iteration = lines[-1]["env_steps"] / len(lines)
-    document = {
-        "commands": __doc__.split("\n\n")[1].split("\n"),
-        "seeds": [run.config.seed],
+    evaluations = [Evaluation.load(file) for file in sorted((folder / "evaluations").glob("*.json"))]
+    return {
+        "seed": run.config.seed,
         "training_env_steps": lines[-1]["env_steps"],
         "wall_minutes": round(sum(seconds) / 60),
         "steps_per_second_of_the_last_250_iterations": round(per_iteration / float(np.median(seconds[-250:]))),
@@ -51,12 +44,56 @@ def main(folder: Path, protocol: Path) -> None:
             {"env_steps": line["env_steps"], "episodes": [round(line["return_0"]), round(line["return_1"])]}
             for line in lines[:: len(lines) // 10] + lines[-1:]
         ],
-        **found,
-        "metaworld_protocol": json.loads(protocol.read_text()),
-        "versions": found and evaluation.origin["versions"],
+        **{
+            evaluation.split: {
+                "success": successes(evaluation),
+                "episodes": [row.to_json(evaluation.confidence) for row in evaluation.curve],
+            }
+            for evaluation in evaluations
+        },
+        "metaworld_protocol": json.loads((folder / PROTOCOL).read_text()),
+        "versions": evaluations[0].origin["versions"],
     }
-    (HERE / "rl2_ml10.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def successes(evaluation: Evaluation) -> dict[str, list[float]]:
+    """Success rate of each episode of a trial in each environment, and in all."""
+    numbers = evaluation.tasks.values[:, 0]
+    chosen = {name_of(i): numbers == i for i in np.unique(numbers)} | {"all": np.ones(len(numbers), bool)}
+    rates = {name: np.nanmean(evaluation.successes[:, tasks], axis=(1, 2)) for name, tasks in chosen.items()}
+    return {name: [round(float(rate), 3) for rate in of_episodes] for name, of_episodes in rates.items()}
+
+
+def over_seeds(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of every success rate, by its path in a run's numbers: the mean, and the range of the runs."""
+    parts = "held_out", "validation", "metaworld_protocol"
+    found = [{part: dict(rates(run[part])) for part in parts} for run in runs]
+    return {
+        part: {name: over([run[part][name] for run in found]) for name in found[0][part]} for part in parts
+    }  # fmt: skip
+
+
+def rates(document: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    if "success" in document:
+        for name, of_episodes in document["success"].items():
+            yield from ((f"{name}, episode {i + 1}", rate) for i, rate in enumerate(of_episodes))
+        return
+    yield "all, as Meta-World counts", document["success_as_metaworld_counts"]
+    yield "all, of every episode", document["success_of_every_episode"]["value"]
+    for name, row in document["environments"].items():
+        yield f"{name}, as Meta-World counts", row["as_metaworld_counts"]
+        yield f"{name}, of every episode", row["of_every_episode"]
+
+
+def over(values: list[float]) -> dict[str, Any]:
+    return estimate(mean, np.array(values)[:, None], rng=np.random.default_rng(0)).to_json()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    found = sorted((measured(Path(folder)) for folder in sys.argv[1:]), key=lambda run: run["seed"])
+    document = {"commands": __doc__.split("\n\n")[1].split("\n"), "over_seeds": over_seeds(found), "runs": found}
+    (HERE / "rl2_ml10.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    for part, numbers in document["over_seeds"].items():
+        for name, number in numbers.items():
+            low, high = number.get("range_of_runs", [number["value"]] * 2)
+            print(f"{part} {name}: {number['value']:.1%} ({low:.1%}..{high:.1%})")
