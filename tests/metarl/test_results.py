@@ -8,10 +8,15 @@ import pytest
 
 from metarl.config import flat, load_config
 from metarl.config.schema import present_key, with_present_names
+from metarl.evaluation.statistics import Estimate, format_number
 from metarl.util.plugins import MEMORIES
 
 UNTOUCHED = ("evaluation.", "wandb.", "seed", "backend", "env.warp.")  # the last two: of ranks, and of another physics
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
+README_COLUMNS = "half_cheetah_mass-held_out", "half_cheetah_mass-extrapolation", "navigation_sparse-held_out"
+README_ROWS = {
+    "domain-randomized": "no_memory", "RL²": "rl2", "RMA": "rma", "ProMP": "promp", "told the task": "oracle",
+}  # fmt: skip
 
 
 def documented() -> list:
@@ -57,3 +62,36 @@ def test_the_page_on_the_comparison_gives_the_commands_that_are_tested():
     page = (RESULTS / "comparison.md").read_text(encoding="utf-8")
     shown = re.findall(r"\| `(metarl train half_cheetah_mass/[^`]*)` \|", page)
     assert shown and set(shown) <= tested and always.strip() in page
+
+
+def of_the_benchmark(name: str) -> dict:
+    """What a method of a study, such as half_cheetah_mass-held_out, returned in its first and in its last episode."""
+    document = json.loads((RESULTS / "benchmark" / f"{name}.json").read_text(encoding="utf-8"))
+    return {
+        method["study"]: [_estimate(method["curve"][i]["mean"]) for i in (0, -1)] for method in document["methods"]
+    }  # fmt: skip
+
+
+def _estimate(mean: dict) -> Estimate:
+    runs = mean.get("range_of_runs")
+    return Estimate(mean["value"], *(runs or mean["interval"]), of_runs=bool(runs))
+
+
+@pytest.mark.parametrize("file", sorted((RESULTS / "benchmark").glob("*-held_out.json")), ids=lambda file: file.stem)
+def test_the_page_on_the_benchmark_has_the_numbers_of_its_results(file):
+    study = file.stem.removesuffix("-held_out")
+    page = (RESULTS / "benchmark.md").read_text(encoding="utf-8")
+    rows = set(re.findall(r"^\| `(\w+)` \| ([^|]*) \| [^|]* \| ([^|]*) \|", page, re.M))
+    for table in RESULTS.glob(f"benchmark/{study}-*.json"):
+        if table.stem != f"{study}-search":
+            assert {(method, *map(str, ends)) for method, ends in of_the_benchmark(table.stem).items()} <= rows
+
+
+def test_the_readme_has_the_numbers_of_the_benchmark():
+    readme = (RESULTS.parents[1] / "README.md").read_text(encoding="utf-8")
+    columns = [of_the_benchmark(name) for name in README_COLUMNS]
+    for row, method in README_ROWS.items():
+        [cells] = re.findall(rf"^\| {row} \| (.*) \|$", readme, re.M)
+        for cell, column in zip(cells.split(" | "), columns, strict=True):
+            quoted = [format_number(estimate.value) for estimate in column[method]] if method in column else ["-"]
+            assert cell in (" → ".join(quoted), quoted[0])
