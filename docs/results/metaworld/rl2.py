@@ -1,13 +1,14 @@
-"""From runs of RL² on ML10, one a seed, to docs/results/metaworld/rl2_ml10.json.
+"""From runs of RL² on Meta-World, one a seed, to docs/results/metaworld/rl2_NAME.json.
 
     for seed in 1 2 3; do
         metarl train metaworld/rl2_ml10 threads=1 seed=$seed --run runs/ml10-$seed     # evaluates on validation goals
         metarl evaluate runs/ml10-$seed --tasks held_out
         metarl evaluate runs/ml10-$seed --metaworld --json > runs/ml10-$seed/protocol.json
     done
-    python docs/results/metaworld/rl2_ml10.py runs/ml10-*
+    python docs/results/metaworld/rl2.py ml10 "metaworld/rl2_ml10 threads=1" runs/ml10-*
 
-Each number of several seeds is their mean with the range of the runs.
+and the same of ML1, for push with `"metaworld/rl2_ml1_reach env.options.env_name=push-v3 threads=1"`. The words are those
+after `metarl train`, less the seed. Each number of several seeds is their mean with the range of the runs.
 """
 
 import json
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from metarl.config import flat, load_config
 from metarl.envs.metaworld.tasks import name_of
 from metarl.evaluation.result import Evaluation
 from metarl.evaluation.statistics import estimate, mean
@@ -89,11 +91,28 @@ def over(values: list[float]) -> dict[str, Any]:
     return estimate(mean, np.array(values)[:, None], rng=np.random.default_rng(0)).to_json()
 
 
-if __name__ == "__main__":
-    found = sorted((measured(Path(folder)) for folder in sys.argv[1:]), key=lambda run: run["seed"])
-    document = {"commands": __doc__.split("\n\n")[1].split("\n"), "over_seeds": over_seeds(found), "runs": found}
-    (HERE / "rl2_ml10.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+def main(name: str, words: str, folders: list[Path]) -> None:
+    configs = [flat(open_run(folder).config.model_dump(mode="json")) for folder in folders]
+    config, *changes = words.split()
+    expected = flat(load_config(config, changes).model_dump(mode="json"))
+    for folder, found in zip(folders, configs, strict=True):
+        others = [key for key in expected if found[key] != expected[key] and key != "seed" and "wandb." not in key]
+        if others:
+            raise SystemExit(f"{folder}: {', '.join(others)}: not those of metarl train {words}")
+    runs = sorted((measured(folder) for folder in folders), key=lambda run: run["seed"])
+    document = {
+        "command": f"metarl train {words} seed=SEED",
+        "then": __doc__.split("\n\n")[1].split("\n")[2:],
+        "config": configs[0],
+        "over_seeds": over_seeds(runs),
+        "runs": runs,
+    }
+    (HERE / f"rl2_{name}.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     for part, numbers in document["over_seeds"].items():
-        for name, number in numbers.items():
+        for key, number in numbers.items():
             low, high = number.get("range_of_runs", [number["value"]] * 2)
-            print(f"{part} {name}: {number['value']:.1%} ({low:.1%}..{high:.1%})")
+            print(f"{part} {key}: {number['value']:.1%} ({low:.1%}..{high:.1%})")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:3], [Path(folder) for folder in sys.argv[3:]])
