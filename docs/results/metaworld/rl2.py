@@ -7,8 +7,8 @@
     done
     python docs/results/metaworld/rl2.py ml10 "metaworld/rl2_ml10 threads=1" runs/ml10-*
 
-and the same of ML1, for push with `"metaworld/rl2_ml1_reach env.options.env_name=push-v3 threads=1"`. The words are those
-after `metarl train`, less the seed. Each number of several seeds is their mean with the range of the runs.
+and the same of ML1, for push with `"metaworld/rl2_ml1_reach env.options.env_name=push-v3 threads=1"`. The words are
+those after `metarl train`, less the seed. Each number of several seeds is their mean with the range of the runs.
 """
 
 import json
