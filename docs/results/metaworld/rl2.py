@@ -24,7 +24,7 @@ from metarl.envs.metaworld.tasks import name_of
 from metarl.evaluation.result import Evaluation
 from metarl.evaluation.statistics import estimate, mean
 from metarl.runs.jsonl import read_lines
-from metarl.runs.run import open_run
+from metarl.runs.run import open_run, sessions
 
 HERE = Path(__file__).parent
 PROTOCOL = "protocol.json"
@@ -39,6 +39,7 @@ def measured(folder: Path) -> dict[str, Any]:
     evaluations = [Evaluation.load(file) for file in sorted((folder / "evaluations").glob("*.json"))]
     return {
         "seed": run.config.seed,
+        "training_commits": sorted({session["git"]["commit"] for session in sessions(folder)}),
         "training_env_steps": lines[-1]["env_steps"],
         "wall_minutes": round(sum(seconds) / 60),
         "steps_per_second_of_the_last_250_iterations": round(per_iteration / float(np.median(seconds[-250:]))),
@@ -54,7 +55,7 @@ def measured(folder: Path) -> dict[str, Any]:
             for evaluation in evaluations
         },
         "metaworld_protocol": json.loads((folder / PROTOCOL).read_text()),
-        "versions": evaluations[0].origin["versions"],
+        "versions": {k: v for k, v in evaluations[0].origin["versions"].items() if not k.startswith("git")},
     }
 
 
