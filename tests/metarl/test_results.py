@@ -8,7 +8,7 @@ import pytest
 
 from metarl.config import flat, load_config
 from metarl.config.schema import present_key, with_present_names
-from metarl.evaluation.statistics import Estimate, format_number
+from metarl.evaluation.statistics import Estimate
 from metarl.util.plugins import MEMORIES
 
 UNTOUCHED = ("evaluation.", "wandb.", "seed", "backend", "env.warp.")  # the last two: of ranks, and of another physics
@@ -93,5 +93,7 @@ def test_the_readme_has_the_numbers_of_the_benchmark():
     for row, method in README_ROWS.items():
         [cells] = re.findall(rf"^\| {row} \| (.*) \|$", readme, re.M)
         for cell, column in zip(cells.split(" | "), columns, strict=True):
-            quoted = [format_number(estimate.value) for estimate in column[method]] if method in column else ["-"]
-            assert cell in (" → ".join(quoted), quoted[0])
+            values = [estimate.value for estimate in column[method]] if method in column else []
+            words = cell.split(" → ") if values else []
+            digits = [len(word.partition(".")[2]) for word in words]
+            assert words == [f"{x:.{n}f}" for x, n in zip(values, digits, strict=False)] and (words or cell == "-")

@@ -351,5 +351,5 @@ def test_where_nothing_can_be_served(runs):
 
 
 def test_other_tasks_than_the_run_has(runs, tmp_path):
-    with pytest.raises(UserError, match="tasks 'extrapolaton': neither a split nor a file .did you mean 'extrapolation'"):
+    with pytest.raises(UserError, match="'extrapolaton': neither a split nor a file .did you mean 'extrapolation'"):
         watch(runs["promp"].path, "extrapolaton")
