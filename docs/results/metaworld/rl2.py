@@ -8,7 +8,9 @@
     python docs/results/metaworld/rl2.py ml10 "metaworld/rl2_ml10 threads=1" runs/ml10-*
 
 and the same of ML1, for push with `"metaworld/rl2_ml1_reach env.options.env_name=push-v3 threads=1"`. The words are
-those after `metarl train`, less the seed. Each number of several seeds is their mean with the range of the runs.
+those after `metarl train`, less the seed. With `metarl evaluate RUN --tasks held_out --mean-actions --episodes 1` or
+`--steps 10 --episodes 2` before it, those numbers are in the JSON as well. Each number of several seeds is their mean
+with the range of the runs.
 """
 
 import json
@@ -48,7 +50,7 @@ def measured(folder: Path) -> dict[str, Any]:
             for line in lines[:: len(lines) // 10] + lines[-1:]
         ],
         **{
-            evaluation.split: {
+            _name(evaluation, run.config.evaluation.steps): {
                 "success": successes(evaluation),
                 "episodes": [row.to_json(evaluation.confidence) for row in evaluation.curve],
             }
@@ -57,6 +59,11 @@ def measured(folder: Path) -> dict[str, Any]:
         "metaworld_protocol": json.loads((folder / PROTOCOL).read_text()),
         "versions": {k: v for k, v in evaluations[0].origin["versions"].items() if not k.startswith("git")},
     }
+
+
+def _name(evaluation: Evaluation, steps: int) -> str:
+    longer = f"_{evaluation.steps}_steps" if evaluation.steps != steps else ""
+    return f"{evaluation.split}{longer}{'_mean_actions' if evaluation.deterministic else ''}"
 
 
 def successes(evaluation: Evaluation) -> dict[str, list[float]]:
