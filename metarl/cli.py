@@ -298,7 +298,7 @@ def visualise(
     run: RunFolder,
     tasks: Annotated[
         str | None,
-        typer.Option(metavar=_SETS, help="Which tasks the replay is of: the two that differ most; the config's split."),
+        typer.Option(metavar=_SETS, help="Tasks to replay, the two that differ most; the config's if not given."),
     ] = None,
 ) -> None:
     """Write the figures and replays of a run."""
