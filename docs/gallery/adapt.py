@@ -7,10 +7,11 @@
     python docs/gallery/adapt.py runs/ml10-1 docs/gallery/sweep_into.gif sweep-into-v3
 
 The last word is a Meta-World environment: of the run's held-out tasks in it, the two that differ most. For all of them
-it prints the seconds until the task is first solved (a reward of 10), before and after.
+the seconds until the task is first solved (a reward of 10), before and after, are written beside it, as JSON.
 """
 
 import dataclasses
+import json
 import os
 import sys
 from pathlib import Path
@@ -37,13 +38,15 @@ def directions(run: str) -> tuple[Replay, list[str]]:
     return replay, [f'hidden task "run {"forward" if way > 0 else "backward"}"' for way in replay.tasks.values[:, 0]]
 
 
-def goals(run: str, environment: str) -> tuple[Replay, list[str]]:
-    """The held-out goals of a Meta-World environment that differ most, and what they are called."""
+def goals(run: str, environment: str, results: Path) -> tuple[Replay, list[str]]:
+    """The held-out goals of a Meta-World environment that differ most, and what they are called; all into `results`."""
     held_out = open_run(run).tasks("held_out")
     alike = np.flatnonzero([name_of(int(number)) == environment for number in held_out.values[:, 0]])
     replay = replay_run(open_run(run), held_out[alike])
-    for seconds in solved(replay).T:
-        print("solved after {:.2f} s, then after {:.2f} s".format(*seconds))
+    seconds = [[None if np.isnan(s) else round(float(s), 2) for s in pair] for pair in solved(replay).T]
+    about = "seconds until each held-out goal is first solved, in the first and in the second episode; null: not solved"
+    command = f"python docs/gallery/adapt.py {run} {results.with_suffix('.gif')} {environment}"
+    results.write_text(json.dumps({"command": command, "about": about, "seconds": seconds}) + "\n", encoding="utf-8")
     extreme = extreme_tasks(replay.tasks)
     chosen = [replay.tasks.digests.index(digest) for digest in extreme.digests]
     models = tuple(replay.models[i] for i in chosen)
@@ -66,7 +69,7 @@ def frames(
     """A sheet for each so many steps, a row for each task, before on the left; and the seconds between two."""
     rows = [Painter(model, WIDTH, height) for model in replay.models]
     lived = replay.steps * replay.episodes if replay.pooled else replay.steps
-    font, sheets = font_of_size(13), []
+    font, sheets, seconds = font_of_size(13), [], solved(replay)
     for t in range(0, end or replay.qpos.shape[2], every):
         sheet = Image.new("RGB", (2 * WIDTH + 4, len(rows) * (height + BAR + 4)), "white")
         text = ImageDraw.Draw(sheet)
@@ -75,7 +78,7 @@ def frames(
             sheet.paste(Image.fromarray(rows[task].picture(replay.qpos[column, task, t], replay.camera)), (x, y + BAR))
             when = (f"{names[task]}: before", f"after {lived} episode{'s' * (lived > 1)}")[column]
             far = replay.qpos[column, task, t, 0] - replay.qpos[column, task, 0, 0]
-            what = f"{far:+.1f} m" if replay.follows else _clock(t * replay.dt, solved(replay)[column, task])
+            what = f"{far:+.1f} m" if replay.follows else _clock(t * replay.dt, seconds[column, task])
             text.text((x + 6, y + 4), when, fill="black", font=font)
             text.text((x + WIDTH - 6, y + 4), what, fill="black", font=font, anchor="ra")
         sheets.append(sheet)
@@ -96,6 +99,7 @@ def save(sheets: list[Image.Image], seconds: float, path: Path) -> None:
 if __name__ == "__main__":
     run, picture, *environment = sys.argv[1:]
     if environment:
-        save(*frames(*goals(run, *environment), height=220, every=8, end=240), Path(picture))
+        replay, names = goals(run, *environment, Path(picture).with_suffix(".json"))
+        save(*frames(replay, names, height=220, every=8, end=240), Path(picture))
     else:
         save(*frames(*directions(run), height=150, every=2), Path(picture))
