@@ -1,16 +1,16 @@
-"""From runs of RL² on Meta-World, one a seed, to docs/results/metaworld/rl2_NAME.json.
+"""From runs on Meta-World, one a seed, to docs/results/metaworld/NAME.json.
 
     for seed in 1 2 3; do
         metarl train metaworld/rl2_ml10 threads=1 seed=$seed --run runs/ml10-$seed     # evaluates on validation goals
         metarl evaluate runs/ml10-$seed --tasks held_out
         metarl evaluate runs/ml10-$seed --metaworld --json > runs/ml10-$seed/protocol.json
     done
-    python docs/results/metaworld/rl2.py ml10 "metaworld/rl2_ml10 threads=1" runs/ml10-*
+    python docs/results/metaworld/trained.py rl2_ml10 "metaworld/rl2_ml10 threads=1" runs/ml10-*
 
-and the same of ML1, for push with `"metaworld/rl2_ml1_reach env.options.env_name=push-v3 threads=1"`. The words are
-those after `metarl train`, less the seed. With `metarl evaluate RUN --tasks held_out --mean-actions --episodes 1` or
-`--steps 10 --episodes 2` before it, those numbers are in the JSON as well. Each number of several seeds is their mean
-with the range of the runs.
+and the same of MAML, `metaworld/maml_ml10`, and of ML1, `metaworld/rl2_ml1_reach env.options.env_name=push-v3`. The
+words are those after `metarl train`, less the seed. With `metarl evaluate RUN --tasks held_out --mean-actions
+--episodes 1` or `--steps 10 --episodes 2` before it, those numbers are in the JSON as well. Each number of several
+seeds is their mean with an interval over them, or with their range if they are too few for one.
 """
 
 import json
@@ -67,9 +67,10 @@ def _name(evaluation: Evaluation, steps: int) -> str:
 
 
 def successes(evaluation: Evaluation) -> dict[str, list[float]]:
-    """Success rate of each episode of a trial in each environment, and in all."""
+    """Success rate of each episode, or after each step, in all tasks, and in each environment if there are several."""
     numbers = evaluation.tasks.values[:, 0]
-    chosen = {name_of(i): numbers == i for i in np.unique(numbers)} | {"all": np.ones(len(numbers), bool)}
+    chosen = {name_of(i): numbers == i for i in np.unique(numbers)}
+    chosen = (chosen if len(chosen) > 1 else {}) | {"all": np.ones(len(numbers), bool)}
     rates = {name: np.nanmean(evaluation.successes[:, tasks], axis=(1, 2)) for name, tasks in chosen.items()}
     return {name: [round(float(rate), 3) for rate in of_episodes] for name, of_episodes in rates.items()}
 
@@ -90,7 +91,8 @@ def rates(document: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
         return
     yield "all, as Meta-World counts", document["success_as_metaworld_counts"]
     yield "all, of every episode", document["success_of_every_episode"]["value"]
-    for name, row in document["environments"].items():
+    environments = document["environments"]
+    for name, row in environments.items() if len(environments) > 1 else ():
         yield f"{name}, as Meta-World counts", row["as_metaworld_counts"]
         yield f"{name}, of every episode", row["of_every_episode"]
 
@@ -110,12 +112,16 @@ def main(name: str, words: str, folders: list[Path]) -> None:
     runs = sorted((measured(folder) for folder in folders), key=lambda run: run["seed"])
     document = {
         "command": f"metarl train {words} seed=SEED",
-        "then": __doc__.split("\n\n")[1].split("\n")[2:],
+        "then": [
+            "metarl evaluate RUN --tasks held_out",
+            "metarl evaluate RUN --metaworld --json > RUN/protocol.json",
+            f'python docs/results/metaworld/trained.py {name} "{words}" RUNS',
+        ],
         "config": configs[0],
         "over_seeds": over_seeds(runs),
         "runs": runs,
     }
-    (HERE / f"rl2_{name}.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    (HERE / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     for part, numbers in document["over_seeds"].items():
         for key, number in numbers.items():
             low, high = number.get("range_of_runs", [number["value"]] * 2)
