@@ -31,7 +31,7 @@ from metarl.envs import BatchEnv
 from metarl.util.ranks import current
 from metarl.util.rng import stream
 
-CHUNK_ROWS = 40_000  # steps differentiated at once: fewer are slower, more are no faster and take more memory
+CHUNK_NUMBERS = 2**21  # hidden units times steps that are differentiated at once: more leave the processor's cache
 
 
 class Round(NamedTuple):
@@ -120,7 +120,7 @@ class MetaGradientLearner:
     def chunks(self, rounds: list[Round]) -> Iterator[list[Round]]:
         """The rounds, a few tasks at a time."""
         num_tasks, num_rows = rounds[0].samples.weights.shape
-        size = max(1, CHUNK_ROWS // num_rows)
+        size = max(1, CHUNK_NUMBERS // (num_rows * max(1, sum(self.config.policy.hidden))))
         for first in range(0, num_tasks, size):
             yield [r.tasks(slice(first, first + size)) for r in rounds]
 
