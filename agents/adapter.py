@@ -42,10 +42,12 @@ class Adapter(ABC):
     Attributes:
         shares_experience: whether the K episodes in a task are one experience to adapt from; if not, each belongs to a
             trial of its own, and a step of adaptation is worth one episode.
+        fewest_episodes: in each task that a step of adaptation can be made of.
         kind: how it adapts, a word for the description of an exported policy.
     """
 
     shares_experience: bool = True
+    fewest_episodes: int = 1
     kind: str = "gradient"
 
     @abstractmethod

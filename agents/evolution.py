@@ -46,7 +46,8 @@ def es_gradient(noise: np.ndarray, values: np.ndarray, sigma: float) -> np.ndarr
     """(..., P) estimate of the gradient of the smoothed objective: 1/(N sigma) sum_i f(x + sigma g_i) g_i.
 
     Args:
-        noise: (..., N, P) g, of `antithetic`.
+        noise: (..., N, P) g, of `antithetic`. Where N is odd, the one at the centre does not count.
         values: (..., N) f.
     """
-    return np.einsum("...n,...np->...p", values, noise) / (values.shape[-1] * sigma)
+    paired = max(values.shape[-1] // 2 * 2, 1)
+    return np.einsum("...n,...np->...p", values, noise) / (paired * sigma)

@@ -207,7 +207,8 @@ class Replay:
         """Steps of some tasks, and what each task is to be told by, with (C, G) whether that is there.
 
         Tasks and steps are each as likely as any other, and may be drawn twice. What tells a task are steps of the
-        first episodes of one of its trials, at least one and not all of them: what a robot knows when it has explored.
+        first episodes of one of its trials, at least one, and not all if there are several: what a robot knows when it
+        has explored.
 
         Args:
             tasks: G.

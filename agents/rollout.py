@@ -66,5 +66,5 @@ class Rollout:
 
     @property
     def num_steps(self) -> int:
-        """Number of valid environment steps."""
-        return int(self.valid.sum())
+        """Environment steps that were taken, those of episodes that diverged included."""
+        return int((self.valid if self.steps is None else self.steps).sum())

@@ -89,7 +89,7 @@ class SearchAdapter(Adapter):
         exploring: false: a noise source is for actions only, and the present weights live in all episodes.
     """
 
-    kind = "search"
+    kind, fewest_episodes = "search", 2
 
     def __init__(
         self, policy: GaussianMLP, params: Params, normalizer: Normalizer, search: Search, exploring: bool = True

@@ -44,7 +44,9 @@ class ALPaCA(Memory):
 
     name = "alpaca"
     fits = True
-    observed: int = option(0, "Numbers of the observation; 0: as the policy has it.", low=0, high=1_000_000)
+    observed: int = option(
+        0, "Numbers of the observation that are predicted; 0, or more than it has: all.", low=0, high=1_000_000
+    )
     features: int = option(16, "Basis functions.", low=1, high=1000)
     units: int = option(64, "Units of the hidden layer behind them.", low=1, high=10_000)
     forgetting: float = option(1.0, "Forgetting factor: a step of age t counts forgetting^t.", low=0.5, high=1.0)

@@ -27,5 +27,5 @@ def make_memory(
     kind, options = MEMORIES.load(name), dict(options or {})
     kind.check(size, options)
     if observed and "observed" in (field.name for field in kind.options()):
-        options = {"observed": observed} | options
+        options["observed"] = min(options.get("observed") or observed, observed)
     return kind(input_dim, size, **options)

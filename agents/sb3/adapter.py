@@ -157,9 +157,11 @@ class SB3Adapter(Adapter):
         actions = mean + std * noise
         if not self._replays:
             return Decision(actions.cpu().numpy(), seen, state)
-        # off-policy actors live in [-1, 1]
-        scaled = (torch.tanh(actions) if self._statistics.squashes else actions) + self.action_noise * noise
-        return Decision(self.model.policy.unscale_action(scaled.clamp(-1, 1).cpu().numpy()), seen, state)
+        if self._statistics.squashes:  # off-policy actors live in [-1, 1]
+            actions = torch.tanh(actions)
+            noise = standard_normal(mean, rng) if rng is not None and self.action_noise else noise  # beside its own
+        scaled = (actions + self.action_noise * noise).clamp(-1, 1)
+        return Decision(self.model.policy.unscale_action(scaled.cpu().numpy()), seen, state)
 
     def normalize(self, observations: np.ndarray) -> np.ndarray:
         return self.normalizer(observations)

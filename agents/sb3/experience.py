@@ -53,8 +53,9 @@ def steps(rollout: Rollout, task: int) -> Steps:
     starts = np.zeros_like(valid)
     starts[:, 0] = True
     rewards = episodes_first(rollout.rewards).astype(np.float32)
+    terminated, truncated = episodes_first(rollout.terminated), episodes_first(rollout.truncated)
     kept = (observations, following, episodes_first(rollout.actions), rewards, starts)
-    return Steps(*(x[valid] for x in (*kept, episodes_first(rollout.terminated), episodes_first(rollout.truncated))))
+    return Steps(*(x[valid] for x in (*kept, terminated, truncated & ~terminated)))
 
 
 @torch.no_grad()

@@ -37,6 +37,7 @@ ALGORITHMS = {
 _OURS = ("env", "seed", "verbose", "tensorboard_log", "stats_window_size", "monitor_wrapper")
 _CLASSES = ("replay_buffer_class", "rollout_buffer_class")
 _ON_POLICY_LENGTH = "n_steps"
+_LEAST = {"n_epochs": 1, "batch_size": 1, "train_freq": 1, "action_noise": 0}
 
 
 class TrainingProgress(NamedTuple):
@@ -63,9 +64,15 @@ def check(algorithm: str, settings: dict[str, Any]) -> None:
             raise ValueError(f"got {name!r}, expected a setting of {algorithm}{close(name, known)}")
     if settings.get("use_sde"):
         raise ValueError("got use_sde, expected false: state-dependent noise is not a Gaussian of its own at each step")
-    if settings.get("policy", _default_policy(kind)) not in kind.policy_aliases:
-        choices = ", ".join(kind.policy_aliases)
-        raise ValueError(f"got policy {settings['policy']!r}, expected one of {choices}")
+    if settings.get("policy", _policy(kind)) != _policy(kind):
+        raise ValueError(f"got policy {settings['policy']!r}, expected {_policy(kind)}: an observation is a vector")
+    if not isinstance(settings.get("policy_kwargs", {}), dict):
+        raise ValueError(f"got policy_kwargs {settings['policy_kwargs']!r}, expected keys and values")
+    for name, least in _LEAST.items():
+        value = settings.get(name, least)
+        value = value[0] if name == "train_freq" and isinstance(value, list) and value else value  # [4, "step"]
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value >= least):
+            raise ValueError(f"got {name} {settings[name]!r}, expected {least} or more")
 
 
 def build(
@@ -81,7 +88,7 @@ def build(
     """
     check(algorithm, settings)
     kind = ALGORITHMS[algorithm]
-    kwargs = {"policy": _default_policy(kind), "device": "cpu", **copy.deepcopy(settings)}  # SB3 writes into some
+    kwargs = {"policy": _policy(kind), "device": "cpu", **copy.deepcopy(settings)}  # SB3 writes into some
     if isinstance(kwargs.get("train_freq"), list):
         kwargs["train_freq"] = tuple(kwargs["train_freq"])  # YAML has no tuples
     kwargs.pop("action_noise", None)  # drawn by the adapter, from the generator it is given
@@ -97,7 +104,7 @@ def build(
             model._setup_model()
             if isinstance(model, OffPolicyAlgorithm):
                 model._convert_train_freq()
-    except (TypeError, ValueError, AssertionError) as error:
+    except (TypeError, ValueError, AssertionError, AttributeError, KeyError) as error:
         raise ValueError(f"{algorithm} does not take these settings: {error}") from error
     model.set_logger(Logger(folder=None, output_formats=[]))
     model.policy.set_training_mode(False)
@@ -139,7 +146,7 @@ def _optimizers(model: BaseAlgorithm) -> list[torch.optim.Optimizer]:
     return [thing for thing in found if isinstance(thing, torch.optim.Optimizer)]
 
 
-def _default_policy(kind: type[BaseAlgorithm]) -> str:
+def _policy(kind: type[BaseAlgorithm]) -> str:
     return next(name for name in ("MlpPolicy", "MlpLstmPolicy") if name in kind.policy_aliases)
 
 

@@ -54,6 +54,9 @@ class ESMAMLConfig(AlgorithmConfig):
     def conflicts(self, config: Config) -> Iterator[Conflict]:
         if config.inner.steps and config.episodes < 2:
             yield "episodes", config.episodes, "at least 2 with es-maml: adaptation compares them"
+        if config.evaluation.steps and config.evaluation.episodes < 2:
+            expected = "at least 2 with es-maml: adaptation compares them"
+            yield "evaluation.episodes", config.evaluation.episodes, expected
         if not self.action_noise:
             for key in ("init_std", "min_std"):
                 if key in config.policy.model_dump(exclude_defaults=True):

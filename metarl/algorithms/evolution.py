@@ -10,34 +10,13 @@ pairs of opposite points (Salimans et al. 2017, arXiv:1703.03864), with Adam. CM
 arXiv:1604.00772): it also learns the shape of the Gaussian, which pays for genomes of up to some hundred numbers.
 """
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 
 from metarl.agents.evolution import antithetic, es_gradient, shaped
 from metarl.algorithms.state import adam_state, load_adam_state
-
-
-class Strategy(Protocol):
-    """What moves a genome; see the module."""
-
-    @property
-    def mean(self) -> torch.Tensor:
-        """(P,) float32."""
-        ...
-
-    def ask(self, rng: np.random.Generator, count: int) -> np.ndarray:
-        """(count, P) float32 points to try."""
-        ...
-
-    def tell(self, points: np.ndarray, values: np.ndarray) -> None:
-        """Move by the values (count,) of the points."""
-        ...
-
-    def state_dict(self) -> dict[str, torch.Tensor]: ...
-
-    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None: ...
 
 
 class EvolutionStrategy:

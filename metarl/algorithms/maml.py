@@ -57,9 +57,10 @@ class MAML(MetaGradientLearner):
             lambda displacement: self.evaluate(self.displaced(displacement), rounds),
             step, before, settings.max_kl, settings.backtracks, settings.backtrack_ratio,
         )
-        with torch.no_grad():
-            for name, value in self.displaced(fraction * step).items():
-                self.meta[name].copy_(value)
+        if fraction:  # else the step may not be finite
+            with torch.no_grad():
+                for name, value in self.displaced(fraction * step).items():
+                    self.meta[name].copy_(value)
         metrics |= {"objective_before": -before, "objective": -after, "kl": kl, "step_fraction": fraction}
         metrics["seconds_update"] = time.perf_counter() - start
         return metrics

@@ -26,7 +26,9 @@ from metarl.algorithms.soft_actor_critic import classification_loss, critic_loss
 from metarl.algorithms.state import check_state, load_normalizers, load_trained, normalizers_state, trained_state
 from metarl.config import Config
 from metarl.envs import BatchEnv
+from metarl.util.errors import UserError
 from metarl.util.rng import stream
+from metarl.util.text import first_line
 from metarl.util.torch_runtime import Work, side_by_side
 
 
@@ -61,10 +63,14 @@ class OffPolicyLearner(ABC):
         self.normalizer = Normalizer.identity(spec.observation_dim, config.policy.normalize_observations)
         self.reward_normalizer = Normalizer.identity(1)
         trials = config.meta_batch * config.episodes
-        self.experience = Replay(
-            max(1, settings.replay_steps // (trials * settings.trial_episodes * spec.horizon)),
-            trials, settings.trial_episodes, spec.horizon, spec.observation_dim, spec.action_dim,
-        )  # fmt: skip
+        try:
+            self.experience = Replay(
+                max(1, settings.replay_steps // (trials * settings.trial_episodes * spec.horizon)),
+                trials, settings.trial_episodes, spec.horizon, spec.observation_dim, spec.action_dim,
+            )  # fmt: skip
+        except MemoryError as error:
+            got = f"algorithm.replay_steps: got {settings.replay_steps}, expected fewer"
+            raise UserError(f"{got}: {first_line(error)}") from error
 
     @property
     def settings(self) -> OffPolicyConfig:

@@ -1,5 +1,6 @@
 """Settings that off-policy learners share: `recurrent-sac` and `pearl`; see `metarl.algorithms.off_policy`."""
 
+import math
 from collections.abc import Iterator
 from typing import ClassVar, Literal
 
@@ -7,6 +8,9 @@ from pydantic import Field
 
 from metarl.config.schema import AlgorithmConfig, Config, Conflict, SearchSpace
 from metarl.config.section import Float, Int, Width
+
+DEVIATIONS = math.exp(-5), math.exp(2)
+"""Between which a squashed policy keeps its own: `metarl.agents.squashed_policy.LOG_STD`, without loading PyTorch."""
 
 
 class OffPolicyConfig(AlgorithmConfig):
@@ -69,6 +73,12 @@ class OffPolicyConfig(AlgorithmConfig):
         yield from super().conflicts(config)
         if self.critics_in_minimum > self.critics:
             yield "algorithm.critics_in_minimum", self.critics_in_minimum, f"at most algorithm.critics = {self.critics}"
+        least, most = DEVIATIONS
+        if not least < config.policy.init_std < most:
+            expected = f"{least:.2g} to {most:.2g} with {self.name}, whose deviation is kept within them"
+            yield "policy.init_std", config.policy.init_std, expected
+        if "min_std" in config.policy.model_dump(exclude_defaults=True):
+            yield "policy.min_std", config.policy.min_std, f"no such setting with {self.name}: it is {least:.2g}"
         if self.critic_bins == 1:
             yield "algorithm.critic_bins", 1, "0 or at least 2: a value is between two bins"
 

@@ -6,7 +6,7 @@ infers z from experience.
 With z drawn from q, once for each task of an update (algorithm 1):
 
     y = r + gamma f (min_i Q'_i(o', a', z) - alpha log pi(a' | o', z)),   a' ~ pi(. | o', z)
-    J_Q = sum_i (Q_i(o, a, z) - y)^2 / 2 + beta KL(q || N(0, 1))
+    J_Q = mean_i (Q_i(o, a, z) - y)^2 / 2 + beta KL(q || N(0, 1))
     J_pi = alpha log pi(a | o, z) - min_i Q_i(o, a, z)
 
 The encoder learns from J_Q alone. In a new task an episode acts by a z drawn from the prior, the next by one drawn from

@@ -6,12 +6,13 @@ over the episodes of a trial, and is all that the policy knows of its task. With
 the actor's memory and through the critics':
 
     y_t = r_t + gamma f_t (min_i Q'_i(h_{t+1}, a') - alpha log pi(a' | h_{t+1})),   a' ~ pi(. | h_{t+1})
-    J_Q = sum_i (Q_i(h_t, a_t) - y_t)^2 / 2
+    J_Q = mean_i (Q_i(h_t, a_t) - y_t)^2 / 2
     J_pi = alpha log pi(a | h_t) - min_i Q_i(h_t, a),   a ~ pi(. | h_t)
     J_alpha = -log alpha (log pi(a | h_t) + H)
 
-f_t is zero after a terminal state alone; at a time limit the value of what was seen last follows. Q' are the target
-critics, which follow the critics slowly. Rewards are in units of their running deviation.
+f_t is zero after a terminal state and at a time limit that ends the return; with `bootstrap_at_horizon` the value of
+what was seen last follows at a time limit. Q' are the target critics, which follow the critics slowly. Rewards are in
+units of their running deviation.
 
 An update draws windows of W steps, each with up to B steps of its trial before it, along which the memories are run
 from nothing remembered (`metarl.agents.replay`). A trial has hundreds of steps: whole ones would be few to an update,

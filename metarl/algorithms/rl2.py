@@ -190,7 +190,7 @@ class RL2:
         config, length, xp = self.config, len(trials.inputs), namespace(trials.valid)
         windows = self.windows(trials)
         inputs, resets = windows.padded(trials.inputs), windows.resets(trials.inputs.shape[1])
-        edges, log_probs, values = self.replay(inputs, resets, windows.padded(trials.actions), windows.steps)
+        edges, log_probs, values = self.replay(inputs, resets, windows.padded(trials.actions), windows)
 
         values = values[windows.burn_in : windows.burn_in + length].transpose(0, 1)
         categories = self.categories(trials)
@@ -251,7 +251,7 @@ class RL2:
     def windows(self, trials: Trials) -> Windows:
         """How the trials are cut for the gradient."""
         length = len(trials.inputs)
-        return Windows(length, min(self.settings.window or length, length), self.settings.burn_in)
+        return Windows(length, min(self.settings.window or length, length), min(self.settings.burn_in, length))
 
     def _hidden(self, trials: Trials) -> tuple[torch.Tensor, Array]:
         """What the memory is asked for at each step, (L, N, P), and where that is known, (N, L) bool."""
@@ -264,7 +264,7 @@ class RL2:
         return trials.inputs.new_zeros(length, count, 0), namespace(trials.valid).zeros_like(trials.valid)
 
     def replay(
-        self, inputs: torch.Tensor, resets: torch.Tensor, actions: torch.Tensor, window: int
+        self, inputs: torch.Tensor, resets: torch.Tensor, actions: torch.Tensor, windows: Windows
     ) -> tuple[list[State], torch.Tensor, torch.Tensor]:
         """The policy once more along the trials, by the very code that learns from them.
 
@@ -276,15 +276,14 @@ class RL2:
         """
         memory = self.policy.memory.start_beside(inputs, inputs.shape[1])
         edges, log_probs, all_values = [], [], []
-        for first in range(0, len(inputs), window):
-            part = slice(first, first + window)
+        for first in range(0, len(inputs), windows.steps):
+            part = slice(first, first + windows.steps)
             edges.append(memory)
             memory, ys = self.policy.recall(self.params, memory, inputs[part], resets[part])
             mean, std, values = self.policy(self.params, ys, inputs[part])
             log_probs.append(self.policy.distribution(mean, std).log_prob(actions[part]))
             all_values.append(values)
-        count = (len(inputs) - self.settings.burn_in) // window
-        return edges[:count], torch.cat(log_probs), torch.cat(all_values)
+        return edges[: windows.count], torch.cat(log_probs), torch.cat(all_values)
 
     def update(self, batch: Batch, iteration: int) -> dict[str, float]:
         """Adam steps on minibatches of trials, until the policy has gone too far; returns means over them."""

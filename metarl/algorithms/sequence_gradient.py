@@ -66,7 +66,8 @@ def mean_gradient(
 
     def part(chosen: slice) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
         value, measured = loss(params, rows(batch, chosen))
-        return torch.autograd.grad(value / total, list(params.values())), measured
+        # zeros, for weights that only later steps see: a plastic memory's rule, in windows of one step
+        return torch.autograd.grad(value / total, list(params.values()), materialize_grads=True), measured
 
     gradients = {name: torch.zeros_like(value, requires_grad=False) for name, value in params.items()}
     sums: dict[str, float] = {}

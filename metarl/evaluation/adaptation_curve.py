@@ -26,6 +26,7 @@ from metarl.algorithms.sampling import collect
 from metarl.config.schema import EnvConfig
 from metarl.envs import BatchEnv, Tasks
 from metarl.evaluation.result import Evaluation
+from metarl.util.errors import UserError
 from metarl.util.rng import stream
 
 EPISODES = 0  # the "evaluation" streams of initial states and actions
@@ -62,6 +63,9 @@ def measure(
         progress: called with (rounds of episodes done, rounds in all).
         labels: `env`, `split`, `disjoint`, `disjoint_reason`, `origin` of the Evaluation.
     """
+    if steps and episodes < adapter.fewest_episodes:
+        expected = f"at least {adapter.fewest_episodes}, which adaptation compares, or no steps"
+        raise UserError(f"episodes in each task: got {episodes}, expected {expected}")
     size = max(1, max_simulations // episodes)
     starts = range(0, len(tasks), size)
     returns = np.empty((steps + 1, len(tasks), episodes))

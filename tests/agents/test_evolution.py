@@ -39,6 +39,13 @@ def test_on_a_quadratic_the_estimate_is_the_gradient_of_the_smoothed_objective(s
     assert (np.abs(estimate - exact) < 4 * error).all()
 
 
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 7])
+def test_an_odd_one_does_not_shorten_the_estimate(count):
+    noise = antithetic(np.random.default_rng(0), 20_000, count, 2).astype(np.float64)
+    slope = np.array([2.0, -1.0])
+    np.testing.assert_allclose(es_gradient(noise, noise @ slope, 1.0).mean(0), slope, rtol=0.05)
+
+
 def test_of_the_cube_it_is_the_smoothed_objective_s_not_the_objective_s_own():
     """f(x) = x^3: E f(x + sigma g) = x^3 + 3 x sigma^2, with the gradient 3 x^2 + 3 sigma^2."""
     noise = antithetic(np.random.default_rng(0), 400_000, 1).astype(np.float64)

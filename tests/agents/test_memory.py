@@ -197,3 +197,8 @@ def test_a_memory_of_one_s_own_is_found_and_takes_its_options(monkeypatch):
         Leaky(1, 1, rate=2)
     with pytest.raises(NotImplementedError, match="the memory leaky has no ONNX graph"):
         memory.onnx(Graph(), {}, "x")
+
+
+def test_no_more_is_predicted_than_there_is_to_observe():
+    sizes = [make_memory("alpaca", 6, SIZE, {"observed": n}, observed=3).known for n in (0, 2, 3, 50)]
+    assert sizes == [3, 2, 3, 3]

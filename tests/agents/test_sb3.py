@@ -2,6 +2,7 @@
 
 import copy
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -209,6 +210,14 @@ def test_draws_have_the_policy_s_deviation():
     np.testing.assert_allclose(difference.std((0, 1)), 2 * 0.2, rtol=0.05)  # actions span +-2
 
 
+def test_noise_on_the_actions_of_a_policy_with_noise_of_its_own_is_drawn_beside_it():
+    quiet, noisy = learner("SAC"), learner("SAC")
+    noisy.action_noise = 0.1
+    observations = np.zeros((1, 4000, 2))
+    actions = [a.act(a.start(1), observations, np.random.default_rng(0)).actions[0] for a in (quiet, noisy)]
+    assert abs(np.corrcoef(actions[0][:, 0], (actions[1] - actions[0])[:, 0])[0, 1]) < 0.2  # the same draw: 0.7
+
+
 def test_a_recurrent_policy_remembers_within_an_episode_only():
     adapter = learner("RecurrentPPO")
     state, observation = adapter.start(1), np.ones((1, K, 2))
@@ -248,6 +257,14 @@ def test_steps_of_a_task_by_hand():
     np.testing.assert_array_equal(lived.next_observations[2], rollout.last_observations[1, 0])
     np.testing.assert_array_equal(lived.next_observations[14], rollout.last_observations[1, 2])
     np.testing.assert_array_equal(lived.observations[3:9], rollout.observations[1, :, 1])
+
+
+def test_a_terminal_state_in_the_last_step_of_the_time_limit_is_terminal():
+    rollout = experience(learner("PPO"))
+    terminated = rollout.terminated.copy()
+    terminated[0, -1, 1] = True  # as is `truncated`
+    lived = steps(replace(rollout, terminated=terminated), 0)
+    assert lived.terminated.nonzero()[0].tolist() == [2, 8] and lived.truncated.nonzero()[0].tolist() == [14]
 
 
 def test_only_termination_cuts_the_value_that_follows():
@@ -296,7 +313,12 @@ def test_too_little_experience_is_not_learned_from():
         ("PPO", {"n_steps": 5}, r"got n_steps for PPO, expected none: it learns from all episodes"),
         ("SAC", {"seed": 5}, r"got 'seed', expected a setting of SAC"),
         ("PPO", {"use_sde": True}, r"got use_sde, expected false"),
-        ("PPO", {"policy": "MlpPolic"}, r"got policy 'MlpPolic', expected one of MlpPolicy, CnnPolicy"),
+        ("PPO", {"policy": "MlpPolic"}, r"got policy 'MlpPolic', expected MlpPolicy"),
+        ("RecurrentPPO", {"policy": ["MlpPolicy"]}, r"got policy \['MlpPolicy'\], expected MlpLstmPolicy"),
+        ("PPO", {"policy_kwargs": 5}, r"got policy_kwargs 5, expected keys and values"),
+        ("PPO", {"n_epochs": 0}, r"got n_epochs 0, expected 1 or more"),
+        ("SAC", {"train_freq": [0, "step"]}, r"got train_freq \[0, 'step'\], expected 1 or more"),
+        ("TD3", {"action_noise": "x"}, r"got action_noise 'x', expected 0 or more"),
     ],
 )
 def test_settings_are_checked(algorithm, settings, message):

@@ -152,6 +152,7 @@ def test_resumes_to_the_same_bits_through_the_run_folder(tmp_path):
     ({"inner": {"head_only": True}}, "inner.head_only: got True, expected no such setting"),
     ({"policy": {"init_std": 0.5}}, "policy.init_std: got 0.5, expected no such setting without"),
     ({"episodes": 1}, "episodes: got 1, expected at least 2 with es-maml: adaptation compares them"),
+    ({"evaluation": {"episodes": 1}}, "evaluation.episodes: got 1, expected at least 2 with es-maml"),
 ])  # fmt: skip
 def test_settings_that_nothing_reads_are_refused(change, text):
     config = {"env": {"family": "Navigation2D"}, "algorithm": {"name": "es-maml"}}

@@ -72,6 +72,14 @@ def test_draws_of_few_tasks_are_counted_and_resampled_as_such():
 # ---- the measurement
 
 
+def test_adaptation_that_compares_episodes_needs_two():
+    adapter = Navigator()
+    adapter.fewest_episodes = 2
+    with pytest.raises(UserError, match="episodes in each task: got 1, expected at least 2, which adaptation compares"):
+        measure(adapter, make_env, tasks(2), steps=1, episodes=1, seed=0)
+    assert measure(adapter, make_env, tasks(2), steps=0, episodes=1, seed=0).episodes == 1
+
+
 def test_scores_equal_those_worked_out_by_hand():
     chosen = tasks(5)
     result = measure(Navigator(), make_env, chosen, steps=2, episodes=3, seed=0)

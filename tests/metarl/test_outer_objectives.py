@@ -12,6 +12,7 @@ from metarl.agents import Normalizer
 from metarl.algorithms import maml, meta_gradient
 from metarl.algorithms.maml_config import MAMLConfig
 from metarl.algorithms.promp_config import ProMPConfig
+from metarl.algorithms.trust_region import natural_step
 from metarl.config import Config, EnvConfig, InnerConfig, PolicyConfig
 from metarl.util.rng import stream
 
@@ -166,8 +167,10 @@ def test_maml_moves_as_far_as_the_line_search_says_and_no_further():
     assert metrics["objective_before"] == pytest.approx(-it.evaluate(it.meta, rounds)[0], abs=1e-6)
 
 
-def test_maml_stays_where_no_step_is_accepted(monkeypatch):
+@pytest.mark.parametrize("scale", [1.0, math.nan])
+def test_maml_stays_where_no_step_is_accepted(scale, monkeypatch):
     it = learner(MAMLConfig(cg_iterations=2))
+    monkeypatch.setattr(maml, "natural_step", lambda *settings: scale * natural_step(*settings))
     monkeypatch.setattr(maml, "line_search", lambda evaluate, step, before, *_: (0.0, before, 0.0))
     before = {name: value.detach().clone() for name, value in it.meta.items()}
     metrics = it.iterate(it.env, 0)

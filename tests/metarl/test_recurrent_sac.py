@@ -7,10 +7,14 @@ from gymnasium.vector import AutoresetMode
 
 from metarl.agents import RecurrentAdapter
 from metarl.agents.nn.params import part
+from metarl.agents.squashed_policy import LOG_STD
+from metarl.algorithms import off_policy
+from metarl.algorithms.off_policy_config import DEVIATIONS
 from metarl.algorithms.recurrent_sac_config import RecurrentSACConfig
 from metarl.algorithms.soft_actor_critic import actor_loss, critic_loss, critic_targets, temperature_loss
 from metarl.config import Config, EnvConfig, PolicyConfig
 from metarl.envs import BatchEnv
+from metarl.util.errors import UserError
 from metarl.util.torch_runtime import ONE_BY_ONE
 
 from .test_rl2 import Goal, Vault
@@ -249,6 +253,26 @@ def test_what_one_episode_taught_pays_in_the_next_for_whoever_remembers(memory):
 def test_critics_of_bins_teach_it_as_well():
     first, second = trained("gru", 30, critic_bins=11, critic_limit=4.0, lr=0.02)
     assert abs(first) < 0.3 and second > 0.7
+
+
+@pytest.mark.parametrize(("policy", "message"), [
+    ({"init_std": 10}, "policy.init_std: got 10.0, expected 0.0067 to 7.4 with recurrent-sac, whose deviation is kept"),
+    ({"init_std": 0.005}, "policy.init_std: got 0.005, expected 0.0067 to 7.4"),
+    ({"min_std": 0.1}, "policy.min_std: got 0.1, expected no such setting with recurrent-sac: it is 0.0067"),
+])  # fmt: skip
+def test_a_deviation_that_could_not_be_learned_is_refused(policy, message):
+    with pytest.raises(ValueError, match=message):
+        config(policy=PolicyConfig(**policy))
+    assert np.log(DEVIATIONS) == pytest.approx(LOG_STD)
+
+
+def test_a_replay_store_too_large_for_the_memory_is_a_setting_to_change(monkeypatch):
+    def too_large(*sizes):
+        raise MemoryError("Unable to allocate 63.6 GiB")
+
+    monkeypatch.setattr(off_policy, "Replay", too_large)
+    with pytest.raises(UserError, match="algorithm.replay_steps: got 1000000, expected fewer: Unable to allocate"):
+        learner_on(Goal())
 
 
 @pytest.mark.parametrize(("settings", "message"), [

@@ -544,6 +544,20 @@ def test_rows_that_are_muted_count_for_nothing():
     assert not any(value.any() for value in gradients.values()) and set(measured.values()) == {0.0}
 
 
+def test_a_burn_in_longer_than_the_trial_is_cut_to_it():
+    learner = ragged(window=7, burn_in=10_000)
+    trials, bootstrap, _ = learner.collect_trials(learner.env, 1)
+    assert len(learner.prepare(trials, bootstrap).inputs) == len(trials.inputs) + 7
+
+
+@pytest.mark.parametrize(("name", "rule"), [("hebbian", "memory.eta"), ("neuromodulated", "memory.w_signal")])
+def test_windows_of_one_step_leave_the_rule_of_a_plastic_memory_as_it_is(name, rule):
+    learner = ragged(memory=name, window=1)
+    batch = learner.prepare(*learner.collect_trials(learner.env, 1)[:2])
+    gradient, _ = learner.gradient(batch)
+    assert not gradient[rule].any() and gradient["policy.b0"].any()
+
+
 def test_minibatches_are_all_trials_once_with_all_their_windows():
     learner = ragged(window=7)
     batch = learner.prepare(*learner.collect_trials(learner.env, 1)[:2])
