@@ -105,6 +105,12 @@ class BatchEnv(TaskVectorEnv):
         if simple:
             raise ValueError(f"{family.name}: tasks move the centre of mass of {simple}, bodies that MuJoCo compiled as"
                              " simple; give them simple='false' in the MJCF")  # fmt: skip
+        key, places = family.keyframe, self.model.key_mpos.reshape(-1, self.model.nmocap, 3)
+        elsewhere = [self.model.body(i).name or i for i in self._writer.mocap if key >= 0 and not np.array_equal(
+                     places[key, self.model.body_mocapid[i]], self.model.body_pos[i])]  # fmt: skip
+        if elsewhere:
+            raise ValueError(f"{family.name}: tasks write the position of {elsewhere}, which its keyframe puts elsewhere"
+                             " than the MJCF; leave out mpos there, or write it into the body's pos")  # fmt: skip
 
         seen, sensing = self._observe(), family.sensing
         fixed = sensing.fixed if sensing else ()
@@ -196,6 +202,7 @@ class BatchEnv(TaskVectorEnv):
         self._values[ids] = self._next_values[ids]
         self._apply_active(ids)
         self.batch.reset(ids, self.family.keyframe, int(mujoco.mjtStage.mjSTAGE_NONE))
+        self._writer.place_mocap(self.batch, ids)
         if self._start is not None:
             self.batch.bind("ctrl")[ids] = self._start
         qpos, qvel = as_numpy(self._qpos[ids]), as_numpy(self._qvel[ids])

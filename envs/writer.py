@@ -68,6 +68,9 @@ class Writer:
         if problems:
             raise Unwritable(problems)
         self._fields = _fields(self._steps)
+        placed = [step.elements for step in self._steps if step.write.quantity == "position"]
+        self.mocap = np.unique([i for i in np.concatenate([[], *placed]).astype(int) if model.body_mocapid[i] >= 0])
+        """Mocap bodies whose position it writes."""
 
     @property
     def written(self) -> list[tuple[Write, np.ndarray, int | None]]:
@@ -102,6 +105,13 @@ class Writer:
             sim.expand(name)[ids] = array
         if not _SET_CONST.isdisjoint(fields):
             sim.set_const(ids)
+        self.place_mocap(sim, ids)
+
+    def place_mocap(self, sim: Simulator, ids: np.ndarray) -> None:
+        """Put mocap bodies of simulations ids (n,) where their tasks have them: MuJoCo does at a reset to qpos0 only."""
+        if len(self.mocap):
+            there = sim.expand("body_pos")[ids[:, None], self.mocap]
+            sim.bind("mocap_pos")[ids[:, None], self._model.body_mocapid[self.mocap]] = there
 
     def _check_masses(self, fields: FieldRows) -> None:
         """A mass that is added may be negative, but not so that nothing is left."""

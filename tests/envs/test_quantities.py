@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from metarl.envs import QUANTITIES, BatchEnv, Family, Parameter, TaskSpace, Write
+from metarl.envs.arrays import namespace
 from metarl.envs.checks import assert_effective, assert_physical
 from metarl.envs.variation.changes import CHANGES, FieldRows
 from metarl.envs.variation.inertia import (
@@ -375,6 +376,59 @@ def test_what_a_quantity_is_not_of_is_refused(write, refusal):
 def test_where_a_free_body_is_says_the_start():
     with pytest.raises(ValueError, match="position is of bodies without a free joint; where 'ball' starts is of the"):
         BatchEnv(Bench(parameter(Write("position", "ball", "add", "x"), 0.1)))
+
+
+GOAL = """<mujoco><worldbody><body name="goal" mocap="true" pos="1 0 0"><geom name="goal" size=".1"/></body>
+  <body name="cart" pos="0 0 1"><joint name="slide" type="slide"/><geom size=".1"/></body></worldbody>
+  <actuator><motor joint="slide" ctrlrange="-1 1"/></actuator>
+  <keyframe><key name="home" qpos=".3"/><key name="away" mpos="2 0 0"/></keyframe></mujoco>"""
+
+
+class Reach(Family):
+    """A cart that sees a mocap body, whose place along x is the task."""
+
+    name, horizon, step_stage = "Reach", 3, int(mujoco.mjtStage.mjSTAGE_POS)
+
+    def __init__(self, keyframe=-1, onset=None, mode="set"):
+        default, self.keyframe = 1.0 if mode == "set" else 0.0, keyframe
+        writes = Write("position", "goal", mode, "x")
+        self.space = TaskSpace("Reach", (Parameter("x", "m", "", default, "uniform", 0, 5, writes=writes, onset=onset),))
+
+    def build(self):
+        return mujoco.MjModel.from_xml_string(GOAL)
+
+    def observe(self, sim, derived):
+        place, goal = sim.bind("mocap_pos"), sim.bind("geom_xpos")
+        return namespace(place).concat([place[:, 0, :1], goal[:, 0, :1]], axis=1)
+
+    def reward_terms(self, sim, derived, qpos_before, ctrl, values):
+        return {"x": 1.0 * sim.bind("qpos")[:, 0]}
+
+
+@pytest.mark.parametrize(("mode", "x"), [("set", 4.0), ("add", 3.0)])
+@pytest.mark.parametrize("keyframe", [-1, 0])
+def test_a_mocap_body_is_where_the_task_has_it_with_a_keyframe_too(keyframe, mode, x):
+    env = BatchEnv(Reach(keyframe, mode=mode), 2)
+    default = env.space.default().values[0, 0]
+    seen = [env.reset(seed=0, options={"tasks": env.space.tasks(x=[default, x])})[0]]
+    seen += [env.step(np.zeros((2, 1)))[0] for _ in range(6)]
+    assert [row[:, 0].tolist() for row in seen] == [[1, 4]] * 7  # over an autoreset, too
+    assert [row[:, 1].tolist() for row in seen[1:4]] == [[1, 4]] * 3
+    env.reset(options={"tasks": env.space.default().repeat(2)})
+    assert env.batch.bind("mocap_pos")[:, 0].tolist() == [[1, 0, 0]] * 2
+
+
+def test_a_mocap_body_moves_in_mid_episode():
+    env = BatchEnv(Reach(0, onset=2), 1, horizon=9)
+    env.reset(seed=0, options={"tasks": env.space.tasks(x=4.0)})
+    assert [env.step(np.zeros((1, 1)))[0].tolist() for _ in range(4)] == [[[1, 1]]] * 2 + [[[4, 4]]] * 2
+    env.change_tasks(env.space.tasks(x=2.0))
+    assert env.step(np.zeros((1, 1)))[0].tolist() == [[2, 2]]
+
+
+def test_a_mocap_body_that_the_keyframe_puts_elsewhere_is_refused():
+    with pytest.raises(ValueError, match=r"Reach: tasks write the position of \['goal'\], which its keyframe puts else"):
+        BatchEnv(Reach(1))
 
 
 def test_of_all_geoms_those_that_have_such_a_size_change():
