@@ -105,12 +105,13 @@ class BatchEnv(TaskVectorEnv):
         if simple:
             raise ValueError(f"{family.name}: tasks move the centre of mass of {simple}, bodies that MuJoCo compiled as"
                              " simple; give them simple='false' in the MJCF")  # fmt: skip
-        key, places = family.keyframe, self.model.key_mpos.reshape(-1, self.model.nmocap, 3)
-        elsewhere = [self.model.body(i).name or i for i in self._writer.mocap if key >= 0 and not np.array_equal(
-                     places[key, self.model.body_mocapid[i]], self.model.body_pos[i])]  # fmt: skip
-        if elsewhere:
-            raise ValueError(f"{family.name}: tasks write the position of {elsewhere}, which its keyframe puts elsewhere"
-                             " than the MJCF; leave out mpos there, or write it into the body's pos")  # fmt: skip
+        if family.keyframe >= 0:
+            placed, places = self._writer.mocap, self.model.key_mpos[family.keyframe].reshape(-1, 3)
+            apart = (places[self.model.body_mocapid[placed]] != self.model.body_pos[placed]).any(axis=1)
+            if apart.any():
+                names = [self.model.body(i).name or i for i in placed[apart]]
+                raise ValueError(f"{family.name}: tasks write the position of {names}, which its keyframe puts"
+                                 " elsewhere than the MJCF; leave out mpos, or make it their pos in the MJCF")  # fmt: skip
 
         seen, sensing = self._observe(), family.sensing
         fixed = sensing.fixed if sensing else ()

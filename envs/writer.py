@@ -68,8 +68,8 @@ class Writer:
         if problems:
             raise Unwritable(problems)
         self._fields = _fields(self._steps)
-        placed = [step.elements for step in self._steps if step.write.quantity == "position"]
-        self.mocap = np.unique([i for i in np.concatenate([[], *placed]).astype(int) if model.body_mocapid[i] >= 0])
+        placed = {int(i) for step in self._steps if step.write.quantity == "position" for i in step.elements}
+        self.mocap = np.array(sorted(i for i in placed if model.body_mocapid[i] >= 0), int)
         """Mocap bodies whose position it writes."""
 
     @property
@@ -108,7 +108,7 @@ class Writer:
         self.place_mocap(sim, ids)
 
     def place_mocap(self, sim: Simulator, ids: np.ndarray) -> None:
-        """Put mocap bodies of simulations ids (n,) where their tasks have them: MuJoCo does at a reset to qpos0 only."""
+        """Put mocap bodies of simulations ids (n,) where their tasks have them; a reset to a keyframe does not."""
         if len(self.mocap):
             there = sim.expand("body_pos")[ids[:, None], self.mocap]
             sim.bind("mocap_pos")[ids[:, None], self._model.body_mocapid[self.mocap]] = there

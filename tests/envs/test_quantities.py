@@ -391,8 +391,8 @@ class Reach(Family):
 
     def __init__(self, keyframe=-1, onset=None, mode="set"):
         default, self.keyframe = 1.0 if mode == "set" else 0.0, keyframe
-        writes = Write("position", "goal", mode, "x")
-        self.space = TaskSpace("Reach", (Parameter("x", "m", "", default, "uniform", 0, 5, writes=writes, onset=onset),))
+        place = Write("position", "goal", mode, "x")
+        self.space = TaskSpace("Reach", (Parameter("x", "m", "", default, "uniform", 0, 5, writes=place, onset=onset),))
 
     def build(self):
         return mujoco.MjModel.from_xml_string(GOAL)
@@ -427,7 +427,7 @@ def test_a_mocap_body_moves_in_mid_episode():
 
 
 def test_a_mocap_body_that_the_keyframe_puts_elsewhere_is_refused():
-    with pytest.raises(ValueError, match=r"Reach: tasks write the position of \['goal'\], which its keyframe puts else"):
+    with pytest.raises(ValueError, match=r"Reach: tasks write the position of \['goal'\], which its keyframe"):
         BatchEnv(Reach(1))
 
 
