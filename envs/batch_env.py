@@ -111,7 +111,7 @@ class BatchEnv(TaskVectorEnv):
             if apart.any():
                 names = [self.model.body(i).name or i for i in placed[apart]]
                 raise ValueError(f"{family.name}: tasks write the position of {names}, which its keyframe puts"
-                                 " elsewhere than the MJCF; leave out mpos, or make it their pos in the MJCF")  # fmt: skip
+                                 " elsewhere than the MJCF; leave out mpos, or make it their pos")  # fmt: skip
 
         seen, sensing = self._observe(), family.sensing
         fixed = sensing.fixed if sensing else ()
