@@ -3,6 +3,7 @@
 import mujoco
 import numpy as np
 import pytest
+from mujoco.batch import Batch
 
 from metarl.envs import QUANTITIES, BatchEnv, Family, Parameter, TaskSpace, Write
 from metarl.envs.arrays import namespace
@@ -17,6 +18,7 @@ from metarl.envs.variation.inertia import (
     stretched_inertia,
     volume_and_moments,
 )
+from metarl.envs.writer import Writer
 
 VALUES = {
     "mass": 2.0, "inertia": (0.03, 0.02, 0.015), "com": (0.0, 0.0, 0.0), "friction": 0.5, "torsion": 0.02,
@@ -371,6 +373,50 @@ def test_three_times_the_gain_sends_a_servo_to_the_same_place(name, gain, bias):
 def test_what_a_quantity_is_not_of_is_refused(write, refusal):
     with pytest.raises(ValueError, match=refusal):
         written(write, 2.0)
+
+
+CURVED = """<mujoco><worldbody><body><joint name="h" damping="{d} {d}" stiffness="{k} {k} {k}"/><geom size=".1"/></body>
+  <body><joint name="straight" damping="1"/><geom size=".1"/></body></worldbody>
+  <tendon><fixed name="cord" stiffness="{t} {t}" damping="{c} {c}"><joint joint="h" coef="1"/></fixed></tendon>
+  </mujoco>"""
+FORCES = {"damping": "d", "stiffness": "k", "tendon_stiffness": "t", "tendon_damping": "c"}
+
+
+def passive(model: mujoco.MjModel) -> np.ndarray:
+    """Forces of springs and dampers, (nv,), of joints that are turned and turn."""
+    data = mujoco.MjData(model)
+    data.qpos[:], data.qvel[:] = 0.7, 2.0
+    mujoco.mj_forward(model, data)
+    return data.qfrc_passive.copy()
+
+
+@pytest.mark.parametrize("quantity", FORCES)
+@pytest.mark.parametrize("mode", ["scale", "pick"])
+def test_springs_and_dampers_with_terms_of_higher_order_are_scaled_as_a_whole(quantity, mode):
+    def compiled(**changes):
+        return mujoco.MjModel.from_xml_string(CURVED.format(**{"d": 2.0, "k": 3.0, "t": 4.0, "c": 5.0} | changes))
+
+    element, old = "cord" if "tendon" in quantity else "h", {"d": 2.0, "k": 3.0, "t": 4.0, "c": 5.0}[FORCES[quantity]]
+    value, factor = (0.0, 0.25) if mode == "pick" else (0.25, 0.0)
+    batch = Batch(compiled(), 2, 1)
+    p = parameter(Write(quantity, element, mode, factor=factor), value)
+    Writer(TaskSpace("Curved", (p,)), compiled()).write(batch, np.array([1]), np.array([[value]]))
+    weak = passive(compiled(**{FORCES[quantity]: old / 4}))
+    np.testing.assert_allclose(passive(batch.get_model(1)), weak)
+    np.testing.assert_array_equal(passive(batch.get_model(0)), passive(compiled()))
+    assert (weak != passive(compiled())).any()
+
+
+@pytest.mark.parametrize(("quantity", "element"), [
+    ("damping", "h"), ("stiffness", "h"), ("tendon_stiffness", "cord"), ("tendon_damping", "cord"),
+])  # fmt: skip
+def test_terms_of_higher_order_are_not_left_behind(quantity, element):
+    model = mujoco.MjModel.from_xml_string(CURVED.format(d=2, k=3, t=4, c=5))
+    p = Parameter("p", "1", "", 0.0, "uniform", 0.0, 1.0, writes=Write(quantity, mode="add"))
+    with pytest.raises(ValueError, match=f"^{quantity} of '{element}' has terms of higher order .*: use mode 'scale'$"):
+        Writer(TaskSpace("Curved", (p,)), model)
+    p = Parameter("p", "1", "", 1.0, "uniform", 0.0, 1.0, writes=Write("damping", "straight", "set"))
+    Writer(TaskSpace("Straight", (p,)), model)
 
 
 def test_where_a_free_body_is_says_the_start():
