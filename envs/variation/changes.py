@@ -75,6 +75,13 @@ def _owner(model, write, element: int) -> str | int:
 
 
 def _mass(fields, sims, elements, values, write):
+    """Of all bodies those that have a mass; a named one without is refused, as it has no inertia to go with that."""
+    if write.mode != SCALE:
+        massless = elements[fields.model.body_mass[elements] == 0]
+        if len(massless) and write.elements:
+            raise ValueError(f"mass in mode {write.mode!r} is of bodies with mass; body"
+                             f" {fields.model.body(int(massless[0])).name or massless[0]!r} has none")  # fmt: skip
+        elements = np.setdiff1d(elements, massless)
     at = (sims[:, None], elements)
     old = fields["body_mass"][at]
     fields["body_mass"][at] = new = apply_mode(old, values, write.mode)

@@ -54,7 +54,7 @@ _FRAMES = (*_INERTIAL, "body_pos", "jnt_pos", "geom_pos", "geom_size", "site_pos
 
 QUANTITIES: dict[str, Quantity] = {
     "mass": Quantity("kg", "body", _ALL, ("body_mass", "body_inertia"),
-                     "mass of a body; its inertia goes in proportion"),
+                     "mass of a body that has one; its inertia goes in proportion"),
     "mass_only": _field("kg", "body", "body_mass", "mass of a body at unchanged inertia"),
     "inertia": _field("kg m²", "body", "body_inertia",
                       "inertia about all three axes; an `axis` (principal, not x, y, z of the world) can break the "

@@ -419,6 +419,25 @@ def test_terms_of_higher_order_are_not_left_behind(quantity, element):
     Writer(TaskSpace("Straight", (p,)), model)
 
 
+FRAME = """<mujoco><worldbody><body name="arm"><joint name="h"/><geom size=".1" mass="2"/><body name="frame"/></body>
+  </worldbody></mujoco>"""
+
+
+@pytest.mark.parametrize(("mode", "default", "mass"), [("add", 0.0, 5.0), ("set", 2.0, 3.0)])
+def test_a_body_without_mass_gets_none(mode, default, mass):
+    def writer(*elements):
+        write = Write("mass", elements, mode)
+        return Writer(TaskSpace("Frame", (Parameter("p", "kg", "", default, "uniform", 0, 9, writes=write),)), model)
+
+    model = mujoco.MjModel.from_xml_string(FRAME)
+    fields = writer().fields(np.array([[default], [3.0]]))
+    assert fields["body_mass"].tolist() == [[0, 2, 0], [0, mass, 0]]
+    np.testing.assert_array_equal(fields["body_inertia"][1], model.body_inertia * mass / 2)
+    for elements in (("frame",), ("arm", "fr*"), ("world",)):
+        with pytest.raises(ValueError, match=f"^mass in mode '{mode}' is of bodies with mass; body '(frame|world)'"):
+            writer(*elements)
+
+
 def test_where_a_free_body_is_says_the_start():
     with pytest.raises(ValueError, match="position is of bodies without a free joint; where 'ball' starts is of the"):
         BatchEnv(Bench(parameter(Write("position", "ball", "add", "x"), 0.1)))
