@@ -319,7 +319,8 @@ def _edits(
     if actuators:
         edits["actuators"] = actuators
     if told.start.edited:
-        edits["keyframe"] = told.start.edit(model, partial(told.control.start, model))
+        activations = told.control.activations(model)
+        edits["keyframe"] = told.start.edit(model, partial(told.control.start, model), activations)
     simple = [model.body(i).name or i for i in moved if model.body_simple[i]]
     if simple:
         edits["not_simple"] = simple

@@ -126,6 +126,27 @@ def test_a_pose_over_a_keyframe_moves_only_what_it_names_and_servos_of_the_mjcf_
     np.testing.assert_allclose(data.actuator_force[[1, 3]], 0, atol=1e-12)
 
 
+ACTIVATED = MJCF.replace("<actuator>", """<actuator>
+    <general name="lag" joint="l_knee" ctrlrange="-1 1" dyntype="filter" dynprm=".5"/>
+    <general name="grip" joint="finger" ctrlrange="-1 1" dyntype="filter" dynprm=".5"/>""").replace(
+    'ctrl=".2 .01 .3 1"', 'ctrl="0 0 .2 .01 .3 1" act=".4 .6" time=".25"')  # fmt: skip
+
+
+@pytest.mark.parametrize("start", [{"keyframe": "crouch"}, {"keyframe": "crouch", "pose": {"r_hip": 0.7}}])
+@pytest.mark.parametrize(("control", "act"), [({"kind": "model"}, [0.4, 0.6]), (CONTROL | {"keep": "grip"}, [0.6]),
+                                              (CONTROL, [])])  # fmt: skip
+def test_activations_are_those_of_the_keyframe_and_time_begins_at_0(tmp_path, start, control, act):
+    (tmp_path / "grasper.xml").write_text(ACTIVATED)
+    seen = [{"signal": "clock", "period": 1.0}, *([{"signal": "actuator_activation"}] if act else [])]
+    sections = {"control": control, "start": start, "observation": seen}
+    (tmp_path / "robot.yaml").write_text(write_yaml(parse_yaml(ROBOT) | sections))
+    env = BatchEnv(OwnRobot(str(tmp_path)), 1)
+    assert env.reset(seed=0)[0].tolist() == [[1, 0, *act]]
+    angle = 2 * np.pi * 0.02  # of the clock, after a step
+    clock = env.step(np.zeros((1, env.model.nu)))[0][0, :2]
+    np.testing.assert_allclose(clock, [np.cos(angle), np.sin(angle)])
+
+
 def test_ranges_are_drawn_anew_in_each_episode(robot):
     start = {"pose": {"l_hip": [-0.2, 0.4]}, "position_noise": {"r_*": 0.1},
              "bodies": {"cube": {"x": [0.5, 0.7], "yaw": [-3.0, 3.0]}}}  # fmt: skip
