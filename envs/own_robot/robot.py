@@ -197,6 +197,14 @@ class OwnRobot(Family):
         low, high = self._control_range
         return low.copy(), high.copy()
 
+    def control_limits(self, model: mujoco.MjModel) -> tuple[np.ndarray, np.ndarray]:
+        """Where an action_range goes beyond the ctrlrange of its actuator, that, as MuJoCo takes it."""
+        low, high = self.control_range(model)
+        if model.opt.disableflags & int(mujoco.mjtDisableBit.mjDSBL_CLAMPCTRL):
+            return low, high
+        least, greatest = np.where(model.actuator_ctrllimited[:, None], model.actuator_ctrlrange, [-np.inf, np.inf]).T
+        return np.clip(low, least, greatest), np.clip(high, least, greatest)
+
     def start_controls(self, model: mujoco.MjModel) -> np.ndarray:
         return self._home.copy()
 

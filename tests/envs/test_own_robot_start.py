@@ -8,6 +8,7 @@ import pytest
 
 from metarl.envs import BatchEnv
 from metarl.envs.own_robot.robot import OwnRobot
+from metarl.export.onnx import Scaling
 from metarl.util.safe_yaml import parse_yaml, write_yaml
 
 MJCF = """
@@ -101,6 +102,23 @@ def test_an_action_range_by_name_leaves_the_other_controls_their_own(robot):
     own = robot(control={"action_range": {"serv*": 0.5}}, start={"keyframe": "crouch"})
     low, high = own.control_range(own.build())
     assert low.tolist() == [-1, 0, -1, 0.5] and high.tolist() == [1, 0.04, 1, 1.5]
+
+
+def test_an_action_range_beyond_the_ctrlrange_is_clipped_there_and_so_is_what_is_seen_and_paid(robot):
+    """A servo at home at 1, of -3 to 3: an action of 1 would send it to 6, and -1 to -4."""
+    reach = {"control": {"action_range": {"servo": 5}}, "start": {"keyframe": "crouch"}}
+    own = robot(observation=[{"signal": "action"}], reward={"effort": {"signal": "action", "weight": 1},
+                "far": {"signal": "joint_position", "weight": 1, "target": "goal"}}, **reach)  # fmt: skip
+    env = BatchEnv(own, 3)
+    env.reset(seed=0)
+    observation, *_, info = env.step(np.array([[0, 0, 0, 1.0], [0, 0, 0, 0.2], [0, 0, 0, -1.0]]))
+    np.testing.assert_allclose(env.batch.bind("ctrl")[:, 3], [3, 2, -3])
+    np.testing.assert_allclose(observation, [[0, 0, 0, 0.4], [0, 0, 0, 0.2], [0, 0, 0, -0.8]], atol=1e-15)
+    np.testing.assert_allclose(info["reward_terms"]["effort"], [0.4, 0.2, -0.8])
+    scaling = Scaling.of(*own.control_range(env.model), 1.0, own.control_limits(env.model))
+    np.testing.assert_array_equal(scaling(np.eye(4)[3] * [[1.0], [0.2], [-1.0]]), env.batch.bind("ctrl"))
+    free = robot(control={"kind": "position", "kp": 1, "limit": 1, "action_range": 9})
+    np.testing.assert_array_equal(free.control_range(free.build()), free.control_limits(free.build()))
 
 
 def test_a_pose_is_where_episodes_start_and_servos_hold(robot):
