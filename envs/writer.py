@@ -136,7 +136,7 @@ def _change(steps: list[_Step], fields: FieldRows, values: np.ndarray) -> None:
         if step.pick is None:
             CHANGES[step.write.quantity](fields, sims, step.elements, value[sims], step.write)
         else:
-            scale = replace(step.write, mode=SCALE)
+            scale = replace(step.write, mode=SCALE, factor=0.0)
             CHANGES[step.write.quantity](fields, sims, step.elements, np.full(len(sims), step.write.factor), scale)
 
 
