@@ -151,7 +151,7 @@ class TorqueControl(Control):
 
     kind: Literal["torque"] = option(..., "Motors on `joints`, in place of all actuators but `keep`.")
     joints: Annotated[list[str], Named("joints")] = option("*", "Hinges and slides; all by default.")
-    keep: Annotated[list[str], Named("actuators of the MJCF")] = option(
+    keep: Annotated[list[str], Named("actuators of the MJCF", none=True)] = option(
         [], "Actuators of the MJCF that stay as they are, such as a gripper's; actions span their ctrlrange."
     )
     action_range: _OfJoints = option(

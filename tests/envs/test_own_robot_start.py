@@ -81,6 +81,10 @@ def test_gains_and_limits_are_by_joint_and_the_gripper_keeps_its_actuator(robot)
     assert env.batch.bind("ctrl")[0].tolist() == [0.01, 0.5, 0.5, -1, -1]
 
 
+def test_no_actuator_is_kept_where_none_is_named(robot):
+    assert robot(control=CONTROL | {"keep": []}).build().nu == robot(control=CONTROL).build().nu == 4
+
+
 @pytest.mark.parametrize(
     ("control", "line"),
     [
