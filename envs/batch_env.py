@@ -50,7 +50,7 @@ class BatchEnv(TaskVectorEnv):
         num_envs: number of simulations N.
         horizon: episode length in steps; the family's own if None.
         action_scale: actions in [-action_scale, action_scale] map linearly to the family's control_range, by default
-            that of the actuators, and are clipped there.
+            that of the actuators, and are clipped to its control_limits, by default the same.
         autoreset_mode: Gymnasium's; with DISABLED a finished simulation is not stepped, see `Autoreset`.
         num_threads: physics threads, 0 for all cores. Results do not depend on it.
         physics: what makes the simulator, such as a `metarl.envs.warp.Warp`; a mujoco.batch.Batch if None.
@@ -88,14 +88,14 @@ class BatchEnv(TaskVectorEnv):
         self.dt = self.model.opt.timestep * family.frame_skip
         self._qpos, self._qvel = self.batch.bind("qpos"), self.batch.bind("qvel")
         self._warnings = self.batch.warning[:, BAD_STATE, 1]
-        self._low, self._high = family.control_range(self.model)
-        if not (self._low < self._high).all():
-            empty = self._low >= self._high
+        low, high = family.control_range(self.model)
+        if not (low < high).all():
+            empty = low >= high
             names = [name for (_, name), none in zip(controls(self.model), empty, strict=True) if none]
             raise ValueError(f"{family.name}: actuators {names} have no ctrlrange for actions to be mapped to")
         self._start = family.start_controls(self.model)
-        self._gain = 0.5 * (self._high - self._low) / action_scale
-        self._bias = 0.5 * (self._high + self._low)
+        self._gain, self._bias = 0.5 * (high - low) / action_scale, 0.5 * (high + low)
+        self._low, self._high = family.control_limits(self.model)
         self._active = self._values.copy()  # (N, D), the tasks with what is not active yet at its default
         self._tasks: Array = self._active  # as an array of this environment
         self._begun = np.ones(self._values.shape, bool)
@@ -105,6 +105,13 @@ class BatchEnv(TaskVectorEnv):
         if simple:
             raise ValueError(f"{family.name}: tasks move the centre of mass of {simple}, bodies that MuJoCo compiled as"
                              " simple; give them simple='false' in the MJCF")  # fmt: skip
+        if family.keyframe >= 0:
+            placed, places = self._writer.mocap, self.model.key_mpos[family.keyframe].reshape(-1, 3)
+            apart = (places[self.model.body_mocapid[placed]] != self.model.body_pos[placed]).any(axis=1)
+            if apart.any():
+                names = [self.model.body(i).name or i for i in placed[apart]]
+                raise ValueError(f"{family.name}: tasks write the position of {names}, which its keyframe puts"
+                                 " elsewhere than the MJCF; leave out mpos, or make it their pos")  # fmt: skip
 
         seen, sensing = self._observe(), family.sensing
         fixed = sensing.fixed if sensing else ()
@@ -196,6 +203,7 @@ class BatchEnv(TaskVectorEnv):
         self._values[ids] = self._next_values[ids]
         self._apply_active(ids)
         self.batch.reset(ids, self.family.keyframe, int(mujoco.mjtStage.mjSTAGE_NONE))
+        self._writer.place_mocap(self.batch, ids)
         if self._start is not None:
             self.batch.bind("ctrl")[ids] = self._start
         qpos, qvel = as_numpy(self._qpos[ids]), as_numpy(self._qvel[ids])

@@ -96,13 +96,17 @@ class Family:
         raise NotImplementedError
 
     def control_range(self, model: mujoco.MjModel) -> tuple[np.ndarray, np.ndarray]:
-        """Controls (A,) that actions -1 and 1 stand for at action_scale 1, which all controls are clipped to.
+        """Controls (A,) that actions -1 and 1 stand for at action_scale 1.
 
         The actuators' ctrlrange; for position servos, which have their whole joint range there, better a range around
         the pose at which the robot works.
         """
         low, high = model.actuator_ctrlrange.T.copy()
         return low, high
+
+    def control_limits(self, model: mujoco.MjModel) -> tuple[np.ndarray, np.ndarray]:
+        """Least and greatest controls (A,), which all controls are clipped to; control_range if not overridden."""
+        return self.control_range(model)
 
     def start_controls(self, model: mujoco.MjModel) -> np.ndarray | None:
         """Controls (A,) in force when an episode begins, before its first action; the keyframe's if None."""
@@ -167,7 +171,7 @@ class Family:
     ) -> dict[str, Array]:
         """Named terms (N,) whose sum is the reward of the step from qpos_before, what before() returned, to now.
 
-        ctrl (N, A) are the controls after clipping to control_range, values (N, D) the tasks.
+        ctrl (N, A) are the controls after clipping to control_limits, values (N, D) the tasks.
         """
         raise NotImplementedError
 

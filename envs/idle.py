@@ -53,7 +53,8 @@ def _of_values(model: mujoco.MjModel, writer: Writer, values: Collection[float],
     """Nothing is written that was not there: a factor on 0."""
     fields = writer.fields(np.array([*values])[:, None])
     if all((fields[name] == field_of(model, name)).all() for name in row.fields):
-        return f"{' and '.join(row.fields)} stays what it is: a factor on 0 is 0, use mode add or set"
+        stay = "stays what it is" if len(row.fields) == 1 else "stay what they are"
+        return f"{' and '.join(row.fields)} {stay}: a factor on 0 is 0, use mode add or set"
     return ""
 
 

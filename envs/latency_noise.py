@@ -6,8 +6,9 @@
 An environment has a `SensorActuatorModel` if a parameter of its family is of this kind. Rewards are of the true state
 and of the controls that reach the motors; only observations are changed. Entries are first biased, then noisy, then
 late, then dropped: with one draw for all, a dropped observation repeats the last one, and the first of an episode
-always arrives. Controls are first held for a period, counted from the start of the episode, and then delayed; until the
-first arrives, those of the state that the episode begins with hold.
+always arrives. What several say of one entry adds up, delays as biases do. Controls are first held for a period,
+counted from the start of the episode, and then delayed; until the first arrives, those of the state that the episode
+begins with hold.
 
 It computes, and draws, where the environment has its observations: with NumPy, or on a device, which is never asked
 for a number.
@@ -50,7 +51,7 @@ class SensorActuatorModel:
         num_envs, self._size = observations.shape
         none = np.zeros(num_envs, np.uint64)
         self._key, self._draws = words(none, observations), words(none.copy(), observations)
-        self._rows = index(np.arange(num_envs), observations)
+        self._rows, self._entries = (index(np.arange(size), observations) for size in observations.shape)
         self._columns: dict[str, list[tuple[int, Array]]] = {}
         for column, p in enumerate(space.parameters):
             for write in p.writes:
@@ -60,11 +61,19 @@ class SensorActuatorModel:
         for column, (quantity, _, entries) in enumerate(fixed, space.dim):  # as of further parameters
             self._columns.setdefault(quantity, []).append((column, index(np.array(entries, int), observations)))
         self._fixed = constant(np.array([value for _, value, _ in fixed]), observations)
-        longest = _most_steps(space, "action_delay")
+        longest = max((_most_steps(p) for p in space.parameters for w in p.writes if w.quantity == "action_delay"),
+                      default=0)  # fmt: skip
         self._history = zeros((num_envs, longest + 1, actions), observations)  # controls by elapsed step modulo length
         self._held = zeros((num_envs, actions), observations)
-        late = [value for quantity, value, _ in fixed if quantity == "observation_delay"]
-        slots = int(max([_most_steps(space, "observation_delay"), *late])) + 1
+        most = np.zeros(self._size, int)  # steps that each entry may be late
+        for p in space.parameters:
+            for write in p.writes:
+                if write.quantity == "observation_delay":
+                    most[_entries(p, write, self._size)] += _most_steps(p)
+        for quantity, value, entries in fixed:
+            if quantity == "observation_delay":
+                most[list(entries)] += int(value)
+        slots = int(most.max(initial=0)) + 1
         self._seen = zeros((num_envs, slots if slots > 1 else 0, self._size), observations)  # by draw modulo its length
 
     @staticmethod
@@ -116,10 +125,11 @@ class SensorActuatorModel:
         if first:
             self._seen[ids] = observation[:, None]
         self._seen[ids, now] = observation
+        steps = zeros(observation.shape, observation)
         for column, entries in self._columns.get("observation_delay", ()):
-            old = (now - whole(values[:, column])) % slots
-            observation[:, entries] = self._seen[ids, old][:, entries]
-        return observation
+            steps[:, entries] += values[:, column, None]
+        old = (now[:, None] - whole(steps)) % slots
+        return self._seen[ids[:, None], old, self._entries]
 
     def step(
         self,
@@ -173,6 +183,5 @@ def _check_steps(parameter: Parameter, write: Write, least: int) -> None:
         raise ValueError(f"parameter {parameter.name}: {write.quantity} needs a choice of whole steps from {least} on")
 
 
-def _most_steps(space: TaskSpace, quantity: str) -> int:
-    found = [p for p in space.parameters for w in p.writes if w.quantity == quantity]
-    return max((int(max((*p.choices, *p.extrapolation))) for p in found), default=0)
+def _most_steps(parameter: Parameter) -> int:
+    return int(max((*parameter.choices, *parameter.extrapolation)))

@@ -13,6 +13,7 @@ from typing import Any
 
 import mujoco
 import numpy as np
+from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
 
 from metarl.util.rng import Seed
@@ -84,7 +85,9 @@ class MixedEnv(TaskVectorEnv):
         return self.model_of(0) if 0 in self._settled else self.family.build()
 
     def place(self, i: int) -> tuple[BatchEnv, int]:
-        """The part that has simulation i, and its number there."""
+        """The part that has simulation i, and its number there; ResetNeeded before its first episode."""
+        if np.isnan(self._kinds[i]):
+            raise ResetNeeded(f"simulation {i} has no model before its first episode; call reset() first")
         return self.parts[self._kinds[i]], int(self._rows[i])
 
     def state(self) -> np.ndarray:

@@ -65,19 +65,17 @@ def told(space: TaskSpace, values: np.ndarray, begun: np.ndarray | None = None, 
 
     Args:
         values: (N, D) parameters.
-        begun: (N, D) bool, which of them are active; the onset of one that is not is hidden, as zero. None: all are.
+        begun: (N, D) bool, which of them are active; the onset of one that is not is hidden, as zeros. None: all are.
         revision: see OracleEnv.
     """
     columns = []
     for value, p in zip(values.T, space.parameters, strict=True):
-        if p.continuous or revision == 1:
-            column = scaled(p, value)
-            if begun is not None and revision > 1:
-                waiting = [i for i, other in enumerate(space.parameters) if other.onset == p.name]
-                column = np.where(begun[:, waiting].all(axis=1), column, 0.0)
-            columns.append(column[:, None])
-        else:
-            columns.append((value[:, None] == _choices(p)).astype(np.float64))
+        one = p.continuous or revision == 1
+        new = scaled(p, value)[:, None] if one else (value[:, None] == _choices(p)).astype(np.float64)
+        if begun is not None and revision > 1:
+            waiting = [i for i, other in enumerate(space.parameters) if other.onset == p.name]
+            new = np.where(begun[:, waiting].all(axis=1, keepdims=True), new, 0.0)
+        columns.append(new)
     return np.concatenate(columns, axis=1)
 
 

@@ -25,6 +25,9 @@ DIGITS = 8
 MOST_SHOWN = 12
 """Choices that are listed one by one."""
 _LEAST_SHARE = 0.01  # of a normal inside its range, so that redrawing what falls outside comes to an end
+_RANGES = ("uniform", "log_uniform", "normal")
+_HAVE = {"low": _RANGES, "high": _RANGES, "mean": ("normal",), "std": ("normal",), "choices": ("choice",),
+         "held_out": ("choice",)}  # fmt: skip
 _WORDS = ("name", "unit", "description", "distribution")
 _NUMBERS = ("default", "low", "high", "mean", "std", "choices", "extrapolation", "held_out")
 
@@ -74,6 +77,7 @@ class Parameter:
                 f"parameter {self.name}: unknown distribution {self.distribution!r}"
                 + nearest(self.distribution, DISTRIBUTIONS)
             )
+        self._refuse_unused()
         if self.distribution == "choice":
             if not set(self.held_out) < set(self.choices):
                 raise ValueError(
@@ -82,8 +86,9 @@ class Parameter:
                 )
         elif not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
             raise ValueError(f"parameter {self.name}: need finite low < high, got {self.low}, {self.high}")
-        elif self.distribution == "log_uniform" and self.low <= 0:
-            raise ValueError(f"parameter {self.name}: log_uniform needs low > 0, got {self.low}")
+        elif self.distribution == "log_uniform" and self.lowest <= 0:
+            where = "" if self.low <= 0 else " of extrapolation"
+            raise ValueError(f"parameter {self.name}: log_uniform needs low > 0, got {self.lowest}{where}")
         elif self.distribution == "normal" and not self._share_in_range() >= _LEAST_SHARE:
             raise ValueError(
                 f"parameter {self.name}: normal needs a mean and std > 0 with at least {_LEAST_SHARE:.0%} of it between"
@@ -93,6 +98,14 @@ class Parameter:
             raise ValueError(f"parameter {self.name}: onset must be a step or another parameter, got {self.onset!r}")
         if not self.allows(np.array([self.default])).all():
             raise ValueError(f"parameter {self.name}: default {self.default} is outside its own ranges")
+
+    def _refuse_unused(self) -> None:
+        """ValueError for what other distributions have, and this one would ignore."""
+        for key, distributions in _HAVE.items():
+            value = getattr(self, key)
+            if self.distribution not in distributions and value != () and value == value:
+                raise ValueError(f"parameter {self.name}: got {key} with distribution {self.distribution!r}, expected"
+                                 f" it with {' or '.join(distributions)}; leave it out")  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         """Plain data without what it writes; numbers that are not there are left out."""

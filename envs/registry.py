@@ -61,6 +61,10 @@ def make(family: "str | Family", num_envs: int, **settings: Any) -> "TaskVectorE
     Raises:
         ValueError, TypeError: as make_family and BatchEnv do.
     """
+    mode = settings.pop("render_mode", None)  # which gymnasium.make_vec hands on
+    if mode is not None:
+        raise ValueError(f"got render_mode {mode!r}, expected None: many simulations make no pictures; use"
+                         " gymnasium.make, or vectorization_mode='sync'")  # fmt: skip
     options = {name: settings.pop(name) for name in list(settings) if name not in SETTINGS}
     if isinstance(family, str):
         family = make_family(family, **options)

@@ -135,20 +135,27 @@ class TrialVectorEnv(VectorWrapper):
         self.metadata = {**env.metadata, "autoreset_mode": AutoresetMode.SAME_STEP}
         self._tasks_rng = np.random.default_rng()
         self._returns: np.ndarray | None = None
+        self._seen: np.ndarray | None = None  # (N, O), the present observations
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None):
-        """A new trial in every simulation."""
+        """A new trial in every simulation, or in those of options["reset_mask"] (N,) bool; the others go on."""
+        shape, mask = (self.num_envs,), (options or {}).get("reset_mask")
+        mask = np.ones(shape, bool) if mask is None else np.asarray(mask)
+        if mask.shape != shape or mask.dtype != bool:
+            raise ValueError(f"reset_mask must be a boolean array of shape {shape}, got {mask.dtype} {mask.shape}")
+        if self._returns is None and not mask.all():
+            raise ValueError("the first reset must reset every simulation; leave out reset_mask")
         if seed is not None:
             numbers = seed if isinstance(seed, int | np.random.SeedSequence) else [s for s in seed if s is not None]
             sequence = numbers if isinstance(numbers, np.random.SeedSequence) else np.random.SeedSequence(numbers)
             self._tasks_rng = np.random.default_rng(
                 np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, 2**32 - 1, _TASKS))
             )
-        everyone = np.ones(self.num_envs, bool)
-        self._begin(everyone)
+        self._begin(mask)
         observation, info = self.env.reset(seed=seed, options=options)
-        nothing = np.zeros(self.num_envs)
-        return self._observation(observation, None, nothing, everyone), info
+        first = self._observation(observation, None, np.zeros(self.num_envs), mask)
+        self._seen = first if self._seen is None else np.where(mask[:, None], first, self._seen)
+        return self._seen.copy(), info
 
     def step(self, actions):
         """One step of every simulation."""
@@ -176,6 +183,7 @@ class TrialVectorEnv(VectorWrapper):
         if over.any():
             known = flatdim(self.env.single_observation_space)
             result[over, known:-1] = 0.0  # of the trial before nothing is known
+        self._seen = result.copy()
         return result, reward, terminated & over, truncated & over, info
 
     def _begin(self, mask: np.ndarray) -> None:

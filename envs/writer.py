@@ -68,6 +68,9 @@ class Writer:
         if problems:
             raise Unwritable(problems)
         self._fields = _fields(self._steps)
+        placed = {int(i) for step in self._steps if step.write.quantity == "position" for i in step.elements}
+        self.mocap = np.array(sorted(i for i in placed if model.body_mocapid[i] >= 0), int)
+        """Mocap bodies whose position it writes."""
 
     @property
     def written(self) -> list[tuple[Write, np.ndarray, int | None]]:
@@ -102,6 +105,13 @@ class Writer:
             sim.expand(name)[ids] = array
         if not _SET_CONST.isdisjoint(fields):
             sim.set_const(ids)
+        self.place_mocap(sim, ids)
+
+    def place_mocap(self, sim: Simulator, ids: np.ndarray) -> None:
+        """Put mocap bodies of simulations ids (n,) where their tasks have them; a reset to a keyframe does not."""
+        if len(self.mocap):
+            there = sim.expand("body_pos")[ids[:, None], self.mocap]
+            sim.bind("mocap_pos")[ids[:, None], self._model.body_mocapid[self.mocap]] = there
 
     def _check_masses(self, fields: FieldRows) -> None:
         """A mass that is added may be negative, but not so that nothing is left."""
@@ -126,7 +136,7 @@ def _change(steps: list[_Step], fields: FieldRows, values: np.ndarray) -> None:
         if step.pick is None:
             CHANGES[step.write.quantity](fields, sims, step.elements, value[sims], step.write)
         else:
-            scale = replace(step.write, mode=SCALE)
+            scale = replace(step.write, mode=SCALE, factor=0.0)
             CHANGES[step.write.quantity](fields, sims, step.elements, np.full(len(sims), step.write.factor), scale)
 
 

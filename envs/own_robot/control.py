@@ -97,6 +97,10 @@ class Control(Entry):
                 home[i] = data.actuator_length[outputs(model, actuator)[0]] - bias[0] / gain[0]
         return home
 
+    def activations(self, model: mujoco.MjModel) -> list[int]:
+        """Which activations of the MJCF there are in the final model."""
+        return [*range(model.na)]
+
     def home(self, model: mujoco.MjModel, keyframe: int) -> np.ndarray:
         """Controls of the start, (A,)."""
         return model.key_ctrl[keyframe].copy() if keyframe >= 0 else np.zeros(model.nu)
@@ -147,7 +151,7 @@ class TorqueControl(Control):
 
     kind: Literal["torque"] = option(..., "Motors on `joints`, in place of all actuators but `keep`.")
     joints: Annotated[list[str], Named("joints")] = option("*", "Hinges and slides; all by default.")
-    keep: Annotated[list[str], Named("actuators of the MJCF")] = option(
+    keep: Annotated[list[str], Named("actuators of the MJCF", none=True)] = option(
         [], "Actuators of the MJCF that stay as they are, such as a gripper's; actions span their ctrlrange."
     )
     action_range: _OfJoints = option(
@@ -176,7 +180,12 @@ class TorqueControl(Control):
         limits = each(self.limit, self.joints)
         joints = [{"name": j, "limit": limits[j], "home": [0.0] * model.nkey} for j in self.joints]
         return {"kind": self.kind, "joints": joints, "keep": [*self.kept(model)],
-                "kept_home": model.key_ctrl[:, [*self._kept_controls(model)]].tolist()}  # fmt: skip
+                "kept_home": model.key_ctrl[:, [*self._kept_controls(model)]].tolist(),
+                "kept_act": model.key_act[:, self.activations(model)].tolist()}  # fmt: skip
+
+    def activations(self, model: mujoco.MjModel) -> list[int]:
+        kept = [model.actuator(name) for name in self.kept(model)]
+        return [int(actuator.actadr[0]) + i for actuator in kept for i in range(int(actuator.actnum[0]))]
 
     def start(self, model: mujoco.MjModel, keyframe: int, qpos: np.ndarray) -> np.ndarray:
         kept = super().start(model, keyframe, qpos)[self._kept_controls(model)]

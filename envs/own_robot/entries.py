@@ -156,18 +156,21 @@ class OneOf(Choice):
 class Named:
     """In Annotated: a list of names, patterns or indices of elements that there are, or one element if not `many`.
 
+    At least one, unless `none` may be named.
+
     Of kinds "bodies or sites" and "geoms or bodies" come ("body" or "site" or "geom", name), of all others names.
     """
 
-    def __init__(self, kind: str, many: bool = True):
-        self.kind, self.many = kind, many
+    def __init__(self, kind: str, many: bool = True, none: bool = False):
+        self.kind, self.many, self.none = kind, many, none
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
         return core_schema.with_info_plain_validator_function(self.check)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: Any) -> dict[str, Any]:
         one = {"type": ["string", "integer"]}
-        return {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]} if self.many else one
+        several = {"type": "array", "items": one} | ({} if self.none else {"minItems": 1})
+        return {"anyOf": [one, several]} if self.many else one
 
     def check(self, value: Any, info: Any) -> Any:
         names: Names = info.context
@@ -176,7 +179,8 @@ class Named:
         if known is None and wanted and all(isinstance(name, str | int) for name in wanted):
             return wanted if self.many else wanted[0]
         gone = names.gone() if self.kind == "sensors" else []
-        found = dict.fromkeys((known or {})[i] for name in wanted or [""] for i in self._find(name, known or {}, gone))
+        wanted = wanted or ([] if self.none else [""])
+        found = dict.fromkeys((known or {})[i] for name in wanted for i in self._find(name, known or {}, gone))
         if self.kind.startswith("parameters"):
             names.used.update(name for name in found if name in (names.parameters or {}).values())
         frames = {"bodies or sites": names.frames, "geoms or bodies": names.touching}.get(self.kind)

@@ -9,8 +9,9 @@ its own size. Imports nothing of metarl, and MuJoCo only under the limits.
 Edits (all may be missing) are what the YAML of a robot asks for:
 
     {"actuators": {"kind": "torque" | "position", "joints": [{"name", "limit", "kp", "kd", "home": [one a key]}],
-                   "keep": [names], "kept_home": [a list a key]},
-     "keyframe": {"name", "qpos", "qvel", "ctrl"}, "sensors": [{"name", "type", "kind", "of", "ref_kind", "ref"}],
+                   "keep": [names], "kept_home": [a list a key], "kept_act": [a list a key]},
+     "keyframe": {"name", "qpos", "qvel", "ctrl", "act"},
+     "sensors": [{"name", "type", "kind", "of", "ref_kind", "ref"}],
      "userdata": numbers, "numeric": {"name", "data"}, "camera": {...},
      "frame_skip": physics steps of a control step, whose time is limited}
 """
@@ -58,6 +59,8 @@ def compile_model(job: dict):
         _replace_actuators(spec, edits["actuators"])
     if "keyframe" in edits:
         spec.add_key(**edits["keyframe"])
+    for key in spec.keys:
+        key.time = 0.0  # an episode begins then
     spec.nuserdata += edits.get("userdata", 0)
     for sensor in edits.get("sensors", ()):
         _add_sensor(spec, sensor)
@@ -171,7 +174,7 @@ def _replace_actuators(spec, wanted: dict) -> None:
             actuator.set_to_motor()
             actuator.ctrllimited, actuator.ctrlrange = True, [-joint["limit"], joint["limit"]]
     for i, key in enumerate(spec.keys):
-        key.act = []
+        key.act = wanted["kept_act"][i]
         key.ctrl = [*wanted["kept_home"][i], *(joint["home"][i] for joint in wanted["joints"])]
 
 

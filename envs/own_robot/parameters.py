@@ -26,7 +26,21 @@ from ..task import TaskSpace
 from ..variation.quantities import QUANTITIES
 from ..variation.write import Write
 from ..writer import Unwritable, Writer
-from .entries import Choice, Entry, Expected, Mistake, Names, Number, Numbers, Text, Word, as_tuple, mistaken, option
+from .entries import (
+    NOTHING,
+    Choice,
+    Entry,
+    Expected,
+    Mistake,
+    Names,
+    Number,
+    Numbers,
+    Text,
+    Word,
+    as_tuple,
+    mistaken,
+    option,
+)
 
 _Element = str | Annotated[int, Field(strict=True)]
 _Elements = Annotated[
@@ -115,9 +129,10 @@ class ParameterEntry(Entry):
         data = data | {"choices": [*known.values()]}
         for key in {"default", "held_out", "extrapolation"} & data.keys():
             values = data[key] if isinstance(data[key], list) else [data[key]]
-            odd = [value for value in values if value not in known]
+            odd = [value for value in values if not isinstance(value, str) or value not in known]
             if odd:
-                raise mistaken(f"one of the choices{nearest(str(odd[0]), [*known])}", key, got=odd[0])
+                raise mistaken(f"one of the choices{nearest(str(odd[0]), [*known])}", key,
+                               got=NOTHING if odd[0] is None else odd[0])  # fmt: skip
             numbers = [known[value] for value in values]
             data[key] = numbers if isinstance(data[key], list) else numbers[0]
         picked = [name for name in known if name != "none"]
@@ -133,7 +148,8 @@ class ParameterEntry(Entry):
     def _of_its_kind(cls, value: tuple, info: ValidationInfo[Names]) -> tuple:
         if info.data.get("distribution") != "choice" and not info.data.get("choices"):
             value = value if isinstance(value[:1] and value[0], tuple) else (value,)
-            if not all(isinstance(pair, tuple) and len(pair) == 2 and pair[0] < pair[1] for pair in value):
+            flat = all(isinstance(pair, tuple) and not any(isinstance(end, tuple) for end in pair) for pair in value)
+            if not flat or not all(len(pair) == 2 and pair[0] < pair[1] for pair in value):
                 raise ValueError("intervals [[low, high], ...] outside of low to high")
         elif any(isinstance(item, tuple) for item in value):
             raise ValueError("a number, or a list of them")

@@ -197,6 +197,14 @@ class OwnRobot(Family):
         low, high = self._control_range
         return low.copy(), high.copy()
 
+    def control_limits(self, model: mujoco.MjModel) -> tuple[np.ndarray, np.ndarray]:
+        """Where an action_range goes beyond the ctrlrange of its actuator, that, as MuJoCo takes it."""
+        low, high = self.control_range(model)
+        if model.opt.disableflags & int(mujoco.mjtDisableBit.mjDSBL_CLAMPCTRL):
+            return low, high
+        least, greatest = np.where(model.actuator_ctrllimited[:, None], model.actuator_ctrlrange, [-np.inf, np.inf]).T
+        return np.clip(low, least, greatest), np.clip(high, least, greatest)
+
     def start_controls(self, model: mujoco.MjModel) -> np.ndarray:
         return self._home.copy()
 
@@ -319,7 +327,8 @@ def _edits(
     if actuators:
         edits["actuators"] = actuators
     if told.start.edited:
-        edits["keyframe"] = told.start.edit(model, partial(told.control.start, model))
+        activations = told.control.activations(model)
+        edits["keyframe"] = told.start.edit(model, partial(told.control.start, model), activations)
     simple = [model.body(i).name or i for i in moved if model.body_simple[i]]
     if simple:
         edits["not_simple"] = simple

@@ -12,7 +12,7 @@ A number is that value in each episode, `[low, high]` a uniform draw. What is sa
 yaw turn the orientation that a body would have, about the axes of the world, in this order.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -92,17 +92,21 @@ class Start(Entry):
         """Whether it needs a keyframe of its own."""
         return bool(self.pose or self.bodies)
 
-    def edit(self, model: mujoco.MjModel, controls: Callable[[int, np.ndarray], np.ndarray]) -> dict[str, Any]:
+    def edit(self, model: mujoco.MjModel, controls: Callable[[int, np.ndarray], np.ndarray],
+             activations: Sequence[int]) -> dict[str, Any]:  # fmt: skip
         """The keyframe of the start, as the compiler adds it.
 
         Args:
             model: as the MJCF has it.
             controls: the start controls (A,) of the final actuators, from the index of a keyframe and positions (nq,).
+            activations: which of the MJCF's there are in the final model.
         """
         base, qpos, qvel = self._base(model)
         spread = self.spread(model)
         spread.write(np.full((1, spread.draws), 0.5), qpos[None], qvel[None])
         edit = {"name": KEYFRAME, "qpos": qpos.tolist(), "qvel": qvel.tolist(), "ctrl": controls(base, qpos).tolist()}
+        if base >= 0:
+            edit["act"] = model.key_act[base, activations].tolist()
         if model.nmocap and base >= 0:
             edit |= {"mpos": model.key_mpos[base].ravel().tolist(), "mquat": model.key_mquat[base].ravel().tolist()}
         return edit

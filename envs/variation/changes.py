@@ -56,7 +56,32 @@ def _option(fields, sims, elements, values, write, *, name):
     fields[name][at] = apply_mode(fields[name][at], values, write.mode)
 
 
+def _polynomial(fields, sims, elements, values, write, *, name):
+    """A coefficient, with those of the higher powers, which can be scaled only."""
+    _plain(fields, sims, elements, values, write, name=name)
+    curved = elements[field_of(fields.model, f"{name}poly")[elements].any(axis=1)]
+    if len(curved) and write.mode != SCALE:
+        owner = _owner(fields.model, write, int(curved[0]))
+        raise ValueError(f"{write.quantity} of {owner!r} has terms of higher order ({name}poly), which mode"
+                         f" {write.mode!r} would leave as they are: use mode 'scale'")  # fmt: skip
+    _plain(fields, sims, curved, values, write, name=f"{name}poly")
+
+
+def _owner(model, write, element: int) -> str | int:
+    """Name of the joint or tendon that an element is of; its index if it has none."""
+    kind = write.quantity_row.kind
+    i, get = (int(model.dof_jntid[element]), model.joint) if kind == "dof" else (element, getattr(model, kind))
+    return get(i).name or i
+
+
 def _mass(fields, sims, elements, values, write):
+    """Of all bodies those that have a mass; a named one without is refused, as it has no inertia to go with that."""
+    if write.mode != SCALE:
+        massless = elements[fields.model.body_mass[elements] == 0]
+        if len(massless) and write.elements:
+            raise ValueError(f"mass in mode {write.mode!r} is of bodies with mass; body"
+                             f" {fields.model.body(int(massless[0])).name or massless[0]!r} has none")  # fmt: skip
+        elements = np.setdiff1d(elements, massless)
     at = (sims[:, None], elements)
     old = fields["body_mass"][at]
     fields["body_mass"][at] = new = apply_mode(old, values, write.mode)
@@ -311,6 +336,9 @@ CHANGES: dict[str, Callable] = {
     name: _plainly(name, quantity, _COLUMNS.get(name))
     for name, quantity in QUANTITIES.items() if len(quantity.fields) == 1
 } | {
+    "damping": partial(_polynomial, name="dof_damping"), "stiffness": partial(_polynomial, name="jnt_stiffness"),
+    "tendon_damping": partial(_polynomial, name="tendon_damping"),
+    "tendon_stiffness": partial(_polynomial, name="tendon_stiffness"),
     "mass": _mass, "position": _position, "payload": _payload, "strength": _strength, "gain": _gain, "gear": _gear,
     "kd": _kd, "encoder_offset": _encoder_offset,
     "solref_time": partial(_solref, column=0), "solref_damping": partial(_solref, column=1),

@@ -43,12 +43,18 @@ def _field(unit, kind, name, meaning, *, modes=_ALL, axes=False) -> Quantity:
     return Quantity(unit, kind, modes, (name,), meaning, axes)
 
 
+def _polynomial(unit, kind, name, meaning) -> Quantity:
+    """A coefficient with those of the higher powers."""
+    meaning = f"{meaning}; with terms of higher order only scale and pick, which scale these too"
+    return Quantity(unit, kind, _ALL, (name, f"{name}poly"), meaning)
+
+
 _INERTIAL = ("body_mass", "body_ipos", "body_inertia", "body_iquat")
 _FRAMES = (*_INERTIAL, "body_pos", "jnt_pos", "geom_pos", "geom_size", "site_pos")
 
 QUANTITIES: dict[str, Quantity] = {
     "mass": Quantity("kg", "body", _ALL, ("body_mass", "body_inertia"),
-                     "mass of a body; its inertia goes in proportion"),
+                     "mass of a body that has one; its inertia goes in proportion"),
     "mass_only": _field("kg", "body", "body_mass", "mass of a body at unchanged inertia"),
     "inertia": _field("kg m²", "body", "body_inertia",
                       "inertia about all three axes; an `axis` (principal, not x, y, z of the world) can break the "
@@ -68,12 +74,12 @@ QUANTITIES: dict[str, Quantity] = {
     "solref_time": _field("s", "geom", "geom_solref", "time constant of contacts (`solref`): larger is softer"),
     "solref_damping": _field("1", "geom", "geom_solref", "damping ratio of contacts (`solref`): 1 is critical, less "
                              "bounces"),
-    "damping": _field("N m s/rad, N s/m", "dof", "dof_damping", "damping of a joint"),
+    "damping": _polynomial("N m s/rad, N s/m", "dof", "dof_damping", "damping of a joint"),
     "frictionloss": _field("N m, N", "dof", "dof_frictionloss", "dry friction of a joint"),
     "armature": _field("kg m², kg", "dof", "dof_armature", "inertia of a motor's rotor, seen from the joint"),
-    "stiffness": _field("N m/rad, N/m", "joint", "jnt_stiffness", "spring of a joint, about its springref"),
-    "tendon_stiffness": _field("N/m", "tendon", "tendon_stiffness", "spring of a tendon, about its springlength"),
-    "tendon_damping": _field("N s/m", "tendon", "tendon_damping", "damping of a tendon"),
+    "stiffness": _polynomial("N m/rad, N/m", "joint", "jnt_stiffness", "spring of a joint, about its springref"),
+    "tendon_stiffness": _polynomial("N/m", "tendon", "tendon_stiffness", "spring of a tendon, about its springlength"),
+    "tendon_damping": _polynomial("N s/m", "tendon", "tendon_damping", "damping of a tendon"),
     "strength": Quantity("1", "actuator", (SCALE,),
                          ("actuator_gainprm", "actuator_biasprm", "actuator_forcerange", "jnt_actfrcrange"),
                          "force of a motor, servo or muscle at the same control, and the limit (actuatorfrcrange) of a "

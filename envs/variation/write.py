@@ -50,6 +50,10 @@ class Write:
             raise ValueError(f"{self.quantity}: axis must be {allowed}, got {self.axis!r}")
         if row.axes and not self.axis and self.mode in (ADD, SET):
             raise ValueError(f"{self.quantity}: mode {self.mode!r} needs an axis, x, y or z")
+        if self.quantity != "payload" and any(self.at):
+            raise ValueError(f"{self.quantity}: got at, expected it with payload; leave it out")
+        if self.mode != PICK and self.factor:
+            raise ValueError(f"{self.quantity}: got factor in mode {self.mode!r}, expected it in 'pick'; leave it out")
         if len(self.at) != 3:
             raise ValueError(f"{self.quantity}: at must be a place (x, y, z) in m, got {self.at!r}")
 

@@ -58,9 +58,11 @@ class Scaling(NamedTuple):
     high: np.ndarray
 
     @classmethod
-    def of(cls, low: np.ndarray, high: np.ndarray, action_scale: float) -> "Scaling":
-        """Actions in [-action_scale, action_scale] map linearly to [low, high], as in BatchEnv."""
-        return cls(0.5 * (high - low) / action_scale, 0.5 * (high + low), low, high)
+    def of(
+        cls, low: np.ndarray, high: np.ndarray, action_scale: float, limits: tuple[np.ndarray, np.ndarray] | None = None
+    ) -> "Scaling":
+        """Actions in [-action_scale, action_scale] map linearly to [low, high], and are clipped there or to limits."""
+        return cls(0.5 * (high - low) / action_scale, 0.5 * (high + low), *(limits or (low, high)))
 
     def __call__(self, actions: np.ndarray) -> np.ndarray:
         """(..., A) actions -> (..., A) controls."""
@@ -138,7 +140,8 @@ def _adapted(
 ) -> tuple[bytes, dict[str, Any]]:
     """The file, checked, and its document."""
     config = run.config
-    scaling = Scaling.of(*env.family.control_range(env.model), config.env.action_scale)
+    limits = env.family.control_limits(env.model)
+    scaling = Scaling.of(*env.family.control_range(env.model), config.env.action_scale, limits)
     chosen, state = None, adapter.start(1)
     adaptation: dict[str, Any] = {"kind": adapter.kind}
     try:

@@ -178,6 +178,14 @@ def test_many_models_in_one_environment_equal_single_ones_after_any_history_and_
         assert ten.model_of(i, ten.model_of(i)).nbody == own.model.nbody
 
 
+def test_which_robot_a_simulation_is_of_its_first_episode_says():
+    env = make("MetaWorldML10", 2, num_threads=1)
+    for ask in (env.model_of, env.data_of, env.place):
+        with pytest.raises(gymnasium.error.ResetNeeded, match="^simulation 1 has no model before .*; call reset"):
+            ask(1)
+    env.close()
+
+
 @pytest.mark.slow
 def test_the_goal_is_hidden_and_decides_the_reward():
     space = ml1("reach-v3")

@@ -288,8 +288,8 @@ PAIR = "<contact><pair geom1='foot' geom2='floor'/></contact>"
          " are 0"),
         ("", "contype='0' conaffinity='0'", "", "friction", {}, "geom 'foot' touched nothing under random actions"),
         ("", "", "", "mass", {"elements": "world"}, "body 'world' is fixed to the world"),
-        ("", "", "", "damping", {"elements": "a"}, "dof_damping stays what it is: a factor on 0 is 0, use mode add or"
-         " set"),
+        ("", "", "", "damping", {"elements": "a"}, "dof_damping and dof_dampingpoly stay what they are: a factor on"
+         " 0 is 0, use mode add or set"),
     ],
 )  # fmt: skip
 def test_why_a_parameter_does_nothing(tmp_path, foot, floor, rest, quantity, more, expected):

@@ -103,3 +103,18 @@ def test_when_a_fault_will_come_is_hidden_until_it_has():
     changed = env.space.tasks(wind=[0.5, 0.5, 0.5], step=[9.0, 0.0, 9.0])
     env.change_tasks(changed)  # in mid-episode
     assert env.step(np.zeros((3, 1)))[0][:, -2:].tolist() == [[0.0, 0.0], [0.5, -1.0], [0.0, 0.0]]
+
+
+@pytest.mark.parametrize("when", [
+    Parameter("when", "steps", "", 4.0, "choice", choices=(2.0, 4.0, 6.0)),
+    Parameter("when", "steps", "", 4.0, "uniform", 2.0, 6.0),
+])  # fmt: skip
+def test_a_choice_of_when_is_hidden_as_a_range_is(when):
+    """Nothing of two tasks differs but when the fault comes: neither does what is told before."""
+    motor = Parameter("motor", "1", "", -1.0, "choice", choices=(-1.0, 0.0, 1.0), onset="when")
+    space = TaskSpace("Fault", (motor, when))
+    active, tasks = np.array([[-1.0, 2.0], [-1.0, 6.0]]), np.array([[1.0, 2.0], [1.0, 6.0]])
+    waiting = told(space, active, np.array([[False, True]] * 2))
+    np.testing.assert_array_equal(waiting, [[1.0, 0, 0] + [0.0] * (waiting.shape[1] - 3)] * 2)
+    here = told(space, tasks, np.ones((2, 2), bool))
+    assert (here[:, :3] == [0, 0, 1]).all() and (here[0, 3:] != here[1, 3:]).any()

@@ -340,6 +340,33 @@ def test_parameters_are_checked_against_the_model(folder, change, line):
     assert refused(write(folder, data)) == [line]
 
 
+PICKED = {"default": "none", "choices": ["none", "hip"], "writes": {"quantity": "strength", "mode": "pick"}}
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"speed": {"extrapolation": [1, [2, 3]]}}, ".speed.extrapolation: got [1, [2, 3]], expected intervals [[low,"),
+        ({"motor": PICKED | {"held_out": [["hip"]]}}, '.motor.held_out: got ["hip"], expected one of the choices (did'),
+        ({"motor": PICKED | {"default": [["hip"]]}}, '.motor.default: got ["hip"], expected one of the choices (did'),
+        ({"motor": PICKED | {"default": None}}, ".motor.default: got nothing, expected one of the choices (did you"),
+        ({"speed": {"mean": 0, "std": 1}}, ".speed: got mean with distribution 'uniform', expected it with normal;"),
+        ({"speed": {"held_out": 0.5}}, ".speed: got held_out with distribution 'uniform', expected it with choice"),
+        ({"delay": {"low": 0}}, ".delay: got low with distribution 'choice', expected it with uniform or log_uniform"),
+        ({"legs": {"distribution": "log_uniform", "extrapolation": [[-1, 0.8]]}}, ".legs: log_uniform needs low > 0"),
+        ({"legs": {"writes": {"quantity": "mass", "at": [0, 0, 9]}}}, ".legs.writes: mass: got at, expected it with"),
+        ({"legs": {"writes": {"quantity": "mass", "factor": 3}}}, ".legs.writes: mass: got factor in mode 'scale'"),
+    ],
+)
+def test_parameters_that_are_not_what_they_say_are_told_in_a_line(folder, change, line):
+    data = robot()
+    for name, entry in change.items():
+        known = data["parameters"].get(name, {})
+        data["parameters"][name] = entry if "choices" in entry else known | entry
+    (told,) = refused(write(folder, data))
+    assert told.startswith(f"parameters{line}")
+
+
 def test_as_many_targets_as_numbers(folder):
     data = robot()
     data["reward"]["drift"]["target"] = [1, 2, 3]

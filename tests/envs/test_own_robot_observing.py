@@ -112,6 +112,19 @@ def test_dropout_repeats_what_was_last_seen(robot):
     assert 0.23 < lost.mean() < 0.27
 
 
+def test_a_delay_of_the_task_comes_on_top_of_the_one_in_all_tasks(robot):
+    observation = [{"signal": "joint_position", "delay": 1}, {"signal": "joint_velocity"}]
+    delay = {"quantity": "observation_delay", "elements": "a position"}
+    own = robot(observation=observation, parameters={"late": {"default": 0, "choices": [0, 1, 4], "writes": delay}})
+    env = BatchEnv(own, 3, autoreset_mode="Disabled")
+    env.set_tasks(env.space.tasks(late=[0, 1, 4]))
+    seen, true = walk(env)
+    for i, steps in enumerate([1, 2, 5]):
+        np.testing.assert_array_equal(seen[:, i, 0], late(true[:, i, 0], steps))
+    np.testing.assert_array_equal(seen[..., 1], late(true[..., 1], 1))
+    assert (seen[1:, :, 2:] != 0).all()
+
+
 def test_parameters_name_what_they_disturb(robot):
     observation = [{"signal": "joint_velocity", "scale": 3.0}, {"signal": "joint_position"}]
     some = {"default": 0, "low": -1, "high": 1}

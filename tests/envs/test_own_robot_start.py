@@ -8,6 +8,7 @@ import pytest
 
 from metarl.envs import BatchEnv
 from metarl.envs.own_robot.robot import OwnRobot
+from metarl.export.onnx import Scaling
 from metarl.util.safe_yaml import parse_yaml, write_yaml
 
 MJCF = """
@@ -80,6 +81,10 @@ def test_gains_and_limits_are_by_joint_and_the_gripper_keeps_its_actuator(robot)
     assert env.batch.bind("ctrl")[0].tolist() == [0.01, 0.5, 0.5, -1, -1]
 
 
+def test_no_actuator_is_kept_where_none_is_named(robot):
+    assert robot(control=CONTROL | {"keep": []}).build().nu == robot(control=CONTROL).build().nu == 4
+
+
 @pytest.mark.parametrize(
     ("control", "line"),
     [
@@ -103,6 +108,23 @@ def test_an_action_range_by_name_leaves_the_other_controls_their_own(robot):
     assert low.tolist() == [-1, 0, -1, 0.5] and high.tolist() == [1, 0.04, 1, 1.5]
 
 
+def test_an_action_range_beyond_the_ctrlrange_is_clipped_there_and_so_is_what_is_seen_and_paid(robot):
+    """A servo at home at 1, of -3 to 3: an action of 1 would send it to 6, and -1 to -4."""
+    reach = {"control": {"action_range": {"servo": 5}}, "start": {"keyframe": "crouch"}}
+    own = robot(observation=[{"signal": "action"}], reward={"effort": {"signal": "action", "weight": 1},
+                "far": {"signal": "joint_position", "weight": 1, "target": "goal"}}, **reach)  # fmt: skip
+    env = BatchEnv(own, 3)
+    env.reset(seed=0)
+    observation, *_, info = env.step(np.array([[0, 0, 0, 1.0], [0, 0, 0, 0.2], [0, 0, 0, -1.0]]))
+    np.testing.assert_allclose(env.batch.bind("ctrl")[:, 3], [3, 2, -3])
+    np.testing.assert_allclose(observation, [[0, 0, 0, 0.4], [0, 0, 0, 0.2], [0, 0, 0, -0.8]], atol=1e-15)
+    np.testing.assert_allclose(info["reward_terms"]["effort"], [0.4, 0.2, -0.8])
+    scaling = Scaling.of(*own.control_range(env.model), 1.0, own.control_limits(env.model))
+    np.testing.assert_array_equal(scaling(np.eye(4)[3] * [[1.0], [0.2], [-1.0]]), env.batch.bind("ctrl"))
+    free = robot(control={"kind": "position", "kp": 1, "limit": 1, "action_range": 9})
+    np.testing.assert_array_equal(free.control_range(free.build()), free.control_limits(free.build()))
+
+
 def test_a_pose_is_where_episodes_start_and_servos_hold(robot):
     start = {"pose": {"*_knee": -1.5, "l_knee": -1.2}, "bodies": {"trunk": {"z": 0.33}}}
     env = BatchEnv(robot(start=start), 2)
@@ -124,6 +146,27 @@ def test_a_pose_over_a_keyframe_moves_only_what_it_names_and_servos_of_the_mjcf_
     mujoco.mj_resetDataKeyframe(model, data, own.keyframe)
     mujoco.mj_forward(model, data)
     np.testing.assert_allclose(data.actuator_force[[1, 3]], 0, atol=1e-12)
+
+
+ACTIVATED = MJCF.replace("<actuator>", """<actuator>
+    <general name="lag" joint="l_knee" ctrlrange="-1 1" dyntype="filter" dynprm=".5"/>
+    <general name="grip" joint="finger" ctrlrange="-1 1" dyntype="filter" dynprm=".5"/>""").replace(
+    'ctrl=".2 .01 .3 1"', 'ctrl="0 0 .2 .01 .3 1" act=".4 .6" time=".25"')  # fmt: skip
+
+
+@pytest.mark.parametrize("start", [{"keyframe": "crouch"}, {"keyframe": "crouch", "pose": {"r_hip": 0.7}}])
+@pytest.mark.parametrize(("control", "act"), [({"kind": "model"}, [0.4, 0.6]), (CONTROL | {"keep": "grip"}, [0.6]),
+                                              (CONTROL, [])])  # fmt: skip
+def test_activations_are_those_of_the_keyframe_and_time_begins_at_0(tmp_path, start, control, act):
+    (tmp_path / "grasper.xml").write_text(ACTIVATED)
+    seen = [{"signal": "clock", "period": 1.0}, *([{"signal": "actuator_activation"}] if act else [])]
+    sections = {"control": control, "start": start, "observation": seen}
+    (tmp_path / "robot.yaml").write_text(write_yaml(parse_yaml(ROBOT) | sections))
+    env = BatchEnv(OwnRobot(str(tmp_path)), 1)
+    assert env.reset(seed=0)[0].tolist() == [[1, 0, *act]]
+    angle = 2 * np.pi * 0.02  # of the clock, after a step
+    clock = env.step(np.zeros((1, env.model.nu)))[0][0, :2]
+    np.testing.assert_allclose(clock, [np.cos(angle), np.sin(angle)])
 
 
 def test_ranges_are_drawn_anew_in_each_episode(robot):

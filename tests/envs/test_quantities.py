@@ -3,8 +3,10 @@
 import mujoco
 import numpy as np
 import pytest
+from mujoco.batch import Batch
 
 from metarl.envs import QUANTITIES, BatchEnv, Family, Parameter, TaskSpace, Write
+from metarl.envs.arrays import namespace
 from metarl.envs.checks import assert_effective, assert_physical
 from metarl.envs.variation.changes import CHANGES, FieldRows
 from metarl.envs.variation.inertia import (
@@ -16,6 +18,7 @@ from metarl.envs.variation.inertia import (
     stretched_inertia,
     volume_and_moments,
 )
+from metarl.envs.writer import Writer
 
 VALUES = {
     "mass": 2.0, "inertia": (0.03, 0.02, 0.015), "com": (0.0, 0.0, 0.0), "friction": 0.5, "torsion": 0.02,
@@ -372,9 +375,125 @@ def test_what_a_quantity_is_not_of_is_refused(write, refusal):
         written(write, 2.0)
 
 
+CURVED = """<mujoco><worldbody><body><joint name="h" damping="{d} {d}" stiffness="{k} {k} {k}"/><geom size=".1"/></body>
+  <body><joint name="straight" damping="1"/><geom size=".1"/></body></worldbody>
+  <tendon><fixed name="cord" stiffness="{t} {t}" damping="{c} {c}"><joint joint="h" coef="1"/></fixed></tendon>
+  </mujoco>"""
+FORCES = {"damping": "d", "stiffness": "k", "tendon_stiffness": "t", "tendon_damping": "c"}
+
+
+def passive(model: mujoco.MjModel) -> np.ndarray:
+    """Forces of springs and dampers, (nv,), of joints that are turned and turn."""
+    data = mujoco.MjData(model)
+    data.qpos[:], data.qvel[:] = 0.7, 2.0
+    mujoco.mj_forward(model, data)
+    return data.qfrc_passive.copy()
+
+
+@pytest.mark.parametrize("quantity", FORCES)
+@pytest.mark.parametrize("mode", ["scale", "pick"])
+def test_springs_and_dampers_with_terms_of_higher_order_are_scaled_as_a_whole(quantity, mode):
+    def compiled(**changes):
+        return mujoco.MjModel.from_xml_string(CURVED.format(**{"d": 2.0, "k": 3.0, "t": 4.0, "c": 5.0} | changes))
+
+    element, old = "cord" if "tendon" in quantity else "h", {"d": 2.0, "k": 3.0, "t": 4.0, "c": 5.0}[FORCES[quantity]]
+    value, factor = (0.0, 0.25) if mode == "pick" else (0.25, 0.0)
+    batch = Batch(compiled(), 2, 1)
+    p = parameter(Write(quantity, element, mode, factor=factor), value)
+    Writer(TaskSpace("Curved", (p,)), compiled()).write(batch, np.array([1]), np.array([[value]]))
+    weak = passive(compiled(**{FORCES[quantity]: old / 4}))
+    np.testing.assert_allclose(passive(batch.get_model(1)), weak)
+    np.testing.assert_array_equal(passive(batch.get_model(0)), passive(compiled()))
+    assert (weak != passive(compiled())).any()
+
+
+@pytest.mark.parametrize(("quantity", "element"), [
+    ("damping", "h"), ("stiffness", "h"), ("tendon_stiffness", "cord"), ("tendon_damping", "cord"),
+])  # fmt: skip
+def test_terms_of_higher_order_are_not_left_behind(quantity, element):
+    model = mujoco.MjModel.from_xml_string(CURVED.format(d=2, k=3, t=4, c=5))
+    p = Parameter("p", "1", "", 0.0, "uniform", 0.0, 1.0, writes=Write(quantity, mode="add"))
+    with pytest.raises(ValueError, match=f"^{quantity} of '{element}' has terms of higher order .*: use mode 'scale'$"):
+        Writer(TaskSpace("Curved", (p,)), model)
+    p = Parameter("p", "1", "", 1.0, "uniform", 0.0, 1.0, writes=Write("damping", "straight", "set"))
+    Writer(TaskSpace("Straight", (p,)), model)
+
+
+FRAME = """<mujoco><worldbody><body name="arm"><joint name="h"/><geom size=".1" mass="2"/><body name="frame"/></body>
+  </worldbody></mujoco>"""
+
+
+@pytest.mark.parametrize(("mode", "default", "mass"), [("add", 0.0, 5.0), ("set", 2.0, 3.0)])
+def test_a_body_without_mass_gets_none(mode, default, mass):
+    def writer(*elements):
+        write = Write("mass", elements, mode)
+        return Writer(TaskSpace("Frame", (Parameter("p", "kg", "", default, "uniform", 0, 9, writes=write),)), model)
+
+    model = mujoco.MjModel.from_xml_string(FRAME)
+    fields = writer().fields(np.array([[default], [3.0]]))
+    assert fields["body_mass"].tolist() == [[0, 2, 0], [0, mass, 0]]
+    np.testing.assert_array_equal(fields["body_inertia"][1], model.body_inertia * mass / 2)
+    for elements in (("frame",), ("arm", "fr*"), ("world",)):
+        with pytest.raises(ValueError, match=f"^mass in mode '{mode}' is of bodies with mass; body '(frame|world)'"):
+            writer(*elements)
+
+
 def test_where_a_free_body_is_says_the_start():
     with pytest.raises(ValueError, match="position is of bodies without a free joint; where 'ball' starts is of the"):
         BatchEnv(Bench(parameter(Write("position", "ball", "add", "x"), 0.1)))
+
+
+GOAL = """<mujoco><worldbody><body name="goal" mocap="true" pos="1 0 0"><geom name="goal" size=".1"/></body>
+  <body name="cart" pos="0 0 1"><joint name="slide" type="slide"/><geom size=".1"/></body></worldbody>
+  <actuator><motor joint="slide" ctrlrange="-1 1"/></actuator>
+  <keyframe><key name="home" qpos=".3"/><key name="away" mpos="2 0 0"/></keyframe></mujoco>"""
+
+
+class Reach(Family):
+    """A cart that sees a mocap body, whose place along x is the task."""
+
+    name, horizon, step_stage = "Reach", 3, int(mujoco.mjtStage.mjSTAGE_POS)
+
+    def __init__(self, keyframe=-1, onset=None, mode="set"):
+        default, self.keyframe = 1.0 if mode == "set" else 0.0, keyframe
+        place = Write("position", "goal", mode, "x")
+        self.space = TaskSpace("Reach", (Parameter("x", "m", "", default, "uniform", 0, 5, writes=place, onset=onset),))
+
+    def build(self):
+        return mujoco.MjModel.from_xml_string(GOAL)
+
+    def observe(self, sim, derived):
+        place, goal = sim.bind("mocap_pos"), sim.bind("geom_xpos")
+        return namespace(place).concat([place[:, 0, :1], goal[:, 0, :1]], axis=1)
+
+    def reward_terms(self, sim, derived, qpos_before, ctrl, values):
+        return {"x": 1.0 * sim.bind("qpos")[:, 0]}
+
+
+@pytest.mark.parametrize(("mode", "x"), [("set", 4.0), ("add", 3.0)])
+@pytest.mark.parametrize("keyframe", [-1, 0])
+def test_a_mocap_body_is_where_the_task_has_it_with_a_keyframe_too(keyframe, mode, x):
+    env = BatchEnv(Reach(keyframe, mode=mode), 2)
+    default = env.space.default().values[0, 0]
+    seen = [env.reset(seed=0, options={"tasks": env.space.tasks(x=[default, x])})[0]]
+    seen += [env.step(np.zeros((2, 1)))[0] for _ in range(6)]
+    assert [row[:, 0].tolist() for row in seen] == [[1, 4]] * 7  # over an autoreset, too
+    assert [row[:, 1].tolist() for row in seen[1:4]] == [[1, 4]] * 3
+    env.reset(options={"tasks": env.space.default().repeat(2)})
+    assert env.batch.bind("mocap_pos")[:, 0].tolist() == [[1, 0, 0]] * 2
+
+
+def test_a_mocap_body_moves_in_mid_episode():
+    env = BatchEnv(Reach(0, onset=2), 1, horizon=9)
+    env.reset(seed=0, options={"tasks": env.space.tasks(x=4.0)})
+    assert [env.step(np.zeros((1, 1)))[0].tolist() for _ in range(4)] == [[[1, 1]]] * 2 + [[[4, 4]]] * 2
+    env.change_tasks(env.space.tasks(x=2.0))
+    assert env.step(np.zeros((1, 1)))[0].tolist() == [[2, 2]]
+
+
+def test_a_mocap_body_that_the_keyframe_puts_elsewhere_is_refused():
+    with pytest.raises(ValueError, match=r"Reach: tasks write the position of \['goal'\], which its keyframe"):
+        BatchEnv(Reach(1))
 
 
 def test_of_all_geoms_those_that_have_such_a_size_change():

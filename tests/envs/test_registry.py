@@ -52,6 +52,13 @@ def test_options_are_told_from_settings():
         BatchEnv("AntDir", 2)
 
 
+def test_a_vector_makes_no_pictures_and_says_who_does():
+    name = "metarl.envs:metarl/Navigation2D-v0"
+    gymnasium.make_vec(name, num_envs=2, render_mode=None)
+    with pytest.raises(ValueError, match=r"^got render_mode 'rgb_array', expected None: .*; use gymnasium.make,"):
+        gymnasium.make_vec(name, num_envs=2, render_mode="rgb_array")
+
+
 class Shuttle(family_class("Navigation2D")):
     name = "Shuttle"
 

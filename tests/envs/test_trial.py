@@ -142,6 +142,38 @@ def test_simulations_go_through_their_trials_each_at_its_own_pace():
     assert ends[1][0][0] > ends[0][0][0]
 
 
+def test_a_reset_of_some_leaves_the_others_in_their_trials():
+    env, still = vector(horizon=4), vector(horizon=4)
+    for each in (env, still):
+        each.reset(seed=0)
+    goals, actions = env.env.tasks.values.copy(), np.full((3, 2), 0.3)
+    for _ in range(6):  # in the second episode of two
+        seen = [each.step(actions)[0] for each in (env, still)][0]
+    mask = np.array([True, False, False])
+    observation, _ = env.reset(options={"reset_mask": mask})
+    np.testing.assert_array_equal(observation[1:], seen[1:])
+    assert observation[0].tolist() == [0, 0, 0, 0, 0, 1]
+    assert (env.env.tasks.values == goals).all(axis=1).tolist() == [False, True, True]
+    for _ in range(2):
+        (observation, *_, info), (other, *_, expected) = env.step(actions), still.step(actions)
+    np.testing.assert_array_equal(info["_episode_returns"], [False, True, True])
+    np.testing.assert_array_equal(info["episode_returns"][1:], expected["episode_returns"][1:])
+    assert observation[0].tolist()[2:] != other[0].tolist()[2:]
+
+
+@pytest.mark.parametrize(("begun", "mask", "message"), [
+    (False, [True, False, False], "^the first reset must reset every simulation; leave out reset_mask"),
+    (True, [True], r"^reset_mask must be a boolean array of shape \(3,\), got bool \(1,\)"),
+    (True, [1, 0, 0], r"^reset_mask must be a boolean array of shape \(3,\), got int64 \(3,\)"),
+])  # fmt: skip
+def test_masks_that_cannot_be(begun, mask, message):
+    env = vector()
+    if begun:
+        env.reset(seed=0)
+    with pytest.raises(ValueError, match=message):
+        env.reset(options={"reset_mask": np.array(mask)})
+
+
 def test_the_vector_repeats_itself():
     def episode(seed):
         env = vector()

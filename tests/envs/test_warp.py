@@ -15,6 +15,8 @@ from metarl.envs.families.half_cheetah import HalfCheetahDir
 from metarl.envs.warp import GPU, Warp
 from metarl.util.errors import UserError
 
+from .test_quantities import Reach
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 needs_warp = pytest.mark.skipif(not GPU.installed(), reason=f"needs the extra gpu: {GPU.command}")
 CPU = Warp(device="cpu")
@@ -91,6 +93,13 @@ def test_tasks_and_starts_are_the_same_and_runs_repeat():
     np.testing.assert_array_equal(*runs)
     batch = make("HalfCheetahMass", 4)
     np.testing.assert_allclose(runs[0][0], batch.reset(seed=3, options={"tasks": tasks})[0], atol=1e-6)
+
+
+@needs_warp
+def test_a_mocap_body_is_where_the_task_has_it():
+    env = BatchEnv(Reach(keyframe=0, onset=1), 2, physics=CPU)
+    env.reset(seed=0, options={"tasks": env.space.tasks(x=[1, 4])})
+    assert [env.step(np.zeros((2, 1)))[0].tolist() for _ in range(2)] == [[[1, 1], [1, 1]], [[1, 1], [4, 4]]]
 
 
 @needs_warp

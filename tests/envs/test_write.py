@@ -176,6 +176,8 @@ def test_writing_goals_does_nothing():
         (lambda: Write("gravity", axis="w"), "gravity: axis must be x, y or z, got 'w'"),
         (lambda: Write("wind"), "wind: mode 'add' needs an axis, x, y or z"),
         (lambda: Write("payload", at=(0, 1)), r"at must be a place \(x, y, z\) in m"),
+        (lambda: Write("mass", at=(0, 0, 9)), "mass: got at, expected it with payload; leave it out"),
+        (lambda: Write("mass", factor=3), "mass: got factor in mode 'scale', expected it in 'pick'; leave it out"),
         (lambda: scale(Write("mass", "leftleg")), "parameter p: the model has no body 'leftleg' .did you mean 'left_l"),
         (lambda: scale(Write("damping", 5)), "parameter p: the model has no joint 5"),
         (lambda: scale(Write("gravity", "x")), "gravity is of the whole world; name no elements"),
