@@ -24,7 +24,7 @@ from metarl.evaluation.comparison import Point, Row
 from metarl.evaluation.methods import differences, find, group, open_runs
 from metarl.evaluation.result import Evaluation
 from metarl.evaluation.statistics import Estimate, cvar, format_number, iqm
-from metarl.evaluation.tables import notes, print_comparison, sentences
+from metarl.evaluation.tables import curve_cells, notes, print_comparison, sentences, summary_cells
 from metarl.runs import checkpoint
 from metarl.runs import run as runs
 from metarl.util.errors import UserError
@@ -304,6 +304,16 @@ def test_the_tables_fit_80_columns_and_say_what_was_computed(comparison):
     assert curve[2:4] == ["0", "s"] and curve[4] == f"{comparison['ProMP'].curve[0].mean.value:.3g}"
     assert "random actions 0 + 48;" in " ".join(text.split())
     assert "Navigation2D: 6 held-out tasks" in text
+
+
+def test_numbers_are_not_cut_where_the_screen_is_narrow(comparison):
+    one, *others = comparison.measured
+    lower = replace(one, returns=one.returns - 123456.0)  # a wide interval in each cell
+    wide = replace(comparison, measured=(lower, *others))
+    text = shown(wide, width=50)
+    for cells in (*curve_cells(wide), *summary_cells(wide)):
+        assert all(cell in text for cell in cells[1:]) and cells[0].partition(" ")[0] in text and "…" not in text
+    assert max(map(len, text.splitlines())) > 50
 
 
 def test_sentences_and_what_is_left_out_are_said(comparison):

@@ -26,7 +26,7 @@ from metarl.evaluation.compare import compare_runs, frozen_tasks
 from metarl.evaluation.evaluate import _disjoint, evaluate_run, evaluation_of, tasks_digest
 from metarl.evaluation.fingerprint import _definition, definition
 from metarl.evaluation.result import Evaluation, document_digest
-from metarl.evaluation.tables import print_evaluation
+from metarl.evaluation.tables import curve_table, print_evaluation
 from metarl.runs import checkpoint
 from metarl.runs import run as runs
 from metarl.util.errors import UserError
@@ -317,6 +317,11 @@ def test_table_fits_80_columns():
         ["0", "0", "0", "s"], ["1", "20", "2", "s"], ["2", "40", "4", "s"], ["3", "60", "6", "s"],
     ]  # fmt: skip
     assert "…" not in text and "After 1 step" in text
+
+
+def test_numbers_are_not_cut_where_the_screen_is_narrow():
+    result = made_up(np.random.default_rng(0).normal(size=(2, 40, 20), scale=90.0) - 20000.0)
+    assert all(cell in shown(result, width=40) for row in curve_table(result)[1] for cell in row)
 
 
 def test_the_path_is_said_as_it_is():
