@@ -123,6 +123,14 @@ class Measured:
         ]
 
     @property
+    def unfinished(self) -> list[str]:
+        """`promp0 (40 of 100 iterations)`, of each run whose checkpoint is not that of the end of its training."""
+        pairs = [(run, e.origin["checkpoint"]["iteration"]) for part in self.folds or [self]
+                 for run, e in zip(part.method.runs, part.evaluations, strict=True)]  # fmt: skip
+        return [f"{run.path.name} ({done} of {run.config.iterations} iterations)"
+                for run, done in pairs if run.config.algorithm.trained and done < run.config.iterations]
+
+    @property
     def weights(self) -> list[str]:
         """Digest of each run's checkpoint."""
         return [e.origin["checkpoint"]["sha256"] for part in self.folds or [self] for e in part.evaluations]

@@ -140,6 +140,9 @@ def notes(comparison: Comparison) -> list[str]:
     for note in dict.fromkeys(row.note for row in comparison.rows if row.note):
         names = "; ".join(row.name for row in comparison.rows if row.note == note)
         lines.append(f"Note, {names}: {note}.")
+    for m in comparison.measured:
+        if m.unfinished:
+            lines.append(f"Not trained to the end, {m.name}: {'; '.join(m.unfinished)}.")
     for one, other in comparison.pairs:
         lines.append(f"{one} and {other} share their checkpoints: compared run by run, resampled together.")
     if comparison.trained_on:

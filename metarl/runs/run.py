@@ -329,6 +329,7 @@ def _fill(path: Path, config: Config, lock: Lock) -> Run:
 
 
 def _refuse_altered(before: Run, config: Config) -> None:
+    _refuse_fewer(before, config.iterations)
     altered = _altered(before.config, config)
     if altered:
         raise UserError(
@@ -337,6 +338,17 @@ def _refuse_altered(before: Run, config: Config) -> None:
                 "keep it, or start a new run" for key, old, new in altered
             )
         )
+
+
+def _refuse_fewer(before: Run, iterations: int) -> None:
+    if iterations >= before.config.iterations:
+        return
+    from metarl.runs import checkpoint  # it imports PyTorch
+
+    done = max(checkpoint.iterations(before.checkpoints), default=0)
+    if iterations < done:
+        raise UserError(f"--resume: iterations: got {iterations}, expected {done} or more: {before.path} has done so"
+                        " many; start a new run for fewer")  # fmt: skip
 
 
 def _rewrite(before: Run, config: Config) -> Config:

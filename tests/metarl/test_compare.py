@@ -249,6 +249,16 @@ def test_notes_name_the_methods_that_they_are_of(comparison):
     assert f"Note, {names}: one seed only: the interval speaks of the tasks, not of training." in text
 
 
+def test_runs_that_were_not_trained_to_the_end_are_named(tmp_path):
+    paths = [a_run(tmp_path / "half", iterations=4), a_run(tmp_path / "whole", seed=1, iterations=4),
+             a_run(tmp_path / "random", RandomConfig())]  # fmt: skip
+    whole = make_learner(config(seed=1, iterations=4)).state_dict()
+    checkpoint.save(tmp_path / "whole" / "checkpoints", whole, {"iteration": 4, "env_steps": 9})
+    result = compare_runs(paths)
+    assert "Not trained to the end, ProMP: half (0 of 4 iterations)." in notes(result)
+    assert flowing(result).count("Not trained to the end") == 1
+
+
 def test_a_memory_counts_the_episodes_of_its_trials(comparison):
     row = comparison["RL²"]
     assert [point.episodes for point in row.curve] == [0, 1, 2]
