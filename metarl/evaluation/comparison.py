@@ -26,7 +26,7 @@ from metarl.evaluation.better import p_better
 from metarl.evaluation.curve_metrics import area, first_reaching
 from metarl.evaluation.evaluate import tasks_digest
 from metarl.evaluation.methods import Method, differences
-from metarl.evaluation.result import Evaluation, draws, tasks_in_words
+from metarl.evaluation.result import Evaluation, resampled, tasks_in_words
 from metarl.evaluation.statistics import (
     Estimate,
     cvar,
@@ -205,13 +205,13 @@ class Comparison:
 
     @property
     def groups(self) -> list[str] | None:
-        """Of the tasks, where there are only a few and each was measured several times."""
-        every = draws(self.tasks)
+        """Of the tasks, those within which intervals resample; see `metarl.evaluation.result.resampled`."""
+        every = resampled(self.tasks)[0]
         return None if every is None else [every[int(i)] for i in np.flatnonzero(self.known)]
 
     @property
     def interval_method(self) -> str:
-        return interval_method(self.groups, *(len(m.returns) for m in self.measured))
+        return interval_method(resampled(self.tasks)[1], *(len(m.returns) for m in self.measured))
 
     @property
     def trained_on(self) -> str | None:
