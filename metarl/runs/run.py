@@ -117,10 +117,22 @@ class Run:
         return self.evaluated(self.config.iterations)
 
     def evaluated(self, iteration: int) -> bool:
-        """Whether the evaluation at the end of training was made, after so many iterations or more."""
-        files = (self.path / "evaluations").glob(f"{self.config.evaluation.split}-*-*.json")
-        numbers = (file.name.split("-")[1] for file in files)
-        return any(number.isdecimal() and int(number) >= iteration for number in numbers)
+        """Whether the evaluation at the end of training was made by this config, after so many iterations or more."""
+        for file in (self.path / "evaluations").glob(f"{self.config.evaluation.split}-*-*.json"):
+            number = file.name.split("-")[1]
+            if number.isdecimal() and int(number) >= iteration and self._is_evaluation(file):
+                return True
+        return False
+
+    def _is_evaluation(self, file: Path) -> bool:
+        """Whether it is one with the config's steps, episodes and number of tasks, and sampled actions."""
+        settings = self.config.evaluation
+        try:
+            kept = read_json(file, dict)
+            found = kept["steps"], kept["episodes"], len(kept["task_digests"]), kept["deterministic"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+        return found == (settings.steps, settings.episodes, settings.tasks, False)
 
     def tasks(self, split: str) -> Tasks:
         """The frozen task set of a split."""
