@@ -163,18 +163,27 @@ class Run:
 
     def metrics(self) -> list[dict[str, Any]]:
         """A record for each iteration, with "env_steps" and otherwise numbers; None where there is none."""
-        rows, path = read_lines(self.path / "metrics.jsonl"), self.path / "metrics.jsonl"
+        return self._records("metrics.jsonl", "env_steps", numbers=True)
+
+    def timings(self) -> list[dict[str, Any]]:
+        """A record for each iteration, with its wall time as "seconds"."""
+        return self._records("timings.jsonl", "seconds")
+
+    def _records(self, name: str, required: str, *, numbers: bool = False) -> list[dict[str, Any]]:
+        """The lines of a log, each with a number as `required`; with `numbers` all else is a number or None as well."""
+        rows = read_lines(self.path / name)
         for number, row in enumerate(rows, 1):
-            wrong = [key for key in ("env_steps", *row) if not _is_number(row.get(key), optional=key != "env_steps")]
+            keys = (required, *row) if numbers else (required,)
+            wrong = [key for key in keys if not _is_number(row.get(key), optional=key != required)]
             if wrong:
                 problem = f"line {number}: {show(wrong[0])} is {show(row.get(wrong[0]))}, expected a number"
-                raise UserError(f"{path}: {problem}; restore a copy, or remove it")
+                raise UserError(f"{self.path / name}: {problem}; restore a copy, or remove it")
         return rows
 
     @property
     def minutes(self) -> float:
         """Wall time of its iterations, without evaluations and saving."""
-        return sum(line["seconds"] for line in read_lines(self.path / "timings.jsonl")) / 60
+        return sum(line["seconds"] for line in self.timings()) / 60
 
     def checkpoint(self, also: Callable[[Any], None] | None = None) -> Any:
         """The newest intact checkpoint; ``also`` as in `metarl.runs.checkpoint.load_latest`."""

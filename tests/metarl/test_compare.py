@@ -259,6 +259,13 @@ def test_runs_that_were_not_trained_to_the_end_are_named(tmp_path):
     assert flowing(result).count("Not trained to the end") == 1
 
 
+def test_a_line_of_timings_without_seconds_is_one_line(tmp_path):
+    path = a_run(tmp_path / "run")
+    (path / "timings.jsonl").write_text('{"iteration": 0, "seconds": 1.5}\n{"iteration": 1}\n')
+    with pytest.raises(UserError, match=r'run/timings\.jsonl: line 2: "seconds" is null, expected a number; restore'):
+        compare_runs([path]).to_json()
+
+
 def test_a_memory_counts_the_episodes_of_its_trials(comparison):
     row = comparison["RL²"]
     assert [point.episodes for point in row.curve] == [0, 1, 2]

@@ -249,3 +249,6 @@ def test_the_run_of_an_entry_is_marked(run):
     assert open_run(run).published
     with pytest.raises(UserError, match="not what metarl wrote"):
         Entry.read(run)
+    (run / "entry.json").write_text('{"format": "metarl-zoo-1", "iteration": 1}')
+    with pytest.raises(UserError, match=r"not what metarl wrote \(it has no env_steps, wall_seconds, .*no_onnx\)"):
+        Entry.read(run)
