@@ -106,6 +106,8 @@ def export_run(
         force: whether `out` may replace a file.
     """
     run = run if isinstance(run, Run) else open_run(Path(run))
+    if force and out is None:
+        raise UserError("--force: got no --out, expected it as well: the file in the run folder has a name of its own")
     require_packages()
     target = None if out is None else _target(Path(out), force)
     config = run.config

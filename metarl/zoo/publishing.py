@@ -49,6 +49,9 @@ def publish(
     folder = source.path if out is None else Path(out)
     if out is None and not source.published:
         raise UserError(f"publish: got the run {run} and no folder, expected --out DIR as well, such as zoo/NAME")
+    if out is None and (half or episodes is not None):
+        raise UserError("publish: got --half or --episodes without --out, expected --out DIR as well: of an entry the"
+                        " card alone is written once more")  # fmt: skip
     if out is not None and source.published:
         raise UserError(f"--out: {run} is published already; copy its folder, or leave --out out to write its card")
     if out is not None and os.path.lexists(folder):

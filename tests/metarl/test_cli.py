@@ -120,6 +120,18 @@ def test_evaluate_prints_a_table(capsys, calls):
     ]
 
 
+@pytest.mark.parametrize(("command", "line"), [
+    ("benchmark --json", "benchmark: got no --family, expected a study; `metarl benchmark` lists them"),
+    ("benchmark --jobs 2", "benchmark: got no --family, expected a study; `metarl benchmark` lists them"),
+    ("benchmark --family half_cheetah_mass --minutes 5 --jobs 2",
+     "--jobs: got --minutes as well, expected one of them: --minutes trains nothing"),
+    ("compare runs/x --threshold nan", "--threshold: got nan, expected a finite return"),
+    ("compare runs/x --threshold=-inf", "--threshold: got -inf, expected a finite return"),
+])  # fmt: skip
+def test_an_option_that_would_do_nothing_is_refused(capsys, command, line):
+    assert run(capsys, *command.split()) == (2, "", f"metarl: error: {line}\n")
+
+
 def test_json_is_all_that_reaches_standard_output(capsys, calls):
     code, out, err = run(capsys, "evaluate", "runs/x", "--json")
     assert (code, err) == (0, "progress\n")

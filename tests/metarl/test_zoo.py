@@ -113,6 +113,9 @@ def test_what_is_refused(published, run, tmp_path, capsys, monkeypatch):
         publish(run, published.run.path)
     with pytest.raises(UserError, match=r"no folder, expected --out DIR as well, such as zoo/NAME"):
         publish(run)
+    for options in ({"half": True}, {"episodes": 50}):
+        with pytest.raises(UserError, match="got --half or --episodes without --out, expected --out DIR as well"):
+            publish(published.run.path, **options)
     with pytest.raises(UserError, match="a run that is not published; first: metarl publish"):
         Entry.read(run)
     (tmp_path / "file").write_text("")
