@@ -1,5 +1,6 @@
 """The commands: what they hand on, what they print where, and their exit codes."""
 
+import importlib.metadata
 import json
 import math
 import os
@@ -269,6 +270,34 @@ def test_doctor_says_what_is_missing_and_how_to_get_it(capsys, monkeypatch):
     assert "-> pip install torch" in out and "1 broken, 1 missing" in out
     monkeypatch.setattr(doctor, "examine", lambda: iter([broken]))
     assert run(capsys, "doctor")[0] == 1
+
+
+def test_doctor_names_the_extras_that_are_missing(capsys, monkeypatch):
+    assert {f.name for f in doctor._extras()} == {
+        f"extra {name}" for name in ("cluster", "evolution", "export", "gpu", "metaworld", "robots", "tune")
+    }
+    real = importlib.metadata.version
+
+    def version(name):
+        if name == "onnx":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return "3.1" if name == "metaworld" else real(name)
+
+    monkeypatch.setattr("importlib.metadata.version", version)
+    found = {f.name: f for f in doctor._extras() if f.status != "ok"}
+    assert found["extra export"].text.startswith("onnx not installed, needs >=1.17")
+    assert found["extra export"].fix == "pip install '.[export]' in the checkout of metarl"
+    assert found["extra metaworld"].text == "metaworld 3.1, needs ==3.0.0"
+    assert doctor.print_report(iter(found.values()))
+    assert "Training and evaluation work here; " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("cuda", "said"), [("True", "a CUDA device is there for env.physics: warp"), ("False", "on the CPU")]
+)
+def test_doctor_says_what_a_gpu_is_for(monkeypatch, cuda, said):
+    monkeypatch.setattr(doctor, "_child", lambda code: (f"2.13.0 1 {cuda}", True))
+    assert next(f for f in doctor._threads_and_physics() if f.name == "torch").text.endswith(f", {said}")
 
 
 @pytest.mark.slow
