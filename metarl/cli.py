@@ -327,7 +327,8 @@ def watch(
 def export(
     run: RunFolder,
     task: Annotated[
-        str | None, typer.Option(metavar="N|FILE", help="Held-out task, or a file with one; the default robot if none.")
+        str | None,
+        typer.Option(metavar="N|FILE", help="Number of a task of evaluation.split, or a file; the default robot if none."),
     ] = None,
     steps: Steps = None,
     episodes: Episodes = None,

@@ -121,6 +121,11 @@ def test_evaluate_prints_a_table(capsys, calls):
     ]
 
 
+def test_the_help_of_export_says_which_tasks_are_numbered(capsys):
+    text = " ".join(run(capsys, "export", "--help")[1].split())
+    assert "Number of a task of evaluation.split, or a file;" in text and "eld-out" not in text
+
+
 @pytest.mark.parametrize(("command", "line"), [
     ("benchmark --json", "benchmark: got no --family, expected a study; `metarl benchmark` lists them"),
     ("benchmark --jobs 2", "benchmark: got no --family, expected a study; `metarl benchmark` lists them"),
