@@ -328,7 +328,7 @@ def export(
     run: RunFolder,
     task: Annotated[
         str | None,
-        typer.Option(metavar="N|FILE", help="Number of a task of evaluation.split, or a file; the default robot if none."),
+        typer.Option(metavar="N|FILE", help="Number of a task of evaluation.split, or a file; default robot if none."),
     ] = None,
     steps: Steps = None,
     episodes: Episodes = None,

@@ -45,7 +45,7 @@ from metarl.runs import versions
 from metarl.runs.jsonl import read_lines
 from metarl.runs.lock import Lock, locked
 from metarl.util.errors import UserError
-from metarl.util.files import open_regular, read_json, replace
+from metarl.util.files import open_regular, partial_of, read_json, replace
 from metarl.util.machine import available_threads, threads_of_each_rank
 from metarl.util.plugins import PLUGINS
 from metarl.util.rng import stream
@@ -59,8 +59,8 @@ FREE_TO_CHANGE = (
     "env.options.robot",  # where its files are: what is in them is env.options.sha256
 )
 """Settings that do not alter training: a resumed run may change them."""
-WRITTEN_BEFORE_CONFIG = {"lock", "tasks", "robot", "versions.json", ".versions.json.partial", ".config.yaml.partial"}
-"""config.yaml is written last: a folder of only these is one whose start was cut short."""
+WRITTEN_BEFORE_CONFIG = {"lock", "tasks", "robot", "versions.json"}
+"""config.yaml is written last: a folder of only these, or in part, is one whose start was cut short."""
 
 
 @dataclass(frozen=True)
@@ -336,9 +336,10 @@ def _cut_short(path: Path) -> bool:
 
 def _refuse_others(path: Path) -> None:
     names = {entry.name for entry in path.iterdir()}
-    if "config.yaml" not in names and not names <= WRITTEN_BEFORE_CONFIG:
-        other = sorted(names - WRITTEN_BEFORE_CONFIG)[0]
-        raise UserError(f"folder {path} is not empty and not a run folder (it has {other!r}); choose another --run")
+    other = {name for name in names - WRITTEN_BEFORE_CONFIG if partial_of(name) not in ("versions.json", "config.yaml")}
+    if "config.yaml" not in names and other:
+        problem = f"is not empty and not a run folder (it has {min(other)!r})"
+        raise UserError(f"folder {path} {problem}; choose another --run")
 
 
 def _fill(path: Path, config: Config, lock: Lock) -> Run:

@@ -156,6 +156,12 @@ def test_nothing_is_overwritten(config, tmp_path):
 def test_a_start_that_was_cut_short_can_be_started_again(config, tmp_path):
     run = started(config, tmp_path / "run")
     (run.path / "config.yaml").unlink()
+    (run.path / ".config.yaml.71_0a1b2c3d.partial").touch()
+    (run.path / ".versions.json.partial").touch()  # of before
+    (run.path / ".notes.txt.71_0a1b2c3d.partial").touch()
+    with pytest.raises(UserError, match=r"it has '\.notes\.txt\.71_0a1b2c3d\.partial'\); choose another --run"):
+        resume(config, run.path, pytest.fail)
+    (run.path / ".notes.txt.71_0a1b2c3d.partial").unlink()
     said = []
     again = resume(config, run.path, said.append)
     again.lock.release()

@@ -228,6 +228,22 @@ def test_a_run_s_adaptation_is_tuned_without_training(tiny, tmp_path):
         tune(None, folder=folder, resume=True)
 
 
+@pytest.mark.parametrize("left", [".search.json.71_0a1b2c3d.partial", ".base.yaml.partial", "space.yaml"])
+def test_a_start_that_was_cut_short_can_be_started_again(tiny, tmp_path, left):
+    folder = tmp_path / "s"
+    folder.mkdir()
+    (folder / left).touch()
+    begun = decide(tiny, [], None, "random", 2)
+    write_start(folder, begun, 3)
+    assert json.loads((folder / "search.json").read_bytes())["trials"] == 3
+    with pytest.raises(UserError, match="is not empty; add --resume"):
+        write_start(folder, begun, 3)
+    (folder / "search.json").unlink()
+    (folder / ".other.yaml.71_0a1b2c3d.partial").touch()
+    with pytest.raises(UserError, match="is not empty; add --resume"):
+        write_start(folder, begun, 3)
+
+
 def test_what_is_chosen_of_a_run_is_a_run_of_its_own(tmp_path):
     """Another id, so that both can be compared; its minutes, its looks at the test set and its robot are the run's."""
     config = load_config("own_robot/promp", ["policy.hidden=[4]", "threads=1"])
