@@ -79,6 +79,11 @@ class TaskSpace:
         return len(self.parameters)
 
     @property
+    def stratum(self) -> int | None:
+        """Column of a choice called `environment`, such as Meta-World's: its few values are given, not drawn."""
+        return self.names.index("environment") if "environment" in self.names else None
+
+    @property
     def exhaustive(self) -> bool:
         """Whether training sees every task there is, so that held_out can only mean new episodes."""
         return not any(p.continuous or p.held_out for p in self.parameters)

@@ -15,15 +15,16 @@ from metarl.config import settings as config_settings
 from metarl.config.schema import json_schema
 from metarl.envs.parameter import MOST_SHOWN
 from metarl.envs.registry import FAMILIES
-from metarl.util.plugins import ALGORITHMS, MEMORIES, Registry
+from metarl.util.plugins import ALGORITHMS, MEMORIES, PartError, Registry
 
 
 def families() -> str:
     """Every task family: its doc, its options, and the range of each parameter that varies."""
-    lines = ["Families (env.family):"]
+    lines, importable = ["Families (env.family):"], FAMILIES.importable()
     for name in FAMILIES.names():
-        family = FAMILIES.load(name)
-        lines += ["", f"  {name}: {_summary(family)}{_origin(FAMILIES, name)}"]
+        lines += ["", f"  {name}: {_about(FAMILIES, name)}"]
+        if (family := importable.get(name)) is None:
+            continue
         options = inspect.signature(family).parameters.values()
         if options:
             lines.append("    options: " + ", ".join(f"{o.name}={o.default!r}" for o in options))
@@ -80,13 +81,17 @@ ALONE = ("settings", "schema")
 
 
 def _parts(title: str, registry: Registry) -> str:
-    rows = [(name, _summary(registry.load(name)) + _origin(registry, name)) for name in registry.names()]
+    rows = [(name, _about(registry, name)) for name in registry.names()]
     return "\n".join([title, "", *_table(rows, "  ")])
 
 
-def _origin(registry: Registry, name: str) -> str:
-    origin = registry.origin(name)
-    return f" [{origin}]" if origin else ""
+def _about(registry: Registry, name: str) -> str:
+    """What a part is and where it is from, or why it cannot be imported."""
+    try:
+        origin = registry.origin(name)
+        return _summary(registry.load(name)) + (f" [{origin}]" if origin else "")
+    except PartError as error:
+        return f"cannot be imported: {error}"
 
 
 def _summary(thing: object) -> str:

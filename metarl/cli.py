@@ -327,7 +327,8 @@ def watch(
 def export(
     run: RunFolder,
     task: Annotated[
-        str | None, typer.Option(metavar="N|FILE", help="Held-out task, or a file with one; the default robot if none.")
+        str | None,
+        typer.Option(metavar="N|FILE", help="Number of a task of evaluation.split, or a file; default robot if none."),
     ] = None,
     steps: Steps = None,
     episodes: Episodes = None,
@@ -464,7 +465,7 @@ def benchmark(
     from metarl.benchmark.study import load_study, print_studies
 
     if family is None:
-        if method or seeds or search or minutes is not None:
+        if method or seeds or search or as_json or jobs is not None or minutes is not None:
             raise UserError("benchmark: got no --family, expected a study; `metarl benchmark` lists them")
         print_studies()
         return
@@ -473,6 +474,8 @@ def benchmark(
     study = load_study(family)
     if as_json and (search or minutes is not None):
         raise UserError("--json: got --search or --minutes as well, expected neither: they write a study")
+    if jobs is not None and minutes is not None:
+        raise UserError("--jobs: got --minutes as well, expected one of them: --minutes trains nothing")
     if search and (seeds or minutes is not None):
         raise UserError("--search: got --seeds or --minutes as well, expected neither: it uses seed 0")
     if search:

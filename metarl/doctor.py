@@ -23,8 +23,10 @@ from packaging.requirements import Requirement
 
 from metarl.util import distribution
 from metarl.util.machine import available_threads
+from metarl.util.optional import Extra
 
 BACKENDS = ("egl", "osmesa", "glfw")
+OF_DEVELOPERS = {"docs", "test"}  # extras that no user lacks
 _RENDER = """
 import mujoco
 model = mujoco.MjModel.from_xml_string("<mujoco><worldbody><geom size='1'/></worldbody></mujoco>")
@@ -67,6 +69,7 @@ def examine() -> Iterator[Finding]:
     yield Finding("ok", "python", f"{platform.python_version()} on {system}, {sys.executable}")
     yield from _names()
     yield from _packages()
+    yield from _extras()
     yield from _threads_and_physics()
     yield rendering()
     yield _tried("missing", "video (ffmpeg)", _FFMPEG, "pip install --force-reinstall imageio-ffmpeg")
@@ -107,24 +110,45 @@ def _names() -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    try:
-        requirements = importlib.metadata.requires(distribution.NAME) or []
-    except importlib.metadata.PackageNotFoundError:
-        return
-    for text in requirements:
-        requirement = Requirement(text)
-        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
-            continue  # of an extra
+    for requirement in _requirements(""):
+        text, ok = _installed(requirement)
         fix = f"pip install '{requirement.name}{requirement.specifier}'"
-        try:
-            version = importlib.metadata.version(requirement.name)
-        except importlib.metadata.PackageNotFoundError:
-            yield Finding("broken", requirement.name, f"not installed, needs {requirement.specifier}", fix)
+        yield Finding("ok" if ok else "broken", requirement.name, text, fix)
+
+
+def _extras() -> Iterator[Finding]:
+    """What some families and commands need beside, by the extra that brings it."""
+    if distribution.version() == "unknown":
+        return  # `_names` says so
+    always = {requirement.name for requirement in _requirements("")}
+    for extra in importlib.metadata.metadata(distribution.NAME).get_all("Provides-Extra") or []:
+        if extra in OF_DEVELOPERS:
             continue
-        if requirement.specifier.contains(version, prereleases=True):
-            yield Finding("ok", requirement.name, version)
-        else:
-            yield Finding("broken", requirement.name, f"{version}, needs {requirement.specifier}", fix)
+        found = {r.name: _installed(r) for r in _requirements(extra) if r.name not in always}
+        wrong = [f"{name} {text}" for name, (text, ok) in found.items() if not ok]
+        right = [f"{name} {text}" for name, (text, ok) in found.items() if ok]
+        fix = Extra(extra, "").command
+        yield Finding("missing" if wrong else "ok", f"extra {extra}", ", ".join(wrong or right), fix)
+
+
+def _requirements(extra: str) -> list[Requirement]:
+    """Of metarl with an extra, without one for ""; none where metarl is not installed."""
+    try:
+        lines = importlib.metadata.requires(distribution.NAME) or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
+    requirements = map(Requirement, lines)
+    return [r for r in requirements if not r.marker or r.marker.evaluate({"extra": extra})]
+
+
+def _installed(requirement: Requirement) -> tuple[str, bool]:
+    """Which version of a package is there, and whether it will do."""
+    try:
+        version = importlib.metadata.version(requirement.name)
+    except importlib.metadata.PackageNotFoundError:
+        return f"not installed, needs {requirement.specifier}", False
+    ok = requirement.specifier.contains(version, prereleases=True)
+    return version if ok else f"{version}, needs {requirement.specifier}", ok
 
 
 def _threads_and_physics() -> Iterator[Finding]:
@@ -140,7 +164,7 @@ def _threads_and_physics() -> Iterator[Finding]:
         yield Finding("broken", "torch", torch, "pip install --force-reinstall torch")
         return
     version, threads, cuda = torch.split()
-    gpu = "a CUDA device is there, training uses the CPU" if cuda == "True" else "on the CPU"
+    gpu = "a CUDA device is there for env.physics: warp" if cuda == "True" else "on the CPU"
     yield Finding("ok", "torch", f"{version}, {threads} threads by default, {gpu}")
 
 

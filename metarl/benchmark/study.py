@@ -63,7 +63,7 @@ class Study(Section):
 
     def with_methods(self, wanted: Sequence[str]) -> "Study":
         """With these methods only; one that is not the study's is a config's name or file, a row of its own."""
-        rows = {}
+        rows: dict[str, Row] = {}
         for name in wanted:
             if name in self.methods:
                 rows[name] = self.methods[name]
@@ -76,7 +76,12 @@ class Study(Section):
                     known = close(name, list(self.methods)) or f"; there are {', '.join(self.methods)}"
                     text = f"--method: got {show(name)}, expected a method of the study or a config{known}"
                     raise UserError(text) from error
-                rows[Path(name).stem] = Row(config=name)
+                row, called = Row(config=name), Path(name).stem
+                if called in self.methods or rows.get(called, row) != row:
+                    other = rows[called].config if called in rows else "a method of the study"
+                    raise UserError(f"--method: got {show(name)}, expected a name that is not taken: {other} is called"
+                                    f" {called!r} as well; copy the config to a file of another name")  # fmt: skip
+                rows[called] = row
         return self.model_copy(update={"methods": rows}) if rows else self
 
     def known(self, methods: Sequence[str]) -> Sequence[str]:

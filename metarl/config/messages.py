@@ -148,7 +148,8 @@ def _nearest_key(loc: list[str], data: dict) -> str:
         return " (secrets come from the environment, never from a config)"
     if sections == ["algorithm"]:
         chosen = data["algorithm"]["name"]
-        owners = [name for name in ALGORITHMS.names() if name != chosen and last in ALGORITHMS.load(name).model_fields]
+        others = ALGORITHMS.importable().items()
+        owners = [name for name, found in others if name != chosen and last in found.model_fields]
         if owners:
             return f" (a setting of {', '.join(owners)}, and algorithm.name is {show(chosen)})"
     known = list(keys(data))

@@ -492,8 +492,8 @@ def settings(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[tupl
         if inner is not None:
             yield from settings(inner, f"{prefix}{name}.")
         elif model is Config and name == "algorithm":
-            for choice in ALGORITHMS.names():
-                for key, kind, default, description in settings(ALGORITHMS.load(choice), f"{prefix}{name}."):
+            for choice, found in ALGORITHMS.importable().items():
+                for key, kind, default, description in settings(found, f"{prefix}{name}."):
                     yield key, kind, default, f"({choice}) {description}"
         else:
             default = "required" if field.is_required() else json.dumps(field.default).strip('"')
@@ -504,8 +504,8 @@ def json_schema() -> dict[str, Any]:
     """The JSON schema of a config file, with which an editor completes and checks it."""
     schema = Config.model_json_schema()
     of_algorithms = []
-    for name in ALGORITHMS.names():
-        found = ALGORITHMS.load(name).model_json_schema(ref_template="#/$defs/{model}")
+    for algorithm in ALGORITHMS.importable().values():
+        found = algorithm.model_json_schema(ref_template="#/$defs/{model}")
         schema["$defs"] |= found.pop("$defs", {})
         schema["$defs"][found["title"]] = found | {"required": ["name"]}
         of_algorithms.append({"$ref": f"#/$defs/{found['title']}"})

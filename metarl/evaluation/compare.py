@@ -60,6 +60,8 @@ def compare_runs(
         by: what looks at these tasks, for the runs' looks.jsonl.
         frozen: other tasks of the split `tasks` than every comparison takes.
     """
+    if threshold is not None and not np.isfinite(threshold):
+        raise UserError(f"--threshold: got {threshold:g}, expected a finite return")
     runs = open_runs(paths)
     methods = group(runs)
     chosen = {name: find(methods, value, f"--{name}") if value else None

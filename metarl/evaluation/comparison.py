@@ -26,7 +26,7 @@ from metarl.evaluation.better import p_better
 from metarl.evaluation.curve_metrics import area, first_reaching
 from metarl.evaluation.evaluate import tasks_digest
 from metarl.evaluation.methods import Method, differences
-from metarl.evaluation.result import Evaluation, draws, tasks_in_words
+from metarl.evaluation.result import Evaluation, resampled, tasks_in_words
 from metarl.evaluation.statistics import (
     Estimate,
     cvar,
@@ -123,6 +123,14 @@ class Measured:
         ]
 
     @property
+    def unfinished(self) -> list[str]:
+        """`promp0 (40 of 100 iterations)`, of each run whose checkpoint is not that of the end of its training."""
+        pairs = [(run, e.origin["checkpoint"]["iteration"]) for part in self.folds or [self]
+                 for run, e in zip(part.method.runs, part.evaluations, strict=True)]  # fmt: skip
+        return [f"{run.path.name} ({done} of {run.config.iterations} iterations)"
+                for run, done in pairs if run.config.algorithm.trained and done < run.config.iterations]
+
+    @property
     def weights(self) -> list[str]:
         """Digest of each run's checkpoint."""
         return [e.origin["checkpoint"]["sha256"] for part in self.folds or [self] for e in part.evaluations]
@@ -197,13 +205,13 @@ class Comparison:
 
     @property
     def groups(self) -> list[str] | None:
-        """Of the tasks, where there are only a few and each was measured several times."""
-        every = draws(self.tasks)
+        """Of the tasks, those within which intervals resample; see `metarl.evaluation.result.resampled`."""
+        every = resampled(self.tasks)[0]
         return None if every is None else [every[int(i)] for i in np.flatnonzero(self.known)]
 
     @property
     def interval_method(self) -> str:
-        return interval_method(self.groups, *(len(m.returns) for m in self.measured))
+        return interval_method(resampled(self.tasks)[1], *(len(m.returns) for m in self.measured))
 
     @property
     def trained_on(self) -> str | None:

@@ -210,13 +210,17 @@ class Evaluation:
         if not known.any():
             return [None] * len(statistics)
         rng = np.random.default_rng(stream(self.seed, "evaluation", RESAMPLING, position))
-        groups = None if self._groups is None else np.array(self._groups)[known]
-        options = {"rng": rng, "confidence": self.confidence, "groups": groups}
+        options = {"rng": rng, "confidence": self.confidence, "groups": self.groups(known)}
         return [estimate(statistic, scores[None, known], **options) for statistic in statistics]
 
+    def groups(self, known: np.ndarray) -> np.ndarray | None:
+        """Within which the tasks that are `known` (M,) are resampled; None where all are one group."""
+        labels = resampled(self.tasks)[0]
+        return None if labels is None else np.array(labels)[known]
+
     @property
-    def _groups(self) -> Sequence[str] | None:
-        return draws(self.tasks)
+    def _interval_method(self) -> str:
+        return interval_method(resampled(self.tasks)[1], 1)
 
     @property
     def where(self) -> str:
@@ -260,7 +264,7 @@ class Evaluation:
             measured = f"an episode in each of {self.episodes} trials per task"
         lines = [
             f"Undiscounted return of {measured}, {actions}; mean and interquartile mean (IQM) over tasks with"
-            f" {100 * self.confidence:g} % intervals ({interval_method(self._groups, 1)})."
+            f" {100 * self.confidence:g} % intervals ({self._interval_method})."
         ]
         if self.successes is not None:
             lines.append("success rate: share of episodes with success at any step.")
@@ -281,7 +285,7 @@ class Evaluation:
             "where": self.where,
             "steps": self.steps,
             "episodes": self.episodes,
-            "interval_method": interval_method(self._groups, 1),
+            "interval_method": self._interval_method,
             "curve": [row.to_json(self.confidence) for row in self.curve],
             "tasks": self.tasks,
             "task_digests": self.tasks.digests,
@@ -380,6 +384,18 @@ def draws(tasks: Tasks) -> Sequence[str] | None:
     None where the tasks stand for others.
     """
     return tasks.digests if tasks.space.exhaustive or min(Counter(tasks.digests).values()) > 1 else None
+
+
+def resampled(tasks: Tasks) -> tuple[Sequence[str] | None, str]:
+    """Group of each task within which intervals resample tasks, None where all are one group; and what is resampled."""
+    if labels := draws(tasks):
+        return labels, "draws of each task"
+    column = tasks.space.stratum
+    environments = [] if column is None else [f"{value:g}" for value in tasks.values[:, column]]
+    counts = Counter(environments).values()
+    if len(counts) > 1 and min(counts) > 1:
+        return environments, "whole tasks of each environment"
+    return None, "whole tasks"
 
 
 def document_digest(document: Mapping[str, Any]) -> str:

@@ -29,7 +29,8 @@ effect dominates, and no interval can do better than 75 that stays within what t
 the highest run's.
 
 Where the tasks are draws of a few and there are no others, resampling them all together would count the difference
-between those few as chance. `groups` says which draws are of one task; each is then resampled in itself.
+between those few as chance. `groups` says which draws are of one task, or which tasks of one environment where
+the environments are given; each is then resampled in itself.
 """
 
 from __future__ import annotations
@@ -185,9 +186,9 @@ def estimates(
     return [Estimate(float(value), float(low), float(high)) for value, (low, high) in zip(values, ends, strict=True)]
 
 
-def interval_method(groups: Sequence | None, *runs: int) -> str:
-    """How `estimate` computes the intervals of methods with so many runs, in words."""
-    units = ("whole runs and " if max(runs) > 1 else "") + ("whole tasks" if groups is None else "draws of each task")
+def interval_method(tasks: str, *runs: int) -> str:
+    """How `estimate` computes the intervals of methods with so many runs, in words; `tasks` says what is resampled."""
+    units = ("whole runs and " if max(runs) > 1 else "") + tasks
     few = any(2 <= count <= ONLY_RANGE for count in runs)
     return f"percentile bootstrap over {units}, widened for few (Hesterberg 2015)" + few * (
         f"; of {ONLY_RANGE} runs or fewer (lowest..highest) of the runs"

@@ -12,8 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from metarl.evaluation.comparison import Comparison, Measured
@@ -138,6 +140,9 @@ def notes(comparison: Comparison) -> list[str]:
     for note in dict.fromkeys(row.note for row in comparison.rows if row.note):
         names = "; ".join(row.name for row in comparison.rows if row.note == note)
         lines.append(f"Note, {names}: {note}.")
+    for m in comparison.measured:
+        if m.unfinished:
+            lines.append(f"Not trained to the end, {m.name}: {'; '.join(m.unfinished)}.")
     for one, other in comparison.pairs:
         lines.append(f"{one} and {other} share their checkpoints: compared run by run, resampled together.")
     if comparison.trained_on:
@@ -147,18 +152,22 @@ def notes(comparison: Comparison) -> list[str]:
     return lines
 
 
-def _print(console: Console, title: str, *tables: tuple[Sequence[str], Iterable[Sequence[str]]]) -> None:
+def _print(console: Console, title: str, *tables: tuple[Sequence[str], Sequence[Sequence[str]]]) -> None:
     console.print(title, markup=False, highlight=False, style="bold")
+    wide = console.options.update(max_width=10_000)
     for columns, rows in tables:
         table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=0)
-        for column in columns:  # names may be long, numbers must not be cut
+        for column, *cells in zip(columns, *rows, strict=True):  # names may be folded, numbers must not be cut
             if column == "method":
-                table.add_column(column, overflow="fold", min_width=12)
+                table.add_column(column, overflow="fold")
             else:
-                table.add_column(column, justify="right", no_wrap=True)
+                width = max(cell_len(line) for cell in (column, *cells) for line in cell.splitlines())
+                table.add_column(column, justify="right", no_wrap=True, min_width=width)
         for row in rows:
             table.add_row(*map(escape, row))
-        console.print(table)
+        least = Measurement.get(console, wide, table).minimum
+        table.width = least if least > console.width else None
+        console.print(table, crop=False)
 
 
 def _print_files(console: Console, files: Iterable) -> None:

@@ -1,7 +1,7 @@
 """Exporting a policy as ONNX: adapted to one task, or adapting by itself as it acts.
 
     from metarl.export.onnx import export_run
-    file = export_run("runs/first", task="3")      # held-out task 3; runs/first/exports/policy-40-1a2b3c4d.onnx
+    file = export_run("runs/first", task="3")      # validation task 3; runs/first/exports/policy-40-1a2b3c4d.onnx
     file.with_suffix(".json")                      # what whoever drives a robot with it must know
 
 A gradient method's initialization first adapts to the task, in episodes as `metarl evaluate` runs them, and the adapted
@@ -100,14 +100,16 @@ def export_run(
 
     Args:
         run: a run folder.
-        task: to adapt to: the number of a held-out task of the run, or a file with one task; None for the family's
-            default, the unmodified robot.
+        task: to adapt to: the number of a task of the config's evaluation.split (validation unless it says otherwise),
+            or a file with one task; None for the family's default, the unmodified robot.
         steps, episodes: of adaptation, and in each step; the config's evaluation's if None.
         noise: add an input of standard normal numbers, for sampled actions; mean actions otherwise.
         out: the file; if None, one in the run folder with a name that only the same export can have.
         force: whether `out` may replace a file.
     """
     run = run if isinstance(run, Run) else open_run(Path(run))
+    if force and out is None:
+        raise UserError("--force: got no --out, expected it as well: the file in the run folder has a name of its own")
     require_packages()
     target = None if out is None else _target(Path(out), force)
     config = run.config

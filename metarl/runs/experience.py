@@ -67,7 +67,9 @@ class ExperienceFiles:
             raise Corrupt(f"{self.directory.name}: a segment from {first} to {end - 1} does not fit its digest")
 
     def prune(self, oldest: int, replay: Replay) -> None:
-        """Remove what no checkpoint of iteration ``oldest`` or later needs."""
+        """Remove what no checkpoint of iteration ``oldest`` or later needs, and what a killed process left behind."""
+        for leftover in self.directory.glob(f".*{SUFFIX}.*partial"):
+            leftover.unlink()
         needed = max(0, oldest - replay.capacity)
         for path in self.directory.glob(f"*{SUFFIX}"):
             if path.stem.isdecimal() and int(path.stem) < needed:

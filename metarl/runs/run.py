@@ -45,7 +45,7 @@ from metarl.runs import versions
 from metarl.runs.jsonl import read_lines
 from metarl.runs.lock import Lock, locked
 from metarl.util.errors import UserError
-from metarl.util.files import open_regular, read_json, replace
+from metarl.util.files import open_regular, partial_of, read_json, replace
 from metarl.util.machine import available_threads, threads_of_each_rank
 from metarl.util.plugins import PLUGINS
 from metarl.util.rng import stream
@@ -59,8 +59,8 @@ FREE_TO_CHANGE = (
     "env.options.robot",  # where its files are: what is in them is env.options.sha256
 )
 """Settings that do not alter training: a resumed run may change them."""
-WRITTEN_BEFORE_CONFIG = {"lock", "tasks", "robot", "versions.json", ".versions.json.partial", ".config.yaml.partial"}
-"""config.yaml is written last: a folder of only these is one whose start was cut short."""
+WRITTEN_BEFORE_CONFIG = {"lock", "tasks", "robot", "versions.json"}
+"""config.yaml is written last: a folder of only these, or in part, is one whose start was cut short."""
 
 
 @dataclass(frozen=True)
@@ -117,10 +117,22 @@ class Run:
         return self.evaluated(self.config.iterations)
 
     def evaluated(self, iteration: int) -> bool:
-        """Whether the evaluation at the end of training was made, after so many iterations or more."""
-        files = (self.path / "evaluations").glob(f"{self.config.evaluation.split}-*-*.json")
-        numbers = (file.name.split("-")[1] for file in files)
-        return any(number.isdecimal() and int(number) >= iteration for number in numbers)
+        """Whether the evaluation at the end of training was made by this config, after so many iterations or more."""
+        for file in (self.path / "evaluations").glob(f"{self.config.evaluation.split}-*-*.json"):
+            number = file.name.split("-")[1]
+            if number.isdecimal() and int(number) >= iteration and self._is_evaluation(file):
+                return True
+        return False
+
+    def _is_evaluation(self, file: Path) -> bool:
+        """Whether it is one with the config's steps, episodes and number of tasks, and sampled actions."""
+        settings = self.config.evaluation
+        try:
+            kept = read_json(file, dict)
+            found = kept["steps"], kept["episodes"], len(kept["task_digests"]), kept["deterministic"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+        return found == (settings.steps, settings.episodes, settings.tasks, False)
 
     def tasks(self, split: str) -> Tasks:
         """The frozen task set of a split."""
@@ -151,18 +163,27 @@ class Run:
 
     def metrics(self) -> list[dict[str, Any]]:
         """A record for each iteration, with "env_steps" and otherwise numbers; None where there is none."""
-        rows, path = read_lines(self.path / "metrics.jsonl"), self.path / "metrics.jsonl"
+        return self._records("metrics.jsonl", "env_steps", numbers=True)
+
+    def timings(self) -> list[dict[str, Any]]:
+        """A record for each iteration, with its wall time as "seconds"."""
+        return self._records("timings.jsonl", "seconds")
+
+    def _records(self, name: str, required: str, *, numbers: bool = False) -> list[dict[str, Any]]:
+        """The lines of a log, each with a number as `required`; with `numbers` all else is a number or None as well."""
+        rows = read_lines(self.path / name)
         for number, row in enumerate(rows, 1):
-            wrong = [key for key in ("env_steps", *row) if not _is_number(row.get(key), optional=key != "env_steps")]
+            keys = (required, *row) if numbers else (required,)
+            wrong = [key for key in keys if not _is_number(row.get(key), optional=key != required)]
             if wrong:
                 problem = f"line {number}: {show(wrong[0])} is {show(row.get(wrong[0]))}, expected a number"
-                raise UserError(f"{path}: {problem}; restore a copy, or remove it")
+                raise UserError(f"{self.path / name}: {problem}; restore a copy, or remove it")
         return rows
 
     @property
     def minutes(self) -> float:
         """Wall time of its iterations, without evaluations and saving."""
-        return sum(line["seconds"] for line in read_lines(self.path / "timings.jsonl")) / 60
+        return sum(line["seconds"] for line in self.timings()) / 60
 
     def checkpoint(self, also: Callable[[Any], None] | None = None) -> Any:
         """The newest intact checkpoint; ``also`` as in `metarl.runs.checkpoint.load_latest`."""
@@ -315,9 +336,10 @@ def _cut_short(path: Path) -> bool:
 
 def _refuse_others(path: Path) -> None:
     names = {entry.name for entry in path.iterdir()}
-    if "config.yaml" not in names and not names <= WRITTEN_BEFORE_CONFIG:
-        other = sorted(names - WRITTEN_BEFORE_CONFIG)[0]
-        raise UserError(f"folder {path} is not empty and not a run folder (it has {other!r}); choose another --run")
+    other = {name for name in names - WRITTEN_BEFORE_CONFIG if partial_of(name) not in ("versions.json", "config.yaml")}
+    if "config.yaml" not in names and other:
+        problem = f"is not empty and not a run folder (it has {min(other)!r})"
+        raise UserError(f"folder {path} {problem}; choose another --run")
 
 
 def _fill(path: Path, config: Config, lock: Lock) -> Run:
@@ -329,6 +351,7 @@ def _fill(path: Path, config: Config, lock: Lock) -> Run:
 
 
 def _refuse_altered(before: Run, config: Config) -> None:
+    _refuse_fewer(before, config.iterations)
     altered = _altered(before.config, config)
     if altered:
         raise UserError(
@@ -337,6 +360,17 @@ def _refuse_altered(before: Run, config: Config) -> None:
                 "keep it, or start a new run" for key, old, new in altered
             )
         )
+
+
+def _refuse_fewer(before: Run, iterations: int) -> None:
+    if iterations >= before.config.iterations:
+        return
+    from metarl.runs import checkpoint  # it imports PyTorch
+
+    done = max(checkpoint.iterations(before.checkpoints), default=0)
+    if iterations < done:
+        raise UserError(f"--resume: iterations: got {iterations}, expected {done} or more: {before.path} has done so"
+                        " many; start a new run for fewer")  # fmt: skip
 
 
 def _rewrite(before: Run, config: Config) -> Config:

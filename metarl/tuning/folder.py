@@ -22,13 +22,12 @@ from metarl.runs import versions
 from metarl.tuning.protocol import validation_tasks
 from metarl.tuning.space import Space, default_space, read_space
 from metarl.util.errors import UserError
-from metarl.util.files import read_json, replace
+from metarl.util.files import partial_of, read_json, replace
 
 FORMAT = 2  # 1: without a journal
 RUNGS = 3  # of halving
-_PARTIAL = {".base.yaml.partial", ".space.yaml.partial", ".search.json.partial"}
-WRITTEN_BEFORE = {"lock", "base.yaml", "space.yaml"} | _PARTIAL
-"""search.json is written last: a folder of only these is one whose start was cut short."""
+WRITTEN_BEFORE = {"lock", "base.yaml", "space.yaml"}
+"""search.json is written last: a folder of only these, or in part, is one whose start was cut short."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,8 @@ def decide(
 
 def write_start(folder: Path, begun: dict[str, Any], trials: int) -> None:
     """Make an empty folder that of a search."""
-    if not {entry.name for entry in folder.iterdir()} <= WRITTEN_BEFORE:
+    names = {entry.name for entry in folder.iterdir()} - WRITTEN_BEFORE
+    if not {partial_of(name) for name in names} <= {"base.yaml", "space.yaml", "search.json"}:
         advice = "add --resume to go on with a search, or choose another --run"
         raise UserError(f"folder {folder} is not empty; {advice}")
     run, validation = begun["run"], begun["validation"]

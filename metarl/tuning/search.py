@@ -18,6 +18,7 @@ strategies from the journal, and goes on with those of a process that is gone.
 
 import contextlib
 import json
+import secrets
 import shlex
 import shutil
 import time
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from metarl.config import Config, to_short_yaml, to_yaml
+from metarl.config.robots import copy_into_run, with_relative_path
 from metarl.runs import run as runs
 from metarl.runs.lock import locked
 from metarl.training.interruption import Dropped, Interruption
@@ -35,6 +37,8 @@ from metarl.util.files import read_json, replace
 from metarl.util.optional import Extra, MissingExtra
 
 TRIALS, SEARCH = 30, "tpe"
+COPIED = ("tasks", "robot", "spec.json", "metrics.jsonl", "timings.jsonl", "looks.jsonl")
+"""Of a run whose adaptation is searched, beside its newest checkpoint."""
 POLL = 0.5  # seconds between looks at what others do
 PACKAGE = Extra("tune", "optuna")
 
@@ -242,15 +246,18 @@ def _finish(search: Search, study: Any) -> None:
 
 
 def _copy_run(run: runs.Run, config: Config, target: Path) -> None:
-    """A run folder with the newest weights of `run` and another config."""
+    """A run folder with the newest weights of `run` and its records, but another config and id."""
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(run.path / "tasks", partial / "tasks")
     newest = run.checkpoint().path
     shutil.copytree(newest, partial / "checkpoints" / newest.name)
-    for name in ("versions.json", "metrics.jsonl"):
-        shutil.copy2(run.path / name, partial / name)
-    replace(partial / "config.yaml", to_yaml(config).encode())
+    for name in COPIED:
+        if (run.path / name).exists():
+            (shutil.copytree if (run.path / name).is_dir() else shutil.copy2)(run.path / name, partial / name)
+    document = read_json(run.path / "versions.json", dict) | {"id": secrets.token_hex(4)}
+    replace(partial / "versions.json", (json.dumps(document, indent=1) + "\n").encode())
+    env = with_relative_path(copy_into_run(config.env, partial), partial)
+    replace(partial / "config.yaml", to_yaml(config.model_copy(update={"env": env})).encode())
     shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)
 

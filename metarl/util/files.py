@@ -9,6 +9,8 @@ import contextlib
 import errno
 import json
 import os
+import re
+import secrets
 import stat
 from pathlib import Path
 from typing import Any
@@ -91,8 +93,8 @@ def write(path: Path, content: bytes) -> None:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Write file `path`, or leave the old one as it was."""
-    partial = path.with_name(f".{path.name}.partial")
+    """Write file `path`, or leave the old one as it was; of several writers at once, the last one's is there."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}_{secrets.token_hex(4)}.partial")
     try:
         write(partial, content)
         os.rename(partial, path)
@@ -101,6 +103,12 @@ def replace(path: Path, content: bytes) -> None:
             partial.unlink()
         raise
     sync_directory(path.parent)
+
+
+def partial_of(name: str) -> str | None:
+    """The file that `replace` was about to write when it left one of that name behind; None for any other name."""
+    match = re.fullmatch(r"\.(.+?)(\.\d+_[0-9a-f]+)?\.partial", name)  # of before: without process and token
+    return match[1] if match else None
 
 
 def sync_directory(path: Path) -> None:

@@ -16,6 +16,7 @@ What is not installed is added by a module that `--plugin MODULE` imports, here 
     register("metarl.families", "Shuttle", "shuttle.family:Shuttle")      # or the class itself
 """
 
+import contextlib
 import functools
 import importlib
 import os
@@ -25,6 +26,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, TypeVar, cast
 
+from .errors import UserError
 from .text import close, first_line
 
 T = TypeVar("T")
@@ -36,6 +38,10 @@ PLUGINS: list[str] = []
 _added: dict[str, dict[str, "_Part"]] = {}  # group -> name -> what register added
 _watchers: dict[str, Callable[[str], None]] = {}  # group -> what is told the names that are added
 _loading: list[str] = []  # the plugin that is being imported
+
+
+class PartError(UserError, ValueError):
+    """A part that cannot be imported, or that two distributions offer."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,8 @@ class Registry(Mapping[str, T]):
         """The part of a name, imported if it was not.
 
         Raises:
-            ValueError: there is none of that name, it cannot be imported, or two distributions offer it.
+            ValueError: there is none of that name.
+            PartError: it cannot be imported, or two distributions offer it.
         """
         part = self._part(name)
         if part.found is not None:
@@ -83,7 +90,16 @@ class Registry(Mapping[str, T]):
         except Exception as error:  # whatever the module of a stranger raises
             text = f"{type(error).__name__}: {first_line(error)}"
             of = "" if part.origin is None else f" of {part.origin}"
-            raise ValueError(f"{self.kind} {name!r}{of} cannot be imported from {part.target!r}: {text}") from error
+            problem = f"{self.kind} {name!r}{of} cannot be imported from {part.target!r}: {text}"
+            raise PartError(f"{problem}; mend or uninstall it") from error
+
+    def importable(self) -> dict[str, T]:
+        """The parts by name, without those that `load` refuses."""
+        found = {}
+        for name in self.names():
+            with contextlib.suppress(PartError):
+                found[name] = self.load(name)
+        return found
 
     def add(self, name: str, target: str | type) -> None:
         """Add a part: "module:Class" or the class. The same again is harmless.
@@ -122,7 +138,7 @@ class Registry(Mapping[str, T]):
         part, *others = parts
         if others:
             offers = " and ".join(f"{part.origin or OWN} ({part.target})" for part in parts)
-            raise ValueError(f"{self.kind} {name!r} is offered by {offers}: uninstall one of them")
+            raise PartError(f"{self.kind} {name!r} is offered by {offers}: uninstall one of them")
         return part
 
 

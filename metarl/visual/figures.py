@@ -44,8 +44,11 @@ STYLE: Any = {
 }
 
 
-def adaptation_figure(evaluation: Evaluation) -> Figure:
-    """Return against adaptation steps: mean over tasks with its interval, and a faint line for each task."""
+def adaptation_figure(evaluation: Evaluation, iterations: int | None = None) -> Figure:
+    """Return against adaptation steps: mean over tasks with its interval, and a faint line for each task.
+
+    The title says what is unusual: mean actions, averaged checkpoints, and fewer than `iterations` of training.
+    """
     with matplotlib.rc_context(STYLE):
         figure, axes = empty()
         steps = np.arange(evaluation.steps + 1)
@@ -56,6 +59,7 @@ def adaptation_figure(evaluation: Evaluation) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.set_xlim(-0.15, max(evaluation.steps, 1) + 0.15)
         title = f"{evaluation.tasks.space.family}: return after adapting to {evaluation.where}"
+        title += _unusual(evaluation, iterations)
         axes.set_title(textwrap.fill(title, TITLE_WIDTH), loc="left")
         top = axes.secondary_xaxis("top")
         if evaluation.pooled:
@@ -69,6 +73,16 @@ def adaptation_figure(evaluation: Evaluation) -> Figure:
         top.xaxis.label.set_color(GREY)
         axes.legend(frameon=False, loc="best")
     return figure
+
+
+def _unusual(evaluation: Evaluation, iterations: int | None) -> str:
+    checkpoint = evaluation.origin.get("checkpoint") or {}
+    parts = ["mean actions"] * evaluation.deterministic
+    if averaged := checkpoint.get("averaged"):
+        parts.append(f"mean of {len(averaged)} checkpoints")
+    if iterations and checkpoint.get("iteration", iterations) < iterations:
+        parts.append(f"iteration {checkpoint['iteration']} of {iterations}")
+    return "".join(f", {part}" for part in parts)
 
 
 def _mean_line(axes, evaluation: Evaluation, rows: Sequence[Step]) -> None:

@@ -67,7 +67,8 @@ def _draw(run: Run, tasks: str | None, say: Callable[[str], None]) -> Iterator[P
         unit = "step" if load_adapter(run).shares_experience else "episode"
         yield from save_figure(learning_figure(rows, run.task_space.family, unit), run.path / "figures" / "learning")
     for name, evaluation in newest_evaluations(run).items():
-        yield from save_figure(adaptation_figure(evaluation), run.path / "figures" / f"adaptation-{name}")
+        figure = adaptation_figure(evaluation, run.config.iterations)
+        yield from save_figure(figure, run.path / "figures" / f"adaptation-{name}")
 
     replay = replay_run(run, shown)
     name = "before_after" if tasks is None else f"before_after-{label(tasks)}"
@@ -106,17 +107,20 @@ def replay_run(run: Run, tasks: Tasks | None = None) -> Replay:
 
 
 def newest_evaluations(run: Run) -> dict[str, Evaluation]:
-    """The evaluation of the newest checkpoint for each set of tasks; the config's is evaluated if there is none."""
-    folder = run.path / "evaluations"
-    if not any(folder.glob("*.json")):
+    """Of the newest intact checkpoint, the evaluation in each set of tasks; the config's is made if there is none.
+
+    Of several in the same tasks, one of sampled actions and of no averaged weights, if there is one, and the last.
+    """
+    folder, iteration = run.path / "evaluations", run.checkpoint().iteration
+    if not any(folder.glob(f"*-{iteration}-*.json")):
         evaluate_run(run)
-    newest: dict[str, Path] = {}
-    # of two of the same checkpoint, the one written last
-    for path in sorted(folder.glob("*.json"), key=lambda path: (_iteration(path), path.stat().st_mtime)):
-        newest[path.stem.rsplit("-", 2)[0]] = path
-    return {name: Evaluation.load(path) for name, path in sorted(newest.items())}
+    newest: dict[str, Evaluation] = {}
+    for path in sorted(folder.glob(f"*-{iteration}-*.json"), key=lambda path: path.stat().st_mtime):
+        name, evaluation = path.stem.rsplit("-", 2)[0], Evaluation.load(path)
+        if name not in newest or _unusual(evaluation) <= _unusual(newest[name]):
+            newest[name] = evaluation
+    return dict(sorted(newest.items()))
 
 
-def _iteration(path: Path) -> int:
-    number = path.stem.rsplit("-", 2)[-2:][0]
-    return int(number) if number.isdecimal() else -1
+def _unusual(evaluation: Evaluation) -> int:
+    return evaluation.deterministic + ("averaged" in (evaluation.origin.get("checkpoint") or {}))

@@ -85,7 +85,8 @@ def _within(evaluation: Evaluation) -> list[str]:
         for episode in range(len(rates)):
             scores = rates[episode, :, part]
             rng = np.random.default_rng(stream(evaluation.seed, "evaluation", WITHIN, episode, part))
-            cells.append(str(estimate(mean, scores[None, np.isfinite(scores)], rng=rng)))
+            known = np.isfinite(scores)
+            cells.append(str(estimate(mean, scores[None, known], rng=rng, groups=evaluation.groups(known))))
         rows.append(cells)
     heads = ["time in the episode", *(f"episode {i + 1}, reward/s" for i in range(len(rates)))]
     return ["Within an episode, whose first part holds the start itself:", markdown_table(heads, rows)]

@@ -30,6 +30,8 @@ FILES = (
     "README.md", "adaptation.png", ENTRY, "config.yaml", "versions.json", "spec.json", "metrics.jsonl", "tasks/*.json",
     "robot/**/*", "checkpoints/*/*", "evaluations/*-published.json", "policy.onnx", "policy.json",
 )  # fmt: skip
+KEYS = ("iteration", "env_steps", "wall_seconds", "left_out", "half", "looks", "evaluation", "no_onnx")
+"""Of `entry.json`, beside its format; see `Entry`."""
 SPLIT = "held_out"
 
 
@@ -52,12 +54,14 @@ class Entry:
         run = open_run(Path(path))
         try:
             about = read_json(run.path / ENTRY, dict)
-            if about["format"] == FORMAT:
-                return cls(run, about)
-            raise ValueError(f"format {about['format']!r}, expected {FORMAT!r}")
+            if about.get("format") != FORMAT:
+                raise ValueError(f"format {about.get('format')!r}, expected {FORMAT!r}")
+            if missing := [key for key in KEYS if key not in about]:
+                raise ValueError(f"it has no {', '.join(missing)}")
+            return cls(run, about)
         except FileNotFoundError:
             raise UserError(f"{path}: a run that is not published; first: metarl publish {path} --out DIR") from None
-        except (ValueError, KeyError) as error:
+        except ValueError as error:
             raise UserError(f"{run.path / ENTRY}: not what metarl wrote ({error}); restore a copy") from error
 
     @cached_property

@@ -18,7 +18,6 @@ import torch
 from metarl.evaluation.evaluate import evaluate_run
 from metarl.export.onnx import export_run, require_packages
 from metarl.runs import checkpoint
-from metarl.runs.jsonl import read_lines
 from metarl.runs.run import ENTRY, Run, open_run
 from metarl.util.errors import UserError
 from metarl.util.files import replace
@@ -50,6 +49,9 @@ def publish(
     folder = source.path if out is None else Path(out)
     if out is None and not source.published:
         raise UserError(f"publish: got the run {run} and no folder, expected --out DIR as well, such as zoo/NAME")
+    if out is None and (half or episodes is not None):
+        raise UserError("publish: got --half or --episodes without --out, expected --out DIR as well: of an entry the"
+                        " card alone is written once more")  # fmt: skip
     if out is not None and source.published:
         raise UserError(f"--out: {run} is published already; copy its folder, or leave --out out to write its card")
     if out is not None and os.path.lexists(folder):
@@ -111,7 +113,7 @@ def cut(source: Run, folder: Path, half: bool) -> dict[str, Any]:
                     if value.dtype == torch.float32 and name.startswith(source.config.algorithm.weights)}  # fmt: skip
     meta = {"iteration": saved.iteration, "env_steps": saved.meta["env_steps"], "left_out": left_out, "half": half}
     checkpoint.save(folder / "checkpoints", tensors, meta)
-    times = [row["seconds"] for row in read_lines(source.path / "timings.jsonl") if row["iteration"] < saved.iteration]
+    times = [row["seconds"] for row in source.timings() if row["iteration"] < saved.iteration]
     looks = sum(look.get("split") == SPLIT for look in source.looks())
     return {"format": FORMAT, **meta, "wall_seconds": round(sum(times), 1), "looks": looks}
 

@@ -99,6 +99,13 @@ def test_a_method_of_ones_own_is_a_row_with_the_same_budget(tiny, tmp_path):
     assert study.config("mine").iterations == 5 and study.config("mine").evaluation.tasks == 3
     with pytest.raises(UserError, match="got .promb., expected a method of the study or a config .* 'promp'"):
         load_study(tiny).with_methods(["promb"])
+    (tmp_path / "other").mkdir()
+    for taken in ("plain", "mine"):
+        same = tmp_path / "other" / f"{taken}.yaml"
+        same.write_text(own.read_text())
+        with pytest.raises(UserError, match=f"--method: got .*: .* is called '{taken}' as well; copy the config"):
+            load_study(tiny).with_methods([str(own), str(same)])
+    assert list(load_study(tiny).with_methods([str(own), str(own)]).methods) == ["mine"]
 
 
 @pytest.mark.parametrize(

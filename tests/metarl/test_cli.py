@@ -1,5 +1,6 @@
 """The commands: what they hand on, what they print where, and their exit codes."""
 
+import importlib.metadata
 import json
 import math
 import os
@@ -118,6 +119,23 @@ def test_evaluate_prints_a_table(capsys, calls):
         ("evaluate", Path("runs/x"), None, None, None, False, 1),
         ("evaluate", Path("runs/x"), "my.json", 0, 7, True, 3),
     ]
+
+
+def test_the_help_of_export_says_which_tasks_are_numbered(capsys):
+    text = " ".join(run(capsys, "export", "--help")[1].split())
+    assert "Number of a task of evaluation.split, or a file;" in text and "eld-out" not in text
+
+
+@pytest.mark.parametrize(("command", "line"), [
+    ("benchmark --json", "benchmark: got no --family, expected a study; `metarl benchmark` lists them"),
+    ("benchmark --jobs 2", "benchmark: got no --family, expected a study; `metarl benchmark` lists them"),
+    ("benchmark --family half_cheetah_mass --minutes 5 --jobs 2",
+     "--jobs: got --minutes as well, expected one of them: --minutes trains nothing"),
+    ("compare runs/x --threshold nan", "--threshold: got nan, expected a finite return"),
+    ("compare runs/x --threshold=-inf", "--threshold: got -inf, expected a finite return"),
+])  # fmt: skip
+def test_an_option_that_would_do_nothing_is_refused(capsys, command, line):
+    assert run(capsys, *command.split()) == (2, "", f"metarl: error: {line}\n")
 
 
 def test_json_is_all_that_reaches_standard_output(capsys, calls):
@@ -257,6 +275,34 @@ def test_doctor_says_what_is_missing_and_how_to_get_it(capsys, monkeypatch):
     assert "-> pip install torch" in out and "1 broken, 1 missing" in out
     monkeypatch.setattr(doctor, "examine", lambda: iter([broken]))
     assert run(capsys, "doctor")[0] == 1
+
+
+def test_doctor_names_the_extras_that_are_missing(capsys, monkeypatch):
+    assert {f.name for f in doctor._extras()} == {
+        f"extra {name}" for name in ("cluster", "evolution", "export", "gpu", "metaworld", "robots", "tune")
+    }
+    real = importlib.metadata.version
+
+    def version(name):
+        if name == "onnx":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return "3.1" if name == "metaworld" else real(name)
+
+    monkeypatch.setattr("importlib.metadata.version", version)
+    found = {f.name: f for f in doctor._extras() if f.status != "ok"}
+    assert found["extra export"].text.startswith("onnx not installed, needs >=1.17")
+    assert found["extra export"].fix == "pip install '.[export]' in the checkout of metarl"
+    assert found["extra metaworld"].text == "metaworld 3.1, needs ==3.0.0"
+    assert doctor.print_report(iter(found.values()))
+    assert "Training and evaluation work here; " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("cuda", "said"), [("True", "a CUDA device is there for env.physics: warp"), ("False", "on the CPU")]
+)
+def test_doctor_says_what_a_gpu_is_for(monkeypatch, cuda, said):
+    monkeypatch.setattr(doctor, "_child", lambda code: (f"2.13.0 1 {cuda}", True))
+    assert next(f for f in doctor._threads_and_physics() if f.name == "torch").text.endswith(f", {said}")
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ from metarl.evaluation.comparison import Point, Row
 from metarl.evaluation.methods import differences, find, group, open_runs
 from metarl.evaluation.result import Evaluation
 from metarl.evaluation.statistics import Estimate, cvar, format_number, iqm
-from metarl.evaluation.tables import notes, print_comparison, sentences
+from metarl.evaluation.tables import curve_cells, notes, print_comparison, sentences, summary_cells
 from metarl.runs import checkpoint
 from metarl.runs import run as runs
 from metarl.util.errors import UserError
@@ -249,6 +249,23 @@ def test_notes_name_the_methods_that_they_are_of(comparison):
     assert f"Note, {names}: one seed only: the interval speaks of the tasks, not of training." in text
 
 
+def test_runs_that_were_not_trained_to_the_end_are_named(tmp_path):
+    paths = [a_run(tmp_path / "half", iterations=4), a_run(tmp_path / "whole", seed=1, iterations=4),
+             a_run(tmp_path / "random", RandomConfig())]  # fmt: skip
+    whole = make_learner(config(seed=1, iterations=4)).state_dict()
+    checkpoint.save(tmp_path / "whole" / "checkpoints", whole, {"iteration": 4, "env_steps": 9})
+    result = compare_runs(paths)
+    assert "Not trained to the end, ProMP: half (0 of 4 iterations)." in notes(result)
+    assert flowing(result).count("Not trained to the end") == 1
+
+
+def test_a_line_of_timings_without_seconds_is_one_line(tmp_path):
+    path = a_run(tmp_path / "run")
+    (path / "timings.jsonl").write_text('{"iteration": 0, "seconds": 1.5}\n{"iteration": 1}\n')
+    with pytest.raises(UserError, match=r'run/timings\.jsonl: line 2: "seconds" is null, expected a number; restore'):
+        compare_runs([path]).to_json()
+
+
 def test_a_memory_counts_the_episodes_of_its_trials(comparison):
     row = comparison["RL²"]
     assert [point.episodes for point in row.curve] == [0, 1, 2]
@@ -304,6 +321,16 @@ def test_the_tables_fit_80_columns_and_say_what_was_computed(comparison):
     assert curve[2:4] == ["0", "s"] and curve[4] == f"{comparison['ProMP'].curve[0].mean.value:.3g}"
     assert "random actions 0 + 48;" in " ".join(text.split())
     assert "Navigation2D: 6 held-out tasks" in text
+
+
+def test_numbers_are_not_cut_where_the_screen_is_narrow(comparison):
+    one, *others = comparison.measured
+    lower = replace(one, returns=one.returns - 123456.0)  # a wide interval in each cell
+    wide = replace(comparison, measured=(lower, *others))
+    text = shown(wide, width=50)
+    for cells in (*curve_cells(wide), *summary_cells(wide)):
+        assert all(cell in text for cell in cells[1:]) and cells[0].partition(" ")[0] in text and "…" not in text
+    assert max(map(len, text.splitlines())) > 50
 
 
 def test_sentences_and_what_is_left_out_are_said(comparison):

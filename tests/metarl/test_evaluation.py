@@ -19,14 +19,14 @@ from metarl.algorithms.learners import make_learner, training_env
 from metarl.algorithms.promp_config import ProMPConfig
 from metarl.algorithms.restore import load_adapter
 from metarl.config import Config, EnvConfig, EvaluationConfig, WandbConfig
-from metarl.envs import BatchEnv, make_family
+from metarl.envs import BatchEnv, Tasks, TaskSpace, make_family
 from metarl.evaluation import adaptation_curve
 from metarl.evaluation.adaptation_curve import measure
 from metarl.evaluation.compare import compare_runs, frozen_tasks
 from metarl.evaluation.evaluate import _disjoint, evaluate_run, evaluation_of, tasks_digest
 from metarl.evaluation.fingerprint import _definition, definition
 from metarl.evaluation.result import Evaluation, document_digest
-from metarl.evaluation.tables import print_evaluation
+from metarl.evaluation.tables import curve_table, print_evaluation
 from metarl.runs import checkpoint
 from metarl.runs import run as runs
 from metarl.util.errors import UserError
@@ -67,6 +67,23 @@ def test_draws_of_few_tasks_are_counted_and_resampled_as_such():
     assert slopes.where == "40 draws of 4 held-out tasks" and "draws of each task" in slopes.caption
     assert np.ptp(slopes.curve[0].mean.interval) < 2  # not the 40 or so that the courses differ by
     assert result("HalfCheetahMass", 0.0).where == "40 held-out tasks"
+
+
+def test_environments_are_given_and_only_their_goals_resampled():
+    """Also where the space was read from a run's spec.json; not where an environment has one goal only."""
+    chosen = tasks(20, family="MetaWorldML10")
+    returns = 1000 * chosen.values[:, :1] + np.random.default_rng(0).normal(size=(20, 1))
+
+    def result(chosen):
+        whole = made_up(returns[None, : len(chosen)], family="MetaWorldML10")
+        return dataclasses.replace(whole, tasks=Tasks(TaskSpace.from_json(chosen.space.to_json()), chosen.values))
+
+    assert np.ptp(result(chosen).curve[0].mean.interval) < 2
+    assert "over whole tasks of each environment," in result(chosen).caption
+    few = result(chosen[:9])
+    assert np.ptp(few.curve[0].mean.interval) > 1000 and "over whole tasks," in few.caption
+    one = tasks(20, family="MetaWorldML1")
+    assert "over whole tasks," in dataclasses.replace(made_up(returns[None], family="MetaWorldML1"), tasks=one).caption
 
 
 # ---- the measurement
@@ -325,6 +342,11 @@ def test_table_fits_80_columns():
         ["0", "0", "0", "s"], ["1", "20", "2", "s"], ["2", "40", "4", "s"], ["3", "60", "6", "s"],
     ]  # fmt: skip
     assert "…" not in text and "After 1 step" in text
+
+
+def test_numbers_are_not_cut_where_the_screen_is_narrow():
+    result = made_up(np.random.default_rng(0).normal(size=(2, 40, 20), scale=90.0) - 20000.0)
+    assert all(cell in shown(result, width=40) for row in curve_table(result)[1] for cell in row)
 
 
 def test_the_path_is_said_as_it_is():

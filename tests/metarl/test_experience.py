@@ -17,6 +17,7 @@ from metarl.runs.experience import ExperienceFiles
 from metarl.runs.run import open_run, resume
 from metarl.training.interruption import Interruption
 from metarl.training.train import Training, train
+from metarl.util.files import partial_of
 
 SETTINGS = """
 env: {family: Navigation2D, horizon: 6, action_scale: 2.0}
@@ -187,7 +188,10 @@ def test_segments_are_on_the_disk_before_a_checkpoint_needs_them(tmp_path, monke
     replay = Replay(2, 1, 1, 2, 1, 1)
     replay.add(0, replay.segment(0))
     ExperienceFiles(tmp_path / "experience").write(replay, 1)
-    assert done == [".0.safetensors.partial", "0.safetensors", "experience"]
+    assert [partial_of(done[0]), *done[1:]] == ["0.safetensors", "0.safetensors", "experience"]
+    (tmp_path / "experience" / done[0]).touch()  # of a process that was killed
+    ExperienceFiles(tmp_path / "experience").prune(0, replay)
+    assert os.listdir(tmp_path / "experience") == ["0.safetensors"]
 
 
 @pytest.mark.parametrize("harm, message", [

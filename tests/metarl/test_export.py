@@ -456,6 +456,7 @@ BAD = [
     (["--task", "strange.json"], "strange.json: tasks are of family 'Navigation2D', expected 'HalfCheetahDir'"),
     (["--out", "policy.pt"], "--out: got policy.pt, expected a file name that ends in .onnx"),
     (["--out", "there.onnx"], "--out: there.onnx is there already; choose another, or add --force to replace it"),
+    (["--force"], "--force: got no --out, expected it as well: the file in the run folder has a name of its own"),
     (["--out", "described.onnx"], "--out: described.json is there already; choose another, or add --force"),
     (["--out", "there.onnx/new.onnx"], "export: there.onnx/new.onnx cannot be written: "),
     (

@@ -7,6 +7,7 @@ import textwrap
 import numpy as np
 import pytest
 
+from metarl.cli import main
 from metarl.util import plugins
 from metarl.util.plugins import Registry, load_plugin, register
 from metarl.util.workers import Workers
@@ -123,6 +124,40 @@ def test_a_plugin_that_cannot_be_imported_is_one_line(distribution, tmp_path):
     with pytest.raises(ValueError, match=r"plugin 'x\.py' cannot be imported: .*; give the name of a module"):
         load_plugin("x.py")
     assert plugins.PLUGINS == []
+
+
+@pytest.mark.parametrize("group", ["algorithms", "families", "memories"])
+def test_a_part_that_cannot_be_imported_is_a_row_of_the_lists(distribution, capsys, group):
+    register(f"metarl.{group}", "broken", "no_such_module:Thing")
+    main_quietly("list", group)
+    [line] = (line for line in capsys.readouterr().out.splitlines() if "broken" in line)
+    assert "cannot be imported: " in line and "ModuleNotFoundError: No module named 'no_such_module'" in line
+    main_quietly("list", "settings")
+    main_quietly("list", "schema")
+
+
+@pytest.mark.parametrize("override", ["algorithm.name=broken", "env.family=broken"])
+def test_to_train_with_a_part_that_cannot_be_imported_is_one_line(distribution, capsys, override):
+    register("metarl.algorithms", "broken", "no_such_module:Thing")
+    register("metarl.families", "broken", "no_such_module:Thing")
+    with pytest.raises(SystemExit) as exit_:
+        main(["train", "demo", override])
+    [line] = capsys.readouterr().err.splitlines()
+    assert "'broken' of no_such_module cannot be imported from 'no_such_module:Thing': Module" in line
+    assert exit_.value.code == 2 and line.endswith("; mend or uninstall it")
+
+
+def test_a_misspelled_setting_is_named_whatever_else_cannot_be_imported(distribution, capsys):
+    register("metarl.algorithms", "broken", "no_such_module:Thing")
+    with pytest.raises(SystemExit):
+        main(["train", "demo", "algorithm.max_kll=3"])
+    assert "algorithm.max_kll: got 3, expected no such key" in capsys.readouterr().err
+
+
+def main_quietly(*args):
+    with pytest.raises(SystemExit) as exit_:
+        main(list(args))
+    assert not exit_.value.code
 
 
 def test_a_taken_name_is_refused_and_the_same_again_is_not(distribution):

@@ -15,7 +15,7 @@ from metarl.envs import make_family
 from metarl.runs import run as runs
 from metarl.runs import versions
 from metarl.runs.jsonl import LineLog, read_lines
-from metarl.runs.run import open_run, resume, start
+from metarl.runs.run import open_run, prepare, resume, start
 from metarl.util.errors import UserError
 
 
@@ -156,6 +156,12 @@ def test_nothing_is_overwritten(config, tmp_path):
 def test_a_start_that_was_cut_short_can_be_started_again(config, tmp_path):
     run = started(config, tmp_path / "run")
     (run.path / "config.yaml").unlink()
+    (run.path / ".config.yaml.71_0a1b2c3d.partial").touch()
+    (run.path / ".versions.json.partial").touch()  # of before
+    (run.path / ".notes.txt.71_0a1b2c3d.partial").touch()
+    with pytest.raises(UserError, match=r"it has '\.notes\.txt\.71_0a1b2c3d\.partial'\); choose another --run"):
+        resume(config, run.path, pytest.fail)
+    (run.path / ".notes.txt.71_0a1b2c3d.partial").unlink()
     said = []
     again = resume(config, run.path, said.append)
     again.lock.release()
@@ -211,6 +217,16 @@ def test_what_does_not_alter_training_may_change(config, tmp_path):
     changed = tiny(tmp_path, *overrides)
     resume(changed, run.path, pytest.fail).lock.release()
     assert open_run(run.path).config == changed and len(open_run(run.path).tasks("held_out")) == 5
+
+
+def test_a_resume_with_fewer_iterations_than_are_done_is_refused(config, tmp_path):
+    run = started(config, tmp_path / "run")
+    (run.checkpoints / "7").mkdir(parents=True)
+    for go_on in (lambda config: resume(config, run.path, pytest.fail), lambda config: prepare(config, run.path)):
+        with pytest.raises(UserError, match=r"^--resume: iterations: got 6, expected 7 or more: .* has done so many; "):
+            go_on(tiny(tmp_path, "iterations=6"))
+    assert open_run(run.path).config == config
+    resume(tiny(tmp_path, "iterations=7"), run.path, pytest.fail).lock.release()
 
 
 def test_a_resume_under_other_versions_names_both(config, tmp_path, monkeypatch):

@@ -282,8 +282,9 @@ def test_words():
     assert Estimate(0.5).complement == Estimate(0.5) and Estimate(0.5, 0.25, 1.0).times(100) == Estimate(50, 25, 100)
     assert Estimate(1.0, 0.0, 2.0).holds(0.0) and not Estimate(1.0, 0.5, 2.0).holds(0.0)
     assert Estimate(0.0).holds(0.0) and not Estimate(1.0).holds(0.0)
-    assert interval_method(None, 1) == "percentile bootstrap over whole tasks, widened for few (Hesterberg 2015)"
-    assert "over whole runs and draws of each task" in interval_method([0, 0], 5)
+    method = "percentile bootstrap over whole tasks, widened for few (Hesterberg 2015)"
+    assert interval_method("whole tasks", 1) == method
+    assert "over whole runs and draws of each task" in interval_method("draws of each task", 5)
 
 
 # ---- measures of a curve
@@ -453,8 +454,8 @@ def test_three_runs_or_fewer_have_their_range_and_no_interval(runs):
     others = some_scores(5, 20, 1)
     pairs = [b.mean() - a.mean() for a in scores for b in others]
     assert estimate(mean_regret, scores, others, rng=generator()).ends == pytest.approx((min(pairs), max(pairs)))
-    assert "(lowest..highest) of the runs" in interval_method(None, 5, runs)
-    assert "lowest" not in interval_method(None, 5, 1)
+    assert "(lowest..highest) of the runs" in interval_method("whole tasks", 5, runs)
+    assert "lowest" not in interval_method("whole tasks", 5, 1)
 
 
 # ---- the parts of an interval, by hand

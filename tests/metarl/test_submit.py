@@ -84,7 +84,8 @@ def test_only_what_nobody_will_train_is_submitted_again(study, slurm):
     (slurm / "queue").write_text("3_1|PENDING|Resources\n")
     evaluations = study / "seed_2" / "evaluations"
     evaluations.mkdir()
-    (evaluations / "validation-30-x.json").write_text("{}")  # done
+    done = {"steps": 1, "episodes": 2, "task_digests": ["a", "b", "c"], "deterministic": False}
+    (evaluations / "validation-30-x.json").write_text(json.dumps(done))
     submit([], None, [], study, "slurm")
     assert (slurm / "calls").read_text() == "x\n" and "array" not in (slurm / "script").read_text()
     assert [state.job for state in states(study)] == ["7", "3_1", "3_2"]

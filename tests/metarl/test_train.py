@@ -23,6 +23,7 @@ from metarl.algorithms.base import Spec
 from metarl.algorithms.learners import training_env
 from metarl.algorithms.promp import ProMP
 from metarl.algorithms.restore import load_adapter, spec_of
+from metarl.evaluation.result import Evaluation
 from metarl.runs import checkpoint, jsonl
 from metarl.runs.jsonl import read_lines
 from metarl.runs.run import open_run
@@ -195,6 +196,18 @@ def test_a_complete_run_says_so_and_can_go_on(tmp_path, reference, capsys):
     train(tiny(tmp_path), run, resume=True)
     assert "going on from checkpoint 7 of 30 iterations" in capsys.readouterr().err
     assert results(run) == results(reference)
+
+
+@pytest.mark.parametrize("change", ["steps=2", "episodes=3", "tasks=4"])
+def test_a_complete_run_is_evaluated_again_with_other_settings(tmp_path, change):
+    run = train(tiny(tmp_path, "iterations=1"), tmp_path / "run")
+    [first] = (run / "evaluations").iterdir()
+    train(tiny(tmp_path, "iterations=1", f"evaluation.{change}"), run, resume=True)
+    [second] = {*(run / "evaluations").iterdir()} - {first}
+    result, name = Evaluation.load(second), change.partition("=")[0]
+    assert f"{name}={len(result.tasks) if name == 'tasks' else getattr(result, name)}" == change
+    train(tiny(tmp_path, "iterations=1", f"evaluation.{change}"), run, resume=True)
+    assert len([*(run / "evaluations").iterdir()]) == 2
 
 
 @pytest.mark.slow

@@ -15,12 +15,15 @@ import pytest
 import run_processes
 import torch
 
+from metarl.algorithms.base import Spec
 from metarl.algorithms.learners import make_learner, training_env
 from metarl.cli import main
 from metarl.config import changed, config_names, load_config
 from metarl.envs import BatchEnv
 from metarl.evaluation.evaluate import measure_run
-from metarl.runs.run import open_run
+from metarl.evaluation.methods import open_runs
+from metarl.runs import checkpoint
+from metarl.runs.run import open_run, start
 from metarl.training.train import Training, train
 from metarl.tuning import search as searching
 from metarl.tuning.folder import decide, write_start
@@ -223,6 +226,39 @@ def test_a_run_s_adaptation_is_tuned_without_training(tiny, tmp_path):
     train(config.model_copy(update={"iterations": 3}), run.path, resume=True)
     with pytest.raises(UserError, match="was trained on since the search began; start a new search"):
         tune(None, folder=folder, resume=True)
+
+
+@pytest.mark.parametrize("left", [".search.json.71_0a1b2c3d.partial", ".base.yaml.partial", "space.yaml"])
+def test_a_start_that_was_cut_short_can_be_started_again(tiny, tmp_path, left):
+    folder = tmp_path / "s"
+    folder.mkdir()
+    (folder / left).touch()
+    begun = decide(tiny, [], None, "random", 2)
+    write_start(folder, begun, 3)
+    assert json.loads((folder / "search.json").read_bytes())["trials"] == 3
+    with pytest.raises(UserError, match="is not empty; add --resume"):
+        write_start(folder, begun, 3)
+    (folder / "search.json").unlink()
+    (folder / ".other.yaml.71_0a1b2c3d.partial").touch()
+    with pytest.raises(UserError, match="is not empty; add --resume"):
+        write_start(folder, begun, 3)
+
+
+def test_what_is_chosen_of_a_run_is_a_run_of_its_own(tmp_path):
+    """Another id, so that both can be compared; its minutes, its looks at the test set and its robot are the run's."""
+    config = load_config("own_robot/promp", ["policy.hidden=[4]", "threads=1"])
+    run = start(config, tmp_path / "run")
+    run.release()
+    checkpoint.save(run.checkpoints, make_learner(config).state_dict(), {"iteration": 9, "env_steps": 40})
+    run.write_spec(Spec.of(training_env(config)).to_json())
+    (run.path / "metrics.jsonl").write_text('{"iteration": 0, "env_steps": 40}\n')
+    (run.path / "timings.jsonl").write_text('{"iteration": 0, "seconds": 90.0}\n')
+    run.looked("evaluate", "held_out", "feed", 9)
+    searching._copy_run(run, changed(run.config, {"inner.lr": 0.5}), tmp_path / "chosen")
+    chosen = open_run(tmp_path / "chosen")
+    assert chosen.id != run.id and len(open_runs([run.path, chosen.path])) == 2
+    assert (chosen.minutes, chosen.looks(), chosen.spec()) == (run.minutes, run.looks(), run.spec())
+    assert chosen.config.inner.lr == 0.5 and chosen.config.env.options["robot"].startswith(str(chosen.path / "robot"))
 
 
 def test_what_the_weights_depend_on_is_no_adaptation(tiny, tmp_path):

@@ -1,6 +1,8 @@
 """Figures say what the numbers say; the pictures of a run are all written, with or without OpenGL."""
 
+import dataclasses
 import json
+import shutil
 import xml.etree.ElementTree
 from pathlib import Path
 
@@ -185,12 +187,29 @@ def test_the_newest_evaluation_of_each_set_of_tasks_is_drawn(run, tmp_path):
     folder = run.path / "evaluations"
     (old,) = folder.iterdir()
     old.rename(folder / old.name.replace("-10-", "-9-"))  # 9 comes after 10 in the alphabet
+    future = folder / old.name.replace("-10-", "-11-")  # of a checkpoint that is corrupt or gone
+    shutil.copy(folder / old.name.replace("-10-", "-9-"), future)
+    assert newest_evaluations(run)["validation"].steps == 1
     (tmp_path / "mine.json").write_text(json.dumps(run.tasks("validation")[:2].to_json()))
     evaluate_run(run.path, str(tmp_path / "mine.json"))
     evaluate_run(run.path)
     found = newest_evaluations(run)
     assert list(found) == ["file-mine", "validation"]
     assert (found["validation"].steps, len(found["file-mine"].tasks)) == (1, 2)
+    evaluate_run(run.path, deterministic=True)
+    evaluate_run(run.path, "held_out", deterministic=True)
+    found = newest_evaluations(run)
+    assert (found["validation"].deterministic, found["held_out"].deterministic) == (False, True)
+
+
+def test_the_title_says_what_is_unusual():
+    plain = made_up("HalfCheetahVel")
+    about = {"iteration": 4, "averaged": [2, 4]}
+    unusual = dataclasses.replace(plain, deterministic=True, origin={"checkpoint": about})
+    [title] = (text for text in texts(adaptation_figure(unusual, 10)) if "return after" in text)
+    assert " ".join(title.split()).endswith("tasks, mean actions, mean of 2 checkpoints, iteration 4 of 10")
+    for evaluation, iterations in ((plain, 10), (dataclasses.replace(plain, origin={"checkpoint": about}), None)):
+        assert not any("iteration" in text for text in texts(adaptation_figure(evaluation, iterations)))
 
 
 @pytest.mark.slow

@@ -113,6 +113,9 @@ def test_what_is_refused(published, run, tmp_path, capsys, monkeypatch):
         publish(run, published.run.path)
     with pytest.raises(UserError, match=r"no folder, expected --out DIR as well, such as zoo/NAME"):
         publish(run)
+    for options in ({"half": True}, {"episodes": 50}):
+        with pytest.raises(UserError, match="got --half or --episodes without --out, expected --out DIR as well"):
+            publish(published.run.path, **options)
     with pytest.raises(UserError, match="a run that is not published; first: metarl publish"):
         Entry.read(run)
     (tmp_path / "file").write_text("")
@@ -248,4 +251,7 @@ def test_the_run_of_an_entry_is_marked(run):
     (run / "entry.json").write_text("{}")
     assert open_run(run).published
     with pytest.raises(UserError, match="not what metarl wrote"):
+        Entry.read(run)
+    (run / "entry.json").write_text('{"format": "metarl-zoo-1", "iteration": 1}')
+    with pytest.raises(UserError, match=r"not what metarl wrote \(it has no env_steps, wall_seconds, .*no_onnx\)"):
         Entry.read(run)
