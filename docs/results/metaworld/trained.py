@@ -52,6 +52,8 @@ def measured(folder: Path) -> dict[str, Any]:
         **{
             _name(evaluation, run.config.evaluation.steps): {
                 "success": successes(evaluation),
+                "episodes_in_each_task": evaluation.episodes,
+                "of": "adaptation steps" if evaluation.pooled else "episodes of a trial",
                 "episodes": [row.to_json(evaluation.confidence) for row in evaluation.curve],
             }
             for evaluation in evaluations
@@ -86,8 +88,10 @@ def over_seeds(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 def rates(document: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     if "success" in document:
-        for name, of_episodes in document["success"].items():
-            yield from ((f"{name}, episode {i + 1}", rate) for i, rate in enumerate(of_episodes))
+        by_steps = document["of"] == "adaptation steps"
+        for name, success in document["success"].items():
+            for i, rate in enumerate(success):
+                yield (f"{name}, after {i} steps" if by_steps else f"{name}, episode {i + 1}"), rate
         return
     yield "all, as Meta-World counts", document["success_as_metaworld_counts"]
     yield "all, of every episode", document["success_of_every_episode"]["value"]
@@ -124,7 +128,7 @@ def main(name: str, words: str, folders: list[Path]) -> None:
     (HERE / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     for part, numbers in document["over_seeds"].items():
         for key, number in numbers.items():
-            low, high = number.get("range_of_runs", [number["value"]] * 2)
+            low, high = number.get("range_of_runs") or number["interval"] or [number["value"]] * 2
             print(f"{part} {key}: {number['value']:.1%} ({low:.1%}..{high:.1%})")
 
 
