@@ -191,3 +191,20 @@ class Autoreset(VectorEnv):
                     " the family's reward"
                 )
         raise ValueError(f"the reward terms {sorted(terms)} are finite, but their sum is not")
+
+
+def reset_mask(mask: Any, num_envs: int, begun: bool) -> np.ndarray:
+    """(N,) bool, the simulations that a reset with option "reset_mask" is of: all if it is None.
+
+    Raises:
+        ValueError: it is none of (N,) bool with a true value, or some only are to be reset and none has `begun`.
+    """
+    mask = np.ones(num_envs, bool) if mask is None else np.asarray(mask)
+    if mask.shape != (num_envs,) or mask.dtype != bool or not mask.any():
+        raise ValueError(
+            f"reset_mask must be a boolean array of shape ({num_envs},) with at least one true value,"
+            f" got {mask.dtype} {mask.shape} with {np.count_nonzero(mask)}"
+        )
+    if not begun and not mask.all():
+        raise ValueError("the first reset must reset every simulation; leave out reset_mask")
+    return mask

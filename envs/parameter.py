@@ -103,7 +103,7 @@ class Parameter:
         """ValueError for what other distributions have, and this one would ignore."""
         for key, distributions in _HAVE.items():
             value = getattr(self, key)
-            if self.distribution not in distributions and value != () and value == value:
+            if self.distribution not in distributions and value != () and value == value:  # NaN: not given
                 raise ValueError(f"parameter {self.name}: got {key} with distribution {self.distribution!r}, expected"
                                  f" it with {' or '.join(distributions)}; leave it out")  # fmt: skip
 

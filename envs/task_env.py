@@ -19,7 +19,7 @@ from gymnasium.vector.utils import batch_space
 
 from metarl.util.rng import Seed, streams
 
-from .autoreset import Autoreset
+from .autoreset import Autoreset, reset_mask
 from .family import Family
 from .task import Tasks, TaskSpace
 
@@ -136,15 +136,7 @@ class TaskVectorEnv(Autoreset):
             raise ValueError(f"unknown reset options {sorted(options)}; known are 'tasks' and 'reset_mask'")
         if tasks is not None:
             self.set_tasks(tasks)
-        mask = np.ones(self.num_envs, bool) if mask is None else np.asarray(mask)
-        if mask.shape != (self.num_envs,) or mask.dtype != bool or not mask.any():
-            raise ValueError(
-                f"reset_mask must be a boolean array of shape ({self.num_envs},) with at least one true value,"
-                f" got {mask.dtype} {mask.shape} with {np.count_nonzero(mask)}"
-            )
-        ids = np.flatnonzero(mask)
-        if self._observation is None and len(ids) < self.num_envs:
-            raise ValueError("the first reset must reset every simulation; leave out reset_mask")
+        ids = np.flatnonzero(reset_mask(mask, self.num_envs, self._observation is not None))
         if seed is not None or self._rngs[0] is None:
             for i, stream in zip(ids, streams(seed, ids, self.num_envs, self.first), strict=True):
                 self._rngs[i] = stream

@@ -26,6 +26,7 @@ from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 
+from .autoreset import reset_mask
 from .task import Tasks
 
 _TASKS = 1  # which child of the seed draws tasks
@@ -139,12 +140,7 @@ class TrialVectorEnv(VectorWrapper):
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None):
         """A new trial in every simulation, or in those of options["reset_mask"] (N,) bool; the others go on."""
-        shape, mask = (self.num_envs,), (options or {}).get("reset_mask")
-        mask = np.ones(shape, bool) if mask is None else np.asarray(mask)
-        if mask.shape != shape or mask.dtype != bool:
-            raise ValueError(f"reset_mask must be a boolean array of shape {shape}, got {mask.dtype} {mask.shape}")
-        if self._returns is None and not mask.all():
-            raise ValueError("the first reset must reset every simulation; leave out reset_mask")
+        mask = reset_mask((options or {}).get("reset_mask"), self.num_envs, self._returns is not None)
         if seed is not None:
             numbers = seed if isinstance(seed, int | np.random.SeedSequence) else [s for s in seed if s is not None]
             sequence = numbers if isinstance(numbers, np.random.SeedSequence) else np.random.SeedSequence(numbers)
